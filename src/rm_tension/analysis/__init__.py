@@ -1,0 +1,1 @@
+"""Rewards and activations in, tidy tables out; numpy and pandas only."""

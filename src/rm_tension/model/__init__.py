@@ -1,0 +1,1 @@
+"""Reward models: backbones, shared-prefix rows, neurons."""

@@ -1,0 +1,1 @@
+"""Tidy tables in, LaTeX and figures out."""

@@ -1,0 +1,56 @@
+"""What a stage measured about itself: runs/<profile>/<stage>-<key>.json."""
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rm_tension.files import write_json
+
+LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
+
+
+@contextmanager
+def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Time a stage; yields the dict of its metrics and writes everything to `path` if the stage succeeds."""
+    metrics: dict[str, Any] = {}
+    start = time.perf_counter()
+    yield metrics
+    metrics["seconds"] = round(time.perf_counter() - start, 3)
+    metrics["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    write_json(path, {"parameters": parameters, "metrics": metrics, "environment": environment()})
+
+
+def environment() -> dict[str, Any]:
+    """Where and with what this process runs."""
+    found: dict[str, Any] = {
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "accelerator": None,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+    torch = sys.modules.get("torch")  # stages without torch must not pay for its import
+    if torch is not None and torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name()
+        found["accelerator_peak_mib"] = torch.cuda.max_memory_allocated() // 2**20
+    return found
+
+
+def git_commit() -> str:
+    """The commit of the working tree, with `+` if it has changes; `unknown` outside a checkout."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"

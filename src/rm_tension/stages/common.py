@@ -1,0 +1,46 @@
+"""What all stages share: arguments, parameters, and errors without a traceback."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rm_tension.config import Params, Profile, load_params
+from rm_tension.errors import UserError
+from rm_tension.grid import Model, Paths, Trio
+
+AXES = ("backbone", "objective", "seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a stage: everything that was on the command line or in params.yaml."""
+
+    params: Params
+    profile: Profile
+    paths: Paths
+    arguments: argparse.Namespace
+
+    @property
+    def trio(self) -> Trio:
+        return Trio(self.arguments.backbone, self.arguments.seed)
+
+    @property
+    def model(self) -> Model:
+        return self.trio.model(self.arguments.objective)
+
+
+def main(stage: Callable[[Job], None], *axes: str) -> None:
+    """Parse `--profile` and the axes of the grid that the stage has, then run it; exits 1 on a UserError."""
+    try:
+        params = load_params()
+        choices = {"backbone": params.grid.backbones, "objective": params.grid.objectives, "seed": params.grid.seeds}
+        parser = argparse.ArgumentParser(description=sys.modules[stage.__module__].__doc__)
+        parser.add_argument("--profile", required=True, choices=params.grid.profiles)
+        for axis in axes:
+            parser.add_argument(f"--{axis}", required=True, choices=choices[axis], type=int if axis == "seed" else str)
+        arguments = parser.parse_args()
+        profile = params.profiles[arguments.profile]
+        stage(Job(params, profile, Paths(arguments.profile), arguments))
+    except UserError as error:
+        sys.exit(f"error: {error}")
