@@ -5,6 +5,7 @@ Unknown keys, wrong types and impossible values are refused with the path of the
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -106,8 +107,8 @@ class TokensConfig:
 
     @model_validator(mode="after")
     def _template_has_both_places(self) -> "TokensConfig":
-        if self.template.count("{prompt}") != 1 or self.template.count("{answer}") != 1:
-            raise ValueError("template must hold {prompt} and {answer} once each")
+        if re.findall(r"{prompt}|{answer}", self.template) != ["{prompt}", "{answer}"]:
+            raise ValueError("template must hold {prompt} and then {answer}, once each")
         return self
 
 

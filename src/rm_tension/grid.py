@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from rm_tension.config import Grid
+from rm_tension.config import Grid, Objective
 
 
 @dataclass(frozen=True, order=True)
@@ -19,7 +19,7 @@ class Trio:
     def key(self) -> str:
         return f"{self.backbone}-{self.seed}"
 
-    def model(self, objective: str) -> "Model":
+    def model(self, objective: Objective) -> "Model":
         return Model(self.backbone, objective, self.seed)
 
 
@@ -28,7 +28,7 @@ class Model:
     """One reward model."""
 
     backbone: str
-    objective: str
+    objective: Objective
     seed: int
 
     @property

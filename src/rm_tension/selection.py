@@ -1,11 +1,15 @@
 """Which neurons matter: scores from activation sums, exact top p%, and the sets of a trio (METHOD.md section 4)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from rm_tension.errors import UserError
+from rm_tension.files import whole
 
 Scores = NDArray[np.float64]  # [layers, neurons]
 Mask = NDArray[np.bool_]  # [layers, neurons]
@@ -39,6 +43,31 @@ class Activations:
         return self.chosen, self.rejected
 
 
+def save_activations(path: Path, by_objective: Mapping[str, Activations]) -> None:
+    """Write a trio's sums as tensors named `<objective>.<side>.<field>`."""
+    tensors = {
+        f"{objective}.{side}.{field.name}": np.asarray(getattr(getattr(activations, side), field.name))
+        for objective, activations in by_objective.items()
+        for side in ("chosen", "rejected")
+        for field in fields(ActivationSums)
+    }
+    with whole(path) as partial:
+        save_file(tensors, partial)
+
+
+def load_activations(path: Path) -> dict[str, Activations]:
+    """Read what `save_activations` wrote, by objective."""
+    tensors = load_file(path)
+
+    def side(objective: str, name: str) -> ActivationSums:
+        prefix = f"{objective}.{name}"
+        sums = {field.name: tensors[f"{prefix}.{field.name}"] for field in fields(ActivationSums)}
+        return ActivationSums(**{**sums, "tokens": int(sums["tokens"])})
+
+    objectives = dict.fromkeys(name.split(".")[0] for name in tensors)
+    return {objective: Activations(side(objective, "chosen"), side(objective, "rejected")) for objective in objectives}
+
+
 def magnitude_score(activations: Activations) -> Scores:
     """Mean signed activation over tokens, averaged over the sides: the score of the released code."""
     return _mean_of_sides([side.sum / side.tokens for side in activations.sides])
@@ -60,7 +89,8 @@ def random_score(shape: tuple[int, int], seed: int) -> Scores:
 
 
 def _mean_of_sides(sides: list[Scores]) -> Scores:
-    return np.mean(sides, axis=0)
+    chosen, rejected = sides
+    return (chosen + rejected) / 2
 
 
 def top(scores: Scores, percent: float, max_ties: float = 0.001) -> Mask:

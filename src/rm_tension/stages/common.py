@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rm_tension.config import Params, Profile, load_params
 from rm_tension.errors import UserError
 from rm_tension.grid import Model, Paths, Trio
+from rm_tension.token_files import TokenFiles
 
 AXES = ("backbone", "objective", "seed")
 
@@ -28,6 +30,18 @@ class Job:
     @property
     def model(self) -> Model:
         return self.trio.model(self.arguments.objective)
+
+    @property
+    def token_files(self) -> TokenFiles:
+        """Those of the backbone's tokenizer."""
+        return TokenFiles(self.paths.tokens, self.profile.backbones[self.arguments.backbone].tokenizer)
+
+    def parameters(self, section: str) -> dict[str, Any]:
+        """What a run record keeps: the cell of the grid and the section of params.yaml that decides it."""
+        value = getattr(self.profile, section)
+        if section == "backbones":
+            value = value[self.arguments.backbone]
+        return {**vars(self.arguments), section: asdict(value)}
 
 
 def main(stage: Callable[[Job], None], *axes: str) -> None:

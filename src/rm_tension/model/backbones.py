@@ -1,0 +1,68 @@
+"""The six backbones: pretrained ones from the hub, or small random ones for the miniature."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, AutoTokenizer, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
+
+from rm_tension.config import HubFiles, RandomWeights
+from rm_tension.errors import UserError
+from rm_tension.model.neurons import family
+from rm_tension.model.reward_model import TOKENIZER, quiet
+
+
+def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: int) -> PreTrainedModel:
+    """The backbone without its language-model head.
+
+    Weights from the hub keep their type and must be safetensors; random ones are float32 and know `positions` tokens.
+    Raises UserError if the hub has no such weights, or if they cannot take `positions` tokens.
+    """
+    quiet()
+    if isinstance(source, RandomWeights):
+        torch.manual_seed(source.seed)
+        model: PreTrainedModel = AutoModel.from_config(_random_config(source, tokenizer, positions))
+    else:
+        try:
+            model = AutoModel.from_pretrained(
+                source.repo, revision=source.revision, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+        except OSError as error:
+            raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
+    family(model)  # fail here, not after hours of training
+    if model.config.max_position_embeddings < positions:
+        raise UserError(
+            f"tokens.max_length is {positions}, but the backbone has {model.config.max_position_embeddings} positions"
+        )
+    return model
+
+
+def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:
+    """Write weights as safetensors, config and tokenizer."""
+    model.save_pretrained(folder)
+    shutil.copytree(tokenizer, folder / TOKENIZER)
+
+
+def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    eos = words.eos_token_id
+    if source.family == "gpt2":
+        return GPT2Config(
+            vocab_size=len(words),
+            n_positions=positions,
+            n_embd=source.width,
+            n_layer=source.layers,
+            n_head=source.heads,
+            bos_token_id=eos,
+            eos_token_id=eos,
+        )
+    return LlamaConfig(
+        vocab_size=len(words),
+        max_position_embeddings=positions,
+        hidden_size=source.width,
+        intermediate_size=4 * source.width,
+        num_hidden_layers=source.layers,
+        num_attention_heads=source.heads,
+        bos_token_id=eos,
+        eos_token_id=eos,
+    )

@@ -1,0 +1,95 @@
+"""Where a model's MLP neurons are: the one place that knows model families.
+
+A neuron is one unit of a block's MLP hidden layer, its activation the output of the activation function
+(METHOD.md section 4).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rm_tension.errors import UserError
+from rm_tension.selection import Mask
+
+
+@dataclass(frozen=True)
+class Family:
+    """Paths of a family's parts; `output_axis` is the axis of the output projection's weight that counts neurons."""
+
+    blocks: str
+    activation: str
+    output: str
+    output_axis: int
+
+
+FAMILIES: dict[str, Family] = {
+    "gpt2": Family(blocks="h", activation="mlp.act", output="mlp.c_proj", output_axis=0),  # Conv1D: [in, out]
+    "llama": Family(blocks="layers", activation="mlp.act_fn", output="mlp.down_proj", output_axis=1),  # [out, in]
+}
+
+
+def family(model: PreTrainedModel) -> Family:
+    """The family of a model, by its config's model_type."""
+    model_type = model.config.model_type
+    if model_type not in FAMILIES:
+        raise UserError(f"model type {model_type!r} is not one of {', '.join(FAMILIES)}: add it to FAMILIES")
+    return FAMILIES[model_type]
+
+
+def _parts(model: PreTrainedModel, path: str) -> list[nn.Module]:
+    """The module at `path` in every block, in order."""
+    return [block.get_submodule(path) for block in model.base_model.get_submodule(family(model).blocks)]
+
+
+def output_weights(model: PreTrainedModel) -> list[Tensor]:
+    """Per block, a view [neurons, width] of the weights through which its neurons act."""
+    axis = family(model).output_axis
+    weights = [part.get_parameter("weight").detach() for part in _parts(model, family(model).output)]
+    return [weight if axis == 0 else weight.T for weight in weights]
+
+
+def neuron_shape(model: PreTrainedModel) -> tuple[int, int]:
+    """(layers, neurons per layer)."""
+    weights = output_weights(model)
+    return len(weights), len(weights[0])
+
+
+@contextmanager
+def on_activations(model: PreTrainedModel, see: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+    """Call `see(layer, activations [rows, length, neurons])` in every forward pass; what it returns replaces them."""
+
+    def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
+        return lambda _module, _inputs, output: see(layer, output)
+
+    handles = [part.register_forward_hook(hook(i)) for i, part in enumerate(_parts(model, family(model).activation))]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def ablated(model: PreTrainedModel, mask: Mask) -> Iterator[None]:
+    """Silence the neurons of `mask` [layers, neurons] inside the block, and restore them whatever happens.
+
+    A neuron whose activation is zero adds nothing to the residual stream; zeroing its weights in the output projection
+    does the same at every position, without a hook and at no cost per token.
+    """
+    if mask.shape != neuron_shape(model):
+        raise ValueError(f"mask of shape {mask.shape} for neurons of shape {neuron_shape(model)}")
+    weights = output_weights(model)
+    chosen = [torch.from_numpy(layer).to(weight.device) for layer, weight in zip(mask, weights, strict=True)]
+    saved = [weight[where].clone() for weight, where in zip(weights, chosen, strict=True)]
+    try:
+        for weight, where in zip(weights, chosen, strict=True):
+            weight[where] = 0
+        yield
+    finally:
+        for weight, where, before in zip(weights, chosen, saved, strict=True):
+            weight[where] = before

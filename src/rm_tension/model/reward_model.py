@@ -1,0 +1,81 @@
+"""A reward model: a backbone whose language-model head is replaced by one linear map to a scalar (METHOD.md section 1).
+
+The checkpoints are transformers' own sequence-classification models with one label, so anything that loads those loads
+ours; only the reading of the reward is our own, because transformers looks for the last token that is not padding,
+which misses a trailing EOS where the tokenizer pads with EOS.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
+
+from rm_tension.errors import UserError
+from rm_tension.model.rows import Rows
+
+TOKENIZER = "tokenizer"  # the sub-folder of a backbone or reward model that holds its tokenizer
+
+
+def new_reward_model(backbone: Path, seed: int, head_std: float, dtype: str) -> PreTrainedModel:
+    """A backbone with a fresh head: no bias, weights from N(0, head_std) that depend on `seed` alone."""
+    model = _load(backbone, dtype)
+    weight = torch.empty(model.score.weight.shape)
+    torch.nn.init.normal_(weight, std=head_std, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        model.score.weight.copy_(weight)
+    return model
+
+
+def load_reward_model(folder: Path, dtype: str = "float32") -> PreTrainedModel:
+    """A trained reward model, for scoring."""
+    return _load(folder, dtype).eval().requires_grad_(False)
+
+
+def _load(folder: Path, dtype: str) -> PreTrainedModel:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no model there; run the stage that makes it, or `dvc pull {folder}`")
+    quiet()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=1, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa"
+    )
+    for module in model.modules():  # the recipe trains without dropout (METHOD.md section 1)
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def quiet() -> None:
+    """Keep transformers from reporting the missing head as a problem, and from a bar for every file."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:
+    """Write weights as safetensors, config and tokenizer."""
+    model.save_pretrained(folder)
+    shutil.copytree(tokenizer, folder / TOKENIZER)
+
+
+def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
+    """The backbone's last hidden states: [rows, length, width]."""
+    hidden: Tensor = model.base_model(
+        input_ids=rows.input_ids,
+        attention_mask=rows.attention_mask(),
+        position_ids=rows.position_ids,
+        use_cache=False,
+    ).last_hidden_state
+    return hidden
+
+
+def rewards(model: PreTrainedModel, rows: Rows) -> Tensor:
+    """The reward of each text, read at its last token: float32 [texts].
+
+    The head is applied in float32 whatever the weights' type: bfloat16 has eight bits, and ties would decide accuracy
+    (METHOD.md section 8, erratum 9).
+    """
+    last = hidden_states(model, rows)[rows.text_row, rows.text_last]
+    head: Tensor = model.score.weight  # [1, width]
+    return (last.float() * head.float()).sum(dim=-1)

@@ -1,0 +1,51 @@
+"""Score a trio's reward models on the HH-RLHF test sets and the benchmarks, whole and ablated."""
+
+import numpy as np
+import pandas as pd
+
+from rm_tension.conditions import HH_TEST, hh_conditions, task_conditions
+from rm_tension.errors import UserError
+from rm_tension.evaluation import NeuronSets, Texts, evaluate
+from rm_tension.files import whole
+from rm_tension.model.device import make_accelerator
+from rm_tension.model.reward_model import load_reward_model
+from rm_tension.runs import record
+from rm_tension.selection import load_activations
+from rm_tension.stages.common import Job, main
+
+
+def run(job: Job) -> None:
+    """Three checkpoints and the trio's activations -> rewards/<P>/<b>-<s>.parquet."""
+    config, trio = job.profile.evaluate, job.trio
+    accelerator = make_accelerator(config.autocast)
+    sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
+    tasks = Texts.lay_out(_benchmarks(job), config.tokens_per_batch)
+    tables: list[pd.DataFrame] = []
+    with record(job.paths.run("evaluate", trio.key), job.parameters("evaluate")) as metrics:
+        for objective in job.params.grid.objectives:
+            key = trio.model(objective)
+            model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
+            hh_test = Texts.lay_out(_hh_test(job, objective), config.tokens_per_batch)
+            work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective))]
+            tables += evaluate(model, objective, key.key, work, sets, accelerator)
+        rewards = pd.concat(tables, ignore_index=True)
+        if not np.isfinite(rewards["reward"]).all():
+            bad = rewards[~np.isfinite(rewards["reward"])].iloc[0]
+            raise UserError(f"{trio.key}: the reward of {bad.to_dict()} is not finite; the checkpoint is broken")
+        with whole(job.paths.rewards(trio)) as partial:
+            rewards.to_parquet(partial, index=False)
+        metrics |= {"rewards": len(rewards), "texts": len(rewards.drop_duplicates(["dataset", "item_id"]))}
+
+
+def _hh_test(job: Job, objective: str) -> pd.DataFrame:
+    pairs = job.token_files.pairs("test", HH_TEST[objective])
+    answers = list(zip(pairs["chosen"], pairs["rejected"], strict=True))
+    return pd.DataFrame({"dataset": pairs["source"], "item_id": pairs["pair_id"], "answers": answers})
+
+
+def _benchmarks(job: Job) -> pd.DataFrame:
+    return pd.read_parquet(job.token_files.benchmarks).rename(columns={"suite": "dataset"})
+
+
+if __name__ == "__main__":
+    main(run, "backbone", "seed")

@@ -1,0 +1,51 @@
+"""Train one reward model on its objective's pairs. Killed and started again, it goes on from its last state."""
+
+import json
+
+from rm_tension.data.hh_rlhf import OBJECTIVE_SOURCES
+from rm_tension.files import whole
+from rm_tension.model.device import make_accelerator
+from rm_tension.model.reward_model import new_reward_model, save_reward_model
+from rm_tension.model.rows import token_count
+from rm_tension.runs import record
+from rm_tension.stages.common import Job, main
+from rm_tension.training import Pairs, train
+
+
+def run(job: Job) -> None:
+    """tokens/<P>/ and a backbone -> models/<P>/reward/<b>-<o>-<s>/ and runs/<P>/train-<b>-<o>-<s>.json(l)."""
+    config, key, seed = job.profile.train, job.model, job.arguments.seed
+    epochs = config.epochs[key.objective]
+    table = job.token_files.pairs("train", OBJECTIVE_SOURCES[key.objective])
+    pairs = Pairs(table["pair_id"].tolist(), list(zip(table["chosen"], table["rejected"], strict=True)))
+    state = job.paths.state("train", key.key)
+    run_file = job.paths.run("train", key.key)
+    with record(run_file, job.parameters("train") | {"epochs": epochs}) as metrics:
+        model = new_reward_model(job.paths.backbone(key.backbone), seed, config.head_std, config.weights)
+        history = train(
+            model,
+            pairs,
+            config,
+            epochs=epochs,
+            seed=seed,
+            accelerator=make_accelerator(config.autocast),
+            state=state,
+            progress=key.key,
+        )
+        with whole(job.paths.reward_model(key)) as folder:
+            save_reward_model(model, folder, job.token_files.tokenizer)
+        with whole(run_file.with_suffix(".jsonl")) as partial:
+            partial.write_text("".join(json.dumps(step) + "\n" for step in history), encoding="utf-8")
+        last_epoch = [step for step in history if step["epoch"] == epochs - 1]
+        metrics |= {
+            "pairs": len(pairs.ids),
+            "steps": len(history),
+            "tokens": epochs * token_count(pairs.items),
+            "last_epoch_loss": sum(step["loss"] for step in last_epoch) / len(last_epoch),
+            "last_epoch_accuracy": sum(step["accuracy"] for step in last_epoch) / len(last_epoch),
+        }
+    state.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(run, "backbone", "objective", "seed")

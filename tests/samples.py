@@ -1,0 +1,47 @@
+"""Small random models of both families, and random texts."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModel, GPT2Config, LlamaConfig
+
+VOCABULARY = 97
+POSITIONS = 64
+
+
+def make_backbone(family: str, folder: Path, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    if family == "gpt2":
+        config = GPT2Config(vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=16, n_layer=3, n_head=2)
+    else:
+        config = LlamaConfig(
+            vocab_size=VOCABULARY,
+            max_position_embeddings=POSITIONS,
+            hidden_size=16,
+            intermediate_size=40,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+        )
+    model = AutoModel.from_config(config)
+    with torch.no_grad():  # larger than the default, so that tests see what a neuron does
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(5)
+    model.save_pretrained(folder)
+    return folder
+
+
+def text(generator: np.random.Generator, length: int) -> np.ndarray:
+    return generator.integers(1, VOCABULARY, length).astype(np.int32)
+
+
+def random_items(seed: int, count: int, answers: int = 2, prefix: int = 6, longest: int = 9) -> list[list[np.ndarray]]:
+    """Items whose answers share a prefix of random length and then differ."""
+    generator = np.random.default_rng(seed)
+    items = []
+    for _ in range(count):
+        shared = text(generator, generator.integers(0, prefix + 1))
+        rest = [text(generator, generator.integers(1, longest + 1)) for _ in range(answers)]
+        items.append([np.concatenate([shared, one]) for one in rest])
+    return items

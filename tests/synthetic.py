@@ -1,0 +1,109 @@
+"""A small profile made by a random generator: benchmarks, HH-RLHF test pairs and the rewards of any trio.
+
+Nothing is trained: a reward is a planted preference of the objective plus noise, so a file takes milliseconds.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from rm_tension.conditions import HH_TEST, Condition, hh_conditions, task_conditions
+from rm_tension.config import Params, parse_params
+from rm_tension.data.tasks import SUBSETS, TASKS
+from rm_tension.grid import Paths, Trio
+
+REPOSITORY = Path(__file__).parents[1]
+HELPFULNESS = {subset for task in TASKS if task.group == "helpfulness" for subset in task.subsets}
+MARGINS = {"helpful": (1.0, -0.8), "harmless": (-0.8, 1.0), "mixed": (0.8, 0.5)}  # helpfulness, harmlessness items
+
+
+def small_params() -> Params:
+    """params.yaml with two ablation percents in mini instead of fifteen."""
+    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    raw["profiles"]["mini"]["evaluate"] |= {"percents": [10, 30], "set_percents": [10]}
+    return parse_params(raw)
+
+
+def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame:
+    """`items` prompts per subset, as in data/<P>/benchmarks.parquet; `without` names subsets, e.g. rm-bench/math."""
+    rows = []
+    for subset in SUBSETS:
+        if f"{subset.suite}/{subset.name}" in without:
+            continue
+        for number in range(items):
+            item, chosen, rejected = f"{subset.name}-{number}", 1, 1
+            if subset.suite == "rm-bench":
+                chosen, rejected = 3, 3
+            elif subset.name == "ties":
+                tied = number % 2
+                item, chosen, rejected = f"{'tied' if tied else 'ref'}:{number // 2}", 1 + 2 * tied, 3
+            elif subset.suite == "reward-bench-2":
+                rejected = 3
+            answers = [f"answer {index}" for index in range(chosen + rejected)]
+            rows.append((item, subset.suite, subset.name, f"prompt {number}", answers, chosen))
+    return pd.DataFrame(rows, columns=["item_id", "suite", "subset", "prompt", "answers", "n_chosen"])
+
+
+def make_preferences(pairs: int = 12) -> pd.DataFrame:
+    """`pairs` HH-RLHF test pairs per source, as in data/<P>/preferences/test.parquet."""
+    rows = [(f"{source}-{n}", source, "yes", "no") for source in HH_TEST["mixed"] for n in range(pairs)]
+    return pd.DataFrame(rows, columns=["pair_id", "source", "chosen", "rejected"])
+
+
+def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferences: pd.DataFrame) -> pd.DataFrame:
+    """As in rewards/<P>/<trio>.parquet: the margin of MARGINS, weaker under ablation, plus noise."""
+    rng = np.random.default_rng([trio.seed, *trio.backbone.encode()])
+    tasks = benchmarks.rename(columns={"suite": "dataset"})
+    helpfulness = {(subset.suite, subset.name) for subset in HELPFULNESS}
+    tasks["helpfulness"] = [key in helpfulness for key in zip(tasks["dataset"], tasks["subset"], strict=True)]
+    pairs = preferences.rename(columns={"source": "dataset", "pair_id": "item_id"}).assign(n_chosen=1)
+    pairs["helpfulness"] = pairs["dataset"] != "harmless-base"
+    pairs["answers"] = [["yes", "no"]] * len(pairs)
+    evaluate = params.profiles["mini"].evaluate
+    tables = []
+    for objective in params.grid.objectives:
+        own = pairs[pairs["dataset"].isin(HH_TEST[objective])]
+        for items, conditions in (own, hh_conditions(evaluate)), (tasks, task_conditions(evaluate, objective)):
+            answers = _answers(items)
+            margin = np.where(answers["helpfulness"], *MARGINS[objective])
+            for condition in conditions:
+                mean = np.where(answers["chosen"], margin, 0) * _strength(condition)
+                reward = (mean + rng.normal(0, 0.8, len(answers))).astype("float32")
+                table = answers[["dataset", "item_id", "answer_index"]]
+                tables.append(table.assign(objective=objective, condition=str(condition), reward=reward))
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()) -> Paths:
+    """A repository below `root` with params.yaml, reference/, and the data and rewards of the mini profile."""
+    paths, params = Paths("mini", root), small_params()
+    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    raw["profiles"]["mini"]["evaluate"] |= {"percents": [10, 30], "set_percents": [10]}
+    (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    shutil.copytree(REPOSITORY / "reference", root / "reference")
+    benchmarks, preferences = make_benchmarks(without=without), make_preferences()
+    paths.preferences("test").parent.mkdir(parents=True)
+    preferences.to_parquet(paths.preferences("test"))
+    benchmarks.to_parquet(paths.benchmarks)
+    paths.provenance.write_text(json.dumps({"stand_ins": bool(without), "files": []}), encoding="utf-8")
+    for trio in trios:
+        paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
+        make_rewards(params, trio, benchmarks, preferences).to_parquet(paths.rewards(trio))
+    return paths
+
+
+def _answers(items: pd.DataFrame) -> pd.DataFrame:
+    answers = items.explode("answers", ignore_index=True)
+    answers["answer_index"] = answers.groupby(["dataset", "item_id"]).cumcount()
+    return answers.assign(chosen=answers["answer_index"] < answers["n_chosen"])
+
+
+def _strength(condition: Condition) -> float:
+    if condition.kind in {"none", "random"}:
+        return 1.0
+    return 0.0 if condition.kind == "all" else 1 - (condition.percent or 0) / 40
