@@ -1,0 +1,154 @@
+"""The eleven raw files: what the official ones are, and how to get them from the hub."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from rm_tension.config import HHSource, HubData, HubRepo, MiniatureData
+from rm_tension.data.tasks import SUBSETS
+from rm_tension.errors import UserError
+
+DataSet = Literal["hh_rlhf", "reward_bench", "reward_bench_2", "rm_bench"]
+HH_SOURCES: tuple[str, ...] = get_args(HHSource)
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """What a file should be. `rows` by HH source or benchmark subset; `digest`: sha256, or git's blob sha1."""
+
+    data_set: DataSet
+    name: str
+    rows: dict[str, int]
+    digest: str | None = None
+
+    @property
+    def source_and_split(self) -> tuple[str, str]:
+        """Of an HH-RLHF file, whose name is <source>/<split>.jsonl.gz."""
+        source, split = self.name.removesuffix(".jsonl.gz").split("/")
+        return source, split
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A raw file on this disk; `commit` is what the hub resolved `revision` to, None for a generated file."""
+
+    raw: RawFile
+    path: Path
+    repo: str
+    revision: str
+    commit: str | None
+
+
+# METHOD.md section 1; the train files' rows add up to the 160,800 that the hub shows for the whole split.
+_HH_ROWS: dict[str, tuple[int, int]] = {
+    "helpful-base": (43835, 2354),
+    "helpful-online": (22007, 1137),
+    "helpful-rejection-sampled": (52421, 2749),
+    "harmless-base": (42537, 2312),
+}
+_HH_DIGESTS: dict[str, tuple[str, str]] = {
+    "helpful-base": (
+        "518a5bf288456fc9f3b7c980c54116fba0c52f274d3f4d344675d83e4058f6f4",
+        "8be3fc1a13b27901631696f2be6f184c799f1baeaf145f53ac5db24960adc37b",
+    ),
+    "helpful-online": (
+        "0994d18b82083f5c084ce04071b683958a724df8c7215ab1d851986642d36a2a",
+        "39a475cc7e0df972902f8e3a0972726fce826ac65369bda8c671de4330c60a10",
+    ),
+    "helpful-rejection-sampled": (
+        "0cea2d2ab2187624ec1314e8cc6fb579f0fa987b3a33e8102b7556ed4d255f64",
+        "abc35dbc56015db1dae0faa484514ccbc3eee0133bfcd557fc69250619b028bb",
+    ),
+    "harmless-base": (
+        "df7c90b1bbd6093bda9c996e8aab9a46fa557dcf",
+        "ebfaaed21162a4de120ae85366075b34425e2a6303fac59b99555002f7016f03",
+    ),
+}
+_BENCHMARKS: tuple[tuple[DataSet, str], ...] = (
+    ("reward_bench", "data/filtered-00000-of-00001.parquet"),
+    ("reward_bench_2", "data/test-00000-of-00001.parquet"),
+    ("rm_bench", "total_dataset.json"),
+)
+
+OFFICIAL: tuple[RawFile, ...] = (
+    *(
+        RawFile("hh_rlhf", f"{source}/{split}.jsonl.gz", {source: _HH_ROWS[source][i]}, _HH_DIGESTS[source][i])
+        for i, split in enumerate(SPLITS)
+        for source in HH_SOURCES
+    ),
+    *(
+        RawFile(data_set, name, {s.name: s.size for s in SUBSETS if s.suite == data_set.replace("_", "-")})
+        for data_set, name in _BENCHMARKS
+    ),
+)
+
+
+def miniature_files(config: MiniatureData) -> list[RawFile]:
+    """The official files at the miniature's numbers of rows."""
+    pairs: dict[str, dict[HHSource, int]] = {"train": config.train_pairs, "test": config.test_pairs}
+    files = []
+    for file in OFFICIAL:
+        if file.data_set == "hh_rlhf":
+            _, split = file.source_and_split
+            rows: dict[str, int] = {source: n for source, n in pairs[split].items() if source in file.rows}
+        else:
+            rows = dict.fromkeys(file.rows, config.items_per_task)
+        files.append(replace(file, rows=rows, digest=None))
+    return files
+
+
+def download(config: HubData) -> list[LocalFile]:
+    """All raw files, from the hub or its cache ($HF_HOME); UserError if one is in neither."""
+    repos: dict[str, HubRepo] = {data_set: getattr(config, data_set) for data_set in get_args(DataSet)}
+    return [_download(file, repos[file.data_set]) for file in OFFICIAL]
+
+
+def _download(file: RawFile, hub: HubRepo) -> LocalFile:
+    try:
+        path = Path(hf_hub_download(hub.repo, file.name, repo_type="dataset", revision=hub.revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise UserError(
+            f"{hub.repo}: {file.name} at revision {hub.revision} is neither on the hub nor in its cache: check the "
+            f"connection and data.source in params.yaml, or set HF_HOME to a cache that holds it ({error})"
+        ) from error
+    commit = path.parts[path.parts.index("snapshots") + 1]
+    return LocalFile(file, path, hub.repo, hub.revision, commit)
+
+
+def sha256_of(path: Path) -> str:
+    """In hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def deviations(file: LocalFile, sha256: str, rows: dict[str, int]) -> list[str]:
+    """How the file differs from what it should be; `rows` were found, by HH source or subset."""
+    found = []
+    if file.raw.digest and not _matches(file.raw.digest, file.path, sha256):
+        found.append(f"sha256 {sha256} is not that of the expected file ({file.raw.digest})")
+    for part, expected in file.raw.rows.items():
+        if rows.get(part, 0) != expected:
+            found.append(f"{part}: {rows.get(part, 0):,} rows, expected {expected:,}")
+    return found
+
+
+def _matches(digest: str, path: Path, sha256: str) -> bool:
+    """Whether a digest of a file is its sha256 or, at 40 digits, the name that git gives it.
+
+    Of one file only git's name is known. The hub keeps large files in git-LFS, where git sees a pointer text with
+    the content's sha256 and size; but which of the two was named is not known, so either will do.
+    """
+    if len(digest) == len(sha256):
+        return sha256 == digest
+    content = path.read_bytes()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n".encode()
+    return digest in (_git_blob(content), _git_blob(pointer))
+
+
+def _git_blob(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
