@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rm_tension.conditions import HH_TEST, Condition, hh_conditions, task_conditions
+from rm_tension.conditions import Condition, hh_conditions, task_conditions
 from rm_tension.config import Params, parse_params
 from rm_tension.data.tasks import SUBSETS, TASKS
 from rm_tension.grid import Paths, Trio
+from rm_tension.objectives import TEST_SOURCES
 
 REPOSITORY = Path(__file__).parents[1]
 HELPFULNESS = {subset for task in TASKS if task.group == "helpfulness" for subset in task.subsets}
@@ -36,12 +37,12 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
         if f"{subset.suite}/{subset.name}" in without:
             continue
         for number in range(items):
-            item, chosen, rejected = f"{subset.name}-{number}", 1, 1
+            item, chosen, rejected = f"{subset.name}/{number}", 1, 1
             if subset.suite == "rm-bench":
                 chosen, rejected = 3, 3
             elif subset.name == "ties":
                 tied = number % 2
-                item, chosen, rejected = f"{'tied' if tied else 'ref'}:{number // 2}", 1 + 2 * tied, 3
+                item, chosen, rejected = f"ties/{'tied' if tied else 'ref'}:{number // 2}", 1 + 2 * tied, 3
             elif subset.suite == "reward-bench-2":
                 rejected = 3
             answers = [f"answer {index}" for index in range(chosen + rejected)]
@@ -51,7 +52,7 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
 
 def make_preferences(pairs: int = 12) -> pd.DataFrame:
     """`pairs` HH-RLHF test pairs per source, as in data/<P>/preferences/test.parquet."""
-    rows = [(f"{source}-{n}", source, "yes", "no") for source in HH_TEST["mixed"] for n in range(pairs)]
+    rows = [(f"{source}-{n}", source, "yes", "no") for source in TEST_SOURCES["mixed"] for n in range(pairs)]
     return pd.DataFrame(rows, columns=["pair_id", "source", "chosen", "rejected"])
 
 
@@ -67,7 +68,7 @@ def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferenc
     evaluate = params.profiles["mini"].evaluate
     tables = []
     for objective in params.grid.objectives:
-        own = pairs[pairs["dataset"].isin(HH_TEST[objective])]
+        own = pairs[pairs["dataset"].isin(TEST_SOURCES[objective])]
         for items, conditions in (own, hh_conditions(evaluate)), (tasks, task_conditions(evaluate, objective)):
             answers = _answers(items)
             margin = np.where(answers["helpfulness"], *MARGINS[objective])

@@ -5,6 +5,7 @@ from typing import Literal
 
 Group = Literal["helpfulness", "harmlessness"]
 Suite = Literal["reward-bench", "reward-bench-2", "rm-bench"]
+SUITES: tuple[Suite, ...] = ("reward-bench", "reward-bench-2", "rm-bench")
 
 
 @dataclass(frozen=True)
