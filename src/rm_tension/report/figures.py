@@ -57,21 +57,23 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 def radars(source: Source) -> Iterator[NamedFigure]:
     """Figure 2, ours above the published one, and the same for each backbone."""
     theirs = published.accuracy(source.reference)
+    whose_rows = (f"ours ({source.profile})", "paper")
     present = set(source.accuracy.index.get_level_values("backbone"))
-    for backbone, label in {"average": "mean of backbones", **source.backbones}.items():
+    for backbone, label in {"average": "Mean of backbones", **source.backbones}.items():
         if backbone not in present:
             continue
-        figure = Figure(figsize=(7.2, 7.6), layout="constrained")
+        figure = Figure(figsize=(7.2, 7.8), layout="constrained")
         panels = figure.subplots(2, 2, subplot_kw={"projection": "polar"})
-        for row, (whose, accuracy) in zip(panels, {"ours": source.accuracy, "paper": theirs}.items(), strict=True):
+        for row, accuracy, whose in zip(panels, (source.accuracy, theirs), whose_rows, strict=True):
             for axes, group in zip(row, GROUPS, strict=True):
                 radar(axes, group, at(accuracy, backbone=backbone)["mean"])
                 axes.set_title(f"{GROUP_LABELS[group]}, {whose}", y=1.2)
+        figure.suptitle(label)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
         yield NamedFigure(
             "figure_02" if backbone == "average" else f"figure_02_{backbone}",
-            f"Accuracy (%) per task, {label}: one line per objective, and chance. Above ours, below the paper's.",
+            f"{label}: accuracy (%) per task, one line per objective, and chance. Above ours, below the paper's.",
             figure,
         )
 
@@ -113,7 +115,7 @@ def ablation_curves(source: Source) -> NamedFigure:
         curves(axes, at(accuracy, objective=objective), COLOURS[objective])
         axes.set_title(label)
         axes.set_xlabel("ablated neurons (%)")
-    panels[0].set_ylabel("HH-RLHF test accuracy (%)")
+    panels[0].set_ylabel(f"HH-RLHF test accuracy (%), {source.profile}")
     legend = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
     legend["magnitude"] = Line2D([], [], color="black", marker="o", markersize=3)  # its colour is the panel's
     figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False)

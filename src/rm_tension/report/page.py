@@ -24,9 +24,9 @@ def page(context: Context, tables: list[Table], figures: list[NamedFigure]) -> s
 
 
 def warning_lines(context: Context) -> list[str]:
-    """The banner: GitHub's alert where the numbers are not the paper's."""
-    lines = [*warnings(context), f"Analysed at commit `{context.git_commit}`."]
-    return ["[!NOTE]" if context.comparable else "[!WARNING]", *(f"{line}  " for line in lines)]
+    """The banner; two spaces at the end break a line."""
+    lines = ["**Note**" if context.comparable else "**Warning**", *warnings(context)]
+    return [f"{line}  " for line in [*lines, f"Analysed at commit `{context.git_commit}`."]]
 
 
 def figure_part(figure: NamedFigure) -> str:

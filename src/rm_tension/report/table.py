@@ -14,11 +14,15 @@ CELL = ["mean", "spread", "partial", "paper", "paper_spread"]
 
 
 class Row(NamedTuple):
-    """`key` are the index values of the row's cells, without the column's; `change` marks points, shaded by sign."""
+    """`key` are the index values of the row's cells, without the column's; `change` marks points, shaded by sign.
+
+    `paper` labels the line of published values below the row.
+    """
 
     key: tuple[str, ...]
     label: str
     change: bool = False
+    paper: str = "paper"
 
 
 class Section(NamedTuple):
@@ -114,4 +118,4 @@ def _lines(table: Table, row: Row, cells: dict[tuple[str, ...], dict[str, float]
         return
     yield Line(row.label, "ours", ours)
     if not all(math.isnan(cell.value) for cell in paper):
-        yield Line("paper", "paper", paper)
+        yield Line(row.paper, "paper", paper)

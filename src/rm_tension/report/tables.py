@@ -30,6 +30,7 @@ class Source:
     `backbones` maps the grid's names to those that a reader sees.
     """
 
+    profile: str
     results: dict[str, pd.DataFrame]
     reference: Path
     backbones: dict[str, str]
@@ -158,11 +159,17 @@ def task_columns(group: Group) -> dict[str, str]:
 
 def backbone_sections(source: Source) -> list[Section]:
     """Objective by objective a row for each backbone and for their mean."""
-    backbones = {**source.backbones, "average": "Mean"}
+    names = {backbone: (name, _paper_label(backbone, name)) for backbone, name in source.backbones.items()}
+    names["average"] = ("Mean", "paper")
     return [
-        Section(label, [Row((objective, backbone), name) for backbone, name in backbones.items()])
+        Section(label, [Row((objective, key), name, paper=paper) for key, (name, paper) in names.items()])
         for objective, label in OBJECTIVES.items()
     ]
+
+
+def _paper_label(backbone: str, name: str) -> str:
+    """Say whose published values stand below a backbone that only takes its place in the grid."""
+    return "paper" if name.lower() == backbone else f"paper, {backbone}"
 
 
 TABLES: dict[int, Callable[[int, Source], Table]] = {

@@ -18,6 +18,7 @@ def run(job: Job) -> None:
     paths = job.paths
     context = load_context(paths.results)
     source = Source(
+        profile=paths.profile,
         results={path.stem: pd.read_csv(path) for path in sorted(paths.results.glob("*.csv"))},
         reference=paths.root / "reference",
         backbones={key: job.profile.backbones[key].name for key in job.params.grid.backbones},
