@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from rm_tension.activation_sums import Activations, ActivationSums
 from rm_tension.conditions import ALL, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.config import EvaluateConfig
 from rm_tension.evaluation import NeuronSets, Texts, evaluate
@@ -12,7 +13,7 @@ from rm_tension.model.device import make_accelerator
 from rm_tension.model.neurons import ablated, neuron_shape
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
-from rm_tension.selection import Activations, ActivationSums, random_score, top
+from rm_tension.selection import random_score, top
 from samples import random_items
 
 CONFIG = EvaluateConfig(

@@ -6,16 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from rm_tension.activation_sums import Activations, ActivationSums, load_activations, save_activations
 from rm_tension.errors import UserError
 from rm_tension.selection import (
-    Activations,
-    ActivationSums,
     absolute_score,
     change_score,
-    load_activations,
     magnitude_score,
     random_score,
-    save_activations,
     top,
     trio_sets,
 )

@@ -9,10 +9,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from rm_tension.activation_sums import Activations, ActivationSums
 from rm_tension.model.neurons import neuron_shape, on_activations
 from rm_tension.model.reward_model import hidden_states
 from rm_tension.model.rows import Item, Rows, row_batches
-from rm_tension.selection import Activations, ActivationSums
 
 CHOSEN, REJECTED = 0, 1
 SUMS = [field.name for field in fields(ActivationSums) if field.name != "tokens"]

@@ -9,13 +9,6 @@ from rm_tension.config import EvaluateConfig
 Kind = Literal["none", "all", "random", "change", "magnitude", "shared", "helpful-only", "harmless-only"]
 SETS: tuple[Kind, ...] = ("shared", "helpful-only", "harmless-only")
 
-# Which HH-RLHF test files an objective is tested on (METHOD.md section 2).
-HH_TEST: dict[str, tuple[str, ...]] = {
-    "helpful": ("helpful-base",),
-    "harmless": ("harmless-base",),
-    "mixed": ("helpful-base", "harmless-base"),
-}
-
 
 @dataclass(frozen=True, order=True)
 class Condition:

@@ -9,11 +9,12 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from rm_tension.activation_sums import Activations
 from rm_tension.conditions import SETS, Condition
 from rm_tension.model.neurons import ablated
 from rm_tension.model.rows import Item
 from rm_tension.scoring import Scorer
-from rm_tension.selection import Activations, Mask, change_score, magnitude_score, random_score, top, trio_sets
+from rm_tension.selection import Mask, change_score, magnitude_score, random_score, top, trio_sets
 
 COLUMNS = ["objective", "condition", "dataset", "item_id", "answer_index", "reward"]
 

@@ -4,14 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from rm_tension.config import HHSource, Objective
 from rm_tension.data.raw import Columns, read_table
+from rm_tension.objectives import TRAIN_SOURCES
 
-OBJECTIVE_SOURCES: dict[Objective, tuple[HHSource, ...]] = {
-    "helpful": ("helpful-base", "helpful-online", "helpful-rejection-sampled"),
-    "harmless": ("harmless-base",),
-    "mixed": ("helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"),
-}
 CAP_SEED = 0  # of the samples that `max_train_pairs`, `max_test_pairs` and `max_items_per_task` keep
 
 
@@ -32,8 +27,8 @@ def cap_pairs(pairs: pd.DataFrame, split: str, cap: int | None) -> pd.DataFrame:
     """A sample in the old order: `cap` pairs each of the helpful and harmless pool (train) or of each source (test)."""
     if cap is None:
         return pairs
-    single = (OBJECTIVE_SOURCES["helpful"], OBJECTIVE_SOURCES["harmless"])
-    pools = single if split == "train" else [(source,) for source in OBJECTIVE_SOURCES["mixed"]]
+    single = (TRAIN_SOURCES["helpful"], TRAIN_SOURCES["harmless"])
+    pools = single if split == "train" else [(source,) for source in TRAIN_SOURCES["mixed"]]
     members = [pairs[pairs["source"].isin(pool)] for pool in pools]
     kept = [pool.sample(min(cap, len(pool)), random_state=CAP_SEED) for pool in members]
     return pairs.loc[pd.concat(kept).index.sort_values()]

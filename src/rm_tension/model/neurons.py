@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rm_tension.errors import UserError
-from rm_tension.selection import Mask
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def on_activations(model: PreTrainedModel, see: Callable[[int, Tensor], Tensor |
 
 
 @contextmanager
-def ablated(model: PreTrainedModel, mask: Mask) -> Iterator[None]:
+def ablated(model: PreTrainedModel, mask: NDArray[np.bool_]) -> Iterator[None]:
     """Silence the neurons of `mask` [layers, neurons] inside the block, and restore them whatever happens.
 
     A neuron whose activation is zero adds nothing to the residual stream; zeroing its weights in the output projection

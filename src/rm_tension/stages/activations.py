@@ -1,11 +1,11 @@
 """Sum the MLP activations of a trio's reward models, each over its own training pairs, beside its backbone's."""
 
 from rm_tension.activation_stats import collect
-from rm_tension.data.hh_rlhf import OBJECTIVE_SOURCES
+from rm_tension.activation_sums import Activations, save_activations
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import load_reward_model
+from rm_tension.objectives import TRAIN_SOURCES
 from rm_tension.runs import record
-from rm_tension.selection import Activations, save_activations
 from rm_tension.stages.common import Job, main
 
 
@@ -17,7 +17,7 @@ def run(job: Job) -> None:
         backbone = load_reward_model(job.paths.backbone(trio.backbone)).to(accelerator.device)
         found: dict[str, Activations] = {}
         for objective in job.params.grid.objectives:
-            pairs = job.token_files.pairs("train", OBJECTIVE_SOURCES[objective])
+            pairs = job.token_files.pairs("train", TRAIN_SOURCES[objective])
             if config.max_pairs is not None and config.max_pairs < len(pairs):
                 pairs = pairs.sample(config.max_pairs, random_state=trio.seed)
             items = list(zip(pairs["chosen"], pairs["rejected"], strict=True))

@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from rm_tension.conditions import HH_TEST, hh_conditions, task_conditions
+from rm_tension.activation_sums import load_activations
+from rm_tension.conditions import hh_conditions, task_conditions
 from rm_tension.errors import UserError
 from rm_tension.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.files import whole
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import load_reward_model
+from rm_tension.objectives import TEST_SOURCES
 from rm_tension.runs import record
-from rm_tension.selection import load_activations
 from rm_tension.stages.common import Job, main
 
 
@@ -38,7 +39,7 @@ def run(job: Job) -> None:
 
 
 def _hh_test(job: Job, objective: str) -> pd.DataFrame:
-    pairs = job.token_files.pairs("test", HH_TEST[objective])
+    pairs = job.token_files.pairs("test", TEST_SOURCES[objective])
     answers = list(zip(pairs["chosen"], pairs["rejected"], strict=True))
     return pd.DataFrame({"dataset": pairs["source"], "item_id": pairs["pair_id"], "answers": answers})
 

@@ -2,11 +2,11 @@
 
 import json
 
-from rm_tension.data.hh_rlhf import OBJECTIVE_SOURCES
 from rm_tension.files import whole
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
+from rm_tension.objectives import TRAIN_SOURCES
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 from rm_tension.training import Pairs, train
@@ -16,7 +16,7 @@ def run(job: Job) -> None:
     """tokens/<P>/ and a backbone -> models/<P>/reward/<b>-<o>-<s>/ and runs/<P>/train-<b>-<o>-<s>.json(l)."""
     config, key, seed = job.profile.train, job.model, job.arguments.seed
     epochs = config.epochs[key.objective]
-    table = job.token_files.pairs("train", OBJECTIVE_SOURCES[key.objective])
+    table = job.token_files.pairs("train", TRAIN_SOURCES[key.objective])
     pairs = Pairs(table["pair_id"].tolist(), list(zip(table["chosen"], table["rejected"], strict=True)))
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)

@@ -1,0 +1,36 @@
+# The commands of README.md. Everything runs in .venv, made from requirements.lock.
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Tiny models lose time on more threads than cores, and bits must not depend on the machine's core count.
+.PHONY: help setup test lint types mini lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## create .venv from the pinned dependencies
+
+.venv/installed: requirements.lock requirements-dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or set PYTHON=..."; exit 1; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.lock --requirement requirements-dev.lock
+	.venv/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+test: setup ## run the tests
+	pytest
+
+lint: setup ## check style
+	ruff check . && ruff format --check .
+
+types: setup ## check types
+	mypy
+
+mini: setup ## run the whole pipeline on the miniature: about ten minutes on two CPU cores
+	dvc repro report@mini
+
+lock: setup ## renew the lock files from pyproject.toml
+	pip-compile --quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	pip-compile --quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean: ## remove the environment; results stay
+	rm -rf .venv

@@ -1,0 +1,69 @@
+"""dvc.yaml says what the code does: every stage depends on just the code that it imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+SRC = Path("src")
+STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+# They pass on what `params:` and the paths already track, or only watch; touching them must retrain nothing.
+PLUMBING = {
+    "rm_tension.config",
+    "rm_tension.errors",
+    "rm_tension.files",
+    "rm_tension.grid",
+    "rm_tension.runs",
+    "rm_tension.stages.common",
+    "rm_tension.training_state",
+}
+
+
+def module_file(name):
+    path = SRC / Path(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports(name):
+    """Our modules that a module names in its import statements."""
+    for node in ast.walk(ast.parse(module_file(name).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rm_tension"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if module_file(inner).exists() else node.module
+
+
+def closure(name, seen):
+    if name not in seen and name not in PLUMBING and module_file(name).name != "__init__.py":
+        seen.add(name)
+        for inner in imports(name):
+            closure(inner, seen)
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_imports(stage):
+    listed = [Path(path) for path in STAGES[stage]["deps"] if path.startswith("src/")]
+    needed = {module_file(name) for name in closure(f"rm_tension.stages.{stage}", set())}
+    assert all(path.exists() for path in listed)
+    missing = {path for path in needed if not any(path == one or one in path.parents for one in listed)}
+    assert not missing
+    unused = {one for one in listed if not any(path == one or one in path.parents for path in needed)}
+    assert not unused
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_explains_itself(stage):
+    command = [sys.executable, "-m", f"rm_tension.stages.{stage}", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--profile {mini,pilot,paper}" in shown
+    assert ast.get_docstring(ast.parse(module_file(f"rm_tension.stages.{stage}").read_text())).split()[0] in shown
+
+
+@pytest.mark.parametrize("stage", ["data", "analyse", "report"])
+def test_stages_that_need_no_model_import_no_torch(stage):
+    code = f"import sys, rm_tension.stages.{stage}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
