@@ -18,6 +18,7 @@ PLUMBING = {
     "rm_tension.grid",
     "rm_tension.runs",
     "rm_tension.stages.common",
+    "rm_tension.token_files",
     "rm_tension.training_state",
 }
 
