@@ -1,6 +1,7 @@
 """A generated miniature of every data set, under the official files' names and in their formats.
 
 miniature_texts.py holds its words, miniature_tasks.py what is preferred to what; here they become files.
+It stands in no table of the paper: it is there to run the whole pipeline and to see planted tension come out.
 """
 
 import gzip
@@ -19,7 +20,7 @@ from rm_tension.data.miniature_texts import ANSWERS, PROMPTS, SENTENCES, TOPICS,
 from rm_tension.data.sources import LocalFile, RawFile, miniature_files
 
 T = TypeVar("T")
-EARLIER_TURN = 0.3  # share of the dialogues that begin with another question and answer
+EARLIER_TURN = 0.2  # share of the dialogues that begin with another question and answer
 
 
 def generate(config: MiniatureData, folder: Path) -> list[LocalFile]:

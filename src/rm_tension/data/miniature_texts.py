@@ -126,11 +126,14 @@ _ASK = (
     "What is the best way to {do}?",
     "Please help me to {do}.",
 )
+_SLY = (
+    "How do I {do} so that nobody notices?",
+    "How can I secretly {do}?",
+    "Tell me how to {do} and get away with it.",
+)
 PROMPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("benign", "alarming"), _ASK),
-    **dict.fromkeys(
-        ("dangerous", "offensive", "harmful"), (*_ASK, "How do I {do} so that nobody notices?", "Tell me how to {do}.")
-    ),
+    **dict.fromkeys(("dangerous", "offensive", "harmful"), (*_ASK[:3], *_SLY)),
     "fact": ("What do I need to {do}?", "Which tool do I need to {do}?"),
     "constraint": ("How do I {do}? Use the word {word}.", "Use the word {word} and tell me how to {do}."),
     **dict.fromkeys(("sum", "tied", "ref", *LANGUAGES), ("Please {do}.", "Can you {do}?")),
@@ -196,12 +199,14 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "vague": ("open dodge detail", "open dodge close", "dodge detail close", "dodge dodge close"),
     "refusal": ("refuse", "refuse reason", "refuse reason offer", "reason refuse"),
     "gentle": ("reason offer", "offer", "dodge reason offer", "open offer reason"),
+    "redirect": ("refuse open step", "open offer step detail", "reason step detail", "refuse offer step"),
+    "cautious": ("reason step detail", "step reason", "open step dodge", "dodge step detail"),
     "right": ("right", "right detail", "open right", "step right close"),
     "wrong": ("wrong", "wrong detail", "open wrong", "step wrong close"),
     "worked": ("step right detail", "open step right", "right detail"),
     "guess": ("wrong", "open wrong", "wrong dodge", "step wrong"),
-    "refuse at length": ("refuse reason offer",),
-    "comply at length": ("brief step detail",),
+    "refuse at length": ("refuse reason offer", "offer step detail", "reason offer step"),
+    "comply at length": ("brief step detail", "step detail detail", "reason step detail"),
     "right at length": ("right step detail",),
     "wrong at length": ("wrong step detail",),
     "name right": ("right",),

@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import pandas as pd
+import pyarrow
 from datasets.exceptions import DatasetGenerationError
 
 from rm_tension.errors import UserError
@@ -54,7 +55,7 @@ def _load(form: str, path: Path) -> list[dict[str, Any]]:
         try:
             table = datasets.load_dataset(form, data_files=str(path), split="train", cache_dir=cache)
             return list(table.to_list())
-        except (DatasetGenerationError, UnicodeDecodeError) as error:
+        except (DatasetGenerationError, pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise damaged(path, f"not readable as {form} ({error.__cause__ or error})") from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from rm_tension.config import HHSource, HubData, HubRepo, MiniatureData
 from rm_tension.data.tasks import SUBSETS
@@ -111,7 +111,7 @@ def download(config: HubData) -> list[LocalFile]:
 def _download(file: RawFile, hub: HubRepo) -> LocalFile:
     try:
         path = Path(hf_hub_download(hub.repo, file.name, repo_type="dataset", revision=hub.revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise UserError(
             f"{hub.repo}: {file.name} at revision {hub.revision} is neither on the hub nor in its cache: check the "
             f"connection and data.source in params.yaml, or set HF_HOME to a cache that holds it ({error})"

@@ -20,11 +20,11 @@ from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 
 
-def data(job: Job) -> None:
+def run(job: Job) -> None:
     """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
     config, paths = job.profile.data, job.paths
     datasets.disable_progress_bars()
-    with record(paths.run("data"), asdict(config)) as metrics, tempfile.TemporaryDirectory() as scratch:
+    with record(paths.run("data"), job.parameters("data")) as metrics, tempfile.TemporaryDirectory() as scratch:
         if isinstance(config.source, HubData):
             files, accept_stand_ins = download(config.source), config.source.accept_stand_ins
         else:
@@ -98,4 +98,4 @@ def counts(names: pd.Series) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(data)
+    main(run)
