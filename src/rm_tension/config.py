@@ -114,13 +114,19 @@ class TokensConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class RandomWeights:
-    """A randomly initialised backbone; `width` is the residual stream's, the MLP is four times as wide."""
+    """A randomly initialised backbone; `width` is the residual stream's, the MLP is four times as wide.
+
+    `init_std` is the weights' standard deviation, `gain_spread` that of the logarithm of a factor on each neuron's
+    input weights: the larger, the fewer neurons matter.
+    """
 
     kind: Literal["random"]
     family: Family
     layers: Positive
     width: Positive
     heads: Positive
+    init_std: Annotated[float, Field(gt=0)]
+    gain_spread: Annotated[float, Field(ge=0)]
     seed: int
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoTokenizer, GPT2Config, LlamaConfig, Pret
 
 from rm_tension.config import HubFiles, RandomWeights
 from rm_tension.errors import UserError
-from rm_tension.model.neurons import family
+from rm_tension.model.neurons import family, input_weights
 from rm_tension.model.reward_model import TOKENIZER, quiet
 
 
@@ -20,8 +20,7 @@ def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: 
     """
     quiet()
     if isinstance(source, RandomWeights):
-        torch.manual_seed(source.seed)
-        model: PreTrainedModel = AutoModel.from_config(_random_config(source, tokenizer, positions))
+        model = _random_model(source, tokenizer, positions)
     else:
         try:
             model = AutoModel.from_pretrained(
@@ -43,6 +42,15 @@ def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None
     shutil.copytree(tokenizer, folder / TOKENIZER)
 
 
+def _random_model(source: RandomWeights, tokenizer: Path, positions: int) -> PreTrainedModel:
+    torch.manual_seed(source.seed)
+    model: PreTrainedModel = AutoModel.from_config(_random_config(source, tokenizer, positions))
+    # In a pretrained model a few neurons carry much of a block; freshly drawn ones are alike and none is missed.
+    for weights in input_weights(model):
+        weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
+    return model
+
+
 def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:
     words = AutoTokenizer.from_pretrained(tokenizer)
     eos = words.eos_token_id
@@ -53,6 +61,7 @@ def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> Pr
             n_embd=source.width,
             n_layer=source.layers,
             n_head=source.heads,
+            initializer_range=source.init_std,
             bos_token_id=eos,
             eos_token_id=eos,
         )
@@ -61,6 +70,7 @@ def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> Pr
         max_position_embeddings=positions,
         hidden_size=source.width,
         intermediate_size=4 * source.width,
+        initializer_range=source.init_std,
         num_hidden_layers=source.layers,
         num_attention_heads=source.heads,
         bos_token_id=eos,

@@ -20,17 +20,23 @@ from rm_tension.errors import UserError
 
 @dataclass(frozen=True)
 class Family:
-    """Paths of a family's parts; `output_axis` is the axis of the output projection's weight that counts neurons."""
+    """Paths of a family's parts, and which axis of the projections' weights counts neurons.
+
+    `input` is the projection whose result the activation function takes.
+    """
 
     blocks: str
     activation: str
+    input: str
+    input_axis: int
     output: str
     output_axis: int
 
 
 FAMILIES: dict[str, Family] = {
-    "gpt2": Family(blocks="h", activation="mlp.act", output="mlp.c_proj", output_axis=0),  # Conv1D: [in, out]
-    "llama": Family(blocks="layers", activation="mlp.act_fn", output="mlp.down_proj", output_axis=1),  # [out, in]
+    # GPT-2's Conv1D keeps its weight as [in, out], Linear as [out, in]
+    "gpt2": Family("h", "mlp.act", input="mlp.c_fc", input_axis=1, output="mlp.c_proj", output_axis=0),
+    "llama": Family("layers", "mlp.act_fn", input="mlp.gate_proj", input_axis=0, output="mlp.down_proj", output_axis=1),
 }
 
 
@@ -47,11 +53,19 @@ def _parts(model: PreTrainedModel, path: str) -> list[nn.Module]:
     return [block.get_submodule(path) for block in model.base_model.get_submodule(family(model).blocks)]
 
 
+def _weights(model: PreTrainedModel, path: str, neuron_axis: int) -> list[Tensor]:
+    weights = [part.get_parameter("weight").detach() for part in _parts(model, path)]
+    return [weight if neuron_axis == 0 else weight.T for weight in weights]
+
+
+def input_weights(model: PreTrainedModel) -> list[Tensor]:
+    """Per block, a view [neurons, width] of the weights that drive its neurons."""
+    return _weights(model, family(model).input, family(model).input_axis)
+
+
 def output_weights(model: PreTrainedModel) -> list[Tensor]:
     """Per block, a view [neurons, width] of the weights through which its neurons act."""
-    axis = family(model).output_axis
-    weights = [part.get_parameter("weight").detach() for part in _parts(model, family(model).output)]
-    return [weight if axis == 0 else weight.T for weight in weights]
+    return _weights(model, family(model).output, family(model).output_axis)
 
 
 def neuron_shape(model: PreTrainedModel) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from rm_tension.activation_sums import load_activations
 from rm_tension.conditions import hh_conditions, task_conditions
+from rm_tension.config import Objective
 from rm_tension.errors import UserError
 from rm_tension.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.files import whole
@@ -38,7 +39,7 @@ def run(job: Job) -> None:
         metrics |= {"rewards": len(rewards), "texts": len(rewards.drop_duplicates(["dataset", "item_id"]))}
 
 
-def _hh_test(job: Job, objective: str) -> pd.DataFrame:
+def _hh_test(job: Job, objective: Objective) -> pd.DataFrame:
     pairs = job.token_files.pairs("test", TEST_SOURCES[objective])
     answers = list(zip(pairs["chosen"], pairs["rejected"], strict=True))
     return pd.DataFrame({"dataset": pairs["source"], "item_id": pairs["pair_id"], "answers": answers})
