@@ -1,4 +1,4 @@
-"""A small profile made by a random generator: benchmarks, HH-RLHF test pairs and the rewards of any trio.
+"""A small profile made by a random generator: benchmarks, HH-RLHF test pairs, rewards and activations of any trio.
 
 Nothing is trained: a reward is a planted preference of the objective plus noise, so a file takes milliseconds.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from rm_tension.activation_sums import Activations, ActivationSums, save_activations
 from rm_tension.conditions import Condition, hh_conditions, task_conditions
 from rm_tension.config import Params, parse_params
 from rm_tension.data.tasks import SUBSETS, TASKS
@@ -80,8 +81,22 @@ def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferenc
     return pd.concat(tables, ignore_index=True)
 
 
+def make_activations(trio: Trio) -> dict[str, Activations]:
+    """Sums of 3 blocks of 40 neurons: a part that a backbone's RMs share, a part of the objective's own, and noise."""
+
+    def draw(*key: str) -> np.ndarray:
+        return np.random.default_rng([*trio.backbone.encode(), *"/".join(key).encode()]).normal(0, 1, (3, 40))
+
+    def side(objective: str, name: str) -> ActivationSums:
+        mean = draw() + 0.5 * draw(objective) + 0.1 * draw(objective, str(trio.seed)) + 0.01 * draw(objective, name)
+        size = np.abs(mean)
+        return ActivationSums(*(1000 * part for part in (mean, size, size**2, mean > 0, size / 4)), tokens=1000)
+
+    return {objective: Activations(side(objective, "chosen"), side(objective, "rejected")) for objective in MARGINS}
+
+
 def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()) -> Paths:
-    """A repository below `root` with params.yaml, reference/, and the data and rewards of the mini profile."""
+    """A repository below `root` with params.yaml, reference/, and the mini profile's data, rewards and activations."""
     paths, params = Paths("mini", root), small_params()
     raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     raw["profiles"]["mini"]["evaluate"] |= {"percents": [10, 30], "set_percents": [10]}
@@ -94,6 +109,7 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
     paths.provenance.write_text(json.dumps({"stand_ins": bool(without), "files": []}), encoding="utf-8")
     for trio in trios:
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
+        save_activations(paths.activations(trio), make_activations(trio))
         make_rewards(params, trio, benchmarks, preferences).to_parquet(paths.rewards(trio))
     return paths
 

@@ -5,10 +5,11 @@ from statistics import mean
 import pandas as pd
 
 from rm_tension.conditions import NONE
-from rm_tension.data.tasks import TASKS, Task
+from rm_tension.data.tasks import TASKS, Suite, Task
 from rm_tension.objectives import TEST_SOURCES
 
 MODEL = ["backbone", "objective", "seed"]
+CHANCE: dict[Suite, float] = {"reward-bench": 50, "reward-bench-2": 25, "rm-bench": 50}  # pairs, or one of four
 COUNTS = {"items": ("correct", "size"), "correct": ("correct", "sum"), "ties": ("tie", "sum")}
 
 
@@ -52,8 +53,8 @@ def changes(accuracy: pd.DataFrame) -> pd.DataFrame:
 
 
 def chance_level(task: Task) -> float:
-    """Percent right by chance: 1/4 in RewardBench 2 (one chosen of four), 1/2 for pairs, the mean over subsets."""
-    return 100 * mean(0.25 if subset.suite == "reward-bench-2" else 0.5 for subset in task.subsets)
+    """Percent right by chance, the mean over subsets."""
+    return mean(CHANCE[subset.suite] for subset in task.subsets)
 
 
 def to_tasks(subsets: pd.DataFrame, keys: list[str], mean: list[str], total: list[str]) -> pd.DataFrame:

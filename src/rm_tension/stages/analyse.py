@@ -1,79 +1,101 @@
-"""Every number of the report, as tidy CSVs, from the rewards of the trios that there are."""
+"""Every number of the report, as tidy CSVs, from the rewards and activations of the trios that there are."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from rm_tension.analysis import accuracy, averages
+from rm_tension.activation_sums import load_activations
 from rm_tension.analysis.context import Context
+from rm_tension.analysis.example import candidates, choose
+from rm_tension.analysis.neurons import Neurons
 from rm_tension.analysis.outcomes import answer_layout, outcomes, score
-from rm_tension.analysis.retention import retention
-from rm_tension.analysis.suites import suite_metrics
-from rm_tension.conditions import NONE, SETS
-from rm_tension.config import MiniatureData, Profile
+from rm_tension.analysis.score_shift import Side, density_table, sides, task_rewards
+from rm_tension.analysis.tables import Tables, backbone_tables, grid_tables, trio_tables
+from rm_tension.config import EvaluateConfig, MiniatureData, Profile
 from rm_tension.data.tasks import TASKS
 from rm_tension.errors import UserError
 from rm_tension.files import whole, write_json
-from rm_tension.grid import Trio, trios
+from rm_tension.grid import Paths, Trio, trios
 from rm_tension.runs import git_commit, record
 from rm_tension.stages.common import Job, main
 
-Tables = dict[str, pd.DataFrame]
-
 
 def run(job: Job) -> None:
-    """rewards/<P>/*.parquet and data/<P>/ -> results/<P>/*.csv and context.json."""
-    paths = job.paths
+    """rewards/<P>/*.parquet, activations/<P>/ and data/<P>/ -> results/<P>/*.csv, example.json, context.json."""
+    paths, config = job.paths, job.profile.evaluate
     present = [trio for trio in trios(job.params.grid) if paths.rewards(trio).exists()]
     if not present:
         folder = paths.rewards(Trio("*", 0)).parent
         raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
     with record(paths.run("analyse"), vars(job.arguments)) as metrics:
-        layout = answer_layout(pd.read_parquet(paths.benchmarks), pd.read_parquet(paths.preferences("test")))
-        parts = [_of_trio(paths.rewards(trio), trio, layout) for trio in present]
-        tables = _derived({name: pd.concat([part[name] for part in parts]) for name in parts[0]})
+        benchmarks = pd.read_parquet(paths.benchmarks)
+        layout = answer_layout(benchmarks, pd.read_parquet(paths.preferences("test")))
+        found = {trio: _of_trio(paths.rewards(trio), trio, layout, config.task_percent) for trio in present}
+        neurons = _neurons(paths, present)
+        tables = _joined(results.tables for results in found.values())
+        tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
+        tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
+        tables |= grid_tables(tables, config.task_percent)
+        example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:
             folder.mkdir()
             for name, table in tables.items():
                 table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g")
+            write_json(folder / "example.json", example)
             write_json(folder / "context.json", asdict(context))
         metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
 
 
-def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame) -> Tables:
-    """What one trio's rewards say; nothing else of them is kept, so that memory holds one trio at a time."""
+@dataclass(frozen=True)
+class TrioResults:
+    """What is kept of one trio's rewards, so that memory holds the rewards of one trio at a time."""
+
+    tables: Tables
+    sides: list[Side]
+    examples: pd.DataFrame
+
+
+def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, percent: int) -> TrioResults:
     try:
         scored = score(pd.read_parquet(path), layout)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    items = outcomes(scored)
-    tables = {
-        "accuracy": accuracy.task_accuracy(items),
-        "hh_accuracy": accuracy.hh_accuracy(items),
-        "retention": retention(items),
-        "suites": suite_metrics(scored[scored["condition"] == str(NONE)]),
-    }
+    items, on_tasks = outcomes(scored), task_rewards(scored, percent)
+    found = list(sides(on_tasks, percent))
+    tables = trio_tables(scored, items, found)
     for table in tables.values():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
+    return TrioResults(tables, found, candidates(on_tasks))
+
+
+def _neurons(paths: Paths, present: list[Trio]) -> dict[str, Neurons]:
+    """By backbone, from the activations of its trios."""
+    if missing := [str(paths.activations(trio)) for trio in present if not paths.activations(trio).exists()]:
+        raise UserError(f"{missing[0]}: missing, although its trio's rewards exist; run `dvc repro` for its stage")
+    seeds: dict[str, list[int]] = {}
+    for trio in present:
+        seeds.setdefault(trio.backbone, []).append(trio.seed)
+    return {
+        backbone: Neurons.of((seed, load_activations(paths.activations(Trio(backbone, seed)))) for seed in found)
+        for backbone, found in seeds.items()
+    }
+
+
+def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tables:
+    tables = backbone_tables(neurons, config.task_percent, config.set_percents)
+    for table in tables.values():
+        table.insert(0, "backbone", backbone)
     return tables
 
 
-def _derived(tables: Tables) -> Tables:
-    """Add what follows from accuracy: group averages and the changes under ablation."""
-    tasks = tables["accuracy"].drop(columns=["items", "correct", "ties"])
-    groups = averages.with_groups(tasks, "accuracy")
-    changes = accuracy.changes(tasks)
-    columns = ["backbone", "seed", "percent", "task", "baseline_accuracy", "ablated_accuracy", "delta"]
-    magnitude, sets = changes["kind"] == "magnitude", changes["kind"].isin(SETS)
-    return tables | {
-        "group_accuracy": groups[~groups["task"].isin(tasks["task"])].rename(columns={"task": "group"}),
-        "ablation_magnitude": changes.loc[magnitude, ["objective", *columns]],
-        "ablation_shared_sets": changes[sets].rename(columns={"kind": "ablated_set"})[["ablated_set", *columns]],
-    }
+def _joined(parts: Iterable[Tables]) -> Tables:
+    parts = list(parts)
+    return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
