@@ -1,7 +1,6 @@
 # The commands of README.md. Everything runs in .venv, made from requirements.lock.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Tiny models lose time on more threads than cores, and bits must not depend on the machine's core count.
 .PHONY: help setup test lint types mini lock clean
 
 help: ## show this list
@@ -10,7 +9,8 @@ help: ## show this list
 setup: .venv/installed ## create .venv from the pinned dependencies
 
 .venv/installed: requirements.lock requirements-dev.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "$(PYTHON) is not Python 3.11, for which the lock files were made: install it, or set PYTHON=..."; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --requirement requirements.lock --requirement requirements-dev.lock
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
@@ -25,8 +25,9 @@ lint: setup ## check style
 types: setup ## check types
 	mypy
 
-mini: setup ## run the whole pipeline on the miniature: about ten minutes on two CPU cores
+mini: setup ## run the whole pipeline on the miniature, then test what it made
 	dvc repro report@mini
+	pytest -m pipeline
 
 lock: setup ## renew the lock files from pyproject.toml
 	pip-compile --quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -47,10 +48,8 @@ def environment() -> dict[str, Any]:
 
 def git_commit() -> str:
     """The commit of the working tree, with `+` if it has changes; `unknown` outside a checkout."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    if shutil.which("git") is None:
+        return "unknown"
+    described = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return described.stdout.strip() or "unknown"
