@@ -16,6 +16,7 @@ PLUMBING = {
     "rm_tension.errors",
     "rm_tension.files",
     "rm_tension.grid",
+    "rm_tension.parts",
     "rm_tension.runs",
     "rm_tension.stages.common",
     "rm_tension.token_files",

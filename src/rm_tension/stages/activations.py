@@ -1,10 +1,15 @@
 """Sum the MLP activations of a trio's reward models, each over its own training pairs, beside its backbone's."""
 
+import shutil
+
 from rm_tension.activation_stats import collect
-from rm_tension.activation_sums import Activations, save_activations
+from rm_tension.activation_sums import Activations, load_activations, save_activations
+from rm_tension.config import Objective
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import load_reward_model
+from rm_tension.model.rows import Item
 from rm_tension.objectives import TRAIN_SOURCES
+from rm_tension.parts import parts_folder
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 
@@ -13,19 +18,32 @@ def run(job: Job) -> None:
     """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors."""
     config, trio = job.profile.activations, job.trio
     accelerator = make_accelerator(config.autocast)
-    with record(job.paths.run("activations", trio.key), job.parameters("activations")) as metrics:
+    parameters, state = job.parameters("activations"), job.paths.state("activations", trio.key)
+    inputs = [*job.checkpoint_files(), job.token_files.preferences("train")]
+    with record(job.paths.run("activations", trio.key), parameters) as metrics:
+        parts = parts_folder(state, parameters, inputs)
         backbone = load_reward_model(job.paths.backbone(trio.backbone)).to(accelerator.device)
         found: dict[str, Activations] = {}
         for objective in job.params.grid.objectives:
-            pairs = job.token_files.pairs("train", TRAIN_SOURCES[objective])
-            if config.max_pairs is not None and config.max_pairs < len(pairs):
-                pairs = pairs.sample(config.max_pairs, random_state=trio.seed)
-            items = list(zip(pairs["chosen"], pairs["rejected"], strict=True))
-            model = load_reward_model(job.paths.reward_model(trio.model(objective))).to(accelerator.device)
-            label = f"{trio.model(objective).key} activations"
-            found[objective] = collect(model, backbone, items, accelerator, config.tokens_per_batch, label)
-            metrics[objective] = {"pairs": len(items), "tokens": sum(side.tokens for side in found[objective].sides)}
+            part, key = parts / f"{objective}.safetensors", trio.model(objective)
+            if not part.exists():
+                model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
+                label, budget = f"{key.key} activations", config.tokens_per_batch
+                sums = collect(model, backbone, _pairs(job, objective), accelerator, budget, label)
+                save_activations(part, {objective: sums})
+            found |= load_activations(part)
+            metrics[f"{objective}_tokens"] = sum(side.tokens for side in found[objective].sides)
         save_activations(job.paths.activations(trio), found)
+    shutil.rmtree(state)
+
+
+def _pairs(job: Job, objective: Objective) -> list[Item]:
+    """The training pairs of an objective, or a sample of them that depends on the seed."""
+    pairs = job.token_files.pairs("train", TRAIN_SOURCES[objective])
+    cap = job.profile.activations.max_pairs
+    if cap is not None and cap < len(pairs):
+        pairs = pairs.sample(cap, random_state=job.trio.seed)
+    return list(zip(pairs["chosen"], pairs["rejected"], strict=True))
 
 
 if __name__ == "__main__":

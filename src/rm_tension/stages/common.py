@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rm_tension.config import Params, Profile, load_params
@@ -35,6 +36,12 @@ class Job:
     def token_files(self) -> TokenFiles:
         """Those of the backbone's tokenizer."""
         return TokenFiles(self.paths.tokens, self.profile.backbones[self.arguments.backbone].tokenizer)
+
+    def checkpoint_files(self) -> list[Path]:
+        """The weights of the trio's backbone and reward models."""
+        models = [self.paths.reward_model(self.trio.model(objective)) for objective in self.params.grid.objectives]
+        folders = [self.paths.backbone(self.trio.backbone), *models]
+        return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
 
     def parameters(self, section: str) -> dict[str, Any]:
         """What a run record keeps: the cell of the grid and the section of params.yaml that decides it."""
