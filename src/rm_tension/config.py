@@ -22,6 +22,7 @@ Objective = Literal["helpful", "harmless", "mixed"]
 Score = Literal["random", "change", "magnitude"]
 Family = Literal["gpt2", "llama"]
 Dtype = Literal["float32", "bfloat16"]
+ClaimId = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11"]
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 
 Positive = Annotated[int, Field(gt=0)]
@@ -186,9 +187,13 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Profile:
-    """One way to run the pipeline; `title` heads every page of its reports."""
+    """One way to run the pipeline; `title` heads every page of its reports.
+
+    `required_claims` are those of METHOD.md section 7 without which `stages.check` fails.
+    """
 
     title: str
+    required_claims: tuple[ClaimId, ...]
     data: DataConfig
     tokens: TokensConfig
     backbones: dict[Name, Backbone]

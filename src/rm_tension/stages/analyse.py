@@ -4,11 +4,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rm_tension.activation_sums import load_activations
+from rm_tension.analysis.bootstrap import RESAMPLES, Draws
+from rm_tension.analysis.claims import decide_all
 from rm_tension.analysis.context import Context
+from rm_tension.analysis.evidence import POOLED, neuron_evidence, published_evidence, trio_evidence
 from rm_tension.analysis.example import candidates, choose
 from rm_tension.analysis.neurons import Neurons
 from rm_tension.analysis.outcomes import answer_layout, outcomes, score
@@ -24,7 +29,7 @@ from rm_tension.stages.common import Job, main
 
 
 def run(job: Job) -> None:
-    """rewards/<P>/*.parquet, activations/<P>/ and data/<P>/ -> results/<P>/*.csv, example.json, context.json."""
+    """rewards/<P>/, activations/<P>/ and data/<P>/ -> results/<P>/*.csv, example.json, claims.json, context.json."""
     paths, config = job.paths, job.profile.evaluate
     present = [trio for trio in trios(job.params.grid) if paths.rewards(trio).exists()]
     if not present:
@@ -40,12 +45,15 @@ def run(job: Job) -> None:
         tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
         tables |= grid_tables(tables, config.task_percent)
         example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
+        evidence = {trio: results.evidence for trio, results in found.items()}
+        claims = _claims(job, evidence, neurons, tables["neuron_depth"])
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:
             folder.mkdir()
             for name, table in tables.items():
                 table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g")
             write_json(folder / "example.json", example)
+            write_json(folder / "claims.json", claims)
             write_json(folder / "context.json", asdict(context))
         metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
 
@@ -57,6 +65,7 @@ class TrioResults:
     tables: Tables
     sides: list[Side]
     examples: pd.DataFrame
+    evidence: pd.DataFrame
 
 
 def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, percent: int) -> TrioResults:
@@ -70,7 +79,9 @@ def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, percent: int) -> Trio
     for table in tables.values():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
-    return TrioResults(tables, found, candidates(on_tasks))
+    rng = np.random.default_rng([trio.seed, *trio.backbone.encode()])
+    evidence = trio_evidence(items, found, percent, rng, RESAMPLES)
+    return TrioResults(tables, found, candidates(on_tasks), evidence)
 
 
 def _neurons(paths: Paths, present: list[Trio]) -> dict[str, Neurons]:
@@ -96,6 +107,17 @@ def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tab
 def _joined(parts: Iterable[Tables]) -> Tables:
     parts = list(parts)
     return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _claims(
+    job: Job, evidence: dict[Trio, pd.DataFrame], neurons: dict[str, Neurons], depth: pd.DataFrame
+) -> list[dict[str, Any]]:
+    draws = Draws.of(list(evidence), np.random.default_rng(0), RESAMPLES)
+    backbones = depth[depth["backbone"] != POOLED]
+    of_neurons = neuron_evidence(neurons, backbones, job.profile.evaluate.task_percent, draws)
+    ours = pd.concat([draws.of_trios(evidence), of_neurons], axis=1)
+    reference = {path.stem: pd.read_csv(path) for path in (job.paths.root / "reference").glob("*.csv")}
+    return decide_all(ours, published_evidence(reference), job.profile.required_claims)
 
 
 def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
