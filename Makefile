@@ -1,7 +1,8 @@
 # The commands of README.md. Everything runs in .venv, made from requirements.lock.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-.PHONY: help setup test lint types mini lock clean
+TEX := texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk
+.PHONY: help setup tex test lint types mini lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +17,11 @@ setup: .venv/installed ## create .venv from the pinned dependencies
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, install it
+	@command -v latexmk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update --quiet && apt-get install --yes --no-install-recommends $(TEX); } || \
+	  { echo "latexmk not found: sudo apt-get install $(TEX)"; exit 1; }
+
 test: setup ## run the tests
 	pytest
 
@@ -25,7 +31,7 @@ lint: setup ## check style
 types: setup ## check types
 	mypy
 
-mini: setup ## run the whole pipeline on the miniature, then test what it made
+mini: setup tex ## run the whole pipeline on the miniature, then test what it made
 	dvc repro report@mini
 	pytest -m pipeline
 

@@ -1,12 +1,17 @@
 import math
 
 import pandas as pd
+import pytest
 
 from rm_tension.analysis.context import Context
+from rm_tension.report.contents import PARTS
+from rm_tension.report.document import markdown
+from rm_tension.report.figures import FIGURES
 from rm_tension.report.latex import escape, latex
-from rm_tension.report.markdown import markdown
 from rm_tension.report.notes import caption
-from rm_tension.report.table import Row, Section, Table, beside
+from rm_tension.report.supplement import agreement
+from rm_tension.report.table import Row, Section, Table, TextTable, beside, shown
+from rm_tension.report.tables import TABLES
 
 CONTEXT = Context("mini", "the miniature", False, 10, True, ["gpt2-small-0"], ["gpt2-small-247"], ["chat"], "abc")
 COLUMNS = {"focus": "Focus", "safety": "Safety", "harmlessness": "Average"}
@@ -17,7 +22,7 @@ def frame(values, index=("measure", "task")):
     return pd.DataFrame(rows, columns=[*index, "mean", "spread", "tasks"]).set_index(list(index))
 
 
-def example(published="row"):
+def example(published="row", **options):
     ours = frame(
         {
             ("baseline", "focus"): (81.04, 1.23, 1),
@@ -29,7 +34,20 @@ def example(published="row"):
     theirs = frame({("delta", "focus"): (12.5, math.nan, 1), ("delta", "harmlessness"): (3.0, 0.25, 8)})
     rows = [Row(("baseline",), "Baseline"), Row(("delta",), "Change", change=True)]
     cells = beside(ours, theirs, ["measure", "task"])
-    return Table(2, "What it is: 100% & more.", cells, [Section("Mixed RM", rows)], COLUMNS, published)
+    return Table("2", "What it is", "100% & more.", cells, [Section("Mixed RM", rows)], COLUMNS, published, **options)
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.removesuffix(r" \\").split("&")]
+
+
+def test_every_table_and_figure_of_the_paper_has_its_place():
+    assert {str(number) for number in range(1, 22)} <= set(TABLES)
+    assert set(FIGURES) == {str(number) for number in range(1, 8)}
+    places = ", ".join(PARTS.values()).split(", ")
+    assert len(places) == len(set(places))
+    numbers = [*(f"T {number}" for number in TABLES), *(f"F {number}" for number in FIGURES)]
+    assert set(numbers) <= set(places)
 
 
 def test_latex_of_a_table_with_published_lines():
@@ -40,59 +58,106 @@ def test_latex_of_a_table_with_published_lines():
         r"Change & \cellcolor{red!25}$-20.0$ & $+0.0_{\pm 0.2}$ & -- \\",
         r"\quad\textcolor{black!55}{paper} & \textcolor{black!55}{$+12.5$} & -- "
         r"& \textcolor{black!55}{$+3.0_{\pm 0.2}$} \\",
+        r"\quad\textcolor{black!55}{difference} & $\mathbf{-32.5}$ & -- & -- \\",
     ]
 
 
 def test_latex_is_a_float_with_the_papers_number_a_caption_and_a_label():
     text = latex(example(), "100% & ± 1")
-    assert r"\caption{100\% \& $\pm$ 1}" in text
+    assert r"\caption[What it is]{100\% \& $\pm$ 1}" in text
     assert r"\renewcommand{\thetable}{2}" in text
     assert r"\label{tab:2}" in text
     assert text.count("{") == text.count("}")
-    assert escape(r"a_b\c~{") == r"a\_b\textbackslash{}c\textasciitilde{}\{"
+    assert escape(r"a_b\c~{|") == r"a\_b\textbackslash{}c\textasciitilde{}\{\textbar{}"
 
 
-def test_published_values_beside_each_column():
-    text = latex(example("column"), "")
-    assert r" & \multicolumn{2}{c}{Focus} & \multicolumn{2}{c}{Safety} & \multicolumn{2}{c}{Average} \\" in text
-    assert r"\begin{tabular}{lrrrrrr}" in text
-    lines = markdown(example("column")).splitlines()
-    assert [cell.strip() for cell in lines[0].split("|")[2:-1]] == [
-        "Focus",
-        "*paper*",
-        "Safety",
-        "*paper*",
-        "Average",
-        "*paper*",
+def test_published_values_and_differences_beside_the_columns_that_have_them():
+    lines = latex(example("column"), "").splitlines()
+    head = lines.index(r"\toprule")
+    assert cells_of(lines[head + 1]) == [
+        "",
+        r"\multicolumn{3}{c}{Focus}",
+        r"\multicolumn{1}{c}{Safety}",
+        r"\multicolumn{3}{c}{Average}",
     ]
-    assert [cell.strip() for cell in lines[-1].split("|")[1:-1]] == [
-        "Change",
-        "-20.0",
-        "*+12.5*",
-        "+0.0 ± 0.2",
+    assert lines[head + 2] == r"\cmidrule(lr){2-4} \cmidrule(lr){6-8}"
+    assert r"\begin{tabular}{lrrrrrrr}" in lines
+    assert cells_of(lines[-5])[1:] == [
+        r"\cellcolor{red!25}$-20.0$",
+        r"\textcolor{black!55}{$+12.5$}",
+        r"$\mathbf{-32.5}$",
+        r"$+0.0_{\pm 0.2}$",
         "--",
+        r"\textcolor{black!55}{$+3.0_{\pm 0.2}$}",
         "--",
-        "*+3.0 ± 0.2*",
     ]
 
 
 def test_without_published_values_nothing_stands_beside():
     table = example("column")
     ours = table.cells.drop(columns=["partial", "paper", "paper_spread"]).assign(tasks=1)
-    text = latex(Table(10, "", beside(ours, None, ["measure", "task"]), table.sections, COLUMNS, "column"), "")
-    assert "paper" not in text
+    cells = beside(ours, None, ["measure", "task"])
+    text = latex(Table("10", "", "", cells, table.sections, COLUMNS, "column"), "")
+    assert "paper}" not in text
     assert r"\begin{tabular}{lrrr}" in text
+
+
+def test_a_tall_table_is_a_float_for_each_section():
+    rows = [Row((str(number),), f"row {number}") for number in range(50)]
+    sections = [Section(name, rows) for name in ("one", "two")]
+    cells = frame({(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)})
+    text = latex(Table("1", "Tall", "", beside(cells, None, ["measure", "task"]), sections, COLUMNS), "All of it")
+    assert text.count(r"\begin{table}") == 2
+    assert text.count(r"\label") == 1
+    assert r"\caption[]{Tall (continued)}" in text
 
 
 def test_caption_says_what_must_be_known():
     text = caption(example(), CONTEXT)
     for part in (
-        "What it is",
+        "What it is. 100% & more.",
         "Profile mini: the miniature.",
         "Stand-in files",
         "Incomplete grid: 1 of 2 trios, gpt2-small-0.",
         "No items, or not of every subset: Chat.",
         "An asterisk",
-        "ours are not comparable",
+        "comparison is not meaningful",
+        "Analysed at commit abc.",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "spread", "paper", "paper_spread", "agrees"),
+    [
+        (53.0, math.nan, 50.0, math.nan, True),  # three points without spreads
+        (53.01, math.nan, 50.0, math.nan, False),
+        (57.0, 2.0, 50.0, math.sqrt(12.0), False),  # 3 sqrt((4 + 12) / 3) = 6.928
+        (56.9, 2.0, 50.0, math.sqrt(12.0), True),
+        (44.0, 0.0, 50.0, math.sqrt(12.0), True),  # 3 sqrt(12 / 3) = 6
+    ],
+)
+def test_agreement_is_within_three_points_or_three_standard_errors(ours, spread, paper, paper_spread, agrees):
+    cells = beside(
+        frame({("a", "focus"): (ours, spread, 1)}),
+        frame({("a", "focus"): (paper, paper_spread, 1)}),
+        ["measure", "task"],
+    )
+    table = Table("1", "Heading", "", cells, [Section("", [Row(("a",), "")])], {"focus": ""})
+    assert shown(table)["beyond"].tolist() == [not agrees]
+    assert agreement("S1", [table]).rows == [
+        ["Table 1", "Heading", "1", "1 (100%)" if agrees else "0 (0%)", f"{abs(ours - paper):.1f}"]
+    ]
+
+
+def test_agreement_counts_only_cells_with_both_values_and_judges_no_scale_without_points():
+    assert agreement("S1", [example()]).rows == [["Table 2", "What it is", "1", "0 (0%)", "32.5"]]
+    assert agreement("S1", [example(points=None)]).rows == [["Table 2", "What it is", "1", "--", "32.5"]]
+
+
+def test_a_table_of_words():
+    table = TextTable("5", "Words", "", ["Name", "|Value|"], [["a & b", "1|2"]], "lX")
+    text = latex(table, "")
+    assert r"\begin{tabularx}{\linewidth}{l>{\raggedright\arraybackslash}X}" in text
+    assert r"a \& b & 1\textbar{}2 \\" in text
+    assert r"1\|2" in markdown(table)

@@ -1,19 +1,55 @@
 import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rm_tension.grid import Trio, trios
+from rm_tension.report import document
 from rm_tension.stages import analyse, report
 from rm_tension.stages.common import main
 from synthetic import small_params, write_profile
 
+CLAIM = {
+    "id": "C1",
+    "claim": "Mixed RMs do worse.",
+    "predicate": "mixed < single",
+    "effect": -3.0,
+    "unit": "points",
+    "interval": [-4.0, -2.0],
+    "published": None,
+    "verdict": "reproduced",
+    "detail": "a_b & 5%",
+    "required": True,
+}
 PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
+needs_latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
+
+
+class Page(HTMLParser):
+    """What a browser looks up: ids, the targets of links and images."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.images = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+        self.images += [attributes] if tag == "img" else []
 
 
 def run(monkeypatch, stage):
     monkeypatch.setattr("sys.argv", ["stage", "--profile", "mini"])
     main(stage)
+    claims = Path("results/mini/claims.json")
+    if not claims.exists():
+        claims.write_text(json.dumps([CLAIM]))
 
 
 def files(folder):
@@ -27,6 +63,17 @@ def root(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def no_latex(monkeypatch):
+    """Compiling takes seconds and has its own test."""
+
+    def stub(folder):
+        (folder / "artifact.pdf").touch()
+        return ""
+
+    monkeypatch.setattr(report, "compile_pdf", stub)
+
+
+@pytest.fixture
 def one_trio(root, monkeypatch):
     """Results of one trio whose benchmarks lack half of Math and all of Do Not Answer."""
     paths = write_profile(root, [Trio("gpt2-small", 0)], without=PARTIAL)
@@ -34,6 +81,7 @@ def one_trio(root, monkeypatch):
     return paths
 
 
+@needs_latex
 def test_the_whole_grid(root, monkeypatch):
     write_profile(root, trios(small_params().grid))
     run(monkeypatch, analyse.run)
@@ -48,46 +96,82 @@ def test_the_whole_grid(root, monkeypatch):
     assert means["harmless", "harmlessness"] > means["helpful", "harmlessness"]
     context = json.loads((root / "results/mini/context.json").read_text())
     assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (18, [], [])
-    page = (root / "reports/mini/README.md").read_text()
+    found = files(root / "reports/mini")
+    tables = {f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]}
+    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "07"]}
+    assert tables | figures | {"artifact.pdf", "index.html", "claims.md"} <= set(found)
+    page = found["README.md"].decode()
     assert "not the paper's numbers" in page
     assert "Incomplete" not in page
+    assert json.loads((root / "runs/mini/report.json").read_text())["metrics"]["overfull"] == 0
+    again = document.compile_pdf(root / "reports/mini")
+    assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
+    assert "undefined" not in again
 
 
-def test_an_incomplete_grid_renders_with_missing_cells_marked(one_trio, monkeypatch):
+def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
     run(monkeypatch, report.run)
     found = files(one_trio.reports)
-    tables = [f"tables/table_{number:02}.tex" for number in (1, 2, 3, 4, 10, 13, 14)]
-    figures = [
-        f"figures/{name}{end}"
-        for name in ("figure_02", "figure_02_gpt2-small", "figure_05")
-        for end in (".pdf", ".png")
-    ]
-    assert set(found) == {"README.md", *tables, *figures}
+    check_that_missing_cells_are_marked(found)
+    check_page(found)
+    table = found["tables/table_09.tex"].decode()
+    assert re.search(r"Chat +& 18 +& 387 +& 50 ", table)  # scored, and 3 styles of 129 prompts
+    assert "519" in table
+    run(monkeypatch, report.run)
+    assert files(one_trio.reports) == found
+
+
+def check_that_missing_cells_are_marked(found):
+    assert {f"tables/table_{number:02}.tex" for number in range(1, 22)} <= set(found)
+    assert {f"figures/figure_{number:02}.png" for number in range(1, 8)} <= set(found)
+    assert {name for name in found if name.startswith("figures/figure_02") and name.endswith(".pdf")} == {
+        "figures/figure_02.pdf",
+        "figures/figure_02d.pdf",  # the fourth backbone's
+    }
     retention = found["tables/table_01.tex"].decode()
     maths = next(line for line in retention.splitlines() if line.startswith("Math  "))
     assert maths.split("&")[1].strip() == "--"
     averages = [line for line in retention.splitlines() if line.startswith("Average")]
     assert all("^{*}" in line for line in averages)
     assert "Incomplete grid: 1 of 18 trios, gpt2-small-0." in retention
-    page = found["README.md"].decode()
-    for warning in ("Stand-in files", "Incomplete grid", "Math, Do Not Answer"):
-        assert warning in page
+    for name in ("README.md", "index.html", "artifact.tex", "claims.md"):
+        for warning in ("Stand-in files", "Incomplete grid", "Math, Do Not Answer"):
+            assert warning in found[name].decode()
 
 
-def test_rendering_twice_gives_the_same_bytes(one_trio, monkeypatch):
-    run(monkeypatch, report.run)
-    first = files(one_trio.reports)
-    run(monkeypatch, report.run)
-    assert files(one_trio.reports) == first
+def check_page(found):
+    """It needs nothing from elsewhere and reaches everything."""
+    text = found["index.html"].decode()
+    page = Page(text)
+    assert not re.search(r"https?://|<script|@import|url\(", text)
+    assert len(page.ids) == len(set(page.ids))
+    tables, figures = ({f"{kind}_{n:02}" for n in range(1, last)} for kind, last in (("table", 22), ("figure", 8)))
+    assert tables | figures <= set(page.ids)
+    assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert {link for link in page.links if not link.startswith("#")} <= set(found)
+    assert all(image["alt"] for image in page.images)
 
 
-def test_a_report_that_fails_leaves_the_old_one(one_trio, monkeypatch):
+def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_trio, monkeypatch):
     one_trio.reports.mkdir(parents=True)
     (one_trio.reports / "README.md").write_text("old")
     (one_trio.results / "retention.csv").unlink()
-    with pytest.raises(KeyError):
+    with pytest.raises(SystemExit, match=r"retention\.csv: not found; run `dvc repro analyse@mini`"):
         run(monkeypatch, report.run)
     assert files(one_trio.reports) == {"README.md": b"old"}
+
+
+def test_without_latex_the_error_names_the_packages(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(document.UserError, match=r"apt-get install texlive-latex-base .* latexmk"):
+        document.compile_pdf(tmp_path)
+
+
+@needs_latex
+def test_a_document_that_latex_refuses_is_named(tmp_path):
+    (tmp_path / "artifact.tex").write_text(r"\documentclass{article}\begin{document}\nonsense\end{document}")
+    with pytest.raises(document.UserError, match=r"artifact\.tex: ! Undefined control sequence"):
+        document.compile_pdf(tmp_path)
 
 
 @pytest.mark.parametrize(

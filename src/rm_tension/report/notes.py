@@ -2,7 +2,8 @@
 
 from rm_tension.analysis.context import Context
 from rm_tension.data.tasks import BY_KEY
-from rm_tension.report.table import Table, has_paper, has_partial
+from rm_tension.report.item import Item
+from rm_tension.report.table import Table, shown
 
 
 def warnings(context: Context) -> list[str]:
@@ -19,19 +20,26 @@ def warnings(context: Context) -> list[str]:
     return found
 
 
-def caption(table: Table, context: Context) -> str:
-    """The table's title and all that must be known to read it, as plain text."""
-    return " ".join([table.title, *warnings(context), *legend(table, context)])
+def caption(item: Item, context: Context) -> str:
+    """All that must be known to read a table or figure by itself, as plain text."""
+    return " ".join([describe(item, context), *warnings(context), f"Analysed at commit {context.git_commit}."])
+
+
+def describe(item: Item, context: Context) -> str:
+    """What a table or figure shows, for a page that says elsewhere where its numbers come from."""
+    return " ".join([f"{item.heading}.", item.note, *(legend(item, context) if isinstance(item, Table) else ())])
 
 
 def legend(table: Table, context: Context) -> list[str]:
     """How to read what stands in the table's cells."""
-    found = []
-    if has_partial(table):
+    found, cells = [], shown(table)
+    if cells["partial"].any():
         found.append("An asterisk marks an average over the tasks that have a value, not over all of the group.")
-    if has_paper(table):
-        caution = "" if context.comparable else ", for orientation only: ours are not comparable with them"
-        found.append(f"Paper: the published values{caution}.")
+    if cells["paper"].notna().any():
+        bold = "" if table.points is None else f", bold beyond max({table.points:g}, 3 sqrt((s² + s²)/3))"
+        found.append(f"Paper: the published values; difference: ours less the paper's{bold}.")
+        if not context.comparable:
+            found.append("The comparison is not meaningful: ours are not the paper's models and data.")
     return found
 
 

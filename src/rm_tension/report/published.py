@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rm_tension.analysis.averages import over_backbones, over_seeds, with_average, with_groups
+from rm_tension.analysis.as_published import COLUMNS, undo_running_means
+from rm_tension.analysis.averages import over_seeds, with_average, with_groups
 
 GROUP_OF_TABLE = {2: "harmlessness", 3: "helpfulness", 17: "harmlessness", 18: "helpfulness"}
 
@@ -25,21 +26,34 @@ def accuracy(folder: Path) -> pd.DataFrame:
 
 
 def retention(folder: Path) -> pd.DataFrame:
-    """Table 15, indexed by backbone and task."""
-    return published(pd.read_csv(folder / "retention.csv"), "retention")
+    """Tables 15 and, as its `average`, 1, indexed by backbone and task; that one's group averages are as printed."""
+    means = with_average(published(pd.read_csv(folder / "retention.csv"), "retention"))
+    for group, value in PRINTED_RETENTION.items():
+        means.loc[("average", group), "mean"] = value
+    return means
 
 
-def retention_average(folder: Path) -> pd.DataFrame:
-    """Table 1, indexed by task: means of Table 15, but the group averages as printed."""
-    means = over_backbones(retention(folder))
-    return means.assign(mean=means["mean"].index.to_series().map(PRINTED_RETENTION).fillna(means["mean"]))
+def pairwise_retention(folder: Path, measure: str) -> pd.DataFrame:
+    """Tables 11 (mixed_vs_harmless) and 12 (mixed_vs_helpful), known for gpt2-large only."""
+    return published(pd.read_csv(folder / "retention_pairwise_gpt2-large.csv"), measure)
+
+
+def retention_after_ablation(folder: Path, variant: str) -> pd.DataFrame:
+    """Table 19, indexed by column and task: `as_published`, or `corrected` for its running means (erratum 1)."""
+    printed = pd.read_csv(folder / "retention_after_ablation.csv").set_index("task")[list(COLUMNS)]
+    columns = undo_running_means(printed) if variant == "corrected" else printed
+    frame = columns.reset_index().melt("task", var_name="column", value_name="retention")
+    return over_seeds(with_groups(frame, "retention"), "retention")
 
 
 def magnitude(folder: Path) -> pd.DataFrame:
-    """Tables 2 and 3, indexed by measure (baseline_accuracy, delta), objective, task."""
-    frame = pd.read_csv(folder / "ablation_magnitude_p10_average.csv")
-    measures = {measure: published(frame, measure) for measure in ("baseline_accuracy", "delta")}
-    return pd.concat(measures, names=["measure"])
+    """Tables 20, 21 and, as the backbone `average`, 2 and 3.
+
+    Indexed by measure (baseline_accuracy, delta), objective, backbone, task.
+    """
+    average = pd.read_csv(folder / "ablation_magnitude_p10_average.csv").assign(backbone="average")
+    frame = pd.concat([pd.read_csv(folder / "ablation_magnitude_p10.csv").query("task != 'average'"), average])
+    return pd.concat({name: published(frame, name) for name in ("baseline_accuracy", "delta")}, names=["measure"])
 
 
 def shared_sets(folder: Path) -> pd.DataFrame:
@@ -48,6 +62,17 @@ def shared_sets(folder: Path) -> pd.DataFrame:
     average = frame["task"] == "average"
     frame["task"] = frame["task"].mask(average, frame["table"].map(GROUP_OF_TABLE))
     return pd.DataFrame({"mean": frame.set_index(["ablated_set", "task"])["value"], "spread": math.nan})
+
+
+def rmsd(folder: Path) -> pd.DataFrame:
+    """Table 16, indexed by backbone and objective."""
+    frame = pd.read_csv(folder / "rmsd.csv")[["backbone", "objective", "rmsd"]]
+    return over_seeds(frame.assign(tasks=1), "rmsd")
+
+
+def neuron_overlap(folder: Path) -> pd.DataFrame:
+    """Section 5's Jaccard indices as released, columns backbone, objective_a, objective_b, jaccard."""
+    return pd.read_csv(folder / "neuron_overlap_p10.csv")
 
 
 def published(frame: pd.DataFrame, value: str) -> pd.DataFrame:

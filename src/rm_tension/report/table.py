@@ -1,16 +1,21 @@
-"""A table of the paper as data: what its rows and columns are, ours and the published value of each cell."""
+"""Tables as data: what their rows and columns are, ours, the published value of each cell and the difference."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from rm_tension.analysis.averages import is_partial
+from rm_tension.report.item import Item
 
 CELL = ["mean", "spread", "partial", "paper", "paper_spread"]
+SEEDS = 3  # that every published spread is over
+
+Kind = Literal["ours", "paper", "difference"]
 
 
 class Row(NamedTuple):
@@ -33,40 +38,55 @@ class Section(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
-    """`cells` is indexed by the rows' keys and then the column's, with the columns CELL (see `beside`).
+class TextTable(Item):
+    """A table of words; `align` has a LaTeX column type for each column, where X shares the width that is left."""
 
-    `columns` maps keys to labels. The published values stand in a line below each row, or in a column after each one.
+    kind: ClassVar[str] = "Table"
+    columns: list[str]
+    rows: list[list[str]]
+    align: str
+
+
+@dataclass(frozen=True)
+class Table(Item):
+    """A table of numbers. `cells` is indexed by the rows' keys and then the column's, with the columns CELL.
+
+    `columns` maps keys to labels. The published values and the differences stand in lines below each row, or in
+    columns after each one. A difference of up to `points` counts as agreement whatever the spreads; None judges none.
     """
 
-    number: int
-    title: str
+    kind: ClassVar[str] = "Table"
     cells: pd.DataFrame
     sections: list[Section]
     columns: dict[str, str]
     published: Literal["row", "column"] = "row"
     digits: int = 1
-
-    @property
-    def name(self) -> str:
-        return f"table_{self.number:02}"
+    points: float | None = 3.0
 
 
 class Cell(NamedTuple):
-    """One number as it is shown; `value` is NaN where it is missing."""
+    """One number as it is shown; `value` is NaN where it is missing, `beyond` marks a difference that is too large."""
 
     value: float
     spread: float
-    kind: Literal["ours", "paper"]
+    kind: Kind
     change: bool = False
     partial: bool = False
+    beyond: bool = False
+
+    def text(self, digits: int) -> str:
+        """The value without its spread, signed if it is a change; `--` if it is missing."""
+        if math.isnan(self.value):
+            return "--"
+        sign = "+" if self.change or self.kind == "difference" else ""
+        return f"{round(self.value, digits) + 0.0:{sign}.{digits}f}"
 
 
 class Line(NamedTuple):
     """One printed line."""
 
     label: str
-    kind: Literal["ours", "paper"]
+    kind: Kind
     cells: list[Cell]
 
 
@@ -81,41 +101,58 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame | None, levels: list[str]
     if published is None:
         return cells.assign(paper=math.nan, paper_spread=math.nan)[CELL]
     theirs = published.reset_index().set_index(levels)[["mean", "spread"]].set_axis(["paper", "paper_spread"], axis=1)
-    return cells.join(theirs, how="outer")[CELL].fillna({"partial": False})
+    return cells.join(theirs, how="outer")[CELL]
 
 
-def has_paper(table: Table) -> bool:
-    """Whether any cell has a published value."""
-    return bool(table.cells["paper"].notna().any())
+def shown(table: Table) -> pd.DataFrame:
+    """The cells that the table prints, row by row, with `difference` (ours - published) and `beyond`.
 
-
-def has_partial(table: Table) -> bool:
-    """Whether any cell averages fewer tasks than its group has."""
-    return bool(table.cells["partial"].any())
+    `beyond`: |difference| > max(points, 3 sqrt((spread² + paper_spread²) / 3)); an unknown spread counts as 0.
+    """
+    keys = [(*row.key, column) for part in table.sections for row in part.rows for column in table.columns]
+    cells = table.cells.reindex(pd.MultiIndex.from_tuples(keys))
+    difference = cells["mean"] - cells["paper"]
+    spreads = cells[["spread", "paper_spread"]].astype(float).fillna(0)
+    tolerance = 3 * np.sqrt((spreads**2).sum(axis=1) / SEEDS)
+    if table.points is None:
+        tolerance[:] = math.inf
+    else:
+        tolerance = tolerance.clip(lower=table.points)
+    rounding = 1e-9  # 53.0 - 50.0 agrees within 3 however the two came about
+    return cells.assign(
+        partial=cells["partial"].eq(True), difference=difference, beyond=difference.abs() > tolerance + rounding
+    )
 
 
 def header(table: Table) -> list[tuple[str, int]]:
-    """The columns' labels and how many printed columns each spans: two where the published one stands beside ours."""
-    span = 2 if table.published == "column" and has_paper(table) else 1
-    return [(label, span) for label in table.columns.values()]
+    """The columns' labels and how many printed columns each spans: three where the published one stands beside ours."""
+    if table.published == "row":
+        return [(label, 1) for label in table.columns.values()]
+    known = shown(table)["paper"].notna()
+    columns = set(known.index[known].get_level_values(-1))
+    return [(label, 3 if key in columns else 1) for key, label in table.columns.items()]
 
 
 def sections(table: Table) -> list[tuple[str, list[Line]]]:
     """The printed lines of each section."""
-    cells = {key: dict(zip(CELL, values, strict=True)) for key, *values in table.cells.itertuples(name=None)}
+    cells = iter(shown(table).to_dict("records"))
+    spans = [span for _, span in header(table)]
     return [
-        (part.label, list(chain.from_iterable(_lines(table, row, cells) for row in part.rows)))
+        (part.label, [line for row in part.rows for line in _lines(table, row, [next(cells) for _ in spans], spans)])
         for part in table.sections
     ]
 
 
-def _lines(table: Table, row: Row, cells: dict[tuple[str, ...], dict[str, float]]) -> Iterator[Line]:
-    found = [cells.get((*row.key, column), dict.fromkeys(CELL, math.nan)) for column in table.columns]
-    ours = [Cell(cell["mean"], cell["spread"], "ours", row.change, cell["partial"] is True) for cell in found]
+def _lines(table: Table, row: Row, found: list[dict[Hashable, Any]], spans: list[int]) -> Iterator[Line]:
+    ours = [Cell(cell["mean"], cell["spread"], "ours", row.change, bool(cell["partial"])) for cell in found]
     paper = [Cell(cell["paper"], cell["paper_spread"], "paper", row.change) for cell in found]
-    if table.published == "column" and has_paper(table):
-        yield Line(row.label, "ours", list(chain.from_iterable(zip(ours, paper, strict=True))))
+    apart = [Cell(cell["difference"], math.nan, "difference", beyond=bool(cell["beyond"])) for cell in found]
+    if table.published == "column":
+        beside = zip(ours, paper, apart, spans, strict=True)
+        yield Line(row.label, "ours", list(chain.from_iterable(cells[:span] for *cells, span in beside)))
         return
     yield Line(row.label, "ours", ours)
     if not all(math.isnan(cell.value) for cell in paper):
         yield Line(row.paper, "paper", paper)
+    if not all(math.isnan(cell.value) for cell in apart):
+        yield Line("difference", "difference", apart)

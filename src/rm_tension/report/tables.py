@@ -1,17 +1,15 @@
-"""The paper's tables: for each number what stands in its rows, columns and cells."""
+"""The paper's tables of numbers: for each one what stands in its rows, columns and cells."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
+from typing import Literal
 
-import pandas as pd
-
-from rm_tension.analysis.averages import at, over_backbones, over_seeds, with_average, with_groups
+from rm_tension.analysis.averages import at, over_seeds, with_groups
 from rm_tension.conditions import NONE
 from rm_tension.data.tasks import GROUPS, Group, group_tasks
-from rm_tension.report import published
-from rm_tension.report.table import Row, Section, Table, beside
+from rm_tension.report import cards, published
+from rm_tension.report.source import Source
+from rm_tension.report.table import Row, Section, Table, TextTable, beside
 
 OBJECTIVES = {"helpful": "Helpful RM", "harmless": "Harmless RM", "mixed": "Mixed RM"}
 GROUP_LABELS: dict[Group, str] = {
@@ -19,142 +17,202 @@ GROUP_LABELS: dict[Group, str] = {
     "harmlessness": "Harmlessness-oriented tasks",
 }
 SETS = {"shared": "Shared ablated", "helpful-only": "Helpful-only ablated", "harmless-only": "Harmless-only ablated"}
+AFTER_ABLATION = {
+    "baseline": "Baseline",
+    "helpful_only": "Helpful-only",
+    "harmless_only": "Harmless-only",
+    "shared": "Shared",
+}
 OVER_SEEDS = "± is the population standard deviation over seeds, in the rows Mean its mean over backbones."
 OVER_BACKBONES = "Means over backbones; ± is the mean over backbones of the population standard deviation over seeds."
+FRACTION = 0.03  # three points of a quantity between 0 and 1
 
 
-@dataclass(frozen=True)
-class Source:
-    """All that tables and figures are made of: our results as tidy frames, and the folder of the published ones.
-
-    `backbones` maps the grid's names to those that a reader sees.
-    """
-
-    profile: str
-    results: dict[str, pd.DataFrame]
-    reference: Path
-    backbones: dict[str, str]
-    task_percent: int
-
-    @cached_property
-    def accuracy(self) -> pd.DataFrame:
-        """Unablated accuracy, indexed by backbone (and `average`), objective, task (and group)."""
-        frame = self.results["accuracy"]
-        frame = frame.loc[frame["condition"] == str(NONE), ["backbone", "seed", "objective", "task", "accuracy"]]
-        return with_average(over_seeds(with_groups(frame, "accuracy"), "accuracy"))
-
-    @cached_property
-    def retention(self) -> pd.DataFrame:
-        """Retention by the unablated mixed RM, indexed by backbone, task (and group)."""
-        frame = self.results["retention"]
-        frame = frame.loc[frame["condition"] == str(NONE), ["backbone", "seed", "task", "retention"]]
-        return over_seeds(with_groups(frame, "retention"), "retention")
-
-    @cached_property
-    def hh_accuracy(self) -> pd.DataFrame:
-        """Accuracy on HH-RLHF test files, indexed by backbone (and `average`), objective, condition, dataset."""
-        frame = self.results["hh_accuracy"].drop(columns=["items", "correct", "ties"]).assign(tasks=1)
-        return with_average(over_seeds(frame, "accuracy"))
-
-    @cached_property
-    def magnitude(self) -> pd.DataFrame:
-        """Ablation of the top neurons, indexed by measure, objective, backbone, task (and group)."""
-        frame = self.results["ablation_magnitude"].query("percent == @self.task_percent")
-        keys = ["objective", "backbone", "seed", "task"]
-        measures = ("baseline_accuracy", "delta")
-        means = {name: over_seeds(with_groups(frame[[*keys, name]], name), name) for name in measures}
-        return pd.concat(means, names=["measure"])
-
-    @cached_property
-    def shared_sets(self) -> pd.DataFrame:
-        """Change of the mixed RM under ablation of each set, indexed by ablated_set (and baseline), backbone, task."""
-        frame = self.results["ablation_shared_sets"].query("percent == @self.task_percent")
-        changes = with_groups(frame[["ablated_set", "backbone", "seed", "task", "delta"]], "delta")
-        baseline = at(self.accuracy, objective="mixed").drop("average", level="backbone")
-        return pd.concat([over_seeds(changes, "delta"), pd.concat({"baseline": baseline}, names=["ablated_set"])])
-
-
-def retention_per_task(number: int, source: Source) -> Table:
+def retention_per_task(number: str, source: Source) -> Table:
     """Table 1."""
-    ours, theirs = over_backbones(source.retention), published.retention_average(source.reference)
     measure = {"measure": "retention"}
-    sections = [
-        Section(GROUP_LABELS[group], [Row((task,), label) for task, label in task_columns(group).items()])
-        for group in GROUPS
-    ]
+    ours, theirs = source.retention("retention"), published.retention(source.reference)
+    average = [at(means, backbone="average").assign(**measure) for means in (ours, theirs)]
     return Table(
         number,
-        "Behavioural retention: of the items that the helpful or the harmless RM gets right, the fraction that the "
-        f"mixed RM gets right too. {OVER_BACKBONES}",
-        beside(ours.assign(**measure), theirs.assign(**measure), ["task", "measure"]),
-        sections,
+        "Behavioural retention",
+        "Of the items that the helpful or the harmless RM gets right, the fraction that the mixed RM gets right too. "
+        + OVER_BACKBONES,
+        beside(average[0], average[1], ["task", "measure"]),
+        task_sections(),
         {"retention": "Retention"},
         published="column",
         digits=3,
+        points=FRACTION,
     )
 
 
-def magnitude_average(number: int, source: Source, group: Group) -> Table:
+def magnitude_average(number: str, source: Source, group: Group) -> Table:
     """Tables 2 and 3."""
-    measures = Row(("baseline_accuracy",), "Baseline"), Row(("delta",), "Change", change=True)
+    return magnitude(number, source, group, {"average": ""}, OVER_BACKBONES)
+
+
+def magnitude_per_backbone(number: str, source: Source, group: Group) -> Table:
+    """Tables 20 and 21."""
+    return magnitude(number, source, group, source.backbones, OVER_SEEDS)
+
+
+def magnitude(number: str, source: Source, group: Group, backbones: dict[str, str], spread: str) -> Table:
+    """Objective by objective two rows for each of `backbones`, whose labels stand before the rows'."""
+    rows = [
+        Row((key, measure), f"{name} {label}".strip(), change=measure == "delta")
+        for key, name in backbones.items()
+        for measure, label in {"baseline_accuracy": "baseline", "delta": "change"}.items()
+    ]
     return Table(
         number,
-        f"{GROUP_LABELS[group]}: accuracy (%) and its change in points when the top {source.task_percent}% of neurons "
-        f"by magnitude are ablated. {OVER_BACKBONES}",
-        beside(
-            over_backbones(source.magnitude),
-            published.magnitude(source.reference),
-            ["objective", "measure", "task"],
-        ),
+        f"Ablation of the magnitude neurons, {group} tasks",
+        f"Accuracy (%) and its change in points when the top {source.task_percent}% of neurons by magnitude are "
+        f"ablated. {spread}",
+        beside(source.magnitude, published.magnitude(source.reference), ["objective", "backbone", "measure", "task"]),
         [
-            Section(label, [row._replace(key=(objective, *row.key)) for row in measures])
+            Section(label, [row._replace(key=(objective, *row.key)) for row in rows])
             for objective, label in OBJECTIVES.items()
         ],
         task_columns(group),
     )
 
 
-def shared_sets(number: int, source: Source, columns: dict[str, str]) -> Table:
-    """Table 4."""
+def shared_sets(
+    number: str, source: Source, columns: dict[str, str], published_in: Literal["row", "column"] = "row"
+) -> Table:
+    """Tables 4, 17 and 18."""
     rows = [Row(("baseline",), "Baseline"), *(Row((key,), label, change=True) for key, label in SETS.items())]
     return Table(
         number,
+        "Ablation of shared and of objective-only neurons",
         f"Mixed RM: accuracy (%) and its change in points when the neurons that the top {source.task_percent}% of the "
         f"helpful and of the harmless RM share, or that only one of them has, are ablated. {OVER_BACKBONES}",
-        beside(over_backbones(source.shared_sets), published.shared_sets(source.reference), ["ablated_set", "task"]),
+        beside(
+            at(source.shared_sets, backbone="average"),
+            published.shared_sets(source.reference),
+            ["ablated_set", "task"],
+        ),
         [Section("", rows)],
         columns,
-        published="column",
+        published_in,
     )
 
 
-def hh_accuracy(number: int, source: Source) -> Table:
+def hh_accuracy(number: str, source: Source) -> Table:
     """Table 10."""
     return Table(
         number,
-        "Accuracy (%) on the HH-RLHF test sets of the objective that each RM was trained on; the paper's values are "
-        f"not known. {OVER_SEEDS}",
+        "Accuracy on the HH-RLHF test sets",
+        "Accuracy (%) on the test sets of the objective that each RM was trained on; the paper's values are not "
+        f"known. {OVER_SEEDS}",
         beside(at(source.hh_accuracy, condition=str(NONE)), None, ["objective", "backbone", "dataset"]),
         backbone_sections(source),
         {"helpful-base": "helpful-base", "harmless-base": "harmless-base", "own": "all of its own"},
     )
 
 
-def accuracy_per_task(number: int, source: Source, group: Group) -> Table:
+def pairwise_retention(number: str, source: Source, single: str) -> Table:
+    """Tables 11 and 12."""
+    measure = f"mixed_vs_{single}"
+    return Table(
+        number,
+        f"Pairwise retention, mixed and {single} RM",
+        f"Jaccard index of the items that the mixed and the {single} RM get right. {OVER_SEEDS} The paper's values are "
+        "known for GPT2-large only.",
+        beside(
+            source.retention(measure),
+            published.pairwise_retention(source.reference, measure),
+            ["task", "backbone"],
+        ),
+        task_sections(),
+        {"average": "Mean", **source.backbones},
+        published="column",
+        digits=3,
+        points=FRACTION,
+    )
+
+
+def accuracy_per_task(number: str, source: Source, group: Group) -> Table:
     """Tables 13 and 14."""
     return Table(
         number,
-        f"{GROUP_LABELS[group]}: accuracy (%) of every RM. {OVER_SEEDS} The published values of SmolLM2-135M are the "
-        "baselines of Tables 20 and 21.",
+        f"Accuracy per backbone, {group} tasks",
+        f"Accuracy (%) of every RM. {OVER_SEEDS} The published values of SmolLM2-135M are the baselines of Tables 20 "
+        "and 21.",
         beside(source.accuracy, published.accuracy(source.reference), ["objective", "backbone", "task"]),
         backbone_sections(source),
         task_columns(group),
     )
 
 
+def retention_per_backbone(number: str, source: Source) -> Table:
+    """Table 15."""
+    return Table(
+        number,
+        "Behavioural retention per backbone",
+        "As Table 1. ± is the population standard deviation over seeds.",
+        beside(source.retention("retention"), published.retention(source.reference), ["task", "backbone"]),
+        task_sections(),
+        source.backbones,
+        digits=3,
+        points=FRACTION,
+    )
+
+
+def rmsd(number: str, source: Source) -> Table:
+    """Table 16."""
+    ours = over_seeds(source.table("rmsd")[["backbone", "objective", "rmsd"]].assign(tasks=1), "rmsd")
+    return Table(
+        number,
+        "Chosen against rejected texts: RMSD of mean activations",
+        "With d the mean activation on chosen less that on rejected texts, averaged over seeds: the root mean square "
+        "of d over blocks, averaged over the neurons of a block. It is on the activations' own scale, so that "
+        "differences from the paper are shown, not judged.",
+        beside(ours, published.rmsd(source.reference), ["backbone", "objective"]),
+        [Section("", [Row((key,), name) for key, name in source.backbones.items()])],
+        OBJECTIVES,
+        published="column",
+        digits=5,
+        points=None,
+    )
+
+
+def retention_after_ablation(number: str, source: Source, variant: Literal["corrected", "as_published"]) -> Table:
+    """Table 19, and with `as_published` its running means (METHOD.md section 8, erratum 1)."""
+    frame = source.table("retention_after_ablation")[["task", "column", variant]]
+    told = {
+        "corrected": "The published values are corrected too: the printed columns are running means (Table 19b).",
+        "as_published": "Column k is the mean of the first k columns of Table 19, as in the released notebook.",
+    }
+    return Table(
+        number,
+        f"Retention after ablation, {variant.replace('_', ' ')}",
+        f"Retention by the mixed RM when a set of neurons at {source.task_percent}% is ablated. {told[variant]}",
+        beside(
+            over_seeds(with_groups(frame, variant), variant),
+            published.retention_after_ablation(source.reference, variant),
+            ["task", "column"],
+        ),
+        task_sections(),
+        AFTER_ABLATION,
+        published="column",
+        digits=3,
+        points=FRACTION,
+    )
+
+
 def task_columns(group: Group) -> dict[str, str]:
     """The tasks of a group and their average."""
     return {**{task.key: task.label for task in group_tasks(group)}, group: "Average"}
+
+
+def task_sections() -> list[Section]:
+    """A row for each task, and for the average of each group."""
+    return [
+        Section(GROUP_LABELS[group], [Row((task,), label) for task, label in task_columns(group).items()])
+        for group in GROUPS
+    ]
 
 
 def backbone_sections(source: Source) -> list[Section]:
@@ -172,17 +230,31 @@ def _paper_label(backbone: str, name: str) -> str:
     return "paper" if name.lower() == backbone else f"paper, {backbone}"
 
 
-TABLES: dict[int, Callable[[int, Source], Table]] = {
-    1: retention_per_task,
-    2: partial(magnitude_average, group="harmlessness"),
-    3: partial(magnitude_average, group="helpfulness"),
-    4: partial(shared_sets, columns={"harmlessness": "Harmlessness tasks", "helpfulness": "Helpfulness tasks"}),
-    10: hh_accuracy,
-    13: partial(accuracy_per_task, group="helpfulness"),
-    14: partial(accuracy_per_task, group="harmlessness"),
+TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
+    "1": retention_per_task,
+    "2": partial(magnitude_average, group="harmlessness"),
+    "3": partial(magnitude_average, group="helpfulness"),
+    "4": partial(
+        shared_sets,
+        columns={"harmlessness": "Harmlessness tasks", "helpfulness": "Helpfulness tasks"},
+        published_in="column",
+    ),
+    "5": cards.hyper_parameters,
+    "6": cards.model_cards,
+    "7": partial(cards.tasks, suite="reward-bench"),
+    "8": partial(cards.tasks, suite="reward-bench-2"),
+    "9": partial(cards.tasks, suite="rm-bench"),
+    "10": hh_accuracy,
+    "11": partial(pairwise_retention, single="harmless"),
+    "12": partial(pairwise_retention, single="helpful"),
+    "13": partial(accuracy_per_task, group="helpfulness"),
+    "14": partial(accuracy_per_task, group="harmlessness"),
+    "15": retention_per_backbone,
+    "16": rmsd,
+    "17": partial(shared_sets, columns=task_columns("harmlessness")),
+    "18": partial(shared_sets, columns=task_columns("helpfulness")),
+    "19": partial(retention_after_ablation, variant="corrected"),
+    "19b": partial(retention_after_ablation, variant="as_published"),
+    "20": partial(magnitude_per_backbone, group="harmlessness"),
+    "21": partial(magnitude_per_backbone, group="helpfulness"),
 }
-
-
-def make_tables(source: Source) -> list[Table]:
-    """All tables, in the order of their numbers."""
-    return [make(number, source) for number, make in TABLES.items()]

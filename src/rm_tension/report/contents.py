@@ -1,0 +1,47 @@
+"""Everything that a report holds, and its order, which is the paper's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rm_tension.analysis.context import Context
+from rm_tension.report import supplement, tables
+from rm_tension.report.drawing import Drawing
+from rm_tension.report.figures import make_figures
+from rm_tension.report.item import Item
+from rm_tension.report.source import Source
+from rm_tension.report.table import Table, TextTable
+
+PARTS: dict[str, str] = {
+    "Verdicts": "T S2, T S1",
+    "Main body": "F 1, F 2, T 1, F 3, T 2, T 3, F 4, T 4",
+    "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2a, F 2b, F 2c, F 2d, F 2e, F 2f, T 13, T 14, "
+    "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
+    "Supplement": "T S3, T S4",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """`claims` are those of results/<profile>/claims.json."""
+
+    context: Context
+    claims: list[dict[str, Any]]
+    tables: list[Table | TextTable]
+    figures: list[Drawing]
+
+    @property
+    def parts(self) -> dict[str, list[Item]]:
+        """The items of each part; the radars of a backbone without results are left out."""
+        items: Sequence[Item] = [*self.tables, *self.figures]
+        by_label = {f"{item.kind[0]} {item.number}": item for item in items}
+        return {part: [by_label[key] for key in keys.split(", ") if key in by_label] for part, keys in PARTS.items()}
+
+
+def make_report(source: Source) -> Report:
+    """All tables and figures of a profile."""
+    claims = source.record("claims")
+    made = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
+    numeric = [table for table in made if isinstance(table, Table)]
+    summaries = [supplement.agreement("S1", numeric), supplement.claims("S2", claims)]
+    return Report(source.context, claims, [*made, *summaries], make_figures(source))

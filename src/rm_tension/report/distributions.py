@@ -1,0 +1,101 @@
+"""Figures 3, 4 and 7: where rewards and where neurons lie."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank, legend_below
+from rm_tension.report.source import Source
+from rm_tension.report.tables import OBJECTIVES
+
+THIRDS = ("early", "middle", "late")
+VARIANTS = {"corrected": "", "as_published": ", as published"}
+
+
+def score_shift(source: Source) -> Iterator[Drawing]:
+    """Figure 3."""
+    looks = {
+        "single": {"label": "single-objective RM", "linestyle": "-"},
+        "mixed": {"label": "mixed RM", "linestyle": "--", "color": COLOURS["mixed"]},
+    }
+    yield Drawing(
+        "3",
+        "Score shift under mixed training",
+        "Density of the rewards of the single-objective and of the mixed RM, chosen and rejected answers pooled, over "
+        "the items that both get right.",
+        _densities(source, 3, looks),
+    )
+
+
+def ablation_densities(source: Source) -> Iterator[Drawing]:
+    """Figure 7."""
+    looks = {
+        f"{time} {side}": {"linestyle": line} | ({"color": "0.35"} if side == "rejected" else {})
+        for time, line in {"before": "-", "after": "--"}.items()
+        for side in ("chosen", "rejected")
+    }
+    yield Drawing(
+        "7",
+        "Rewards before and after ablation",
+        f"Density of the rewards of chosen and of rejected answers before and after ablation of the top "
+        f"{source.task_percent}% of neurons by magnitude.",
+        _densities(source, 7, looks),
+    )
+
+
+def neuron_depth(source: Source) -> Iterator[Drawing]:
+    """Figure 4, with the as-published pooling beside the corrected one, and each backbone."""
+    depth = source.table("neuron_depth").groupby(["variant", "backbone", "objective", "third"])["share"].mean()
+    known = {(variant, backbone) for variant, backbone, *_ in depth.index}
+    panels = [(f"All{label}", (variant, "pooled")) for variant, label in VARIANTS.items()]
+    panels += [(name, ("corrected", backbone)) for backbone, name in source.backbones.items()]
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+    grid = figure.subplots(2, len(panels) // 2, sharey=True)
+    for axes, (title, key) in zip(grid.flat, panels, strict=True):
+        _bars(axes, depth.loc[key]) if key in known else blank(axes)
+        axes.set_title(title)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"share (%), {source.context.profile}")
+    legend_below(figure, grid[0, 0])
+    yield Drawing(
+        "4",
+        "Where the neurons are located",
+        f"Share (%) of the top {source.task_percent}% neurons by magnitude in the early, middle and late third of the "
+        "blocks; the line is an even spread. As published: with the set of all neurons that ties at the clamp select "
+        "(METHOD.md section 8, erratum 2).",
+        figure,
+    )
+
+
+def _bars(axes: Axes, share: pd.Series) -> None:
+    """`share` in [0, 1], indexed by objective and third."""
+    width = 0.8 / len(OBJECTIVES)
+    for place, (objective, label) in enumerate(OBJECTIVES.items()):
+        heights = 100 * share.reindex([(objective, third) for third in THIRDS]).to_numpy()
+        axes.bar(np.arange(3) + (place - 1) * width, heights, width, color=COLOURS[objective], label=label)
+    axes.axhline(100 / 3, color="0.45", linestyle="--", linewidth=0.8)
+    axes.set_xticks(range(3), THIRDS)
+
+
+def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) -> Figure:
+    """A panel for each single objective; a curve without a colour in `looks` has the objective's."""
+    frame = source.table("reward_density").query("figure == @number")
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, panel in zip(panels, ("helpful", "harmless"), strict=True):
+        for curve, look in looks.items():
+            points = frame[(frame["panel"] == panel) & (frame["curve"] == curve)].sort_values("reward")
+            look = {"color": COLOURS[panel], "label": curve} | look
+            axes.plot(points["reward"], points["density"], linewidth=1.4, **look)
+        if panel not in set(frame["panel"]):
+            blank(axes)
+        axes.set_title(f"{OBJECTIVES[panel]}, {source.context.profile}")
+        axes.set_xlabel("reward")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+    panels[0].set_ylabel("density")
+    return figure

@@ -1,0 +1,50 @@
+"""What all figures share: the palette, the style, an item of the report that holds a figure, and how it is saved."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rm_tension.report.item import Item
+
+# Paul Tol's high-contrast scheme: told apart in grey and with any colour vision. Markers repeat the distinction.
+COLOURS = {"helpful": "#004488", "harmless": "#BB5566", "mixed": "#DDAA33"}
+MARKERS = {"helpful": "o", "harmless": "s", "mixed": "^"}
+WIDTH = 7.2  # inches, the text width of a page
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "pdf.fonttype": 42,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass(frozen=True)
+class Drawing(Item):
+    """A figure of the report."""
+
+    kind: ClassVar[str] = "Figure"
+    figure: Figure
+
+
+def save(drawing: Drawing, folder: Path) -> None:
+    """As PDF and PNG, without dates, so that the same numbers give the same bytes."""
+    with mpl.rc_context(STYLE):
+        drawing.figure.savefig(folder / f"{drawing.name}.pdf", metadata={"CreationDate": None})
+        drawing.figure.savefig(folder / f"{drawing.name}.png", dpi=160)
+
+
+def blank(axes: Axes, why: str = "no data") -> None:
+    """Say in an empty panel that it is meant to be empty."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color="0.45")
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)

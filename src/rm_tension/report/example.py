@@ -1,0 +1,74 @@
+"""Figure 1: one prompt, two answers, the rewards of a trio."""
+
+import textwrap
+from collections.abc import Iterator
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank
+from rm_tension.report.source import Source
+from rm_tension.report.tables import OBJECTIVES
+
+LONGEST = 14  # lines of a text; the rest is cut
+LINE = 0.16  # inches
+SIDES = {"answer": "Chosen: the answer", "refusal": "Rejected: the refusal"}
+HEADING = "One prompt, two answers, three rewards"
+
+
+def example(source: Source) -> Iterator[Drawing]:
+    """Figure 1; where no item fits the rule, an empty panel that says so."""
+    record = source.record("example")
+    found = record["example"]
+    if found is None:
+        figure = Figure(figsize=(WIDTH, 1.2), layout="constrained")
+        axes = figure.subplots()
+        axes.set_axis_off()
+        blank(axes, "\n".join(textwrap.wrap(record["reason"], 100)))
+        yield Drawing("1", HEADING, record["rule"], figure)
+        return
+    texts = {"prompt": _wrapped(found["prompt"], 104)} | {side: _wrapped(found[side], 50) for side in SIDES}
+    lines = [len(texts["prompt"]), max(len(texts[side]) for side in SIDES)]
+    heights = [*(LINE * (count + 2) for count in lines), 1.7]
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    panels = figure.subplot_mosaic([["prompt", "prompt"], list(SIDES), ["rewards", "rewards"]], height_ratios=heights)
+    for name, title in {"prompt": "Prompt", **SIDES}.items():
+        _text(panels[name], title, texts[name])
+    _bars(panels["rewards"], found["rewards"])
+    backbone = source.backbones[found["backbone"]]
+    yield Drawing(
+        "1",
+        HEADING,
+        f"Item {found['item_id']} of {found['suite']}, {found['subset']}; {backbone}, seed {found['seed']}. "
+        f"{record['rule']} The text is from a safety benchmark and may disturb.",
+        figure,
+    )
+
+
+def _text(axes: Axes, title: str, lines: list[str]) -> None:
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set(xticks=[], yticks=[], facecolor="0.96")
+    axes.spines[:].set_visible(False)
+    # data sets hold dollar signs, which are not mathematics
+    axes.text(0.01, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", parse_math=False)
+
+
+def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
+    for place, (objective, label) in enumerate(OBJECTIVES.items()):
+        for side, offset, alpha in ("answer", -0.2, 1.0), ("refusal", 0.2, 0.4):
+            value = rewards[objective][side]
+            axes.barh(place + offset, value, 0.36, color=COLOURS[objective], alpha=alpha)
+            text = f" {side} {value:+.2f} "
+            axes.text(value, place + offset, text, va="center", ha="left" if value >= 0 else "right")
+        axes.text(-0.01, place, label, transform=axes.get_yaxis_transform(), ha="right", va="center")
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.axvline(0, color="0.45", linewidth=0.8)
+    axes.margins(x=0.25)
+    axes.invert_yaxis()
+    axes.set_xlabel("reward")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = [part for line in text.strip().splitlines() for part in textwrap.wrap(line, width) or [""]]
+    return lines if len(lines) <= LONGEST else [*lines[: LONGEST - 1], "[...]"]
