@@ -51,13 +51,6 @@ def test_published_tasks_average_to_published_averages_of_tables_20_and_21(measu
     assert (ours - theirs).abs().max() <= 0.0101
 
 
-def test_published_retention_averages_to_table_1():
-    ours = over_backbones(published.retention(REFERENCE))["mean"]
-    printed = published.retention_average(REFERENCE)["mean"]
-    assert printed[list(GROUPS)].tolist() == [0.5656, 0.6287]
-    assert (ours - printed).abs().max() < 0.01
-
-
 def test_published_sets_average_to_table_4():
     frame = published.shared_sets(REFERENCE)["mean"].rename("value").reset_index()
     ours = with_groups(frame[~frame["task"].isin(GROUPS)], "value").set_index(["ablated_set", "task"])["value"]

@@ -102,4 +102,9 @@ class Draws:
             of_slots = np.zeros((*self.slots.shape, len(columns)))
             of_slots[rows, slots] = values.to_numpy()[which.ravel()]
             total = total + of_slots.sum(axis=1)
-        return pd.DataFrame(total / self.slots.shape[1], columns=columns)
+        return self.without_spread(pd.DataFrame(total / self.slots.shape[1], columns=columns))
+
+    def without_spread(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """NaN in all rows but the first if there is a single trio: nothing then says how much a statistic varies."""
+        single = sum(map(len, self.seeds.values())) == 1
+        return frame.iloc[:1].reindex(frame.index) if single else frame

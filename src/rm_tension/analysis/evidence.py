@@ -109,7 +109,7 @@ def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
             weights.dot(part.loc[weights.columns]) / weights.dot(whole.loc[weights.columns])
             for part, whole in zip(parts, wholes, strict=True)
         )
-        return top - every
+        return drawn.without_spread(top - every)
 
     columns: dict[Column, pd.Series] = {
         ("late_excess", str(objective), "", POOLED): values for objective, values in shares(draws).items()

@@ -61,9 +61,9 @@ class Part:
 
     @property
     def verdict(self) -> Verdict:
-        """Undecided if the interval holds a bound; not applicable without a value or with nothing to resample."""
+        """Undecided if the interval holds a bound; not applicable without a value or an interval."""
         low, high = self.interval
-        if not math.isfinite(self.effect) or not low < high:
+        if not math.isfinite(self.effect + low + high):
             return "not applicable"
         if self.low < low and high < self.high:
             return "reproduced"
@@ -91,7 +91,10 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
     parts = claim.parts(ours)
     theirs = {part.name: part.effect for part in claim.parts(published)}
     verdict = min((part.verdict for part in parts), key=WORST_FIRST.index)
-    deciding = min((part for part in parts if part.verdict == verdict), key=lambda part: _last_if_nan(part.margin))
+    place = min(
+        (place for place, part in enumerate(parts) if part.verdict == verdict),
+        key=lambda place: _last_if_nan(parts[place].margin),
+    )
     rows = [
         {
             "part": part.name,
@@ -102,7 +105,7 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         }
         for part in parts
     ]
-    shown = rows[parts.index(deciding)]
+    shown = rows[place]
     return {
         "id": claim.id,
         "claim": claim.claim,
@@ -112,7 +115,7 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         "interval": shown["interval"],
         "published": shown["published"],
         "verdict": verdict,
-        "detail": " ".join(filter(None, (_detail(deciding, len(parts)), claim.note(ours)))),
+        "detail": " ".join(filter(None, (_detail(parts[place], len(parts)), claim.note(ours)))),
         "required": required,
         "parts": rows,
     }
@@ -122,10 +125,8 @@ def _detail(deciding: Part, parts: int) -> str:
     which = f"The part that decides, of {parts}: {deciding.name}."
     if deciding.verdict != "not applicable":
         return which
-    missing = not math.isfinite(deciding.effect)
-    return (
-        f"{which} {'The profile has no such number.' if missing else 'There is nothing to resample: a single value.'}"
-    )
+    why = "A single value says nothing of its spread." if math.isfinite(deciding.effect) else "There is no such number."
+    return f"{which} {why}"
 
 
 def _last_if_nan(value: float) -> float:

@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rm_tension.activation_sums import Activations, ActivationSums
+from rm_tension.analysis import neurons
+from rm_tension.analysis.neurons import Neurons
+
+OBJECTIVES = ("helpful", "harmless", "mixed")
+
+
+def make(scores, absolute=None):
+    """Neurons of one seed from the scores [layers, neurons] of each objective."""
+    magnitude = {objective: np.array([one], dtype=float) for objective, one in zip(OBJECTIVES, scores, strict=True)}
+    return Neurons([0], magnitude, absolute or magnitude, magnitude)
+
+
+def only(shape, *places):
+    """Scores 2, 1.9, ... at these flat indices and distinct small ones elsewhere."""
+    scores = -np.arange(np.prod(shape)) / 1000
+    scores[list(places)] = 2 - np.arange(len(places)) / 10
+    return scores.reshape(shape)
+
+
+def test_activations_become_means_per_token_and_differences_of_the_sides():
+    def side(value, tokens):
+        return ActivationSums(*([np.full((1, 2), value * tokens)] * 5), tokens=tokens)
+
+    trio = dict.fromkeys(OBJECTIVES, Activations(side(3.0, 10), side(1.0, 20)))
+    found = Neurons.of([(0, trio), (247, trio)])
+    assert found.seeds == [0, 247]
+    assert found.magnitude["mixed"].shape == (2, 1, 2)
+    assert (found.magnitude["mixed"] == 2).all()
+    assert (found.difference["mixed"] == 2).all()
+
+
+def test_rmsd_by_hand():
+    seeds = np.array([[[3.0, 0.0], [3.0, 2.0]], [[5.0, 0.0], [-3.0, 2.0]]])  # mean [[4, 0], [0, 2]]
+    assert neurons.rmsd(seeds) == pytest.approx((np.sqrt(8) + np.sqrt(2)) / 2)
+    assert neurons.rmsd(seeds, np.array([2, 0])) == pytest.approx((3 + np.sqrt(2)) / 2)
+
+
+def test_mean_top_score_is_of_absolute_values():
+    assert neurons.mean_top_score(np.array([[[-1.0, -2.0, -3.0, -4.0]]]), 50) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [(1, [1]), (2, [0, 2]), (3, [0, 1, 2]), (4, [0, 1, 1, 2]), (12, [0] * 4 + [1] * 4 + [2] * 4)],
+)
+def test_thirds_of_the_depth(layers, expected):
+    assert neurons.thirds(layers).tolist() == expected
+
+
+def test_the_released_selection_takes_everything_where_too_few_scores_are_positive():
+    scores = np.array([[5.0, 4, -1, -2, -3, -4, -5, -6, -7, -8]] * 2)
+    assert neurons.clamped_top(scores, 20).sum() == 4
+    scores[:, :2] = [5, -1]
+    assert neurons.clamped_top(scores, 20).all()
+
+
+def test_depth_by_hand_and_pooled():
+    found = make([only((3, 10), 20, 21, 0), only((3, 10), 0, 1, 2), only((3, 10), 10, 11, 12)])
+    depth = neurons.depth_table(found, 10).assign(backbone="a")
+    shares = depth[depth["variant"] == "corrected"].pivot(index="objective", columns="third", values="share")
+    assert shares.loc["helpful", ["early", "middle", "late"]].tolist() == pytest.approx([1 / 3, 0, 2 / 3])
+    assert depth.loc[depth["variant"] == "as_published", "seed"].isna().all()
+    other = neurons.depth_table(make([only((3, 20), *range(40, 46))] * 3), 10).assign(backbone="b")
+    pooled = neurons.pooled_depth(pd.concat([depth, other])).set_index(["variant", "objective", "third"])
+    assert pooled.loc[("corrected", "helpful", "late"), ["neurons", "all_neurons"]].tolist() == [8, 30]
+    assert pooled.loc[("as_published", "helpful", "late"), "share"] == pytest.approx(8 / 9)
+
+
+def test_overlap_and_retention_by_hand():
+    found = make([only((1, 20), 0, 1), only((1, 20), 1, 2), only((1, 20), 1, 3)])
+    overlap = neurons.overlap_table(found, 10).set_index(["variant", "objective_a", "objective_b"])
+    assert overlap.loc[("corrected", "helpful", "harmless")].tolist() == pytest.approx([1 / 3, 1, 3])
+    retention = neurons.retention_table(found, 10).set_index("variant")["retention"]
+    assert retention.to_dict() == pytest.approx({"corrected": 1 / 4, "as_published": 1 / 4})
+
+
+def test_ties_at_zero_give_the_published_overlap_of_gpt2_large():
+    """Everything against an exact tenth has a Jaccard index of 0.1."""
+    negative = -np.arange(1, 21.0).reshape(1, 20)
+    positive = only((1, 20), 4, 5) + 1
+    overlap = neurons.overlap_table(make([positive, negative, positive]), 10).set_index(
+        ["variant", "objective_a", "objective_b"]
+    )
+    assert overlap.loc[("as_published", "helpful", "harmless")].tolist() == [0.1, 2, 20]
+    assert overlap.loc[("corrected", "helpful", "harmless"), "jaccard"] == 0
+
+
+def test_signed_and_absolute_scores_compared():
+    signed, absolute = only((1, 20), 0, 1), only((1, 20), 1, 2)
+    found = make([signed] * 3, absolute=dict.fromkeys(OBJECTIVES, absolute[None]))
+    assert neurons.agreement_table(found, 10)["jaccard"].tolist() == pytest.approx([1 / 3] * 3)
+    robust = neurons.robustness_table(found, [10, 5])
+    assert len(robust) == 2 * 2 * 3
+    assert (robust["jaccard"] == 1).all()
+
+
+def test_a_block_without_top_neurons_of_one_rm_keeps_the_others_as_published():
+    helpful = only((2, 10), 0, 1)
+    harmless = only((2, 10), 1, 15)  # none of helpful's in the second block
+    sets = neurons.sets_table(make([helpful, harmless, helpful]), [10]).set_index("ablated_set")
+    assert sets["corrected"].to_dict() == {"shared": 1, "helpful-only": 1, "harmless-only": 1}
+    assert sets["as_published"].to_dict() == {"shared": 2, "helpful-only": 1, "harmless-only": 0}
+    assert (sets["blocks"] == 1).all()
