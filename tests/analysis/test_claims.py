@@ -65,15 +65,7 @@ def test_a_world_as_published_reproduces_every_claim():
     [
         ("C1", {"measure": "accuracy", "objective": "mixed", "by": 20}),
         ("C1", {"measure": "accuracy", "objective": "helpful", "by": -5}),
-        (
-            "C2",
-            {
-                "measure": "accuracy",
-                "objective": "helpful",
-                "by": -90,
-                "parts": ["safety-response", "xstest-should-respond"],
-            },
-        ),
+        ("C2", {"measure": "accuracy", "objective": "helpful", "by": -90, "parts": ANSWERING}),
         ("C2", {"measure": "accuracy", "objective": "harmless", "by": -90}),
         ("C3", {"measure": "retention", "by": 0.9, "parts": ["focus", "factuality", "llmbar-adver-manual"]}),
         ("C4", {"measure": "relative_std", "objective": "harmless", "by": 0.4}),
