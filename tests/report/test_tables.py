@@ -9,7 +9,7 @@ from rm_tension.report.document import markdown
 from rm_tension.report.figures import FIGURES
 from rm_tension.report.latex import escape, latex
 from rm_tension.report.notes import caption
-from rm_tension.report.supplement import agreement
+from rm_tension.report.summary import agreement
 from rm_tension.report.table import Row, Section, Table, TextTable, beside, shown
 from rm_tension.report.tables import TABLES
 

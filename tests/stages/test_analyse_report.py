@@ -2,7 +2,6 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,18 +12,6 @@ from rm_tension.stages import analyse, report
 from rm_tension.stages.common import main
 from synthetic import small_params, write_profile
 
-CLAIM = {
-    "id": "C1",
-    "claim": "Mixed RMs do worse.",
-    "predicate": "mixed < single",
-    "effect": -3.0,
-    "unit": "points",
-    "interval": [-4.0, -2.0],
-    "published": None,
-    "verdict": "reproduced",
-    "detail": "a_b & 5%",
-    "required": True,
-}
 PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
 needs_latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
 
@@ -47,9 +34,6 @@ class Page(HTMLParser):
 def run(monkeypatch, stage):
     monkeypatch.setattr("sys.argv", ["stage", "--profile", "mini"])
     main(stage)
-    claims = Path("results/mini/claims.json")
-    if not claims.exists():
-        claims.write_text(json.dumps([CLAIM]))
 
 
 def files(folder):

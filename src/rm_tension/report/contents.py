@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm_tension.analysis.context import Context
-from rm_tension.report import supplement, tables
+from rm_tension.report import summary, supplement, tables
 from rm_tension.report.drawing import Drawing
 from rm_tension.report.figures import make_figures
 from rm_tension.report.item import Item
@@ -13,11 +13,11 @@ from rm_tension.report.source import Source
 from rm_tension.report.table import Table, TextTable
 
 PARTS: dict[str, str] = {
-    "Verdicts": "T S2, T S1",
+    "Verdicts": "T S2, T S2b, T S1",
     "Main body": "F 1, F 2, T 1, F 3, T 2, T 3, F 4, T 4",
     "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2a, F 2b, F 2c, F 2d, F 2e, F 2f, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
-    "Supplement": "T S3, T S4",
+    "Supplement": "T S3, T S4, T S5, T S6, T S7",
 }
 
 
@@ -42,6 +42,9 @@ def make_report(source: Source) -> Report:
     """All tables and figures of a profile."""
     claims = source.record("claims")
     made = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
-    numeric = [table for table in made if isinstance(table, Table)]
-    summaries = [supplement.agreement("S1", numeric), supplement.claims("S2", claims)]
-    return Report(source.context, claims, [*made, *summaries], make_figures(source))
+    made += [
+        summary.agreement("S1", [table for table in made if isinstance(table, Table)]),
+        summary.claims("S2", claims),
+        summary.claim_parts("S2b", claims),
+    ]
+    return Report(source.context, claims, made, make_figures(source))

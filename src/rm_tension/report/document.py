@@ -15,7 +15,6 @@ from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, warnings
-from rm_tension.report.supplement import interval, quantity
 from rm_tension.report.table import TextTable, header, sections
 
 DEBIAN_PACKAGES = "texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk"
@@ -79,7 +78,7 @@ def _page(name: str, report: Report) -> str:
         keep_trailing_newline=True,
         **(TEX_MARKS if name.endswith(".tex") else {}),
     )
-    environment.filters |= {"escape_tex": escape, "markdown": markdown, "interval": interval, "quantity": quantity}
+    environment.filters |= {"escape_tex": escape, "markdown": markdown}
     values = {
         "report": report,
         "context": report.context,

@@ -22,12 +22,13 @@ def warnings(context: Context) -> list[str]:
 
 def caption(item: Item, context: Context) -> str:
     """All that must be known to read a table or figure by itself, as plain text."""
-    return " ".join([describe(item, context), *warnings(context), f"Analysed at commit {context.git_commit}."])
+    where = [*warnings(context), f"Analysed at commit {context.git_commit}."]
+    return " ".join([f"{item.heading}.", describe(item, context), *where])
 
 
 def describe(item: Item, context: Context) -> str:
-    """What a table or figure shows, for a page that says elsewhere where its numbers come from."""
-    return " ".join([f"{item.heading}.", item.note, *(legend(item, context) if isinstance(item, Table) else ())])
+    """How to read it, for a page that says elsewhere where its numbers come from."""
+    return " ".join([item.note, *(legend(item, context) if isinstance(item, Table) else ())])
 
 
 def legend(table: Table, context: Context) -> list[str]:

@@ -1,15 +1,14 @@
-"""What the paper has no table for: agreement with it, verdicts on its claims, overlap, official suite metrics."""
+"""What the paper has no table for: neurons that RMs share, official suite metrics, what its errata change."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
-from rm_tension.analysis.averages import over_seeds, with_average
+from rm_tension.analysis.averages import at, over_seeds, with_average
 from rm_tension.report import published
 from rm_tension.report.source import Source
-from rm_tension.report.table import Row, Section, Table, TextTable, beside, shown
-from rm_tension.report.tables import FRACTION, OVER_SEEDS, backbone_sections
+from rm_tension.report.table import Row, Section, Table, beside
+from rm_tension.report.tables import FRACTION, OVER_SEEDS, SETS, backbone_sections
 
 PAIRS = {
     ("harmless", "helpful"): "Helpful and harmless RM: Jaccard index",
@@ -29,65 +28,16 @@ SUITES = {
     "helpfulness": "Helpfulness tasks",
     "harmlessness": "Harmlessness tasks",
     "ties": "Tied items",
+    "ties_bfloat16": "Tied in bfloat16",
 }
-
-
-def agreement(number: str, tables: list[Table]) -> TextTable:
-    """How much of each published table ours agree with, by the rule of `table.shown`."""
-    rows = []
-    for table in tables:
-        compared = shown(table).dropna(subset=["difference"])
-        if compared.empty:
-            continue
-        agreeing = int((~compared["beyond"]).sum())
-        share = f"{agreeing} ({100 * agreeing / len(compared):.0f}%)"
-        apart = f"{compared['difference'].abs().mean():.{table.digits}f}"
-        rows.append(
-            [table.label, table.heading, str(len(compared)), share if table.points is not None else "--", apart]
-        )
-    return TextTable(
-        number,
-        "Agreement with the published tables",
-        "Of the cells that have a value on both sides, those that agree within max(3 points, 3 sqrt((s² + s²)/3)), s "
-        "being the standard deviations over three seeds, ours and the paper's; one that was not printed counts as 0. "
-        "Three points are 0.03 of a retention; RMSD has no such scale. Averages over tasks or backbones are cells too.",
-        ["", "Table", "Cells", "Agree", "Mean |difference|"],
-        rows,
-        "lXrrr",
-    )
-
-
-def claims(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
-    """The verdict on each claim of METHOD.md section 7."""
-    rows = [
-        [one["id"], one["claim"], quantity(one, "effect"), interval(one), quantity(one, "published"), one["verdict"]]
-        for one in verdicts
-    ]
-    return TextTable(
-        number,
-        "The paper's claims and whether they hold here",
-        "Each verdict is decided by a program from a predicate on our numbers; intervals are of 95% and from a "
-        "bootstrap over items within seeds within backbones.",
-        ["", "Claim", "Effect", "Interval", "Published", "Verdict"],
-        rows,
-        "lXrrrl",
-    )
-
-
-def quantity(claim: dict[str, Any], key: str) -> str:
-    """`-3.1 points`, or `--` where there is none."""
-    return "--" if claim[key] is None else f"{claim[key]:.3g} {claim['unit']}".strip()
-
-
-def interval(claim: dict[str, Any]) -> str:
-    """`[-4.0, -2.2]`, or `--` where there is none."""
-    return "--" if claim["interval"] is None else "[{:.3g}, {:.3g}]".format(*claim["interval"])
 
 
 def neuron_overlap(number: str, source: Source) -> Table:
     """Section 5 of the paper: neurons that two RMs share and that the mixed RM keeps."""
-    ours = pd.concat([_pairs(source.table("neuron_overlap")), _kept(source.table("neuron_retention"))])
-    theirs = _pairs(published.neuron_overlap(source.reference).assign(variant="as_published"))
+    columns = ["pair", "backbone", "variant", "jaccard"]
+    kept = source.table("neuron_retention").assign(pair=KEPT).rename(columns={"retention": "jaccard"})
+    ours = pd.concat([_pairs(source.table("neuron_overlap")), kept])[columns]
+    theirs = _pairs(published.neuron_overlap(source.reference)).assign(variant="as_published")[columns]
     keys = {**source.backbones, "average": "Mean"}
     return Table(
         number,
@@ -95,7 +45,7 @@ def neuron_overlap(number: str, source: Source) -> Table:
         "Corrected: exactly that share of neurons. As published: scores clamped at 0, and all neurons at or above the "
         "percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron retention is the share of "
         "all neurons of the three sets that the mixed RM's and a single-objective RM's set have in common.",
-        beside(ours, theirs, ["pair", "backbone", "variant"]),
+        beside(_means(ours, "jaccard"), _means(theirs, "jaccard"), columns[:-1]),
         [
             Section(label, [Row((pair, key), name) for key, name in keys.items()])
             for pair, label in {**{"-".join(pair): label for pair, label in PAIRS.items()}, KEPT: KEPT}.items()
@@ -107,37 +57,100 @@ def neuron_overlap(number: str, source: Source) -> Table:
     )
 
 
+def overlap_by_score(number: str, source: Source) -> Table:
+    """How much the overlap depends on the score and on how many neurons are taken."""
+    frame = _pairs(source.table("neuron_overlap_by_score")).astype({"percent": "str"})
+    percents = frame["percent"].drop_duplicates()
+    return Table(
+        number,
+        "Overlap by score and share",
+        "Mean of backbones. The magnitude score is the signed mean activation, as in the released code; the paper's "
+        "words suggest the mean of |activation|.",
+        beside(at(_means(frame, "jaccard"), backbone="average"), None, ["pair", "percent", "score"]),
+        [
+            Section(label, [Row(("-".join(pair), percent), f"top {percent}%") for percent in percents])
+            for pair, label in PAIRS.items()
+        ],
+        {"signed": "Signed mean", "absolute": "Mean of absolute values"},
+        digits=3,
+    )
+
+
+def set_sizes(number: str, source: Source) -> Table:
+    """The sets of Tables 4, 17 and 18, and what the released code takes for them."""
+    frame = source.table("neuron_sets").query("percent == @source.task_percent").drop(columns=["percent", "blocks"])
+    frame = frame.melt(["backbone", "seed", "ablated_set"], var_name="variant", value_name="neurons")
+    variants = {"corrected": "corrected", "as_published": "as published"}
+    return Table(
+        number,
+        f"Sizes of the sets at {source.task_percent}%",
+        "Neurons. As published: in a block in which one RM has no top neuron, all of the other's count as shared "
+        "(METHOD.md section 8, erratum 5). ± is the population standard deviation over seeds.",
+        beside(_means(frame, "neurons"), None, ["ablated_set", "variant", "backbone"]),
+        [
+            Section(label.removesuffix(" ablated"), [Row((key, variant), name) for variant, name in variants.items()])
+            for key, label in SETS.items()
+        ],
+        source.backbones,
+    )
+
+
 def suites(number: str, source: Source) -> Table:
     """The suites' own summary numbers beside the paper's group averages, and how many items are tied."""
     official = source.table("suites")
     official["task"] = official["suite"] + "/" + official["part"] + "/" + official["metric"]
-    official = official.drop(columns=["suite", "part", "metric"]).assign(tasks=1)
-    accuracy = source.table("accuracy").query("condition == 'none'")
-    counts = accuracy.groupby(["backbone", "seed", "objective"])[["ties", "items"]].sum()
-    ties = (100 * counts["ties"] / counts["items"]).rename("value").reset_index().assign(task="ties", tasks=1)
-    means = with_average(over_seeds(pd.concat([official, ties]), "value"))
+    frame = pd.concat([official.drop(columns=["suite", "part", "metric"]), _tied(source.table("ties"))])
     return Table(
         number,
         "Official metrics of the three suites",
         "What the suites' own rules give (METHOD.md section 2), which the paper does not use, beside the averages of "
-        f"its 17 and 8 tasks and the share of items whose decisive rewards are equal; all in percent. {OVER_SEEDS}",
-        beside(pd.concat([means, source.accuracy]), None, ["objective", "backbone", "task"]),
+        f"its 17 and 8 tasks and the share of items whose decisive rewards are equal, in float32 and rounded as in "
+        f"the released code; all in percent. {OVER_SEEDS}",
+        beside(pd.concat([_means(frame, "value"), source.accuracy]), None, ["objective", "backbone", "task"]),
         backbone_sections(source),
         SUITES,
     )
 
 
+def math_apart(number: str, source: Source) -> Table:
+    """The two subsets of Math, which the paper averages."""
+    parts = source.table("math_components").query("condition == 'none'").rename(columns={"suite": "task"})
+    means = _means(parts.drop(columns=["condition", "items", "chance"]), "accuracy")
+    return Table(
+        number,
+        "Math taken apart",
+        "Accuracy (%). Math is the mean of a best-of-4 task (chance 25%) and a pairwise one (chance 50%; METHOD.md "
+        f"section 8, erratum 4). {OVER_SEEDS}",
+        beside(pd.concat([means, source.accuracy]), None, ["objective", "backbone", "task"]),
+        backbone_sections(source),
+        {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math"},
+    )
+
+
+def _means(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """`averages` of one number a row: over seeds, if there are any, and over backbones."""
+    return with_average(over_seeds(frame.assign(tasks=1), value))
+
+
 def _pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Jaccard indices indexed by backbone (and `average`), variant, pair."""
+    """The two objectives as one column `pair`, in alphabetical order."""
     names = ["-".join(sorted(pair)) for pair in zip(frame["objective_a"], frame["objective_b"], strict=True)]
-    frame = frame.assign(pair=names, tasks=1)[["backbone", "variant", "pair", "jaccard", "tasks"]]
-    return with_average(over_seeds(frame, "jaccard"))
+    return frame.assign(pair=names).drop(columns=["objective_a", "objective_b"])
 
 
-def _kept(frame: pd.DataFrame) -> pd.DataFrame:
-    """Neuron retention in the same shape."""
-    frame = frame.assign(pair=KEPT, tasks=1)[["backbone", "variant", "pair", "retention", "tasks"]]
-    return with_average(over_seeds(frame, "retention"))
+def _tied(ties: pd.DataFrame) -> pd.DataFrame:
+    """Percent of all items that are tied, columns backbone, seed, objective, task (the kind of tie), value."""
+    kinds = ["ties", "ties_bfloat16"]
+    counts = ties[kinds].mul(ties["items"], axis=0).assign(items=ties["items"])
+    sums = counts.groupby([ties["backbone"], ties["seed"], ties["objective"]]).sum()
+    shares = sums[kinds].div(sums["items"], axis=0).reset_index()
+    return shares.melt(["backbone", "seed", "objective"], var_name="task", value_name="value")
 
 
-TABLES: dict[str, Callable[[str, Source], Table]] = {"S3": neuron_overlap, "S4": suites}
+TABLES: dict[str, Callable[[str, Source], Table]] = {
+    "S3": neuron_overlap,
+    "S4": overlap_by_score,
+    "S5": set_sizes,
+    "S6": suites,
+    "S7": math_apart,
+}
