@@ -13,8 +13,8 @@ OBJECTIVES = ("helpful", "harmless", "mixed")
 BACKBONES = ("pooled", "gpt2-small", "smollm2-135m")
 # What the paper claims, where its tables give no numbers; keys as far as they go.
 CLAIMED = (
-    {(f"relative_{measure}", o, "retained", ""): 0.8 for measure in ("mean_abs", "std") for o in OBJECTIVES[:2]}
-    | {("relative_std", o, "ablation", ""): 0.7 for o in OBJECTIVES[:2]}
+    {(f"log_{measure}", o, "retained", ""): -0.2 for measure in ("mean_abs", "std") for o in OBJECTIVES[:2]}
+    | {("log_std", o, "ablation", ""): -0.3 for o in OBJECTIVES[:2]}
     | {("rmsd", o, "", ""): 0.01 for o in OBJECTIVES}
     | {("hh_delta", o, kind, ""): drop for o in OBJECTIVES for kind, drop in (("random", 0), ("change", -3))}
     | {("hh_delta", o, "magnitude", ""): -8 for o in OBJECTIVES}
@@ -68,8 +68,8 @@ def test_a_world_as_published_reproduces_every_claim():
         ("C2", {"measure": "accuracy", "objective": "helpful", "by": -90, "parts": ANSWERING}),
         ("C2", {"measure": "accuracy", "objective": "harmless", "by": -90}),
         ("C3", {"measure": "retention", "by": 0.9, "parts": ["focus", "factuality", "llmbar-adver-manual"]}),
-        ("C4", {"measure": "relative_std", "objective": "harmless", "by": 0.4}),
-        ("C4", {"measure": "relative_mean_abs", "objective": "helpful", "by": 0.4}),
+        ("C4", {"measure": "log_std", "objective": "harmless", "by": 0.4}),
+        ("C4", {"measure": "log_mean_abs", "objective": "helpful", "by": 0.4}),
         ("C5", {"measure": "rmsd", "objective": "mixed", "by": 0.1}),
         ("C6", {"measure": "hh_delta", "objective": "helpful", "condition": "magnitude", "by": 6}),
         ("C6", {"measure": "hh_delta", "condition": "random", "by": -4}),
@@ -80,7 +80,7 @@ def test_a_world_as_published_reproduces_every_claim():
         ("C9", {"measure": "jaccard", "by": 0.4}),
         ("C9", {"measure": "neuron_retention", "by": -0.4}),
         ("C10", {"measure": "delta", "condition": "shared", "by": 12}),
-        ("C11", {"measure": "relative_std", "condition": "ablation", "by": 0.5}),
+        ("C11", {"measure": "log_std", "condition": "ablation", "by": 0.5}),
     ],
 )
 def test_a_world_in_which_a_part_fails_does_not_reproduce_the_claim(claim, change):

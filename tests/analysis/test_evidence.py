@@ -51,7 +51,7 @@ def test_the_first_row_is_what_the_tables_say(rewards):
     spread = spread_table(found).set_index(["comparison", "objective", "side"])
     for name in ("mean_abs", "std"):
         ratio = spread[name]["retained", "harmless", "mixed"] / spread[name]["retained", "harmless", "single"]
-        assert estimate[f"relative_{name}", "harmless", "retained", ""] == pytest.approx(ratio)
+        assert estimate[f"log_{name}", "harmless", "retained", ""] == pytest.approx(np.log(ratio))
     assert not [column for column in estimate.index if column[3] == "math"]
 
 
@@ -68,7 +68,7 @@ def test_neurons_first_row_is_what_the_tables_say():
         for backbone in ("gpt2-small", "smollm2-135m")
     }
     depth = pd.concat([depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()])
-    frame = neuron_evidence(found, depth, 10, Draws.of(trios, np.random.default_rng(0), 50))
+    frame = neuron_evidence(found, 10, Draws.of(trios, np.random.default_rng(0), 50))
     estimate = frame.iloc[0]
     overlaps = [overlap_table(one, 10).iloc[2]["jaccard"] for one in found.values()]
     assert estimate["jaccard", "helpful-harmless", "", ""] == pytest.approx(np.mean(overlaps))

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from rm_tension.activation_sums import Activations, ActivationSums
-from rm_tension.analysis import neurons
+from rm_tension.analysis import neurons, robustness
+from rm_tension.analysis.bootstrap import Draws
 from rm_tension.analysis.neurons import Neurons
+from rm_tension.grid import Trio
 
 OBJECTIVES = ("helpful", "harmless", "mixed")
 
@@ -94,9 +98,28 @@ def test_signed_and_absolute_scores_compared():
     signed, absolute = only((1, 20), 0, 1), only((1, 20), 1, 2)
     found = make([signed] * 3, absolute=dict.fromkeys(OBJECTIVES, absolute[None]))
     assert neurons.agreement_table(found, 10)["jaccard"].tolist() == pytest.approx([1 / 3] * 3)
-    robust = neurons.robustness_table(found, [10, 5])
-    assert len(robust) == 2 * 2 * 3
-    assert (robust["jaccard"] == 1).all()
+
+
+def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
+    same, other = only((1, 100), *range(20)), only((1, 100), *range(50, 70))
+    found = make([same, other, same], absolute=dict.fromkeys(OBJECTIVES, same[None]))
+    overlap = robustness.overlap_table(found)
+    of_singles = overlap[(overlap["objective_a"] == "helpful")].set_index(["score", "percent"])["jaccard"]
+    assert of_singles.to_dict() == {
+        (score, p): score == "absolute" for score in ("signed", "absolute") for p in (5, 10, 20)
+    }
+    two = replace(
+        found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in ("magnitude", "absolute", "difference")}
+    )
+    draws = Draws.of([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
+    verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percent"])
+    assert len(verdicts) == 3 * 2 * 3
+    assert verdicts.loc[("C9", "signed", 10), ["effect", "verdict"]].tolist() == [0, "not reproduced"]
+    assert verdicts.loc[("C9", "absolute", 10), ["effect", "verdict"]].tolist() == [1, "not reproduced"]
+
+
+def twice(by_objective):
+    return {objective: np.concatenate([one, one]) for objective, one in by_objective.items()}
 
 
 def test_a_block_without_top_neurons_of_one_rm_keeps_the_others_as_published():

@@ -4,6 +4,7 @@ from collections.abc import Container
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rm_tension.analysis.verdicts import Claim, Evidence, Part, decide
@@ -30,7 +31,7 @@ WINNERS: dict[str, tuple[str, list[str]]] = {
     "harmless RM on LLM Bar (Adver) and Focus": ("harmless", [*ADVERSARIAL, "focus"]),
 }
 OBJECTIVES = ("helpful", "harmless", "mixed")
-SIZES = {"relative_mean_abs": "mean |reward|", "relative_std": "standard deviation"}
+SIZES = {"log_mean_abs": "mean |reward|", "log_std": "standard deviation"}
 RMSD_BOUND = 0.05
 HALF = (1 / 3, 2 / 3)
 
@@ -73,9 +74,9 @@ def c3(evidence: Evidence) -> list[Part]:
 
 
 def c4(evidence: Evidence) -> list[Part]:
-    """Size of the mixed RM's rewards relative to the single-objective RM's."""
+    """Size of the mixed RM's rewards relative to the single-objective RM's, a geometric mean over trios."""
     return [
-        Part(f"{label}, mixed to {single}", evidence.get(measure, single, "retained"), high=1)
+        Part(f"{label}, mixed to {single}", np.exp(evidence.get(measure, single, "retained")), high=1)
         for single, (measure, label) in product(OWN.values(), SIZES.items())
     ]
 
@@ -135,8 +136,10 @@ def c10(evidence: Evidence) -> list[Part]:
 
 
 def c11(evidence: Evidence) -> list[Part]:
-    """Standard deviation of the rewards after ablation relative to before."""
-    return [Part(f"{single} RM", evidence.get("relative_std", single, "ablation"), high=1) for single in OWN.values()]
+    """Standard deviation of the rewards after ablation relative to before, a geometric mean over trios."""
+    return [
+        Part(f"{single} RM", np.exp(evidence.get("log_std", single, "ablation")), high=1) for single in OWN.values()
+    ]
 
 
 def _accuracy(evidence: Evidence, objective: str, tasks: list[str]) -> pd.Series:
@@ -176,7 +179,7 @@ CLAIMS = (
         "C4",
         "Where behaviour is retained, the mixed RM's rewards lie closer to zero.",
         "Over the items that both get right, mean |reward| and standard deviation of the mixed RM's rewards relative "
-        "to the single-objective RM's are below 1, for both.",
+        "to the single-objective RM's (geometric means over trios) are below 1, for both.",
         "ratio",
         c4,
     ),
@@ -228,8 +231,8 @@ CLAIMS = (
     Claim(
         "C11",
         "Ablation pulls rewards towards zero.",
-        "Standard deviation of the rewards after ablation relative to before is below 1, for the helpful and the "
-        "harmless RM.",
+        "Standard deviation of the rewards after ablation relative to before (geometric mean over trios) is below 1, "
+        "for the helpful and the harmless RM.",
         "ratio",
         c11,
     ),

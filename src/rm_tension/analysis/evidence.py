@@ -1,8 +1,9 @@
 """The statistics that claims are decided on, ours and the paper's, as frames of `bootstrap` rows.
 
 Columns are (measure, objective, condition, part). A condition is a kind of ablation, without its percent; a part is a
-task or a backbone. Measures of trios: accuracy (percent), delta and hh_delta (points), retention, relative_mean_abs
-and relative_std; of neurons: rmsd (in mean |score| of the top neurons), jaccard, neuron_retention and late_excess.
+task or a backbone. Measures of trios: accuracy (percent), delta and hh_delta (points), retention, and the logarithms
+log_mean_abs and log_std of ratios of rewards; of neurons: rmsd (in mean |score| of the top neurons), jaccard,
+neuron_retention and late_excess.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rm_tension.analysis.bootstrap import Counts, Draws, resample_items
-from rm_tension.analysis.neurons import Neurons, jaccard, mean_top_score, neuron_retention, rmsd
+from rm_tension.analysis.neurons import Neurons, depth_table, jaccard, mean_top_score, neuron_retention, rmsd
 from rm_tension.analysis.outcomes import STYLES
 from rm_tension.analysis.score_shift import Side
 from rm_tension.conditions import NONE, SETS, Condition, Kind
@@ -53,8 +54,8 @@ def trio_evidence(
     return pd.DataFrame(columns)
 
 
-def neuron_evidence(neurons: Mapping[str, Neurons], depth: pd.DataFrame, percent: int, draws: Draws) -> pd.DataFrame:
-    """The measures of neurons over the draws of backbones and seeds, from `Neurons` by backbone and its depth table."""
+def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) -> pd.DataFrame:
+    """The measures of neurons, by backbone, over the draws of backbones and seeds."""
 
     def of_backbone(backbone: str, counts: Counts) -> pd.Series:
         found = neurons[backbone]
@@ -68,6 +69,7 @@ def neuron_evidence(neurons: Mapping[str, Neurons], depth: pd.DataFrame, percent
         values["neuron_retention", "mixed", "", ""] = neuron_retention(tops)
         return pd.Series(values)
 
+    depth = pd.concat([depth_table(found, percent).assign(backbone=backbone) for backbone, found in neurons.items()])
     return draws.of_backbones(of_backbone).join(_late_excess(depth, draws))
 
 
@@ -173,13 +175,13 @@ def _of_hh(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
 
 
 def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
-    """Mean |reward| and standard deviation of the second side, relative to those of the first."""
+    """Logarithms of the second side's mean |reward| and standard deviation relative to the first's."""
     tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(axis=1)
     for comparison, (first, second), objective in SHIFTS:
         count, size, total, square = (tasks[f"{comparison} {name}", objective] for name in MOMENTS)
         mean_abs, std = size / count, np.sqrt(square / count - (total / count) ** 2)
-        yield ("relative_mean_abs", objective, comparison, ""), mean_abs[second] / mean_abs[first]
-        yield ("relative_std", objective, comparison, ""), std[second] / std[first]
+        yield ("log_mean_abs", objective, comparison, ""), np.log(mean_abs[second] / mean_abs[first])
+        yield ("log_std", objective, comparison, ""), np.log(std[second] / std[first])
 
 
 def _sum(parts: Iterable[Any]) -> Any:

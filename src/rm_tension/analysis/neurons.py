@@ -151,17 +151,6 @@ def agreement_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["objective", "seed", "jaccard"])
 
 
-def robustness_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
-    """Columns score (signed or absolute), percent, objective_a, objective_b, jaccard, by the seeds' mean scores."""
-    rows = []
-    for (name, scores), percent in product(
-        {"signed": neurons.magnitude, "absolute": neurons.absolute}.items(), percents
-    ):
-        tops = {objective: top(by_seed.mean(axis=0), percent) for objective, by_seed in scores.items()}
-        rows += [(name, percent, a, b, jaccard(tops[a], tops[b])) for a, b in PAIRS]
-    return pd.DataFrame(rows, columns=["score", "percent", "objective_a", "objective_b", "jaccard"])
-
-
 def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
     """Columns seed, percent, ablated_set, corrected, as_published (neurons), blocks: sizes of the sets of each trio.
 

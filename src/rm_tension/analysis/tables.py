@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from rm_tension.analysis import accuracy, as_published, averages, neurons
+from rm_tension.analysis import accuracy, as_published, averages, neurons, robustness
 from rm_tension.analysis.neurons import Neurons
 from rm_tension.analysis.retention import retention
 from rm_tension.analysis.score_shift import Side, spread_table
@@ -37,7 +37,7 @@ def backbone_tables(found: Neurons, percent: int, percents: Iterable[int]) -> Ta
         "neuron_overlap": neurons.overlap_table(found, percent),
         "neuron_retention": neurons.retention_table(found, percent),
         "neuron_scores": neurons.agreement_table(found, percent),
-        "neuron_overlap_by_score": neurons.robustness_table(found, percents),
+        "neuron_overlap_by_score": robustness.overlap_table(found),
         "neuron_sets": neurons.sets_table(found, percents),
     }
 

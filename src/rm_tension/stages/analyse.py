@@ -13,10 +13,11 @@ from rm_tension.activation_sums import load_activations
 from rm_tension.analysis.bootstrap import RESAMPLES, Draws
 from rm_tension.analysis.claims import decide_all
 from rm_tension.analysis.context import Context
-from rm_tension.analysis.evidence import POOLED, neuron_evidence, published_evidence, trio_evidence
+from rm_tension.analysis.evidence import neuron_evidence, published_evidence, trio_evidence
 from rm_tension.analysis.example import candidates, choose
 from rm_tension.analysis.neurons import Neurons
 from rm_tension.analysis.outcomes import answer_layout, outcomes, score
+from rm_tension.analysis.robustness import verdict_table
 from rm_tension.analysis.score_shift import Side, density_table, sides, task_rewards
 from rm_tension.analysis.tables import Tables, backbone_tables, grid_tables, trio_tables
 from rm_tension.config import EvaluateConfig, MiniatureData, Profile
@@ -45,8 +46,11 @@ def run(job: Job) -> None:
         tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
         tables |= grid_tables(tables, config.task_percent)
         example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
-        evidence = {trio: results.evidence for trio, results in found.items()}
-        claims = _claims(job, evidence, neurons, tables["neuron_depth"])
+        draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
+        tables["verdicts_by_score"] = verdict_table(neurons, draws)
+        of_neurons = neuron_evidence(neurons, config.task_percent, draws)
+        of_trios = draws.of_trios({trio: results.evidence for trio, results in found.items()})
+        claims = _claims(job, of_trios.join(of_neurons))
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:
             folder.mkdir()
@@ -109,15 +113,9 @@ def _joined(parts: Iterable[Tables]) -> Tables:
     return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _claims(
-    job: Job, evidence: dict[Trio, pd.DataFrame], neurons: dict[str, Neurons], depth: pd.DataFrame
-) -> list[dict[str, Any]]:
-    draws = Draws.of(list(evidence), np.random.default_rng(0), RESAMPLES)
-    backbones = depth[depth["backbone"] != POOLED]
-    of_neurons = neuron_evidence(neurons, backbones, job.profile.evaluate.task_percent, draws)
-    ours = pd.concat([draws.of_trios(evidence), of_neurons], axis=1)
+def _claims(job: Job, evidence: pd.DataFrame) -> list[dict[str, Any]]:
     reference = {path.stem: pd.read_csv(path) for path in (job.paths.root / "reference").glob("*.csv")}
-    return decide_all(ours, published_evidence(reference), job.profile.required_claims)
+    return decide_all(evidence, published_evidence(reference), job.profile.required_claims)
 
 
 def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
