@@ -58,6 +58,8 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
     for axes, (title, key) in zip(grid.flat, panels, strict=True):
         _bars(axes, depth.loc[key]) if key in known else blank(axes)
         axes.set_title(title)
+        axes.set_xticks(range(3), THIRDS)
+        axes.set_xlim(-0.5, 2.5)
     for axes in grid[:, 0]:
         axes.set_ylabel(f"share (%), {source.context.profile}")
     legend_below(figure, grid[0, 0])
@@ -78,7 +80,6 @@ def _bars(axes: Axes, share: pd.Series) -> None:
         heights = 100 * share.reindex([(objective, third) for third in THIRDS]).to_numpy()
         axes.bar(np.arange(3) + (place - 1) * width, heights, width, color=COLOURS[objective], label=label)
     axes.axhline(100 / 3, color="0.45", linestyle="--", linewidth=0.8)
-    axes.set_xticks(range(3), THIRDS)
 
 
 def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) -> Figure:
@@ -95,7 +96,8 @@ def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) ->
             blank(axes)
         axes.set_title(f"{OBJECTIVES[panel]}, {source.context.profile}")
         axes.set_xlabel("reward")
+        axes.margins(y=0.3)  # room for the legend
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper center", ncols=2)
     panels[0].set_ylabel("density")
     return figure

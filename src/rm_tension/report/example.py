@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -50,7 +51,8 @@ def _text(axes: Axes, title: str, lines: list[str]) -> None:
     axes.set(xticks=[], yticks=[], facecolor="0.96")
     axes.spines[:].set_visible(False)
     # data sets hold dollar signs, which are not mathematics
-    axes.text(0.01, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", parse_math=False)
+    place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (4, -4), "textcoords": "offset points"}
+    axes.annotate("\n".join(lines), (0, 1), va="top", parse_math=False, **place)
 
 
 def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:

@@ -57,5 +57,6 @@ def claim_parts(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
 def quantities(claim: dict[str, Any], unit: str) -> list[str]:
     """Of a claim or a part of one, as text: verdict, effect, interval and published value, `--` for no number."""
     numbers = [claim["effect"], *claim["interval"], claim["published"]]
-    effect, low, high, published = ("--" if value is None else f"{value:.3g}" for value in numbers)
-    return [claim["verdict"], f"{effect} {unit}".strip(), f"[{low}, {high}]", published]
+    effect, low, high, published = ("--" if value is None else f"{value + 0.0:.3g}" for value in numbers)
+    interval = "--" if claim["interval"][0] is None else f"[{low}, {high}]"
+    return [claim["verdict"], f"{effect} {unit}".strip(), interval, published]

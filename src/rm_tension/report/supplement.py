@@ -8,7 +8,7 @@ from rm_tension.analysis.averages import at, over_seeds, with_average
 from rm_tension.report import published
 from rm_tension.report.source import Source
 from rm_tension.report.table import Row, Section, Table, beside
-from rm_tension.report.tables import FRACTION, OVER_SEEDS, SETS, backbone_sections
+from rm_tension.report.tables import FRACTION, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
 
 PAIRS = {
     ("harmless", "helpful"): "Helpful and harmless RM: Jaccard index",
@@ -85,7 +85,7 @@ def set_sizes(number: str, source: Source) -> Table:
         number,
         f"Sizes of the sets at {source.task_percent}%",
         "Neurons. As published: in a block in which one RM has no top neuron, all of the other's count as shared "
-        "(METHOD.md section 8, erratum 5). ± is the population standard deviation over seeds.",
+        f"(METHOD.md section 8, erratum 5). {OVER_SEEDS}",
         beside(_means(frame, "neurons"), None, ["ablated_set", "variant", "backbone"]),
         [
             Section(label.removesuffix(" ablated"), [Row((key, variant), name) for variant, name in variants.items()])
@@ -105,7 +105,7 @@ def suites(number: str, source: Source) -> Table:
         "Official metrics of the three suites",
         "What the suites' own rules give (METHOD.md section 2), which the paper does not use, beside the averages of "
         f"its 17 and 8 tasks and the share of items whose decisive rewards are equal, in float32 and rounded as in "
-        f"the released code; all in percent. {OVER_SEEDS}",
+        f"the released code; all in percent. {WITH_MEAN}",
         beside(pd.concat([_means(frame, "value"), source.accuracy]), None, ["objective", "backbone", "task"]),
         backbone_sections(source),
         SUITES,
@@ -120,7 +120,7 @@ def math_apart(number: str, source: Source) -> Table:
         number,
         "Math taken apart",
         "Accuracy (%). Math is the mean of a best-of-4 task (chance 25%) and a pairwise one (chance 50%; METHOD.md "
-        f"section 8, erratum 4). {OVER_SEEDS}",
+        f"section 8, erratum 4). {WITH_MEAN}",
         beside(pd.concat([means, source.accuracy]), None, ["objective", "backbone", "task"]),
         backbone_sections(source),
         {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math"},

@@ -23,7 +23,8 @@ AFTER_ABLATION = {
     "harmless_only": "Harmless-only",
     "shared": "Shared",
 }
-OVER_SEEDS = "± is the population standard deviation over seeds, in the rows Mean its mean over backbones."
+OVER_SEEDS = "± is the population standard deviation over seeds."
+WITH_MEAN = f"{OVER_SEEDS} Mean: of the backbones, with the mean of their standard deviations."
 OVER_BACKBONES = "Means over backbones; ± is the mean over backbones of the population standard deviation over seeds."
 FRACTION = 0.03  # three points of a quantity between 0 and 1
 
@@ -105,7 +106,7 @@ def hh_accuracy(number: str, source: Source) -> Table:
         number,
         "Accuracy on the HH-RLHF test sets",
         "Accuracy (%) on the test sets of the objective that each RM was trained on; the paper's values are not "
-        f"known. {OVER_SEEDS}",
+        f"known. {WITH_MEAN}",
         beside(at(source.hh_accuracy, condition=str(NONE)), None, ["objective", "backbone", "dataset"]),
         backbone_sections(source),
         {"helpful-base": "helpful-base", "harmless-base": "harmless-base", "own": "all of its own"},
@@ -118,7 +119,7 @@ def pairwise_retention(number: str, source: Source, single: str) -> Table:
     return Table(
         number,
         f"Pairwise retention, mixed and {single} RM",
-        f"Jaccard index of the items that the mixed and the {single} RM get right. {OVER_SEEDS} The paper's values are "
+        f"Jaccard index of the items that the mixed and the {single} RM get right. {WITH_MEAN} The paper's values are "
         "known for GPT2-large only.",
         beside(
             source.retention(measure),
@@ -138,7 +139,7 @@ def accuracy_per_task(number: str, source: Source, group: Group) -> Table:
     return Table(
         number,
         f"Accuracy per backbone, {group} tasks",
-        f"Accuracy (%) of every RM. {OVER_SEEDS} The published values of SmolLM2-135M are the baselines of Tables 20 "
+        f"Accuracy (%) of every RM. {WITH_MEAN} The published values of SmolLM2-135M are the baselines of Tables 20 "
         "and 21.",
         beside(source.accuracy, published.accuracy(source.reference), ["objective", "backbone", "task"]),
         backbone_sections(source),
@@ -151,7 +152,7 @@ def retention_per_backbone(number: str, source: Source) -> Table:
     return Table(
         number,
         "Behavioural retention per backbone",
-        "As Table 1. ± is the population standard deviation over seeds.",
+        f"As Table 1. {OVER_SEEDS}",
         beside(source.retention("retention"), published.retention(source.reference), ["task", "backbone"]),
         task_sections(),
         source.backbones,
