@@ -1,6 +1,9 @@
 """What a reader wants to know first: verdicts on the paper's claims, and agreement with its tables."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from rm_tension.report.table import Table, TextTable, shown
 
@@ -54,9 +57,9 @@ def claim_parts(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
     return TextTable(number, "The parts of each claim", "All must hold.", ["", "Part", *QUANTITIES], rows, "lXlrrr")
 
 
-def quantities(claim: dict[str, Any], unit: str) -> list[str]:
+def quantities(claim: Mapping[Any, Any], unit: str) -> list[str]:
     """Of a claim or a part of one, as text: verdict, effect, interval and published value, `--` for no number."""
     numbers = [claim["effect"], *claim["interval"], claim["published"]]
-    effect, low, high, published = ("--" if value is None else f"{value + 0.0:.3g}" for value in numbers)
-    interval = "--" if claim["interval"][0] is None else f"[{low}, {high}]"
+    effect, low, high, published = ("--" if pd.isna(value) else f"{value + 0.0:.3g}" for value in numbers)
+    interval = "--" if low == "--" else f"[{low}, {high}]"
     return [claim["verdict"], f"{effect} {unit}".strip(), interval, published]

@@ -7,7 +7,8 @@ import pandas as pd
 from rm_tension.analysis.averages import at, over_seeds, with_average
 from rm_tension.report import published
 from rm_tension.report.source import Source
-from rm_tension.report.table import Row, Section, Table, beside
+from rm_tension.report.summary import QUANTITIES, quantities
+from rm_tension.report.table import Row, Section, Table, TextTable, beside
 from rm_tension.report.tables import FRACTION, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
 
 PAIRS = {
@@ -127,6 +128,24 @@ def math_apart(number: str, source: Source) -> Table:
     )
 
 
+def verdicts_by_score(number: str, source: Source) -> TextTable:
+    """How far the verdicts that rest on neurons alone depend on the score and on how many neurons are taken."""
+    frame = source.table("verdicts_by_score").sort_values("id", kind="stable")
+    frame = frame.assign(interval=frame[["low", "high"]].apply(list, axis=1), published=None)
+    rows = [
+        [row["id"], f"{row['score']}, top {row['percent']}%", *quantities(row, "")[:-1]]
+        for row in frame.to_dict("records")
+    ]
+    return TextTable(
+        number,
+        "Verdicts by score and share",
+        "Of the claims that rest on neurons alone; scores as in Table S4.",
+        ["", "Score", *QUANTITIES[:-1]],
+        rows,
+        "lXlrr",
+    )
+
+
 def _means(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     """`averages` of one number a row: over seeds, if there are any, and over backbones."""
     return with_average(over_seeds(frame.assign(tasks=1), value))
@@ -147,10 +166,11 @@ def _tied(ties: pd.DataFrame) -> pd.DataFrame:
     return shares.melt(["backbone", "seed", "objective"], var_name="task", value_name="value")
 
 
-TABLES: dict[str, Callable[[str, Source], Table]] = {
+TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S3": neuron_overlap,
     "S4": overlap_by_score,
     "S5": set_sizes,
     "S6": suites,
     "S7": math_apart,
+    "S8": verdicts_by_score,
 }
