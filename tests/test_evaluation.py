@@ -21,6 +21,7 @@ CONFIG = EvaluateConfig(
     percents=(10, 20),
     task_percent=10,
     set_percents=(5, 20),
+    absolute_percents=(10, 20),
     autocast=None,
     tokens_per_batch=60,
 )
@@ -44,10 +45,13 @@ def sets(model):
 def test_conditions_are_those_of_the_paper():
     assert [str(c) for c in hh_conditions(CONFIG)] == [
         "none", "all", "random-10", "random-20", "change-10", "change-20", "magnitude-10", "magnitude-20",
+        "absolute-10", "absolute-20",
     ]  # fmt: skip
-    assert [str(c) for c in task_conditions(CONFIG, "helpful")] == ["none", "magnitude-10"]
+    assert [str(c) for c in task_conditions(CONFIG, "helpful")] == [
+        "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20",
+    ]  # fmt: skip
     assert [str(c) for c in task_conditions(CONFIG, "mixed")] == [
-        "none", "magnitude-10", "shared-5", "shared-20", "helpful-only-5", "helpful-only-20",
+        "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20", "shared-5", "shared-20", "helpful-only-5", "helpful-only-20",
         "harmless-only-5", "harmless-only-20",
     ]  # fmt: skip
 

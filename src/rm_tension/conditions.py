@@ -1,4 +1,8 @@
-"""The names of the ablation conditions under which reward models are scored (METHOD.md section 5)."""
+"""The ablation conditions under which reward models are scored (METHOD.md section 5).
+
+Beyond the paper's own, the top neurons by mean |a| (`absolute`) are silenced beside those by the signed mean
+(`magnitude`), because the paper's words and its code differ (METHOD.md section 4).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +10,7 @@ from typing import Literal
 
 from rm_tension.config import EvaluateConfig
 
-Kind = Literal["none", "all", "random", "change", "magnitude", "shared", "helpful-only", "harmless-only"]
+Kind = Literal["none", "all", "random", "change", "magnitude", "absolute", "shared", "helpful-only", "harmless-only"]
 SETS: tuple[Kind, ...] = ("shared", "helpful-only", "harmless-only")
 
 
@@ -30,10 +34,14 @@ def hh_conditions(config: EvaluateConfig) -> Iterator[Condition]:
     """For every RM on its HH test sets."""
     yield from (NONE, ALL)
     yield from (Condition(score, percent) for score in config.scores for percent in config.percents)
+    yield from (Condition("absolute", percent) for percent in config.absolute_percents)
 
 
 def task_conditions(config: EvaluateConfig, objective: str) -> Iterator[Condition]:
     """For an RM on the benchmarks; the mixed RM's include the sets of its trio."""
-    yield from (NONE, Condition("magnitude", config.task_percent))
+    yield NONE
+    signed_percents = dict.fromkeys((config.task_percent, *config.absolute_percents))
+    yield from (Condition("magnitude", percent) for percent in signed_percents)
+    yield from (Condition("absolute", percent) for percent in config.absolute_percents)
     if objective == "mixed":
         yield from (Condition(kind, percent) for kind in SETS for percent in config.set_percents)

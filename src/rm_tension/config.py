@@ -175,12 +175,14 @@ class ActivationsConfig:
 @dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
     """The conditions of METHOD.md section 5: `scores` x `percents` on the HH test sets, magnitude at `task_percent`
-    on the tasks, and the mixed RM's shared and only sets at `set_percents` on the tasks."""
+    on the tasks, and the mixed RM's shared and only sets at `set_percents` on the tasks; beyond it, at
+    `absolute_percents`, the top neurons by mean |a| on both, and those by the signed mean on the tasks."""
 
     scores: tuple[Score, ...]
     percents: tuple[Percent, ...]
     task_percent: Percent
     set_percents: tuple[Percent, ...]
+    absolute_percents: tuple[Percent, ...]
     autocast: Dtype | None
     tokens_per_batch: Positive
 

@@ -14,7 +14,7 @@ from rm_tension.conditions import SETS, Condition
 from rm_tension.model.neurons import ablated
 from rm_tension.model.rows import Item
 from rm_tension.scoring import Scorer
-from rm_tension.selection import Mask, change_score, magnitude_score, random_score, top, trio_sets
+from rm_tension.selection import Mask, absolute_score, change_score, magnitude_score, random_score, top, trio_sets
 
 COLUMNS = ["objective", "condition", "dataset", "item_id", "answer_index", "reward"]
 
@@ -24,6 +24,7 @@ class NeuronSets:
 
     def __init__(self, activations: Mapping[str, Activations], seed: int) -> None:
         self._magnitude = {objective: magnitude_score(found) for objective, found in activations.items()}
+        self._absolute = {objective: absolute_score(found) for objective, found in activations.items()}
         self._change = {objective: change_score(found) for objective, found in activations.items()}
         self._seed = seed
 
@@ -37,6 +38,7 @@ class NeuronSets:
             return trio_sets(*tops)[condition.kind]
         scores = {
             "magnitude": magnitude,
+            "absolute": self._absolute[objective],
             "change": self._change[objective],
             "random": random_score(magnitude.shape, self._seed),
         }
