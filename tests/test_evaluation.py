@@ -51,7 +51,8 @@ def test_conditions_are_those_of_the_paper():
         "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20",
     ]  # fmt: skip
     assert [str(c) for c in task_conditions(CONFIG, "mixed")] == [
-        "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20", "shared-5", "shared-20", "helpful-only-5", "helpful-only-20",
+        "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20",
+        "shared-5", "shared-20", "helpful-only-5", "helpful-only-20",
         "harmless-only-5", "harmless-only-20",
     ]  # fmt: skip
 

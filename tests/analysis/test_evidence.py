@@ -58,7 +58,7 @@ def test_the_first_row_is_what_the_tables_say(rewards):
 def test_the_same_seed_gives_the_same_resamples(rewards):
     first, second = evidence(rewards), evidence(rewards)
     pd.testing.assert_frame_equal(first, second)
-    assert (first.iloc[1:].std() > 0).mean() > 0.9
+    assert (first.iloc[1:].std() > 0).mean() > 0.8
 
 
 def test_neurons_first_row_is_what_the_tables_say():

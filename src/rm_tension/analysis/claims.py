@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rm_tension.analysis.verdicts import Claim, Evidence, Part, decide
+from rm_tension.conditions import Kind
 from rm_tension.data.tasks import TASKS, Group, group_tasks
 
 OWN: dict[Group, str] = {"harmlessness": "harmless", "helpfulness": "helpful"}
@@ -86,15 +87,15 @@ def c5(evidence: Evidence) -> list[Part]:
     return [Part(f"{objective} RM", evidence.get("rmsd", objective), high=RMSD_BOUND) for objective in OBJECTIVES]
 
 
-def c6(evidence: Evidence) -> list[Part]:
-    """Difference of the drops in HH test accuracy, in points."""
+def c6(evidence: Evidence, score: Kind = "magnitude") -> list[Part]:
+    """Difference of the drops in HH test accuracy, in points; `score` may stand in for the magnitude score."""
 
     def drop(kind: str, objective: str) -> pd.Series:
         return -evidence.get("hh_delta", objective, kind)
 
     return [
         Part(f"{more} over {less}, {objective} RM", drop(more, objective) - drop(less, objective), low=0)
-        for objective, (more, less) in product(OBJECTIVES, (("magnitude", "change"), ("change", "random")))
+        for objective, (more, less) in product(OBJECTIVES, ((score, "change"), ("change", "random")))
     ]
 
 
@@ -105,11 +106,11 @@ def c7(evidence: Evidence) -> list[Part]:
     return pooled + [Part(name, evidence.get("late_excess", "", "", name), low=0) for name in backbones]
 
 
-def c8(evidence: Evidence) -> list[Part]:
-    """Change of accuracy when an RM's own top neurons are ablated, in points."""
+def c8(evidence: Evidence, score: Kind = "magnitude") -> list[Part]:
+    """Change of accuracy when an RM's own top neurons by `score` are ablated, in points."""
     parts = []
     for (group, own), single in product(OWN.items(), OWN.values()):
-        change = evidence.mean("delta", single, "magnitude", KEYS[group])
+        change = evidence.mean("delta", single, score, KEYS[group])
         name = f"{single} RM on {group} tasks"
         parts.append(Part(name, change, high=0) if single == own else Part(name, change, low=0))
     return parts

@@ -25,7 +25,7 @@ from rm_tension.selection import top
 
 Column = tuple[str, str, str, str]
 Parts = dict[tuple[Hashable, ...], pd.DataFrame]  # by dataset and subset
-SCORES: tuple[Kind, ...] = ("random", "change", "magnitude")
+SCORES: tuple[Kind, ...] = ("random", "change", "magnitude", "absolute")
 MOMENTS = ("count", "abs", "sum", "square")
 SHIFTS = (
     ("retained", ("single", "mixed"), "helpful"),

@@ -2,19 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import pandas as pd
 
+from rm_tension.analysis import averages
 from rm_tension.analysis.bootstrap import Draws
-from rm_tension.analysis.claims import CLAIMS
+from rm_tension.analysis.claims import CLAIMS, c6, c8
 from rm_tension.analysis.evidence import neuron_evidence
 from rm_tension.analysis.neurons import PAIRS, Neurons, jaccard
-from rm_tension.analysis.verdicts import Evidence, decide
+from rm_tension.analysis.verdicts import Claim, Evidence, decide
+from rm_tension.conditions import Kind
+from rm_tension.data.tasks import GROUPS
 from rm_tension.selection import top
 
 PERCENTS = (5, 10, 20)
 NEURON_CLAIMS = [claim for claim in CLAIMS if claim.id in {"C5", "C7", "C9"}]
+ABLATION_CLAIMS = {"C6": c6, "C8": c8}
+KINDS: dict[str, Kind] = {"signed": "magnitude", "absolute": "absolute"}
+VERDICT = ["score", "percent", "id", "effect", "low", "high", "verdict"]
 
 
 def by_score(neurons: Neurons) -> Iterator[tuple[str, Neurons]]:
@@ -33,14 +40,42 @@ def overlap_table(neurons: Neurons) -> pd.DataFrame:
 
 
 def verdict_table(neurons: Mapping[str, Neurons], draws: Draws) -> pd.DataFrame:
-    """Columns score, percent, id, effect, low, high, verdict of the claims that rest on neurons alone."""
+    """Columns VERDICT, of the claims that rest on neurons alone."""
     scored = {backbone: dict(by_score(found)) for backbone, found in neurons.items()}
-    nothing = Evidence(pd.DataFrame(index=[0]))
     rows = []
-    for score, percent in product(("signed", "absolute"), PERCENTS):
+    for score, percent in product(KINDS, PERCENTS):
         found = {backbone: of_score[score] for backbone, of_score in scored.items()}
         evidence = Evidence(neuron_evidence(found, percent, draws))
-        for claim in NEURON_CLAIMS:
-            decided = decide(claim, evidence, nothing, required=False)
-            rows.append((score, percent, claim.id, decided["effect"], *decided["interval"], decided["verdict"]))
-    return pd.DataFrame(rows, columns=["score", "percent", "id", "effect", "low", "high", "verdict"])
+        rows += [(score, percent, *_decided(claim, evidence)) for claim in NEURON_CLAIMS]
+    return pd.DataFrame(rows, columns=VERDICT)
+
+
+def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
+    """Columns VERDICT, of the claims on what an RM's own top neurons do, from `evidence` at `percent`."""
+    found = Evidence(evidence)
+    rows = [
+        (score, percent, *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))
+        for claim in CLAIMS
+        if claim.id in ABLATION_CLAIMS
+        for score, kind in KINDS.items()
+    ]
+    return pd.DataFrame(rows, columns=VERDICT)
+
+
+def ablation_table(changes: pd.DataFrame) -> pd.DataFrame:
+    """Columns objective, backbone, seed, score, percent, group, delta, tasks: group averages of `accuracy.changes`.
+
+    At the percents at which both scores were ablated.
+    """
+    by_score = [changes[changes["kind"] == kind].assign(score=score) for score, kind in KINDS.items()]
+    both = set.intersection(*(set(one["percent"]) for one in by_score))
+    found = pd.concat(by_score, ignore_index=True)
+    keys = ["objective", "backbone", "seed", "score", "percent", "task", "delta"]
+    groups = averages.with_groups(found.loc[found["percent"].isin(both), keys], "delta")
+    return groups[groups["task"].isin(GROUPS)].rename(columns={"task": "group"})
+
+
+def _decided(claim: Claim, evidence: Evidence) -> tuple[object, ...]:
+    """Id, effect, low, high, verdict; the published value is of one score and one percent only."""
+    decided = decide(claim, evidence, Evidence(pd.DataFrame(index=[0])), required=False)
+    return claim.id, decided["effect"], *decided["interval"], decided["verdict"]

@@ -55,5 +55,6 @@ def grid_tables(tables: Tables, percent: int) -> Tables:
         "ablation_magnitude": changes.loc[magnitude, ["objective", *columns]],
         "ablation_shared_sets": changes[sets].rename(columns={"kind": "ablated_set"})[["ablated_set", *columns]],
         "neuron_depth": pd.concat([depth, neurons.pooled_depth(depth).assign(backbone="pooled")]),
+        "ablation_by_score": robustness.ablation_table(changes),
         "retention_after_ablation": as_published.retention_after_ablation(tables["retention"], percent),
     }

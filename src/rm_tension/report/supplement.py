@@ -1,21 +1,24 @@
 """What the paper has no table for: neurons that RMs share, official suite metrics, what its errata change."""
 
 from collections.abc import Callable
+from itertools import product
 
 import pandas as pd
 
 from rm_tension.analysis.averages import at, over_seeds, with_average
+from rm_tension.data.tasks import GROUPS
 from rm_tension.report import published
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, quantities
 from rm_tension.report.table import Row, Section, Table, TextTable, beside
-from rm_tension.report.tables import FRACTION, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
+from rm_tension.report.tables import FRACTION, GROUP_LABELS, OBJECTIVES, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
 
 PAIRS = {
     ("harmless", "helpful"): "Helpful and harmless RM: Jaccard index",
     ("helpful", "mixed"): "Helpful and mixed RM: Jaccard index",
     ("harmless", "mixed"): "Harmless and mixed RM: Jaccard index",
 }
+BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
 KEPT = "Neuron retention"
 SUITES = {
     **{
@@ -72,7 +75,7 @@ def overlap_by_score(number: str, source: Source) -> Table:
             Section(label, [Row(("-".join(pair), percent), f"top {percent}%") for percent in percents])
             for pair, label in PAIRS.items()
         ],
-        {"signed": "Signed mean", "absolute": "Mean of absolute values"},
+        BY_SCORE,
         digits=3,
     )
 
@@ -128,8 +131,36 @@ def math_apart(number: str, source: Source) -> Table:
     )
 
 
+def ablation_by_score(number: str, source: Source) -> Table:
+    """What ablating the top neurons by either score does to the group averages."""
+    frame = source.table("ablation_by_score").rename(columns={"group": "task"}).astype({"percent": "str"})
+    percents = frame["percent"].drop_duplicates()
+    return Table(
+        number,
+        "Ablation by score and share",
+        "Change of the group averages (points) when an RM's own top neurons are silenced, mean of backbones; scores as "
+        f"in Table S4. {OVER_SEEDS}",
+        beside(
+            at(with_average(over_seeds(frame, "delta")), backbone="average"),
+            None,
+            ["objective", "task", "percent", "score"],
+        ),
+        [
+            Section(
+                label,
+                [
+                    Row((objective, group, percent), f"{GROUP_LABELS[group]}, top {percent}%", change=True)
+                    for group, percent in product(GROUPS, percents)
+                ],
+            )
+            for objective, label in OBJECTIVES.items()
+        ],
+        BY_SCORE,
+    )
+
+
 def verdicts_by_score(number: str, source: Source) -> TextTable:
-    """How far the verdicts that rest on neurons alone depend on the score and on how many neurons are taken."""
+    """How far the verdicts on neurons depend on the score and on how many neurons are taken."""
     frame = source.table("verdicts_by_score").sort_values("id", kind="stable")
     frame = frame.assign(interval=frame[["low", "high"]].apply(list, axis=1), published=None)
     rows = [
@@ -139,7 +170,8 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Verdicts by score and share",
-        "Of the claims that rest on neurons alone; scores as in Table S4.",
+        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced; scores as in "
+        "Table S4.",
         ["", "Score", *QUANTITIES[:-1]],
         rows,
         "lXlrr",
@@ -172,5 +204,6 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S5": set_sizes,
     "S6": suites,
     "S7": math_apart,
-    "S8": verdicts_by_score,
+    "S8": ablation_by_score,
+    "S9": verdicts_by_score,
 }

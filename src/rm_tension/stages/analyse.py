@@ -17,7 +17,7 @@ from rm_tension.analysis.evidence import neuron_evidence, published_evidence, tr
 from rm_tension.analysis.example import candidates, choose
 from rm_tension.analysis.neurons import Neurons
 from rm_tension.analysis.outcomes import answer_layout, outcomes, score
-from rm_tension.analysis.robustness import verdict_table
+from rm_tension.analysis.robustness import ablation_verdicts, verdict_table
 from rm_tension.analysis.score_shift import Side, density_table, sides, task_rewards
 from rm_tension.analysis.tables import Tables, backbone_tables, grid_tables, trio_tables
 from rm_tension.config import EvaluateConfig, MiniatureData, Profile
@@ -47,10 +47,11 @@ def run(job: Job) -> None:
         tables |= grid_tables(tables, config.task_percent)
         example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
         draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
-        tables["verdicts_by_score"] = verdict_table(neurons, draws)
         of_neurons = neuron_evidence(neurons, config.task_percent, draws)
         of_trios = draws.of_trios({trio: results.evidence for trio, results in found.items()})
         claims = _claims(job, of_trios.join(of_neurons))
+        verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
+        tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:
             folder.mkdir()
