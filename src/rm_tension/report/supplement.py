@@ -133,7 +133,8 @@ def math_apart(number: str, source: Source) -> Table:
 
 def ablation_by_score(number: str, source: Source) -> Table:
     """What ablating the top neurons by either score does to the group averages."""
-    frame = source.table("ablation_by_score").rename(columns={"group": "task"}).astype({"percent": "str"})
+    frame = source.table("ablation_by_score").rename(columns={"group": "task"})
+    frame = frame.sort_values("percent", kind="stable").astype({"percent": "str"})
     percents = frame["percent"].drop_duplicates()
     return Table(
         number,
