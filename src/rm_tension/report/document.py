@@ -12,10 +12,12 @@ from tabulate import tabulate
 
 from rm_tension.errors import UserError
 from rm_tension.report.contents import Report
-from rm_tension.report.drawing import save
+from rm_tension.report.drawing import COLOURS, save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, warnings
-from rm_tension.report.table import TextTable, header, sections
+from rm_tension.report.page import axes, choices, words
+from rm_tension.report.table import TextTable, blocks, header
+from rm_tension.report.tables import OBJECTIVES
 
 DEBIAN_PACKAGES = "texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk"
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
@@ -84,10 +86,13 @@ def _page(name: str, report: Report) -> str:
         "context": report.context,
         "by_number": {table.number: table for table in report.tables},
     }
-    helpers = {"header": header, "sections": sections, "PACKAGES": PACKAGES, "STEEPEST": STEEPEST}
+    helpers = {"header": header, "blocks": blocks, "axes": axes, "words": words, "PACKAGES": PACKAGES}
+    constants = {"STEEPEST": STEEPEST, "OBJECTIVES": OBJECTIVES, "COLOURS": COLOURS}
     return environment.get_template(name).render(
         **values,
         **helpers,
+        **constants,
+        choices=choices(report.tables),
         warnings=warnings(report.context),
         caption=lambda item: caption(item, report.context),
         describe=lambda item: describe(item, report.context),

@@ -18,6 +18,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 9,
     "pdf.fonttype": 42,
+    "svg.hashsalt": "rm-tension",
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -32,9 +33,10 @@ class Drawing(Item):
 
 
 def save(drawing: Drawing, folder: Path) -> None:
-    """As PDF and PNG, without dates, so that the same numbers give the same bytes."""
+    """As PDF, SVG and PNG, without dates and random ids, so that the same numbers give the same bytes."""
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(folder / f"{drawing.name}.pdf", metadata={"CreationDate": None})
+        drawing.figure.savefig(folder / f"{drawing.name}.svg", metadata={"Date": None})
         drawing.figure.savefig(folder / f"{drawing.name}.png", dpi=160)
 
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,6 +16,17 @@ LONGEST = 14  # lines of a text; the rest is cut
 LINE = 0.16  # inches
 SIDES = {"answer": "Chosen: the answer", "refusal": "Rejected: the refusal"}
 HEADING = "One prompt, two answers, three rewards"
+
+
+@dataclass(frozen=True)
+class Example(Drawing):
+    """Figure 1 with all that it is drawn from, for a page that shows text as text.
+
+    `texts` are in full, by their titles; `rewards` are those of answer and refusal, by objective.
+    """
+
+    texts: dict[str, str]
+    rewards: dict[str, dict[str, float]]
 
 
 def example(source: Source) -> Iterator[Drawing]:
@@ -33,16 +45,19 @@ def example(source: Source) -> Iterator[Drawing]:
     heights = [*(LINE * (count + 2) for count in lines), 1.7]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     panels = figure.subplot_mosaic([["prompt", "prompt"], list(SIDES), ["rewards", "rewards"]], height_ratios=heights)
-    for name, title in {"prompt": "Prompt", **SIDES}.items():
+    titles = {"prompt": "Prompt", **SIDES}
+    for name, title in titles.items():
         _text(panels[name], title, texts[name])
     _bars(panels["rewards"], found["rewards"])
     backbone = source.backbones[found["backbone"]]
-    yield Drawing(
+    yield Example(
         "1",
         HEADING,
         f"Item {found['item_id']} of {found['suite']}, {found['subset']}; {backbone}, seed {found['seed']}. "
         f"{record['rule']} The text is from a safety benchmark and may disturb.",
         figure,
+        {title: found[name].strip() for name, title in titles.items()},
+        found["rewards"],
     )
 
 

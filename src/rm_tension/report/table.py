@@ -90,6 +90,22 @@ class Line(NamedTuple):
     cells: list[Cell]
 
 
+class Entry(NamedTuple):
+    """One place of a table: ours, the published value, and how far apart they are."""
+
+    ours: Cell
+    paper: Cell
+    difference: Cell
+
+
+class Block(NamedTuple):
+    """A row, an entry for each column, and the lines that they are printed in."""
+
+    row: Row
+    entries: list[Entry]
+    lines: list[Line]
+
+
 def beside(ours: pd.DataFrame, published: pd.DataFrame | None, levels: list[str]) -> pd.DataFrame:
     """Cells from two frames of `averages` (mean, spread, tasks), indexed by `levels`, of which one is `task` or none.
 
@@ -135,22 +151,35 @@ def header(table: Table) -> list[tuple[str, int]]:
 
 def sections(table: Table) -> list[tuple[str, list[Line]]]:
     """The printed lines of each section."""
+    return [(label, [line for block in rows for line in block.lines]) for label, rows in blocks(table)]
+
+
+def blocks(table: Table) -> list[tuple[str, list[Block]]]:
+    """The rows of each section."""
     cells = iter(shown(table).to_dict("records"))
     spans = [span for _, span in header(table)]
-    return [
-        (part.label, [line for row in part.rows for line in _lines(table, row, [next(cells) for _ in spans], spans)])
-        for part in table.sections
-    ]
+    made: list[tuple[str, list[Block]]] = []
+    for part in table.sections:
+        found = [(row, [_entry(row, next(cells)) for _ in spans]) for row in part.rows]
+        rows = [Block(row, entries, list(_lines(table, row, entries, spans))) for row, entries in found]
+        made.append((part.label, rows))
+    return made
 
 
-def _lines(table: Table, row: Row, found: list[dict[Hashable, Any]], spans: list[int]) -> Iterator[Line]:
-    ours = [Cell(cell["mean"], cell["spread"], "ours", row.change, bool(cell["partial"])) for cell in found]
-    paper = [Cell(cell["paper"], cell["paper_spread"], "paper", row.change) for cell in found]
-    apart = [Cell(cell["difference"], math.nan, "difference", beyond=bool(cell["beyond"])) for cell in found]
+def _entry(row: Row, cell: dict[Hashable, Any]) -> Entry:
+    return Entry(
+        Cell(cell["mean"], cell["spread"], "ours", row.change, bool(cell["partial"])),
+        Cell(cell["paper"], cell["paper_spread"], "paper", row.change),
+        Cell(cell["difference"], math.nan, "difference", beyond=bool(cell["beyond"])),
+    )
+
+
+def _lines(table: Table, row: Row, entries: list[Entry], spans: list[int]) -> Iterator[Line]:
     if table.published == "column":
-        beside = zip(ours, paper, apart, spans, strict=True)
-        yield Line(row.label, "ours", list(chain.from_iterable(cells[:span] for *cells, span in beside)))
+        beside = zip(entries, spans, strict=True)
+        yield Line(row.label, "ours", list(chain.from_iterable(entry[:span] for entry, span in beside)))
         return
+    ours, paper, apart = (list(cells) for cells in zip(*entries, strict=True))
     yield Line(row.label, "ours", ours)
     if not all(math.isnan(cell.value) for cell in paper):
         yield Line(row.paper, "paper", paper)

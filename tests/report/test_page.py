@@ -1,0 +1,286 @@
+"""The page as a reader's browser has it: Debian's Chromium, without a window."""
+
+import json
+import shutil
+import time
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from rm_tension.grid import Trio
+from rm_tension.stages import analyse, report
+from rm_tension.stages.common import main
+from synthetic import write_profile
+
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(DRIVER is None, reason="needs chromedriver (apt-get install chromium chromium-driver)"),
+    pytest.mark.filterwarnings("ignore:Glyph"),  # the figure's font has no Chinese; the page shows the text itself
+]
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--force-prefers-reduced-motion",
+)
+HTML = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> $1 & {{ 7 }}\n字"
+EXAMPLE = {
+    "suite": "reward-bench",
+    "subset": "xstest-should-respond",
+    "item_id": "<b>0</b>",
+    "backbone": "gpt2-small",
+    "seed": 0,
+    "trios": 1,
+    "prompt": f"prompt {HTML}",
+    "answer": f"answer {HTML}",
+    "refusal": f"refusal {HTML}",
+    "rewards": {name: {"answer": 1.25, "refusal": -0.5} for name in ("helpful", "harmless", "mixed")},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The report on two backbones of one seed each, with an example full of HTML."""
+    root = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setattr("sys.argv", ["stage", "--profile", "mini"])
+        paths = write_profile(root, [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)])
+        main(analyse.run)
+        record = {"rule": "<i>rule</i>", "example": EXAMPLE, "reason": None}
+        (paths.results / "example.json").write_text(json.dumps(record), encoding="utf-8")
+        patch.setattr(report, "compile_pdf", lambda _: "")
+        main(report.run)
+    return paths.reports
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(chromium, folder):
+    """Freshly loaded; from then to the end of the test the console stays empty."""
+    resize(chromium, 1280)
+    chromium.get_log("browser")  # another test's
+    chromium.get((folder / "index.html").as_uri())
+    yield chromium
+    assert chromium.get_log("browser") == []
+
+
+def resize(driver, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def choose(driver, axis, label):
+    Select(driver.find_element(By.NAME, axis)).select_by_visible_text(label)
+
+
+def switch(driver, shows):
+    driver.find_element(By.CSS_SELECTOR, f"#controls [value={shows}]").click()
+
+
+def lines(driver, name):
+    """The visible rows of a table's body, as the texts of their visible cells."""
+    script = """
+        const visible = (element) => element.checkVisibility();
+        const texts = (row) => [...row.cells].filter(visible).map((cell) => cell.innerText.trim());
+        const rows = document.querySelectorAll(`table[aria-labelledby=${arguments[0]}] tbody tr:not(.section)`);
+        return [...rows].filter(visible).map(texts);
+    """
+    return driver.execute_script(script, name)
+
+
+def heads(driver, name):
+    """The visible labels of a table's columns."""
+    script = """
+        const cells = document.querySelectorAll(`table[aria-labelledby=${arguments[0]}] thead th`);
+        return [...cells].filter((cell) => cell.checkVisibility()).map((cell) => cell.innerText);
+    """
+    return [" ".join(text.split()) for text in driver.execute_script(script, name)]
+
+
+def button(driver, name, label):
+    buttons = driver.find_elements(By.CSS_SELECTOR, f"table[aria-labelledby={name}] thead button")
+    return next(one for one in buttons if " ".join(one.text.split()) == label)
+
+
+def status(driver):
+    return driver.find_element(By.ID, "status").text
+
+
+def number(text):
+    return float(text.split(" ")[0].rstrip("*"))
+
+
+def test_every_image_is_there(page):
+    page.execute_script("for (const image of document.images) image.loading = 'eager'")
+    sizes = "return [...document.images].map((image) => image.complete ? image.naturalWidth : 0)"
+    deadline = time.monotonic() + 60
+    while not all(widths := page.execute_script(sizes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(widths) == 8  # Figures 2 to 7, and the radars of two backbones
+    assert all(widths)
+
+
+def test_claims_come_first(page):
+    first = page.find_element(By.CSS_SELECTOR, "main table")
+    assert first.get_attribute("aria-labelledby") == "table_S02"
+    assert heads(page, "table_S02")[1:4] == ["Claim", "Verdict", "Effect"]
+    assert len(lines(page, "table_S02")) == 11
+
+
+def test_example_is_behind_a_warning_and_is_text(page):
+    details = page.find_element(By.CSS_SELECTOR, "details.example")
+    quotes = details.find_elements(By.TAG_NAME, "blockquote")
+    assert "Content warning" in details.text
+    assert not any(quote.is_displayed() for quote in quotes)
+    details.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    assert [quote.text for quote in quotes] == [EXAMPLE[name] for name in ("prompt", "answer", "refusal")]
+    assert "<b>0</b>" in page.find_element(By.ID, "figure_01").find_element(By.XPATH, "..").text
+    assert page.title != "owned"
+
+
+def test_switch_changes_every_cell(page):
+    beside = lines(page, "table_02")
+    assert [line[0] for line in beside[:3]] == ["baseline", "paper", "difference"]
+    switch(page, "ours")
+    ours = lines(page, "table_02")
+    switch(page, "published")
+    published = lines(page, "table_02")
+    switch(page, "difference")
+    difference = lines(page, "table_02")
+    assert ours == beside[0::3]
+    assert [line[1:] for line in published] == [line[1:] for line in beside[1::3]]
+    assert [line[1:] for line in difference] == [line[1:] for line in beside[2::3]]
+    assert status(page).startswith("Showing difference: ")
+    switch(page, "beside")
+    assert lines(page, "table_02") == beside
+
+
+def test_switch_where_published_values_stand_in_columns(page):
+    beside, above = lines(page, "table_11"), heads(page, "table_11")
+    width = len(beside[0])
+    switch(page, "published")
+    published = lines(page, "table_11")
+    assert len(published[0]) == width - 2
+    assert {text for line in published for text in line[1:-1]} == {"–"}  # known for GPT2-large only
+    assert [line[-1] for line in published] == [line[-2] for line in beside]
+    assert heads(page, "table_11") == [*above[:-3], "published"]
+    page.find_element(By.CSS_SELECTOR, "#controls [type=reset]").click()
+    page.execute_async_script("setTimeout(arguments[0])")
+    assert (lines(page, "table_11"), heads(page, "table_11")) == (beside, above)
+
+
+def test_without_a_published_value_stands_a_dash(page):
+    switch(page, "difference")
+    assert {text for line in lines(page, "table_10") for text in line[1:]} == {"–"}
+
+
+def test_sorts_within_sections_and_back(page):
+    name, label = "table_13", "Focus"
+    before = lines(page, name)
+    switch(page, "ours")
+    column = 1 + heads(page, name).index(label)
+    original = lines(page, name)
+    size = len(original) // 3
+    for order, sign in ("ascending", 1), ("descending", -1):
+        button(page, name, label).send_keys(Keys.ENTER)
+        assert button(page, name, label).find_element(By.XPATH, "..").get_attribute("aria-sort") == order
+        assert status(page) == f"Sorted by {label}, {order}."
+        for part in range(3):  # an objective each; rows without a value last
+            texts = [line[column] for line in lines(page, name)[part * size : (part + 1) * size]]
+            known = [sign * number(text) for text in texts if text != "–"]
+            assert known == sorted(known)
+            assert len(known) == 3  # two backbones and their mean
+            assert set(texts[3:]) == {"–"}
+    button(page, name, label).send_keys(Keys.SPACE)
+    assert lines(page, name) == original
+    assert page.find_elements(By.CSS_SELECTOR, "[aria-sort]") == []
+    switch(page, "beside")
+    assert lines(page, name) == before
+
+
+def test_lines_of_a_row_stay_together_and_the_order_follows_the_switch(page):
+    button(page, "table_13", "Focus").click()
+    rows = lines(page, "table_13")
+    places = [place for place, line in enumerate(rows) if line[0].startswith("paper")]
+    assert places
+    assert not any(rows[place - 1][0].startswith(("paper", "difference")) for place in places)
+    switch(page, "published")
+    texts = [line[1 + heads(page, "table_13").index("Focus")] for line in lines(page, "table_13")]
+    size = len(texts) // 3
+    known = [number(text) for text in texts[:size] if text != "–"]
+    assert known == sorted(known)
+
+
+def test_filters_rows_and_columns(page):
+    everything = len(lines(page, "table_20"))
+    choose(page, "backbone", "Mini-GPT2-L")
+    assert {line[0].rsplit(" ", 1)[0] for line in lines(page, "table_20") if "Mini" in line[0]} == {"Mini-GPT2-L"}
+    assert len(lines(page, "table_20")) < everything
+    assert [head for head in heads(page, "table_15") if "Mini" in head] == ["Mini-GPT2-L"]
+    choose(page, "objective", "Mixed RM")
+    sections = page.find_elements(By.CSS_SELECTOR, "table[aria-labelledby=table_20] .section")
+    assert [section.text for section in sections if section.is_displayed()] == ["Mixed RM"]
+    choose(page, "task", "Focus")
+    assert heads(page, "table_13") == ["Focus"]
+    assert [line[0] for line in lines(page, "table_15") if line[0] not in {"paper", "difference"}] == ["Focus"]
+    table = page.find_element(By.CSS_SELECTOR, "table[aria-labelledby=table_14]")
+    assert not table.is_displayed()  # no such task
+    nothing = table.find_element(By.XPATH, "../..").find_element(By.CSS_SELECTOR, ".nothing")
+    assert nothing.is_displayed()
+    assert "only Mini-GPT2-L, Mixed RM, Focus: " in status(page)
+    page.find_element(By.CSS_SELECTOR, "#controls [type=reset]").click()
+    page.execute_async_script("setTimeout(arguments[0])")
+    assert len(lines(page, "table_20")) == everything
+    assert table.is_displayed()
+
+
+@pytest.mark.parametrize("shows", ["beside", "difference"])
+def test_a_phone_scrolls_the_page_only_downwards(page, shows):
+    resize(page, 360)
+    page.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    switch(page, shows)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+
+
+def test_controls_have_names_and_are_reached_by_keyboard(page):
+    for control in page.find_elements(By.CSS_SELECTOR, "#controls input, #controls select, main button"):
+        assert control.accessible_name
+    page.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert page.switch_to.active_element.text == "Skip to the verdicts"
+    radio = page.find_element(By.CSS_SELECTOR, "#controls [value=beside]")
+    radio.send_keys(Keys.ARROW_RIGHT)
+    assert status(page).startswith("Showing ours: ")
+
+
+def test_without_scripts_everything_is_there(chromium, folder):
+    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        chromium.get((folder / "index.html").as_uri())
+        assert not chromium.find_element(By.ID, "controls").is_displayed()
+        assert chromium.find_elements(By.CSS_SELECTOR, "thead button") == []
+        labels = [row.text for row in chromium.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_02] tbody th")]
+        assert labels[:4] == ["Helpful RM", "baseline", "paper", "difference"]
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
