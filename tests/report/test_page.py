@@ -197,7 +197,7 @@ def test_without_a_published_value_stands_a_dash(page):
 
 
 def test_sorts_within_sections_and_back(page):
-    name, label = "table_13", "Focus"
+    name, label = "table_13", "Average"
     before = lines(page, name)
     switch(page, "ours")
     column = 1 + heads(page, name).index(label)
@@ -211,7 +211,7 @@ def test_sorts_within_sections_and_back(page):
             texts = [line[column] for line in lines(page, name)[part * size : (part + 1) * size]]
             known = [sign * number(text) for text in texts if text != "–"]
             assert known == sorted(known)
-            assert len(known) == 3  # two backbones and their mean
+            assert len(set(known)) == 3  # two backbones and their mean
             assert set(texts[3:]) == {"–"}
     button(page, name, label).send_keys(Keys.SPACE)
     assert lines(page, name) == original
