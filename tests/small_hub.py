@@ -14,7 +14,7 @@ from rm_tension.data.sources import LocalFile
 from rm_tension.grid import Paths
 from rm_tension.stages.common import Job
 
-PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 SMALL = MiniatureData(
     kind="miniature",
     seed=1,
