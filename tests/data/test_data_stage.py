@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 from rm_tension.data import sources
 from rm_tension.data.hh_rlhf import cap_pairs
@@ -14,6 +13,7 @@ from rm_tension.errors import UserError
 from rm_tension.objectives import TRAIN_SOURCES
 from rm_tension.stages.common import Job
 from rm_tension.stages.data import run
+from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 HUB = hub_source()
 STAND_INS = replace(HUB, accept_stand_ins=True)

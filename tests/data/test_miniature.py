@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from small_hub import PARAMS, SMALL
 
 from rm_tension.config import MiniatureData
 from rm_tension.data.benchmarks import READERS
@@ -15,6 +14,7 @@ from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
 from rm_tension.data.tasks import SUBSETS
 from rm_tension.objectives import TRAIN_SOURCES
+from small_hub import PARAMS, SMALL
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_hub import fill_cache, go_offline, hub_source
 
 from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download, sha256_of
 from rm_tension.data.tasks import SUBSETS, TASKS
 from rm_tension.errors import UserError
 from rm_tension.objectives import TRAIN_SOURCES
+from small_hub import fill_cache, go_offline, hub_source
 
 
 @pytest.fixture
