@@ -1,10 +1,6 @@
 """What a report must say about where its numbers come from: results/<profile>/context.json."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-
-from rm_tension.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,11 +20,3 @@ class Context:
     missing_trios: list[str]
     missing_tasks: list[str]
     git_commit: str
-
-
-def load_context(folder: Path) -> Context:
-    """Read context.json of results/<profile>/."""
-    try:
-        return Context(**json.loads((folder / "context.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no results; run `dvc repro analyse@{folder.name}` first") from None

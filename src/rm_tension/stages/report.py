@@ -1,6 +1,10 @@
 """The paper's tables and figures from the analysed results, with the published values beside ours, as files to read."""
 
-from rm_tension.analysis.context import load_context
+import json
+from pathlib import Path
+
+from rm_tension.analysis.context import Context
+from rm_tension.errors import UserError
 from rm_tension.files import whole
 from rm_tension.report.contents import make_report
 from rm_tension.report.document import compile_pdf, write
@@ -13,7 +17,7 @@ def run(job: Job) -> None:
     """results/<P>/ and reference/ -> reports/<P>/: tables/, figures/, artifact.pdf, index.html and Markdown."""
     paths = job.paths
     source = Source(
-        context=load_context(paths.results),
+        context=_context(paths.results),
         settings=job.profile,
         results=paths.results,
         reference=paths.root / "reference",
@@ -24,6 +28,13 @@ def run(job: Job) -> None:
         write(report, folder)
         log = compile_pdf(folder)
         metrics |= {"tables": len(report.tables), "figures": len(report.figures), "overfull": log.count("Overfull")}
+
+
+def _context(results: Path) -> Context:
+    try:
+        return Context(**json.loads((results / "context.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{results}: no results; run `dvc repro analyse@{results.name}` first") from None
 
 
 if __name__ == "__main__":
