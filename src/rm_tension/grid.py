@@ -63,7 +63,7 @@ class Paths:
 
     @property
     def benchmarks(self) -> Path:
-        """Columns item_id, suite, task, prompt, answers, n_chosen."""
+        """Columns item_id, suite, subset, prompt, answers (the chosen ones first), n_chosen."""
         return self.data / "benchmarks.parquet"
 
     @property
