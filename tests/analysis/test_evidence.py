@@ -58,7 +58,12 @@ def test_the_first_row_is_what_the_tables_say(rewards):
 def test_the_same_seed_gives_the_same_resamples(rewards):
     first, second = evidence(rewards), evidence(rewards)
     pd.testing.assert_frame_equal(first, second)
-    assert (first.iloc[1:].std() > 0).mean() > 0.8
+    estimate, spread = first.iloc[0], first.iloc[1:].std()
+    for measure, whole in (("accuracy", 100), ("retention", 1)):
+        between = estimate[measure].between(0, whole, inclusive="neither")  # none right, or all, resamples to the same
+        assert between.sum() > 10
+        assert (spread[measure][between] > 0).all()
+    assert (spread > 0).mean() > 0.8
 
 
 def test_neurons_first_row_is_what_the_tables_say():
