@@ -95,6 +95,11 @@ def make_activations(trio: Trio) -> dict[str, Activations]:
     return {objective: Activations(side(objective, "chosen"), side(objective, "rejected")) for objective in MARGINS}
 
 
+def make_history(steps: int = 75) -> list[dict[str, float]]:
+    """A loss that falls from 0.7 to 0.35, as in runs/<P>/steps/<model>.jsonl."""
+    return [{"step": n, "loss": 0.7 / (1 + n / steps), "accuracy": 0.5, "margin": 0.1} for n in range(steps)]
+
+
 def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()) -> Paths:
     """A repository below `root` with params.yaml, reference/, and the mini profile's data, rewards and activations."""
     paths, params = Paths("mini", root), small_params()
@@ -111,6 +116,10 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
         save_activations(paths.activations(trio), make_activations(trio))
         make_rewards(params, trio, benchmarks, preferences).to_parquet(paths.rewards(trio))
+        for objective in params.grid.objectives:
+            history = paths.history(trio.model(objective))
+            history.parent.mkdir(parents=True, exist_ok=True)
+            history.write_text("".join(json.dumps(step) + "\n" for step in make_history()), encoding="utf-8")
     return paths
 
 

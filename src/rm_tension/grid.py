@@ -97,8 +97,16 @@ class Paths:
         return self.root / "reports" / self.profile
 
     def run(self, stage: str, key: str = "") -> Path:
-        """What the stage measured about itself, as JSON; training adds a .jsonl with one line a step."""
+        """What the stage measured about itself, as JSON."""
         return self.root / "runs" / self.profile / f"{'-'.join(filter(None, (stage, key)))}.json"
+
+    @property
+    def histories(self) -> Path:
+        return self.root / "runs" / self.profile / "steps"
+
+    def history(self, model: Model) -> Path:
+        """Metrics of every training step, one JSON object a line."""
+        return self.histories / f"{model.key}.jsonl"
 
     def state(self, stage: str, key: str) -> Path:
         """Scratch of an interrupted stage, outside its outputs because DVC deletes those before it runs a stage."""

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rm_tension.files import write_json
 
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
@@ -44,6 +46,14 @@ def environment() -> dict[str, Any]:
         found["accelerator"] = torch.cuda.get_device_name()
         found["accelerator_peak_mib"] = torch.cuda.max_memory_allocated() // 2**20
     return found
+
+
+def memory_mib() -> int:
+    """What this process holds now: of the accelerator's memory where torch uses one, else of the machine's."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.memory_allocated()) // 2**20
+    return int(psutil.Process().memory_info().rss) // 2**20
 
 
 def git_commit() -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rm_tension.config import TrainConfig
 from rm_tension.errors import UserError
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, row_batches, token_count
+from rm_tension.runs import memory_mib
 
 Metrics = dict[str, float | int]
 
@@ -80,11 +81,13 @@ def train(
     accelerator: Accelerator,
     state: Path,
     progress: str,
+    on_step: Callable[[Metrics], None] = lambda metrics: None,
 ) -> list[Metrics]:
     """Train `model` in place; returns the metrics of every step, also of those before an interruption.
 
     `state` is the file that an interrupted run resumes from; the caller removes it once the model is safe. A run that
-    is killed and started again ends with the same bits as one that was not (on the same machine).
+    is killed and started again ends with the same bits as one that was not (on the same machine). `on_step` hears of
+    every step that is taken here, as it is taken.
     Raises UserError, with the step and the ids of its pairs, when a loss or a gradient is not finite.
     """
     steps = plan(len(pairs.ids), epochs, config.pairs_per_step, seed)
@@ -100,6 +103,7 @@ def train(
             history.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator))
             bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}")
             bar.update()
+            on_step(history[-1])
             if len(history) % config.save_every_steps == 0 and len(history) < len(steps):
                 training_state.save(state, fingerprint, model, optimizer, history)
     return history
@@ -138,4 +142,5 @@ def _take(
         "learning_rate": learning_rate,
         "gradient_norm": norm,
         "tokens_per_second": round(token_count(items) / (time.perf_counter() - start), 1),
+        "memory_mib": memory_mib(),
     }

@@ -1,4 +1,4 @@
-"""The paper's figures, from the same averages as the tables."""
+"""The figures, from the same averages as the tables."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,6 +10,7 @@ from rm_tension.report.drawing import STYLE, Drawing
 from rm_tension.report.example import example
 from rm_tension.report.radars import radars
 from rm_tension.report.source import Source
+from rm_tension.report.training_curves import training_curves
 
 FIGURES: dict[str, Callable[[Source], Iterator[Drawing]]] = {
     "1": example,
@@ -19,6 +20,7 @@ FIGURES: dict[str, Callable[[Source], Iterator[Drawing]]] = {
     "5": ablation_curves,
     "6": ablation_curves_per_backbone,
     "7": ablation_densities,
+    "S1": training_curves,
 }
 
 

@@ -20,6 +20,7 @@ from rm_tension.analysis.outcomes import answer_layout, outcomes, score
 from rm_tension.analysis.robustness import ablation_verdicts, verdict_table
 from rm_tension.analysis.score_shift import Side, density_table, sides, task_rewards
 from rm_tension.analysis.tables import Tables, backbone_tables, grid_tables, trio_tables
+from rm_tension.analysis.training_curves import training_curve
 from rm_tension.config import EvaluateConfig, MiniatureData, Profile
 from rm_tension.data.tasks import TASKS
 from rm_tension.errors import UserError
@@ -30,7 +31,7 @@ from rm_tension.stages.common import Job, main
 
 
 def run(job: Job) -> None:
-    """rewards/<P>/, activations/<P>/ and data/<P>/ -> results/<P>/*.csv, example.json, claims.json, context.json."""
+    """rewards/, activations/, runs/*/steps/ and data/ -> results/<P>/*.csv, example.json, claims.json, context.json."""
     paths, config = job.paths, job.profile.evaluate
     present = [trio for trio in trios(job.params.grid) if paths.rewards(trio).exists()]
     if not present:
@@ -45,6 +46,7 @@ def run(job: Job) -> None:
         tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
         tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
         tables |= grid_tables(tables, config.task_percent)
+        tables["training_curves"] = _training_curves(job, present)
         example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
         draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
         of_neurons = neuron_evidence(neurons, config.task_percent, draws)
@@ -107,6 +109,19 @@ def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tab
     for table in tables.values():
         table.insert(0, "backbone", backbone)
     return tables
+
+
+def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
+    curves = []
+    for model in (trio.model(objective) for trio in present for objective in job.params.grid.objectives):
+        path = job.paths.history(model)
+        if not path.exists():
+            raise UserError(f"{path}: missing, although its trio's rewards exist; run `dvc pull {path}`")
+        curve = training_curve(pd.read_json(path, lines=True))
+        curves.append(curve.assign(backbone=model.backbone, seed=model.seed, objective=model.objective))
+    table = pd.concat(curves, ignore_index=True)
+    keys = ["backbone", "seed", "objective"]
+    return table[[*keys, *table.columns.drop(keys)]]
 
 
 def _joined(parts: Iterable[Tables]) -> Tables:

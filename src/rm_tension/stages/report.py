@@ -8,13 +8,14 @@ from rm_tension.errors import UserError
 from rm_tension.files import whole
 from rm_tension.report.contents import make_report
 from rm_tension.report.document import compile_pdf, write
+from rm_tension.report.dvc_views import write_dvc_views
 from rm_tension.report.source import Source
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 
 
 def run(job: Job) -> None:
-    """results/<P>/ and reference/ -> reports/<P>/: tables/, figures/, artifact.pdf, index.html and Markdown."""
+    """results/<P>/ and reference/ -> reports/<P>/: tables/, figures/, artifact.pdf, pages, DVC's views."""
     paths = job.paths
     source = Source(
         context=_context(paths.results),
@@ -26,6 +27,7 @@ def run(job: Job) -> None:
     with record(paths.run("report"), vars(job.arguments)) as metrics, whole(paths.reports) as folder:
         report = make_report(source)
         write(report, folder)
+        write_dvc_views(source, folder)
         log = compile_pdf(folder)
         metrics |= {"tables": len(report.tables), "figures": len(report.figures), "overfull": log.count("Overfull")}
 

@@ -13,7 +13,7 @@ from rm_tension.training import Pairs, train
 
 
 def run(job: Job) -> None:
-    """tokens/<P>/ and a backbone -> models/<P>/reward/<b>-<o>-<s>/ and runs/<P>/train-<b>-<o>-<s>.json(l)."""
+    """tokens/<P>/ and a backbone -> models/<P>/reward/<b>-<o>-<s>/ and what it measured, as a whole and per step."""
     config, key, seed = job.profile.train, job.model, job.arguments.seed
     epochs = config.epochs[key.objective]
     table = job.token_files.pairs("train", TRAIN_SOURCES[key.objective])
@@ -34,7 +34,7 @@ def run(job: Job) -> None:
         )
         with whole(job.paths.reward_model(key)) as folder:
             save_reward_model(model, folder, job.token_files.tokenizer)
-        with whole(run_file.with_suffix(".jsonl")) as partial:
+        with whole(job.paths.history(key)) as partial:
             partial.write_text("".join(json.dumps(step) + "\n" for step in history), encoding="utf-8")
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]
         metrics |= {

@@ -1,0 +1,63 @@
+"""The report's averages as `dvc metrics` and `dvc plots` read them: metrics.json and wide CSVs, one column a line."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rm_tension.analysis.averages import at
+from rm_tension.data.tasks import GROUPS
+from rm_tension.files import write_json
+from rm_tension.report.source import Source
+from rm_tension.report.tables import OBJECTIVES
+
+
+def write_dvc_views(source: Source, folder: Path) -> None:
+    """metrics.json and plots/{loss,ablation,accuracy}.csv below `folder`."""
+    write_json(folder / "metrics.json", metrics(source))
+    (folder / "plots").mkdir()
+    for name, table in {"loss": loss(source), "ablation": ablation(source), "accuracy": accuracy(source)}.items():
+        table.to_csv(folder / "plots" / f"{name}.csv", index=False, float_format="%.4f")
+
+
+def metrics(source: Source) -> dict[str, Any]:
+    """Averages over backbones and seeds, and the verdicts."""
+    retained = at(source.retention("retention"), backbone="average")["mean"]
+    hh = at(source.hh_accuracy, backbone="average", condition="none", dataset="own")["mean"]
+    groups = _group_accuracy(source)
+    return {
+        "accuracy": {
+            group: {objective: round(value, 2) for objective, value in groups.xs(group, level="task").items()}
+            for group in GROUPS
+            if group in groups.index.get_level_values("task")
+        },
+        "retention": {group: round(retained[group], 4) for group in GROUPS if group in retained.index},
+        "hh_accuracy": {objective: round(hh[objective], 2) for objective in OBJECTIVES if objective in hh.index},
+        "claims": {claim["id"]: claim["verdict"] for claim in source.record("claims")},
+    }
+
+
+def loss(source: Source) -> pd.DataFrame:
+    """Mean training loss of all RMs of an objective: columns progress (%), helpful, harmless, mixed."""
+    curves = source.table("training_curves").groupby(["progress", "objective"])["loss"].mean().unstack()
+    return curves.reindex(columns=list(OBJECTIVES)).reset_index()
+
+
+def ablation(source: Source) -> pd.DataFrame:
+    """HH-RLHF accuracy of an objective's RMs (%) by share of neurons ablated by magnitude (%), columns as in `loss`."""
+    own = at(source.hh_accuracy, backbone="average", dataset="own")["mean"].unstack("objective")
+    curve = own[own.index.str.fullmatch(r"none|magnitude-\d+")]
+    percent = [0 if condition == "none" else int(condition.removeprefix("magnitude-")) for condition in curve.index]
+    return curve.assign(percent=percent).sort_values("percent")[["percent", *own.columns]]
+
+
+def accuracy(source: Source) -> pd.DataFrame:
+    """A bar for each group of tasks and objective: columns models, accuracy (%)."""
+    groups = _group_accuracy(source)
+    names = [f"{group}, {OBJECTIVES[objective]}" for objective, group in groups.index]
+    return pd.DataFrame({"models": names, "accuracy": groups.to_numpy()}).sort_values("models")
+
+
+def _group_accuracy(source: Source) -> pd.Series:
+    means = at(source.accuracy, backbone="average")["mean"]
+    return means[means.index.get_level_values("task").isin(GROUPS)]

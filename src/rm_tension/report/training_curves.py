@@ -1,0 +1,41 @@
+"""Figure S1: the loss of training, which the paper does not show."""
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+
+from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank, legend_below
+from rm_tension.report.source import Source
+from rm_tension.report.tables import OBJECTIVES
+
+COLUMNS = 3
+
+
+def training_curves(source: Source) -> Iterator[Drawing]:
+    """A panel for each backbone."""
+    table = source.table("training_curves")
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    panels = figure.subplots(-(-len(source.backbones) // COLUMNS), COLUMNS, sharex=True, sharey=True, squeeze=False)
+    for axes, (backbone, name) in zip(panels.flat, source.backbones.items(), strict=False):
+        curves = table[table["backbone"] == backbone].groupby(["objective", "progress"])["loss"].agg(["mean", "std"])
+        for objective, label in OBJECTIVES.items():
+            if objective in curves.index:
+                curve = curves.loc[objective]
+                axes.plot(curve.index, curve["mean"], color=COLOURS[objective], linewidth=1.2, label=label)
+                low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
+                axes.fill_between(curve.index, low, high, color=COLOURS[objective], alpha=0.2, linewidth=0)
+        axes.set_title(name)
+        if curves.empty:
+            blank(axes)
+    for axes in panels[-1]:
+        axes.set_xlabel("steps taken (%)")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("loss")
+    legend_below(figure, next((axes for axes in panels.flat if axes.lines), panels[0, 0]))
+    yield Drawing(
+        "S1",
+        "Training loss",
+        "Bradley-Terry loss of each training step, averaged over fiftieths of the training. Mean over seeds; "
+        "band: their standard deviation.",
+        figure,
+    )
