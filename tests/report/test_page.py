@@ -138,7 +138,7 @@ def test_every_image_is_there(page):
     deadline = time.monotonic() + 60
     while not all(widths := page.execute_script(sizes)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(widths) == 8  # Figures 2 to 7, and the radars of two backbones
+    assert len(widths) == 9  # Figures 2 to 7, the radars of two backbones, Figure S1
     assert all(widths)
 
 

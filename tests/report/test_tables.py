@@ -43,7 +43,7 @@ def cells_of(line):
 
 def test_every_table_and_figure_of_the_paper_has_its_place():
     assert {str(number) for number in range(1, 22)} <= set(TABLES)
-    assert set(FIGURES) == {str(number) for number in range(1, 8)}
+    assert {str(number) for number in range(1, 8)} <= set(FIGURES)
     places = ", ".join(PARTS.values()).split(", ")
     assert len(places) == len(set(places))
     numbers = [*(f"T {number}" for number in TABLES), *(f"F {number}" for number in FIGURES)]

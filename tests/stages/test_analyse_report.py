@@ -88,9 +88,23 @@ def test_the_whole_grid(root, monkeypatch):
     assert "not the paper's numbers" in page
     assert "Incomplete" not in page
     assert json.loads((root / "runs/mini/report.json").read_text())["metrics"]["overfull"] == 0
+    check_dvc_views(root / "reports/mini", means)
     again = document.compile_pdf(root / "reports/mini")
     assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
     assert "undefined" not in again
+
+
+def check_dvc_views(folder, means):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["accuracy"]["helpfulness"]["mixed"] == pytest.approx(means["mixed", "helpfulness"], abs=0.01)
+    assert set(metrics["claims"]) == {f"C{number}" for number in range(1, 12)}
+    loss = pd.read_csv(folder / "plots/loss.csv")
+    assert loss["progress"].tolist() == list(range(2, 101, 2))
+    assert loss["helpful"].between(0.35, 0.7).all()
+    ablation = pd.read_csv(folder / "plots/ablation.csv")
+    assert ablation["percent"].tolist() == [0, 10, 30]
+    assert ablation["mixed"].iloc[0] == pytest.approx(metrics["hh_accuracy"]["mixed"], abs=0.01)
+    assert len(pd.read_csv(folder / "plots/accuracy.csv")) == 6
 
 
 def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
