@@ -2,10 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk
-.PHONY: help setup tex test lint types mini lock clean
+.PHONY: help setup tex test lint types mini mlflow container audit archive lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/installed ## create .venv from the pinned dependencies
 
@@ -36,6 +36,23 @@ types: setup ## check types
 mini: setup tex ## run the whole pipeline on the miniature, then test what it made
 	dvc repro report@mini
 	pytest -m pipeline
+
+mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine
+	python -m rm_tension.tracking
+
+container: setup ## build the image without a Docker engine and run a micro profile in it (root on Debian)
+	.ci/container
+
+audit: setup ## report known vulnerabilities of the locked packages (asks PyPI's advisory database)
+	pip-audit --disable-pip --require-hashes --requirement requirements.lock --requirement requirements-cuda.lock
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+archive: ## dist/: the tracked files of the last commit, the same bytes each time, with its checksum
+	@git diff --quiet HEAD || { echo "uncommitted changes would not be in the archive: commit or undo them"; exit 1; }
+	mkdir -p dist
+	git -c tar.umask=0022 archive --prefix=rm-tension-$(VERSION)/ HEAD | gzip -9 -n > dist/rm-tension-$(VERSION).tar.gz
+	sha256sum dist/rm-tension-$(VERSION).tar.gz > dist/SHA256SUMS
+	sha256sum --check dist/SHA256SUMS
 
 # Locked against PyPI alone, whatever this machine's pip settings say. PyPI's torch is a CUDA build; what only it needs is
 # in requirements-cuda.lock. A CPU build of the same version may be installed in its place: its hash is added by hand.

@@ -1,15 +1,13 @@
 """After `dvc repro report@mini`: what the miniature plants is found, and DVC keeps its promises."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from checkout import clone, dvc
 from rm_tension.config import load_params
 from rm_tension.data.tasks import TASKS
 from rm_tension.grid import Paths, models, trios
@@ -17,15 +15,6 @@ from rm_tension.grid import Paths, models, trios
 pytestmark = pytest.mark.pipeline
 PATHS = Paths("mini", Path.cwd())
 GRID = load_params().grid
-
-
-def dvc(*arguments, folder="."):
-    """Run DVC in a folder, with this environment's python first on the PATH; returns what it printed."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -83,29 +72,12 @@ def test_a_second_run_does_nothing_and_the_status_is_clean():
 def remote(tmp_path_factory):
     """A DVC remote that holds what the pipeline made."""
     folder = tmp_path_factory.mktemp("remote")
-    dvc("push", "--with-deps", "report@mini", "--remote", "here", folder=clone(tmp_path_factory, folder))
-    return folder
-
-
-def clone(tmp_path_factory, remote, share_cache=True):
-    """A clean checkout of this working tree's tracked files, with `remote` as its DVC remote."""
-    folder = tmp_path_factory.mktemp("clone")
-    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
-    changed = subprocess.run(
-        ["git", "ls-files", "--modified", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
-    )
-    for name in changed.stdout.splitlines():
-        if Path(name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(name, folder / name)
-    dvc("remote", "add", "--default", "here", str(remote), folder=folder)
-    if share_cache:
-        dvc("cache", "dir", str(Path(".dvc/cache").absolute()), folder=folder)
+    dvc("push", "--with-deps", "report@mini", folder=clone(tmp_path_factory, folder, share_cache=True))
     return folder
 
 
 def test_a_clean_clone_pulls_the_results_and_renders_the_same_report(remote, tmp_path_factory):
-    folder = clone(tmp_path_factory, remote, share_cache=False)
+    folder = clone(tmp_path_factory, remote)
     shutil.rmtree(folder / "reports" / "mini")
     dvc("pull", "results/mini", folder=folder)
     dvc("repro", "--single-item", "report@mini", folder=folder)
@@ -126,8 +98,8 @@ def contents(folder):
         ("tokens", "max_length", 512, {"tokens", "backbone", "report"}),
     ],
 )
-def test_a_changed_parameter_touches_only_what_depends_on_it(tmp_path_factory, tmp_path, section, key, value, stages):
-    folder = clone(tmp_path_factory, tmp_path)
+def test_a_changed_parameter_touches_only_what_depends_on_it(tmp_path_factory, section, key, value, stages):
+    folder = clone(tmp_path_factory, share_cache=True)
     dvc("checkout", "--with-deps", "report@mini", folder=folder)
     assert changed_stages(folder) == set()
     raw = yaml.safe_load((folder / "params.yaml").read_text())
@@ -136,8 +108,8 @@ def test_a_changed_parameter_touches_only_what_depends_on_it(tmp_path_factory, t
     assert changed_stages(folder) == stages
 
 
-def test_touching_the_report_code_touches_only_the_report(tmp_path_factory, tmp_path):
-    folder = clone(tmp_path_factory, tmp_path)
+def test_touching_the_report_code_touches_only_the_report(tmp_path_factory):
+    folder = clone(tmp_path_factory, share_cache=True)
     dvc("checkout", "--with-deps", "report@mini", folder=folder)
     with (folder / "src/rm_tension/report/latex.py").open("a") as file:
         file.write("# touched\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from rm_tension.errors import UserError
@@ -188,6 +188,16 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Needs:
+    """What a machine should have to run the whole profile; `preflight` looks for it. Sizes in GB."""
+
+    gpu: Literal["none", "useful", "required"]
+    gpu_memory: NonNegativeInt
+    memory: PositiveInt
+    disk: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
 class Profile:
     """One way to run the pipeline; `title` heads every page of its reports.
 
@@ -196,6 +206,7 @@ class Profile:
 
     title: str
     required_claims: tuple[ClaimId, ...]
+    needs: Needs
     data: DataConfig
     tokens: TokensConfig
     backbones: dict[Name, Backbone]

@@ -1,0 +1,59 @@
+# The image has the environment; the repository is mounted at /workspace and its code wins over the image's.
+# docs/CONTAINER.md says how to run it.
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${BASE_IMAGE} AS environment
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# Debian's versions are those of its stable release
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+    ca-certificates git latexmk make python3 python3-venv \
+    texlive-fonts-recommended texlive-latex-base texlive-latex-extra texlive-latex-recommended \
+ && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
+ENV PATH=/opt/venv/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY requirements.lock requirements-cuda.lock /opt/locks/
+# PyPI's torch brings CUDA and needs the second lock; a CPU build, if pip is given one, does not: pip check knows
+RUN python3 -m venv /opt/venv \
+ && pip install --no-deps --require-hashes --requirement /opt/locks/requirements.lock \
+ && { pip check || pip install --no-deps --require-hashes --requirement /opt/locks/requirements-cuda.lock; } \
+ && pip check
+
+FROM environment AS bill-of-materials
+COPY requirements-dev.lock /opt/locks/
+RUN python3 -m venv /opt/tools \
+ && /opt/tools/bin/pip install --constraint /opt/locks/requirements-dev.lock cyclonedx-bom \
+ && /opt/tools/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file /opt/sbom.cdx.json /opt/venv
+
+FROM environment AS runtime
+# Any uid may be given with --user: its home is /tmp, and DVC wants a user's name. What must outlive a container (DVC's
+# hashes of large files, downloads) is in the mounted repository.
+ENV HOME=/tmp \
+    USER=researcher \
+    HF_HOME=/workspace/.cache/huggingface \
+    DVC_SITE_CACHE_DIR=/workspace/.dvc/tmp/site-cache \
+    PYTHONPATH=/workspace/src \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+RUN useradd --uid 1000 --create-home researcher \
+ && git config --system --add safe.directory /workspace
+COPY --from=bill-of-materials /opt/sbom.cdx.json /usr/share/doc/rm-tension/sbom.cdx.json
+COPY pyproject.toml README.md LICENSE /opt/rm-tension/
+COPY src /opt/rm-tension/src
+RUN pip install --no-deps --no-build-isolation /opt/rm-tension
+WORKDIR /workspace
+USER 1000
+ENTRYPOINT ["python", "-m", "rm_tension.preflight", "--"]
+CMD ["bash"]
+
+FROM runtime AS test
+USER 0
+COPY requirements-dev.lock /opt/locks/
+RUN pip install --no-deps --require-hashes --requirement /opt/locks/requirements-dev.lock
+USER 1000
+
+# the default target
+FROM runtime

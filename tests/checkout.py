@@ -1,0 +1,34 @@
+"""Clean clones of this working tree, DVC in them, and remotes that hold what `make mini` made."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def dvc(*arguments, folder="."):
+    """Run DVC in a folder, with this environment's python first on the PATH; returns what it printed."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def clone(tmp_path_factory, remote=None, share_cache=False):
+    """A clean checkout of this working tree's tracked files; `remote` becomes its DVC remote."""
+    folder = tmp_path_factory.mktemp("clone")
+    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    changed = subprocess.run(
+        ["git", "ls-files", "--modified", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
+    for name in changed.stdout.splitlines():
+        if Path(name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, folder / name)
+    if remote:
+        dvc("remote", "add", "--default", "here", str(remote), folder=folder)
+    if share_cache:
+        dvc("cache", "dir", str(Path(".dvc/cache").absolute()), folder=folder)
+    return folder
