@@ -20,6 +20,7 @@ PLUMBING = {
     "rm_tension.runs",
     "rm_tension.stages.common",
     "rm_tension.token_files",
+    "rm_tension.tracking.live",
     "rm_tension.training_state",
 }
 

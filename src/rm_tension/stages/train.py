@@ -9,6 +9,7 @@ from rm_tension.model.rows import token_count
 from rm_tension.objectives import TRAIN_SOURCES
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
+from rm_tension.tracking.live import stream
 from rm_tension.training import Pairs, train
 
 
@@ -20,7 +21,8 @@ def run(job: Job) -> None:
     pairs = Pairs(table["pair_id"].tolist(), list(zip(table["chosen"], table["rejected"], strict=True)))
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
-    with record(run_file, job.parameters("train") | {"epochs": epochs}) as metrics:
+    parameters = job.parameters("train") | {"epochs": epochs}
+    with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(job.paths.backbone(key.backbone), seed, config.head_std, config.weights)
         history = train(
             model,
@@ -31,6 +33,7 @@ def run(job: Job) -> None:
             accelerator=make_accelerator(config.autocast),
             state=state,
             progress=key.key,
+            on_step=on_step,
         )
         with whole(job.paths.reward_model(key)) as folder:
             save_reward_model(model, folder, job.token_files.tokenizer)

@@ -18,6 +18,7 @@ from rm_tension.tracking.records import (
     environment_tags,
     flat,
     run_key,
+    source_tags,
 )
 from rm_tension.tracking.results import Point, Results
 
@@ -65,7 +66,7 @@ def of_record(
         params=as_params(record.parameters | extra),
         tags=axis_tags(record.stage, record.parameters)
         | environment_tags(record.environment)
-        | {"mlflow.source.name": f"rm_tension.stages.{record.stage}", "mlflow.source.type": "LOCAL"}
+        | source_tags(record.stage)
         | (artefacts.tags() if artefacts else {}),
         metrics=metrics,
         start=end - float(record.metrics.get("seconds", 0)),

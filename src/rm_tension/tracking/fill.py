@@ -12,12 +12,11 @@ from rm_tension.errors import UserError
 from rm_tension.grid import Paths
 from rm_tension.tracking.contents import Content, of_record, of_trio
 from rm_tension.tracking.dvc_lock import Lock
-from rm_tension.tracking.records import KEY, STEP_METRICS, Record, Steps, read, read_steps, run_files
+from rm_tension.tracking.records import KEY, SHA256, STEP_METRICS, Record, Steps, read, read_steps, run_files
 from rm_tension.tracking.results import Results, read_results
-from rm_tension.tracking.store import experiment_of, runs_of
+from rm_tension.tracking.store import experiment_of, logged_steps, runs_of
 from rm_tension.tracking.views import describe
 
-SHA256 = "rm_tension.sha256"  # of what the fill wrote; a run without it is being trained, or was filled by half
 PARENT = "mlflow.parentRunId"
 BATCH = 900  # MLflow takes 1,000 entities in a request
 TEXTS = 100  # of which 100 parameters and 100 tags
@@ -122,19 +121,12 @@ def _is_part(client: MlflowClient, run: Run, content: Content) -> bool:
     """Whether everything that the run has is also in the content."""
     last = {point.key: point.value for point in content.metrics}
     numbers = {key: value for key, value in run.data.metrics.items() if not key.startswith(("train/", "system/"))}
-    logged = _logged_steps(client, run)
+    logged = logged_steps(client, run)
     return (
         run.data.params.items() <= content.params.items()
         and numbers.items() <= last.items()
         and all(step < len(content.steps) and content.steps[step]["loss"] == loss for step, loss in logged.items())
     )
-
-
-def _logged_steps(client: MlflowClient, run: Run) -> dict[int, float]:
-    """Steps with all their metrics, for these are always in one request; the loss stands for them."""
-    if "train/loss" not in run.data.metrics:
-        return {}
-    return {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "train/loss")}
 
 
 def _complete(client: MlflowClient, run: Run, content: Content, parent: str | None) -> None:
@@ -150,7 +142,7 @@ def _complete(client: MlflowClient, run: Run, content: Content, parent: str | No
     numbers = [Metric(*point[:2], end, point.step) for point in content.metrics if point.key not in run.data.metrics]
     for chunk in _chunks(numbers, BATCH):
         client.log_batch(run_id, metrics=chunk)
-    logged = _logged_steps(client, run)
+    logged = logged_steps(client, run)
     missing = [step for step in content.steps if step["step"] not in logged]
     for chunk in _chunks(missing, BATCH // len(STEP_METRICS)):
         client.log_batch(run_id, metrics=[metric for step in chunk for metric in _step_metrics(step, content)])

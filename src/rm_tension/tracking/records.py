@@ -17,6 +17,7 @@ AXES = ("backbone", "objective", "seed")
 
 # One run of the store per key, whoever wrote it: training while it runs, or the fill.
 KEY = "rm_tension.key"
+SHA256 = "rm_tension.sha256"  # of what the fill wrote; a run without it is being trained, or was filled by half
 STEP_METRICS = ("loss", "accuracy", "margin", "learning_rate", "gradient_norm", "tokens_per_second", "memory_mib")
 COLOURS = {"helpful": "#004488", "harmless": "#BB5566", "mixed": "#DDAA33"}  # those of the report's figures
 
@@ -137,6 +138,11 @@ def axis_tags(stage: str, parameters: dict[str, Any]) -> dict[str, str]:
     if "objective" in tags:
         tags["mlflow.runColor"] = COLOURS[tags["objective"]]
     return tags
+
+
+def source_tags(stage: str) -> dict[str, str]:
+    """What the UI shows as Source."""
+    return {"mlflow.source.name": f"rm_tension.stages.{stage}", "mlflow.source.type": "LOCAL"}
 
 
 def environment_tags(environment: dict[str, Any]) -> dict[str, str]:

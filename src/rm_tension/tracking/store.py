@@ -128,3 +128,10 @@ def runs_of(client: MlflowClient, experiment: Experiment, where: str = f"tags.`{
         runs += page
         token = page.token or ""
     return runs
+
+
+def logged_steps(client: MlflowClient, run: Run) -> dict[int, float]:
+    """The loss of each step that the run has; its other metrics are there too, for they are in the same request."""
+    if "train/loss" not in run.data.metrics:
+        return {}
+    return {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "train/loss")}

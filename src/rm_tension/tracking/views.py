@@ -11,7 +11,7 @@ from mlflow.entities import Experiment
 
 SAVED_VIEW = "mlflow.sharedViewState."
 TRAININGS = "tags.stage = 'train'"
-SECTION = "view"
+QUERY = "workflowType=machine_learning&compareRunsMode=CHART"  # charts, among the pages for trained models
 
 
 def describe(client: MlflowClient, experiment: Experiment, title: str) -> None:
@@ -58,7 +58,7 @@ def views(trio: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def _note(experiment_id: str, title: str) -> str:
     links = "\n".join(
-        f"- [{label}](#/experiments/{experiment_id}/runs?viewStateShareKey={name})"
+        f"- [{label}](#/experiments/{experiment_id}/runs?{QUERY}&viewStateShareKey={name})"
         for name, (label, _) in views("one of them").items()
     )
     end = "The truth is in `runs/`; docs/TRACKING.md explains the names."
@@ -72,8 +72,15 @@ def _one_trio(client: MlflowClient, experiment: Experiment) -> str:
 
 def _view(where: str, charts: list[dict[str, Any]], group_by: list[str] | None = None) -> dict[str, Any]:
     keys = [{"mode": "tag", "groupByData": tag} for tag in group_by or []]
-    shown = [dict(chart, uuid=f"chart-{number}", metricSectionId=SECTION) for number, chart in enumerate(charts)]
-    section = {"uuid": SECTION, "name": "", "display": True, "isReordered": False}
+    shown = [dict(chart, uuid=f"chart-{number}", metricSectionId="view") for number, chart in enumerate(charts)]
+    section = {
+        "uuid": "view",
+        "name": "",
+        "display": True,
+        "isReordered": False,
+        "columns": len(charts),
+        "cardHeight": 480,
+    }
     return {
         "searchFilter": where,
         "orderByKey": "tags.`trio`",
