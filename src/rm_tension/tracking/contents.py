@@ -37,6 +37,7 @@ class Content:
     metrics: list[Point]
     start: float
     end: float
+    without_results: bool = False  # they are not there, or damaged
     steps: Steps = field(default_factory=list)
     data: dict[str, str] = field(default_factory=dict)  # path in DVC: md5
     artefacts: list[tuple[Path, str]] = field(default_factory=list)  # file, folder to show it in
@@ -71,6 +72,7 @@ def of_record(
         metrics=metrics,
         start=end - float(record.metrics.get("seconds", 0)),
         end=end,
+        without_results=record.stage == "train" and results is None,
         steps=steps,
         data=artefacts.data() if artefacts else {},
         artefacts=list(_report(paths)) if record.stage == "report" else [],
@@ -92,6 +94,7 @@ def of_trio(records: Iterable[Record], results: Results | None) -> Content:
         metrics=results.of_trio(parameters["backbone"], parameters["seed"]) if results else [],
         start=min(ends),
         end=max(ends),
+        without_results=results is None,
     )
 
 

@@ -18,6 +18,8 @@ from rm_tension.tracking.store import experiment_of, logged_steps, runs_of
 from rm_tension.tracking.views import describe
 
 PARENT = "mlflow.parentRunId"
+UNCHANGED = "unchanged"
+KEPT = "kept, for results/ is missing or damaged"
 BATCH = 900  # MLflow takes 1,000 entities in a request
 TEXTS = 100  # of which 100 parameters and 100 tags
 
@@ -46,7 +48,7 @@ def fill(client: MlflowClient, paths: Paths, title: str) -> Outcome:
         parent = ids.get(content.parent or "")
         ids[content.key], verb = _put(client, experiment, content, parent, known[content.key])
         outcome.runs[verb] += 1
-    outcome.runs["without a readable file here, kept"] += sum(key not in ids for key, runs in known.items() if runs)
+    outcome.runs["kept, without a readable file here"] += sum(key not in ids for key, runs in known.items() if runs)
     describe(client, experiment, title)
     return outcome
 
@@ -97,24 +99,33 @@ def _put(
     client: MlflowClient, experiment: Experiment, content: Content, parent: str | None, known: list[Run]
 ) -> tuple[str, str]:
     """Make the store hold this content once; returns the id of its run and what was done."""
-    run = next((one for one in known if one.data.tags.get(SHA256) == content.sha256), None)
-    if run:
-        verb = "unchanged"
-        if parent and run.data.tags.get(PARENT) != parent:
-            client.set_tag(run.info.run_id, PARENT, parent)
-    else:
-        run = next((one for one in known if _is_part(client, one, content)), None)
-        verb = "completed" if run else "replaced" if known else "added"
-        if run is None:
-            run = client.create_run(
-                experiment.experiment_id, int(1000 * content.start), {KEY: content.key}, run_name=content.name
-            )
-        _complete(client, run, content, parent)
+    verb, run = _choose(client, content, known)
+    if run is None:
+        start, tags = int(1000 * content.start), {KEY: content.key}
+        run = client.create_run(experiment.experiment_id, start, tags, run_name=content.name)
+    if verb not in {UNCHANGED, KEPT}:
+        _complete(client, run, content)
+    if parent and run.data.tags.get(PARENT) != parent:
+        client.set_tag(run.info.run_id, PARENT, parent)
     for other in known:
         being_trained = SHA256 not in other.data.tags and other.info.status == "RUNNING"
         if other.info.run_id != run.info.run_id and not being_trained:
             client.delete_run(other.info.run_id)
     return run.info.run_id, verb
+
+
+def _choose(client: MlflowClient, content: Content, known: list[Run]) -> tuple[str, Run | None]:
+    """Which of the runs with this key becomes the content, if any, and what that is called."""
+    filled = [run for run in known if SHA256 in run.data.tags]
+    for run in filled:
+        if run.data.tags[SHA256] == content.sha256:
+            return UNCHANGED, run
+    for run in known:
+        if _is_part(client, run, content):
+            return "completed", run
+    if filled and content.without_results:
+        return KEPT, filled[0]
+    return "replaced" if known else "added", None
 
 
 def _is_part(client: MlflowClient, run: Run, content: Content) -> bool:
@@ -129,11 +140,10 @@ def _is_part(client: MlflowClient, run: Run, content: Content) -> bool:
     )
 
 
-def _complete(client: MlflowClient, run: Run, content: Content, parent: str | None) -> None:
+def _complete(client: MlflowClient, run: Run, content: Content) -> None:
     run_id = run.info.run_id
     params = [Param(key, value) for key, value in content.params.items() if key not in run.data.params]
     tags = [RunTag(key, value) for key, value in content.tags.items() if run.data.tags.get(key) != value]
-    tags += [RunTag(PARENT, parent)] if parent else []
     for chunk in _chunks(params, TEXTS):
         client.log_batch(run_id, params=chunk)
     for chunk in _chunks(tags, TEXTS):

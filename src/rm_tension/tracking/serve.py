@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from urllib.error import URLError
 
 from rm_tension.errors import UserError
 from rm_tension.tracking.store import LOCAL, artifact_root, local_uri
@@ -24,36 +24,39 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def server(port: int, folder: Path = LOCAL) -> subprocess.Popen[bytes]:
-    """Start `mlflow server` on the local store and wait until it answers."""
+@contextmanager
+def server(port: int, folder: Path = LOCAL) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `mlflow server` on the local store; yields it when it answers, and ends it."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", local_uri(folder), "--default-artifact-root", artifact_root(folder)]
     command += ["--no-serve-artifacts", "--uvicorn-opts", "--log-level warning"]
     # Its job workers serve language model features that nobody uses here.
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(command, env=environment)  # noqa: S603
-    while process.poll() is None:
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5):
-                return process
-        except (URLError, OSError):
-            time.sleep(0.2)
-    raise UserError(f"`mlflow server` ended with {process.returncode}; its words are above")
+            while not _answers(port):
+                if process.poll() is not None:
+                    raise UserError(f"`mlflow server` ended with {process.returncode}; its words are above")
+                time.sleep(0.2)
+            yield process
+        finally:
+            process.terminate()
 
 
 def serve(port: int) -> None:
     """Serve until interrupted or terminated."""
-    signal.signal(signal.SIGTERM, _stop)
-    process = server(port)
-    print(f"MLflow: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        process.wait()
+        with server(port) as process:
+            print(f"MLflow: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+            process.wait()
     except KeyboardInterrupt:
         print()
-    finally:
-        process.terminate()
-        process.wait()
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5):
+            return True
+    except OSError:
+        return False

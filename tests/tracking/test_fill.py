@@ -1,0 +1,216 @@
+"""runs/ and results/ of two trios in MLflow's real sqlite store."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rm_tension.grid import Paths, Trio
+from rm_tension.report import drawing
+from rm_tension.tracking.fill import fill
+from rm_tension.tracking.records import COLOURS, KEY
+from rm_tension.tracking.store import connect, experiment_of, runs_of
+from runs_folder import make_steps, write_results, write_runs, write_training
+
+TRIOS = [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)]
+TITLE = "the miniature: not the paper's numbers"
+PARAMS = Path("params.yaml").absolute()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A store without runs, made once: making the tables takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def client(empty, tmp_path):
+    shutil.copy(empty, tmp_path / "mlflow.db")
+    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = write_runs(Path(), TRIOS)
+    write_results(paths, TRIOS)
+    return paths
+
+
+def stored(client):
+    """Everything that the UI would show, by key."""
+    found = {}
+    for run in runs_of(client, experiment_of(client, "mini")):
+        assert run.data.tags[KEY] not in found
+        found[run.data.tags[KEY]] = run
+    return found
+
+
+def verbs(outcome):
+    return {verb: count for verb, count in outcome.runs.items() if count}
+
+
+def history(client, run, metric):
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
+
+
+def test_a_training_has_all_its_numbers(client, paths):
+    deps = [{"path": "tokens/mini", "md5": "a" * 32 + ".dir"}, {"path": "src/x.py", "md5": "b"}]
+    record = paths.run("train", "gpt2-large-mixed-0")
+    outs = [
+        {"path": "models/mini/reward/gpt2-large-mixed-0", "md5": "c.dir"},
+        {"path": str(record), "md5": hashlib.md5(record.read_bytes()).hexdigest()},  # noqa: S324
+    ]
+    lock = {"stages": {"train@mini-gpt2-large-mixed-0": {"deps": deps, "outs": outs}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    assert verbs(fill(client, paths, TITLE)) == {"added": 15}
+    runs = stored(client)
+    run, parent = runs["mini/train/gpt2-large-mixed-0"], runs["mini/trio/gpt2-large-0"]
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.data.tags.items() >= {
+        ("stage", "train"),
+        ("family", "gpt2"),
+        ("objective", "mixed"),
+        ("trio", "gpt2-large-0"),
+        ("git_commit", "0123456789ab+"),
+        ("version.torch", "2.13.0"),
+        ("dvc.stage", "train@mini-gpt2-large-mixed-0"),
+        ("checkpoint", "models/mini/reward/gpt2-large-mixed-0"),
+        ("checkpoint.md5", "c.dir"),
+        ("data.md5", "a" * 32 + ".dir"),
+    }
+    assert run.data.params["train.learning_rate"] == "0.001"
+    assert run.data.params["weights.revision"] == "abc"
+    assert run.data.params["data.source.kind"] == "miniature"
+    assert [one.dataset.digest for one in run.inputs.dataset_inputs] == ["a" * 32 + ".dir"]
+    assert history(client, run, "train/loss") == [(step["step"], step["loss"]) for step in make_steps(30)]
+    assert history(client, run, "ablation/magnitude") == [(0, 80.0), (2, 78.0), (10, 75.0)]
+    assert run.data.metrics["accuracy/math-prm"] == run.data.metrics["group/helpfulness"] == 80
+    assert run.data.metrics["ablation_change/magnitude-10/harmlessness"] == -5
+    assert parent.data.metrics["retention/helpfulness"] == pytest.approx(0.9)
+    assert "checkpoint" not in runs["mini/train/gpt2-large-helpful-0"].data.tags  # dvc.lock does not know that run
+    experiment = experiment_of(client, "mini")
+    assert "not the paper's numbers" in experiment.tags["mlflow.note.content"]
+    views = [json.loads(value) for key, value in experiment.tags.items() if key.startswith("mlflow.sharedViewState.")]
+    assert len(views) == 5
+
+
+def test_colours_are_those_of_the_report():
+    assert COLOURS == drawing.COLOURS
+
+
+def test_a_second_fill_adds_nothing(client, paths):
+    fill(client, paths, TITLE)
+    before = stored(client)
+    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 15}
+    assert {key: run.to_dictionary() for key, run in stored(client).items()} == {
+        key: run.to_dictionary() for key, run in before.items()
+    }
+
+
+def test_a_changed_run_is_replaced_and_no_other(client, paths):
+    fill(client, paths, TITLE)
+    before = stored(client)
+    write_training(paths, TRIOS[0], "mixed", make_steps(30, start=0.6))
+    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 14, "replaced": 1}
+    after = stored(client)
+    changed = [key for key, run in after.items() if run.info.run_id != before[key].info.run_id]
+    assert changed == ["mini/train/gpt2-large-mixed-0"]
+    assert history(client, after[changed[0]], "train/loss")[0] == (0, 0.6)
+
+
+def test_results_that_come_later_complete_the_runs(client, paths):
+    shutil.move(paths.results, "aside")
+    fill(client, paths, TITLE)
+    before = stored(client)
+    shutil.move("aside", paths.results)
+    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 7, "completed": 8}
+    after = stored(client)
+    assert {run.info.run_id for run in before.values()} == {run.info.run_id for run in after.values()}
+    run = after["mini/train/gpt2-large-mixed-0"]
+    assert run.data.metrics["accuracy/math-prm"] == 80
+    assert len(history(client, run, "train/loss")) == 30
+    shutil.rmtree(paths.results)  # as while DVC runs `analyse` again
+    assert "replaced" not in verbs(fill(client, paths, TITLE))
+    assert "accuracy/math-prm" in stored(client)["mini/train/gpt2-large-mixed-0"].data.metrics
+
+
+def test_a_fill_that_was_killed_is_completed(client, paths, monkeypatch):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_terminated", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fill(client, paths, TITLE)
+    assert verbs(fill(client, paths, TITLE)) == {"completed": 1, "added": 14}
+    assert len(stored(client)) == 15
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (
+            lambda paths: paths.run("train", "gpt2-large-mixed-0").write_text('{"parameters": {'),
+            "train-gpt2-large-mixed-0",
+        ),
+        (lambda paths: paths.run("data").write_text("[]"), "data.json"),
+        (lambda paths: (paths.histories / "gpt2-large-mixed-0.jsonl").unlink(), "gpt2-large-mixed-0.jsonl"),
+        (lambda paths: cut(paths.histories / "gpt2-large-mixed-0.jsonl"), "gpt2-large-mixed-0.jsonl"),
+        (lambda paths: shutil.copy(paths.run("data"), paths.run("train", "x")), "train-x.json"),
+        (lambda paths: cut(paths.results / "accuracy.csv"), "accuracy.csv"),
+        (lambda paths: Path("dvc.lock").write_text("a: ["), "dvc.lock"),
+    ],
+)
+def test_what_is_damaged_is_named_and_left_out(client, paths, damage, named):
+    damage(paths)
+    outcome = fill(client, paths, TITLE)
+    assert len(outcome.problems) == 1
+    assert named in outcome.problems[0]
+    assert outcome.runs["added"] >= 14
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def command(folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(PARAMS.parent / "src")}
+    line = [sys.executable, "-m", "rm_tension.tracking", "--fill-only", *arguments]
+    return subprocess.Popen(
+        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
+    shutil.copy(PARAMS, tmp_path)
+    both = [command(tmp_path), command(tmp_path)]
+    outputs = [one.communicate()[0].strip() for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert sorted(outputs) == ["mini: 15 runs added", "mini: 15 runs unchanged"]
+    assert len(stored(connect(f"sqlite:///{tmp_path}/.mlflow/mlflow.db"))) == 15
+    cut(Paths("mini", tmp_path).run("data"))
+    third = command(tmp_path)
+    assert "data.json: damaged" in third.communicate()[1]
+    assert third.returncode == 1
+
+
+@pytest.mark.pipeline
+def test_long_trainings_fit_into_memory(paths, tmp_path):
+    shutil.copy(PARAMS, tmp_path)
+    write_training(paths, TRIOS[0], "mixed", make_steps(10_000))
+    write_training(paths, TRIOS[1], "mixed", make_steps(10_000))
+    process = command(tmp_path)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    assert usage.ru_maxrss < 700_000  # KiB
+    client = connect(f"sqlite:///{tmp_path}/.mlflow/mlflow.db")
+    assert len(history(client, stored(client)["mini/train/gpt2-large-mixed-0"], "train/margin")) == 10_000
