@@ -4,6 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
@@ -27,8 +31,33 @@ def clone(tmp_path_factory, remote=None, share_cache=False):
         if Path(name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, folder / name)
+    if changed.stdout:
+        subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(["git", *identity, "commit", "--quiet", "--message", "as it is"], cwd=folder, check=True)
     if remote:
         dvc("remote", "add", "--default", "here", str(remote), folder=folder)
     if share_cache:
         dvc("cache", "dir", str(Path(".dvc/cache").absolute()), folder=folder)
     return folder
+
+
+@contextmanager
+def serve(folder):
+    """Serve a folder over HTTP on this machine; yields its URL."""
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Requests are not worth a line each."""
+
+    def log_message(self, *_):
+        pass

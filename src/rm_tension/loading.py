@@ -1,0 +1,107 @@
+"""A trained reward model as an object that scores texts, with the numbers of the evaluate stage."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from rm_tension.checkpoints import Checkpoint, find_checkpoint
+from rm_tension.errors import UserError
+from rm_tension.model import reward_model
+from rm_tension.scoring import Scorer
+from rm_tension.tokens import encode_benchmarks
+
+
+@dataclass(frozen=True)
+class Place:
+    """Device and precision: what a Scorer asks of an Accelerator, of which a process can have only one kind."""
+
+    device: torch.device
+    autocast_to: str | None
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.autocast_to is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.autocast_to))
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A reward model and its tokenizer; made by `load_reward_model`."""
+
+    checkpoint: Checkpoint
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    place: Place
+
+    def score(self, prompt: str, answers: Sequence[str]) -> list[float]:
+        """The reward of each answer to the prompt, as the evaluate stage gives it to a benchmark's item."""
+        return self.score_all([(prompt, answers)])[0]
+
+    def score_all(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
+        """The rewards of several prompts' answers: faster than one by one, with a progress bar on a terminal."""
+        for prompt, answers in items:
+            if fault := fault_of(prompt, answers):
+                raise UserError(f"{fault}: {prompt!r:.60}")
+        if not items:
+            return []
+        tokens, evaluate = self.checkpoint.profile.tokens, self.checkpoint.profile.evaluate
+        table = pd.DataFrame(items, columns=["prompt", "answers"])
+        table = table.assign(suite="", item_id=range(len(table)))
+        encoded, cut = encode_benchmarks(self.tokenizer, table, tokens)
+        if cut:
+            message = f"{cut} texts are longer than {tokens.max_length} tokens: cut, as in the evaluation"
+            warnings.warn(message, stacklevel=2)
+        scorer = Scorer(encoded["answers"].tolist(), evaluate.tokens_per_batch)
+        found = scorer.score(self.model, self.place, self.checkpoint.model.key)
+        if not np.isfinite(found).all():
+            raise UserError(f"{self.checkpoint.folder}: rewards are not finite; the checkpoint is broken")
+        return [part.tolist() for part in np.split(found, np.cumsum(scorer.counts)[:-1])]
+
+
+def load_reward_model(
+    key: str,
+    *,
+    profile: str = "paper",
+    repo: str | os.PathLike[str] | None = None,
+    rev: str | None = None,
+    device: str | None = None,
+) -> RewardModel:
+    """The reward model `key`, e.g. "gpt2-small-helpful-0"; pulls its checkpoint through DVC if it is not here.
+
+    `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
+    git revision of it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
+    """
+    chosen = _device(device)
+    checkpoint = find_checkpoint(key, profile, repo, rev)
+    model = reward_model.load_reward_model(checkpoint.folder).to(chosen)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder / reward_model.TOKENIZER)
+    return RewardModel(checkpoint, model, tokenizer, Place(chosen, checkpoint.profile.evaluate.autocast))
+
+
+def _device(name: str | None) -> torch.device:
+    best: torch.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = best if name is None else torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used; the best one here is {str(best)!r} ({error})") from error
+    return device
+
+
+def fault_of(prompt: object, answers: object) -> str | None:
+    """Why this is not a prompt and its answers, if it is not."""
+    if not isinstance(prompt, str) or not prompt:
+        return "the prompt must be a text that is not empty"
+    if isinstance(answers, str) or not isinstance(answers, Sequence) or not answers:
+        return "answers must be a list of at least one text"
+    if not all(isinstance(answer, str) and answer for answer in answers):
+        return "every answer must be a text that is not empty"
+    return None

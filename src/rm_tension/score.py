@@ -1,0 +1,92 @@
+"""Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
+
+Each line is an object with "prompt", a text, and "answers", a list of texts; what else it holds is kept. The checkpoint
+is pulled through DVC if it is not here; what that costs is said on stderr. A reward is that of the pipeline's own
+evaluation; rewards compare answers to one prompt under one model, they have no absolute meaning.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rm_tension.errors import UserError
+from rm_tension.files import whole
+
+HIDDEN = 20  # faults of a file beyond this many are counted, not listed
+
+
+def main() -> None:
+    """Exits 1, with a message and without a traceback, on a UserError."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", nargs="?", default="-", help="a JSON-lines file; - or nothing: stdin")
+    parser.add_argument("output", nargs="?", default="-", help="appears whole or not at all; - or nothing: stdout")
+    parser.add_argument("--model", required=True, metavar="KEY", help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0")
+    parser.add_argument("--profile", default="paper", help="paper (default), pilot or mini")
+    parser.add_argument("--repo", help="path or git URL of a repository like this one; default: the one around here")
+    parser.add_argument("--rev", help="a git revision of it; default: its working tree")
+    parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
+    arguments = parser.parse_args()
+    try:
+        lines = read(arguments.input)
+        from rm_tension.loading import load_reward_model  # seconds of imports, which a bad line need not wait for
+
+        model = load_reward_model(
+            arguments.model,
+            profile=arguments.profile,
+            repo=arguments.repo,
+            rev=arguments.rev,
+            device=arguments.device,
+        )
+        rewards = model.score_all([(line["prompt"], line["answers"]) for line in lines])
+        write(arguments.output, [line | {"rewards": found} for line, found in zip(lines, rewards, strict=True)])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """The lines of a file, or of stdin for "-"; UserError that names the line of every fault."""
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror})") from error
+    found, faults = [], []
+    for number, line in enumerate(raw.splitlines(), start=1):
+        try:
+            found.append(_parse(line))
+        except (ValueError, RecursionError) as error:
+            faults.append(f"line {number}: {error}")
+    if not found and not faults:
+        faults.append("there is no line to score")
+    if faults:
+        more = [f"and {len(faults) - HIDDEN} more"] if len(faults) > HIDDEN else []
+        raise UserError("\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:HIDDEN], *more]))
+    return found
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Raises ValueError, of which wrong JSON and wrong UTF-8 are two kinds."""
+    value = json.loads(line.decode("utf-8"))
+    if not isinstance(value, dict) or not {"prompt", "answers"} <= value.keys():
+        raise ValueError('must be an object with "prompt" and "answers"')
+    if fault := fault_of(value["prompt"], value["answers"]):
+        raise ValueError(fault)
+    return value
+
+
+def write(name: str, lines: list[dict[str, Any]]) -> None:
+    """To a file, or to stdout for "-"."""
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    if name == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with whole(Path(name)) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{name}: cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Stands in for `docker`: checks the options that the documents use, and that the stages to run in it exist."""
+
+import argparse
+import subprocess
+from pathlib import Path
+
+parser = argparse.ArgumentParser(prog="docker")
+commands = parser.add_subparsers(dest="command", required=True)
+build = commands.add_parser("build")
+build.add_argument("--tag", required=True)
+build.add_argument("--target")
+build.add_argument("context", type=Path)
+run = commands.add_parser("run")
+for flag in ("--rm", "--read-only", "--interactive"):
+    run.add_argument(flag, action="store_true")
+for option in ("--gpus", "--user", "--network", "--tmpfs", "--entrypoint"):
+    run.add_argument(option)
+for option in ("--volume", "--env"):
+    run.add_argument(option, action="append")
+run.add_argument("image")
+run.add_argument("inner", nargs=argparse.REMAINDER)
+
+arguments = parser.parse_args()
+if arguments.command == "build":
+    dockerfile = (arguments.context / "Dockerfile").read_text(encoding="utf-8")
+    if arguments.target and f" AS {arguments.target}\n" not in dockerfile:
+        parser.error(f"the Dockerfile has no target {arguments.target}")
+elif arguments.inner[:2] == ["dvc", "repro"]:
+    stages = [word for word in arguments.inner[2:] if not word.startswith("--")]
+    subprocess.run(["dvc", "status", *stages], check=True)
+elif arguments.inner[:2] == ["python", "-m"]:
+    subprocess.run([*arguments.inner, "--help"], check=True)

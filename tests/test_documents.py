@@ -1,0 +1,132 @@
+"""Every command in a document is run, every link leads somewhere, and the claims are those of the code."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from checkout import clone
+from documents import DOCUMENTS, MODES, Command, commands
+from rm_tension.analysis.claims import CLAIMS
+from rm_tension.config import load_params
+
+ALL = [command for document in DOCUMENTS for command in commands(document)]
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PATIENCE = 300  # seconds; for a server to come up on a slow machine
+
+
+def test_console_blocks_have_known_modes():
+    assert len(ALL) > 20
+    assert not [str(command) for command in ALL if command.mode not in MODES]
+
+
+def test_promised_output_is_matched_line_by_line():
+    command = Command("a.md", 1, "", "true", "one\n...\nfour of ... five")
+    assert command.promises("zero\none\ntwo\nthree\nfour of the five  \n")
+    assert not command.promises("one\nfour of\n")
+    assert not command.promises("four of the five\none\n")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_and_headings(document):
+    text = Path(document).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in (link for link in links if not link.startswith(("https://", "http://"))):
+        name, _, anchor = link.partition("#")
+        target = Path(document).parent / name if name else Path(document)
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, link
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if c.mode == "ci"], ids=str)
+def test_ci_runs_the_command(command):
+    assert f"step {command.text}\n" in Path(".ci/run").read_text(encoding="utf-8")
+
+
+def test_the_table_of_claims_is_that_of_the_code():
+    text = Path("ARTIFACT.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in text.splitlines()]
+    rows = {row[1]: row for row in cells if len(row) == 6}
+    for claim in CLAIMS:
+        assert rows[claim.id][2] == claim.claim
+        assert rows[claim.id][4].replace(r"\|", "|") == claim.predicate
+
+
+@pytest.fixture(scope="module")
+def dry_docker(tmp_path_factory):
+    """A folder with a `docker` that checks its options and the stages that it is to run."""
+    folder = tmp_path_factory.mktemp("bin")
+    shutil.copy(Path(__file__).parent / "dry_docker.py", folder / "docker")
+    (folder / "docker").chmod(0o755)
+    return folder
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_commands_of_a_document_do_what_it_says(document, tmp_path_factory, http_remote, dry_docker):
+    folder = clone(tmp_path_factory)
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(dry_docker), os.environ["PATH"]])
+    environment = os.environ | {
+        "PATH": path,
+        "PYTHONPATH": str(folder / "src"),
+        "MAKEFLAGS": "-o .venv/installed",  # the environment that runs this is the one to use
+    }
+    for command in commands(document):
+        text = _dry(command.text) if command.mode == "gpu" else command.text
+        text = text.replace("https://HOST/PATH", http_remote)
+        if command.mode == "serves":
+            _serve(command, text, folder, environment)
+        elif command.mode != "ci":
+            done = subprocess.run(
+                ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
+            printed = done.stdout + done.stderr
+            assert (done.returncode == 0) == (command.mode != "fails"), f"{command}\n{printed}"
+            if command.mode != "gpu":
+                assert command.promises(printed), f"{command}\n{printed}"
+    for code in PYTHON.findall((folder / document).read_text(encoding="utf-8")):
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+
+
+def _dry(text):
+    """The dry run of a command that needs a GPU or a hub; of a Docker command, that of what runs inside."""
+    words = shlex.split(text.replace("\\\n", " ").replace("$PWD", "."))
+    if words[:2] == ["dvc", "repro"]:
+        words = ["dvc", "status", *(word for word in words[2:] if not word.startswith("--"))]  # fails without the stage
+    elif words[0] == "python":
+        words.append("--help")  # after the arguments, which are parsed first
+    else:
+        assert words[0] == "docker", text
+        return text
+    return shlex.join(words)
+
+
+def _serve(command, text, folder, environment):
+    log = folder / "server.log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            ["bash", "-c", text], cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not command.promises(log.read_text()) and time.monotonic() < deadline and server.poll() is None:
+                time.sleep(0.2)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+    assert command.promises(log.read_text()), f"{command}\n{log.read_text()}"
+
+
+def test_profiles_of_the_documents_exist():
+    named = {name for c in ALL for name in re.findall(r"@(\w+)|--profile (\w+)", c.text) for name in name if name}
+    assert named <= set(load_params().profiles)

@@ -1,0 +1,228 @@
+"""Trainings that stream to a real MLflow server, and to servers that do not work."""
+
+import json
+import multiprocessing
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from rm_tension.config import TrainConfig
+from rm_tension.grid import Paths, Trio
+from rm_tension.model.device import make_accelerator
+from rm_tension.model.reward_model import new_reward_model
+from rm_tension.runs import record
+from rm_tension.tracking import live
+from rm_tension.tracking.fill import fill
+from rm_tension.tracking.records import KEY
+from rm_tension.tracking.serve import free_port, server
+from rm_tension.tracking.store import connect, experiment_of, runs_of
+from rm_tension.training import Pairs, train
+from samples import make_backbone, random_items
+
+TRIO = Trio("gpt2-small", 0)
+STEPS = 24
+CONFIG = TrainConfig(
+    epochs={"helpful": 4, "harmless": 4, "mixed": 4},
+    learning_rate=0.01,
+    pairs_per_step=3,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    head_std=0.5,
+    weights="float32",
+    autocast=None,
+    tokens_per_micro_batch=50,
+    save_every_steps=5,
+)
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    """`make mlflow`'s server."""
+    folder, port = tmp_path_factory.mktemp("store"), free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        connect(f"sqlite:///{folder}/mlflow.db")
+        with server(port, folder):
+            yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return make_backbone("gpt2", tmp_path_factory.mktemp("backbone") / "gpt2")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """What `stream` sets ends with the test; system metrics come in time for it."""
+    for name, value in live.REQUEST.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    monkeypatch.delenv(live.URI, raising=False)
+
+
+def run_stage(root, backbone, objective, stop_before=None, pause=0.0):
+    """What stages/train.py does with a stream, on random pairs; `stop_before` a step it fails."""
+    paths, model = Paths("mini", root), TRIO.model(objective)
+    parameters = {"profile": "mini", "backbone": model.backbone, "objective": objective, "seed": model.seed}
+    pairs = Pairs([f"pair-{i}" for i in range(18)], random_items(0, 18))
+    state = paths.state("train", model.key)
+    with record(paths.run("train", model.key), parameters) as metrics, live.stream(model.key, parameters) as on_step:
+
+        def watch(step):
+            on_step(step)
+            time.sleep(pause)
+            if step["step"] + 1 == stop_before:
+                raise RuntimeError("killed")
+
+        reward_model = new_reward_model(backbone, 0, CONFIG.head_std, CONFIG.weights)
+        history = train(
+            reward_model,
+            pairs,
+            CONFIG,
+            epochs=4,
+            seed=0,
+            accelerator=make_accelerator(None),
+            state=state,
+            progress=model.key,
+            on_step=watch,
+        )
+        metrics["steps"] = len(history)
+        paths.histories.mkdir(parents=True, exist_ok=True)
+        paths.history(model).write_text("".join(json.dumps(step) + "\n" for step in history))
+    return reward_model.state_dict()
+
+
+def stored(uri, objective):
+    """The only run of a training that the server has."""
+    client = connect(uri)
+    key = f"mini/train/{TRIO.model(objective).key}"
+    (run,) = runs_of(client, experiment_of(client, "mini"), f"tags.`{KEY}` = '{key}'")
+    return client, run
+
+
+def logged(uri, objective, metric="train/loss"):
+    client, run = stored(uri, objective)
+    return Counter(point.step for point in client.get_metric_history(run.info.run_id, metric))
+
+
+def test_several_trainings_stream_at_once_and_the_fill_finds_them(uri, backbone, tmp_path, monkeypatch):
+    monkeypatch.setenv(live.URI, uri)
+    context = multiprocessing.get_context("spawn")
+    objectives = ("helpful", "harmless", "mixed")
+    processes = [context.Process(target=run_stage, args=(tmp_path, backbone, one, None, 0.2)) for one in objectives]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    ids = {}
+    for objective in objectives:
+        _, run = stored(uri, objective)
+        ids[objective] = run.info.run_id
+        assert run.info.status == "FINISHED"
+        assert run.data.params["objective"] == objective
+        assert "system/system_memory_usage_percentage" in run.data.metrics
+        assert logged(uri, objective) == dict.fromkeys(range(STEPS), 1)
+    outcome = fill(connect(uri), Paths("mini", tmp_path), "the miniature")
+    assert outcome.runs == {"completed": 3, "added": 1}
+    for objective in objectives:
+        _, run = stored(uri, objective)
+        assert run.info.run_id == ids[objective]
+        assert run.data.metrics["run/steps"] == STEPS
+        assert logged(uri, objective, "train/gradient_norm") == dict.fromkeys(range(STEPS), 1)
+
+
+def test_a_training_that_goes_on_continues_its_run(uri, backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("test_live.TRIO", Trio("gpt2-small", 247))
+    monkeypatch.setenv(live.URI, uri)
+    with pytest.raises(RuntimeError):
+        run_stage(tmp_path, backbone, "helpful", stop_before=13)
+    _, run = stored(uri, "helpful")
+    assert run.info.status == "FAILED"
+    assert logged(uri, "helpful") == dict.fromkeys(range(13), 1)
+    run_stage(tmp_path, backbone, "helpful")  # from step 10, its last saved state
+    _, same = stored(uri, "helpful")
+    assert (same.info.run_id, same.info.status) == (run.info.run_id, "FINISHED")
+    assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
+
+
+def test_a_training_that_begins_again_has_one_run(uri, backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("test_live.TRIO", Trio("gpt2-small", 932))
+    monkeypatch.setenv(live.URI, uri)
+    with pytest.raises(RuntimeError):
+        run_stage(tmp_path, backbone, "helpful", stop_before=3)  # no state was saved yet
+    run_stage(tmp_path, backbone, "helpful")
+    assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
+    fill(connect(uri), Paths("mini", tmp_path), "the miniature")
+    paths = Paths("mini", tmp_path)
+    paths.state("train", TRIO.model("helpful").key).unlink()  # as the stage does
+    run_stage(tmp_path, backbone, "helpful")
+    assert fill(connect(uri), paths, "the miniature").runs["completed"] == 1
+    assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
+
+
+@contextmanager
+def down():
+    yield free_port()
+
+
+@contextmanager
+def hanging():
+    """Accepts and never answers."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def failing():
+    """Answers everything with 500, as a server whose disk is full."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(500)
+
+        def do_POST(self):
+            self.send_error(500)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield httpd.server_address[1]
+        httpd.shutdown()
+
+
+@pytest.mark.parametrize("broken", [down, hanging, failing])
+def test_a_broken_server_changes_nothing(broken, backbone, tmp_path, monkeypatch, capsys):
+    alone = run_stage(tmp_path / "alone", backbone, "helpful")
+    with broken() as port:
+        monkeypatch.setenv(live.URI, f"http://user:secret@127.0.0.1:{port}")
+        watched = run_stage(tmp_path / "watched", backbone, "helpful")
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)
+    said = capsys.readouterr().err
+    assert said.count("warning: MLflow does not get all steps") == 1
+    assert "secret" not in said
+
+
+def test_a_full_queue_drops_and_warns_once(monkeypatch, capsys):
+    monkeypatch.setattr(live, "QUEUE", 2)
+    sender = live.Sender("http://127.0.0.1:1", "x", {})  # never started, so nothing is taken out
+    for number in range(5):
+        sender.put({"step": number})
+    assert capsys.readouterr().err.count("warning") == 1
+
+
+def test_training_imports_no_mlflow():
+    code = "import sys, rm_tension.stages.train; sys.exit('mlflow' in sys.modules)"
+    process = multiprocessing.get_context("spawn").Process(target=exec, args=(code,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
