@@ -44,7 +44,7 @@ container: setup ## build the image without a Docker engine and run a micro prof
 	.ci/container
 
 audit: setup ## report known vulnerabilities of the locked packages (asks PyPI's advisory database)
-	pip-audit --disable-pip --require-hashes --requirement requirements.lock --requirement requirements-cuda.lock
+	pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock --requirement requirements-cuda.lock
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 archive: ## dist/: the tracked files of the last commit, the same bytes each time, with its checksum

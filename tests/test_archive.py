@@ -1,0 +1,45 @@
+"""`make archive`: the same bytes each time, and all that a reader of the archive needs."""
+
+import subprocess
+import tarfile
+
+import pytest
+
+from checkout import clone, dvc
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """Those of one commit, made in two checkouts with other modes and times of files."""
+    first = clone(tmp_path_factory)
+    second = tmp_path_factory.mktemp("again")
+    subprocess.run(["git", "clone", "--quiet", "--config", "core.sharedRepository=0660", first, second], check=True)
+    for folder in (first, second):
+        subprocess.run(["make", "archive"], cwd=folder, check=True, capture_output=True)
+    return [next((folder / "dist").glob("*.tar.gz")) for folder in (first, second)]
+
+
+def test_the_same_commit_gives_the_same_bytes(archives):
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    sums = archives[0].with_name("SHA256SUMS").read_text()
+    assert sums == archives[1].with_name("SHA256SUMS").read_text()
+
+
+def test_it_holds_sources_metadata_and_reports_and_dvc_works_in_it(archives, tmp_path):
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config", "requirements.lock", "reports/mini/artifact.pdf"):
+        assert (folder / name).is_file(), name
+    dvc("config", "--local", "core.no_scm", "true", folder=folder)
+    assert "report@mini" in dvc("stage", "list", folder=folder)
+
+
+def test_uncommitted_changes_are_refused(tmp_path_factory):
+    folder = clone(tmp_path_factory)
+    with (folder / "README.md").open("a") as file:
+        file.write("more")
+    done = subprocess.run(["make", "archive"], cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "uncommitted changes" in done.stdout
+    assert not (folder / "dist").exists()
