@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from rm_tension.config import DataConfig, HubData, MiniatureData, load_params
+from rm_tension.config import DataConfig, HubData, HubRepo, MiniatureData, load_params
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
 from rm_tension.grid import Paths
@@ -43,16 +43,20 @@ def go_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
+def snapshot(cache: Path, kind: str, repo: HubRepo) -> Path:
+    """The folder in which the cache keeps the files of a repository; a branch leads there as well."""
+    folder = cache / f"{kind}s--{repo.repo.replace('/', '--')}"
+    commit = "0" * 40 if repo.revision == "main" else repo.revision
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    return folder / "snapshots" / commit
+
+
 def fill_cache(cache: Path, scratch: Path) -> list[LocalFile]:
     """Put the small miniature into a hub cache at the pinned revisions; returns the files it is made of."""
     files = generate(SMALL, scratch)
     for file in files:
-        hub = getattr(hub_source(), file.raw.data_set)
-        folder = cache / f"datasets--{hub.repo.replace('/', '--')}"
-        commit = "0" * 40 if hub.revision == "main" else hub.revision
-        (folder / "refs").mkdir(parents=True, exist_ok=True)
-        (folder / "refs" / "main").write_text(commit)
-        target = folder / "snapshots" / commit / file.raw.name
+        target = snapshot(cache, "dataset", getattr(hub_source(), file.raw.data_set)) / file.raw.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.path, target)
     return files

@@ -6,15 +6,17 @@ import pytest
 
 from rm_tension.config import HubFiles, TokensConfig, TrainedTokenizer
 from rm_tension.errors import UserError
+from rm_tension.hub import Hub
 from rm_tension.token_files import TokenFiles
 from rm_tension.tokens import encode_benchmarks, encode_preferences, make_tokenizer
+from small_hub import go_offline, snapshot
 
 TEXTS = ["\n\nHuman: hello there\n\nAssistant: hello {you}", "\n\nHuman: a\n\nAssistant: b", "ünïcode 🙂 " * 8]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), TEXTS)
+    return make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), TEXTS, Hub(None))
 
 
 def preferences():
@@ -60,10 +62,30 @@ def test_benchmark_texts_follow_the_template_and_are_cut(tokenizer):
         assert short.tolist() == long.tolist()[:12]
 
 
-def test_a_tokenizer_that_is_nowhere_is_named(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="tokenizer nobody/nothing at 0123"):
-        make_tokenizer(HubFiles(kind="hub", repo="nobody/nothing", revision="0123"), [])
+PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
+
+
+def test_a_tokenizer_of_the_hub_is_checked_against_its_first_fetch(tokenizer, tmp_path, monkeypatch):
+    go_offline(tmp_path / "cache", monkeypatch)
+    folder, hub = snapshot(tmp_path / "cache", "model", PINNED), Hub(tmp_path / "hub.sha256")
+    tokenizer.save_pretrained(folder)
+    found = make_tokenizer(PINNED, [], hub)
+    assert found.get_vocab() == tokenizer.get_vocab()
+    assert f"  models/owner/name@{PINNED.revision}/tokenizer.json\n" in hub.sums.read_text()
+    with (folder / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(UserError, match=r"tokenizer\.json: sha256 .* but .*hub\.sha256 has"):
+        make_tokenizer(PINNED, [], hub)
+
+
+def test_a_folder_without_a_tokenizer_is_named_and_not_recorded(tmp_path, monkeypatch):
+    go_offline(tmp_path / "cache", monkeypatch)
+    folder, hub = snapshot(tmp_path / "cache", "model", PINNED), Hub(tmp_path / "hub.sha256")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="tokenizer owner/name at 1111"):
+        make_tokenizer(PINNED, [], hub)
+    assert not hub.sums.exists()
 
 
 def test_pairs_of_some_sources_and_of_none(tokenizer, tmp_path):

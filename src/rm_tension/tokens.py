@@ -9,21 +9,26 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rm_tension.config import HubFiles, TokensConfig, TrainedTokenizer
 from rm_tension.errors import UserError
+from rm_tension.hub import Hub
 
 EOS = "<|endoftext|>"
+# config.json, because only there GPT-2's files say of which kind the tokenizer is
+TOKENIZER_FILES = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 TEXTS_PER_BATCH = 4096
 
 
-def make_tokenizer(source: HubFiles | TrainedTokenizer, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def make_tokenizer(source: HubFiles | TrainedTokenizer, texts: Iterable[str], hub: Hub) -> PreTrainedTokenizerFast:
     """The tokenizer from the hub, or a byte-level BPE trained on `texts`."""
     if isinstance(source, TrainedTokenizer):
         return _train(source.vocabulary, texts)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.repo, revision=source.revision)
-    except OSError as error:
-        raise UserError(f"tokenizer {source.repo} at {source.revision}: {error}") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.eos_token_id is None:
-        raise UserError(f"tokenizer {source.repo} at {source.revision}: must be a fast tokenizer with an EOS token")
+    name = f"tokenizer {source.repo} at {source.revision}"
+    with hub.model_files(source, *TOKENIZER_FILES) as folder:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name}: {error}") from error
+        if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.eos_token_id is None:
+            raise UserError(f"{name}: must be a fast tokenizer with an EOS token")
     return tokenizer
 
 

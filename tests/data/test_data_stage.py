@@ -8,8 +8,8 @@ import pytest
 
 from rm_tension.data import sources
 from rm_tension.data.hh_rlhf import cap_pairs
-from rm_tension.data.sources import sha256_of
 from rm_tension.errors import UserError
+from rm_tension.hub import sha256_of
 from rm_tension.objectives import TRAIN_SOURCES
 from rm_tension.stages.common import Job
 from rm_tension.stages.data import run
@@ -90,6 +90,9 @@ def test_official_files_are_recorded_as_such(root, small_files, monkeypatch):
     assert not found["stand_ins"]
     assert all(file["official"] and not file["deviations"] for file in found["files"])
     assert [file["sha256"] for file in found["files"]] == [file.digest for file in official]
+    sums = [line.split("  ") for line in job.paths.hub_sums.read_text(encoding="utf-8").splitlines()]
+    assert sorted(sha256 for sha256, _ in sums) == sorted(file.digest for file in official)
+    assert {name.split("/")[0] for _, name in sums} == {"datasets"}
 
 
 def test_a_broken_file_is_refused_even_as_a_stand_in_and_leaves_nothing(root, hub):

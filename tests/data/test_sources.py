@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download, sha256_of
+from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download
 from rm_tension.data.tasks import SUBSETS, TASKS
 from rm_tension.errors import UserError
+from rm_tension.hub import Hub, sha256_of
 from rm_tension.objectives import TRAIN_SOURCES
 from small_hub import fill_cache, go_offline, hub_source
+
+NO_SUMS = Hub(None)
 
 
 @pytest.fixture
@@ -19,6 +22,11 @@ def filled_cache(tmp_path, monkeypatch):
 
 def local(path: Path, digest: str | None, **rows: int) -> LocalFile:
     return LocalFile(RawFile("hh_rlhf", path.name, rows, digest), path, "owner/repo", "main", "0" * 40)
+
+
+def with_downloads(source):
+    with download(source, NO_SUMS):
+        pytest.fail("there should be no files")
 
 
 def git_name(content: bytes) -> str:
@@ -68,7 +76,9 @@ def test_too_few_and_too_many_rows(tmp_path, found):
 
 @pytest.mark.usefixtures("filled_cache")
 def test_download_finds_the_cache_and_its_commit():
-    files = download(hub_source())
+    with download(hub_source(), NO_SUMS) as files:
+        paths = [file.path for file in files]
+    assert all(path.is_file() for path in paths)
     assert [file.raw for file in files] == list(OFFICIAL)
     assert files[-1].commit == "0" * 40  # `main`, resolved
     assert files[-1].revision == "main"
@@ -78,10 +88,10 @@ def test_download_finds_the_cache_and_its_commit():
 def test_a_file_that_is_nowhere():
     missing = replace(hub_source(), rm_bench=replace(hub_source().rm_bench, revision="1" * 40))
     with pytest.raises(UserError, match=r"THU-KEG/RM-Bench: total_dataset\.json at revision 1{40} .* HF_HOME"):
-        download(missing)
+        with_downloads(missing)
 
 
 def test_an_empty_cache(tmp_path, monkeypatch):
     go_offline(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"Anthropic/hh-rlhf: helpful-base/train\.jsonl\.gz at revision 09be8c5"):
-        download(hub_source())
+        with_downloads(hub_source())

@@ -1,16 +1,15 @@
 """The eleven raw files: what the official ones are, and how to get them from the hub."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from rm_tension.config import HHSource, HubData, HubRepo, MiniatureData
 from rm_tension.data.tasks import SUBSETS
-from rm_tension.errors import UserError
+from rm_tension.hub import Hub
 
 DataSet = Literal["hh_rlhf", "reward_bench", "reward_bench_2", "rm_bench"]
 HH_SOURCES: tuple[str, ...] = get_args(HHSource)
@@ -102,28 +101,17 @@ def miniature_files(config: MiniatureData) -> list[RawFile]:
     return files
 
 
-def download(config: HubData) -> list[LocalFile]:
-    """All raw files, from the hub or its cache ($HF_HOME); UserError if one is in neither."""
-    repos: dict[str, HubRepo] = {data_set: getattr(config, data_set) for data_set in get_args(DataSet)}
-    return [_download(file, repos[file.data_set]) for file in OFFICIAL]
-
-
-def _download(file: RawFile, hub: HubRepo) -> LocalFile:
-    try:
-        path = Path(hf_hub_download(hub.repo, file.name, repo_type="dataset", revision=hub.revision))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise UserError(
-            f"{hub.repo}: {file.name} at revision {hub.revision} is neither on the hub nor in its cache: check the "
-            f"connection and data.source in params.yaml, or set HF_HOME to a cache that holds it ({error})"
-        ) from error
-    commit = path.parts[path.parts.index("snapshots") + 1]
-    return LocalFile(file, path, hub.repo, hub.revision, commit)
-
-
-def sha256_of(path: Path) -> str:
-    """In hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def download(config: HubData, hub: Hub) -> Iterator[list[LocalFile]]:
+    """All raw files, to be read within the block; UserError if one cannot be had, or is not what it was."""
+    with ExitStack() as stack:
+        files = []
+        for file in OFFICIAL:
+            repo: HubRepo = getattr(config, file.data_set)
+            path = stack.enter_context(hub.data_file(repo, file.name))
+            commit = path.parts[path.parts.index("snapshots") + 1]
+            files.append(LocalFile(file, path, repo.repo, repo.revision, commit))
+        yield files
 
 
 def deviations(file: LocalFile, sha256: str, rows: dict[str, int]) -> list[str]:

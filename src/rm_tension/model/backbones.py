@@ -4,15 +4,19 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
 
 from rm_tension.config import HubFiles, RandomWeights
 from rm_tension.errors import UserError
+from rm_tension.hub import Hub
 from rm_tension.model.neurons import family, input_weights
 from rm_tension.model.reward_model import TOKENIZER, quiet
 
+MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 
-def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: int) -> PreTrainedModel:
+
+def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: int, hub: Hub) -> PreTrainedModel:
     """The backbone without its language-model head.
 
     Weights from the hub keep their type and must be safetensors; random ones are float32 and know `positions` tokens.
@@ -22,12 +26,11 @@ def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: 
     if isinstance(source, RandomWeights):
         model = _random_model(source, tokenizer, positions)
     else:
-        try:
-            model = AutoModel.from_pretrained(
-                source.repo, revision=source.revision, dtype="auto", use_safetensors=True, trust_remote_code=False
-            )
-        except OSError as error:
-            raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
+        with hub.model_files(source, *MODEL_FILES) as folder:
+            try:
+                model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
+            except (OSError, SafetensorError) as error:
+                raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
     family(model)  # fail here, not after hours of training
     if model.config.max_position_embeddings < positions:
         raise UserError(

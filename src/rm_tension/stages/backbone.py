@@ -1,6 +1,7 @@
 """Fetch (or randomly initialise) one backbone, without its language-model head."""
 
 from rm_tension.files import whole
+from rm_tension.hub import Hub
 from rm_tension.model.backbones import make_backbone, save_backbone
 from rm_tension.model.neurons import neuron_shape
 from rm_tension.runs import record
@@ -13,7 +14,7 @@ def run(job: Job) -> None:
     backbone = job.profile.backbones[name]
     tokenizer = job.token_files.tokenizer
     with record(job.paths.run("backbone", name), job.parameters("backbones")) as metrics:
-        model = make_backbone(backbone.weights, tokenizer, job.profile.tokens.max_length)
+        model = make_backbone(backbone.weights, tokenizer, job.profile.tokens.max_length, Hub(job.hub_sums))
         with whole(job.paths.backbone(name)) as folder:
             save_backbone(model, folder, tokenizer)
         layers, neurons = neuron_shape(model)

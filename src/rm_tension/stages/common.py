@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rm_tension.config import Params, Profile, load_params
+from rm_tension.config import HubData, Params, Profile, load_params
 from rm_tension.errors import UserError
 from rm_tension.grid import Model, Paths, Trio
 from rm_tension.token_files import TokenFiles
@@ -36,6 +36,12 @@ class Job:
     def token_files(self) -> TokenFiles:
         """Those of the backbone's tokenizer."""
         return TokenFiles(self.paths.tokens, self.profile.backbones[self.arguments.backbone].tokenizer)
+
+    @property
+    def hub_sums(self) -> Path | None:
+        """Where the sha256 of downloads are; None if stand-ins are accepted, which are not what the hub has."""
+        source = self.profile.data.source
+        return None if isinstance(source, HubData) and source.accept_stand_ins else self.paths.hub_sums
 
     def checkpoint_files(self) -> list[Path]:
         """The weights of the trio's backbone and reward models."""

@@ -1,6 +1,8 @@
 """Write a profile's preference pairs and benchmark items, from the hub or generated."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from rm_tension.config import DataConfig, HubData
 from rm_tension.data.benchmarks import READERS, cap_items
 from rm_tension.data.hh_rlhf import cap_pairs, differing, read_pairs
 from rm_tension.data.miniature import generate
-from rm_tension.data.sources import SPLITS, LocalFile, deviations, download, sha256_of
+from rm_tension.data.sources import SPLITS, LocalFile, deviations, download
 from rm_tension.errors import UserError
 from rm_tension.files import whole, write_json
 from rm_tension.grid import Paths
+from rm_tension.hub import Hub, sha256_of
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 
@@ -24,11 +27,8 @@ def run(job: Job) -> None:
     """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
     config, paths = job.profile.data, job.paths
     datasets.disable_progress_bars()
-    with record(paths.run("data"), job.parameters("data")) as metrics, tempfile.TemporaryDirectory() as scratch:
-        if isinstance(config.source, HubData):
-            files, accept_stand_ins = download(config.source), config.source.accept_stand_ins
-        else:
-            files, accept_stand_ins = generate(config.source, Path(scratch)), False
+    accept_stand_ins = isinstance(config.source, HubData) and config.source.accept_stand_ins
+    with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
         tables, entries = zip(*(load(file, accept_stand_ins) for file in files), strict=True)
         with whole(paths.data) as folder:
             metrics["rows"] = write_tables(folder, paths, config, files, tables)
@@ -41,6 +41,18 @@ def run(job: Job) -> None:
                 "files": entries,
             }
             write_json(folder / paths.provenance.name, provenance)
+
+
+@contextmanager
+def raw_files(job: Job) -> Iterator[list[LocalFile]]:
+    """The files of the profile's source, which are to be read within the block."""
+    source = job.profile.data.source
+    if isinstance(source, HubData):
+        with download(source, Hub(job.hub_sums)) as files:
+            yield files
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield generate(source, Path(scratch))
 
 
 def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[str, Any]]:

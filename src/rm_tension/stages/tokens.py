@@ -3,6 +3,7 @@
 import pandas as pd
 
 from rm_tension.files import whole
+from rm_tension.hub import Hub
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 from rm_tension.token_files import TokenFiles
@@ -18,7 +19,7 @@ def run(job: Job) -> None:
     with record(job.paths.run("tokens"), job.parameters("tokens")) as metrics, whole(job.paths.tokens) as folder:
         for name, source in config.tokenizers.items():
             files = TokenFiles(folder, name)
-            tokenizer = make_tokenizer(source, texts)
+            tokenizer = make_tokenizer(source, texts, Hub(job.hub_sums))
             tokenizer.save_pretrained(files.tokenizer)
             counts: dict[str, int] = {"vocabulary": len(tokenizer)}
             for split, preferences in splits.items():

@@ -1,0 +1,82 @@
+"""Downloads are what they were, or an error says what to do."""
+
+import multiprocessing
+
+import pytest
+
+from rm_tension.config import HubRepo
+from rm_tension.errors import UserError
+from rm_tension.hub import Hub, sha256_of
+from small_hub import go_offline, snapshot
+
+REPO = HubRepo("owner/data", "main")
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A file of a data set in the hub's cache."""
+    go_offline(tmp_path / "cache", monkeypatch)
+    path = snapshot(tmp_path / "cache", "dataset", REPO) / "a.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("first")
+    return path
+
+
+@pytest.fixture
+def sums(tmp_path):
+    return tmp_path / "hub.sha256"
+
+
+def fetch(sums, name="a.json"):
+    with Hub(sums).data_file(REPO, name) as path:
+        return path.read_text()
+
+
+def test_the_first_fetch_is_recorded_and_later_ones_must_agree(file, sums):
+    assert fetch(sums) == "first"
+    line = f"{sha256_of(file)}  datasets/owner/data@main/a.json\n"
+    assert sums.read_text() == line
+    assert fetch(sums) == "first"
+    file.write_text("other")  # as a branch that has moved
+    with pytest.raises(UserError, match=r"a\.json: sha256 .*, but .*hub\.sha256 has .* delete its line in hub\.sha256"):
+        fetch(sums)
+    assert sums.read_text() == line
+    assert fetch(None) == "other"
+
+
+def test_what_could_not_be_read_is_not_recorded(file, sums):
+    with pytest.raises(UserError, match="bad"), Hub(sums).data_file(REPO, file.name):
+        raise UserError("bad")
+    assert not sums.exists()
+
+
+def test_a_damaged_record_is_named(file, sums):
+    sums.write_text("0123  short\n")
+    with pytest.raises(UserError, match=r"hub\.sha256:1: not a sha256 and a name: '0123  short'; `git checkout"):
+        fetch(sums)
+
+
+def test_several_at_once_lose_no_line(file, sums):
+    names = [f"{number}.json" for number in range(8)]
+    for name in names:
+        file.with_name(name).write_text(name)
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=fetch, args=(sums, name)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(line.split("/")[-1] for line in sums.read_text().splitlines()) == names
+
+
+def test_what_is_nowhere_is_named(tmp_path, monkeypatch, sums):
+    go_offline(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match=r"owner/data: a\.json at revision main is neither .* set HF_HOME"):
+        fetch(sums)
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, sums):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    with pytest.raises(UserError, match=r"owner/data: a\.json .* can be written to"):
+        fetch(sums)
