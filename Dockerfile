@@ -15,16 +15,15 @@ ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.lock requirements-cuda.lock /opt/locks/
-# PyPI's torch brings CUDA and needs the second lock; a CPU build, if pip is given one, does not: pip check knows
 RUN python3 -m venv /opt/venv \
- && pip install --no-deps --require-hashes --requirement /opt/locks/requirements.lock \
- && { pip check || pip install --no-deps --require-hashes --requirement /opt/locks/requirements-cuda.lock; } \
+ && pip install --no-deps --require-hashes \
+    --requirement /opt/locks/requirements.lock --requirement /opt/locks/requirements-cuda.lock \
  && pip check
 
 FROM environment AS bill-of-materials
-COPY requirements-dev.lock /opt/locks/
+COPY requirements-sbom.lock /opt/locks/
 RUN python3 -m venv /opt/tools \
- && /opt/tools/bin/pip install --constraint /opt/locks/requirements-dev.lock cyclonedx-bom \
+ && /opt/tools/bin/pip install --no-deps --require-hashes --requirement /opt/locks/requirements-sbom.lock \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file /opt/sbom.cdx.json /opt/venv
 
 FROM environment AS runtime

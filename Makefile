@@ -9,14 +9,17 @@ help: ## show this list
 
 setup: .venv/installed ## create .venv from the pinned dependencies
 
-.venv/installed: requirements.lock requirements-cuda.lock requirements-dev.lock pyproject.toml
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+VERIFIED := $(PIP) install --quiet --no-deps --require-hashes
+.venv/installed: requirements.lock requirements-cpu.lock requirements-cuda.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "$(PYTHON) is not Python 3.11, for which the lock files were made: install it, or set PYTHON=..."; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock --requirement requirements-dev.lock
-	.venv/bin/python -m pip check --quiet || \
-	  .venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-cuda.lock # torch with CUDA
-	.venv/bin/python -m pip install --quiet --no-deps --editable .
+	command -v nvidia-smi >/dev/null || $(VERIFIED) --requirement requirements-cpu.lock 2>/dev/null || \
+	  echo "pip is offered no CPU build of torch: PyPI's comes with 4 GB of CUDA libraries"
+	$(VERIFIED) --requirement requirements.lock --requirement requirements-dev.lock
+	$(PIP) check --quiet || $(VERIFIED) --requirement requirements-cuda.lock # what PyPI's torch lacks
+	$(PIP) install --quiet --no-deps --editable .
 	touch $@
 
 tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, install it
@@ -55,15 +58,14 @@ archive: ## dist/: the tracked files of the last commit, the same bytes each tim
 	sha256sum --check dist/SHA256SUMS
 
 # Locked against PyPI alone, whatever this machine's pip settings say. PyPI's torch is a CUDA build; what only it needs is
-# in requirements-cuda.lock. A CPU build of the same version may be installed in its place: its hash is added by hand.
+# in requirements-cuda.lock.
 COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= pip-compile --quiet --generate-hashes --no-reuse-hashes --strip-extras --no-emit-index-url --no-emit-find-links
-TORCH_CPU := sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
-lock: ## renew the lock files from pyproject.toml
+lock: ## renew the lock files from pyproject.toml, but requirements-cpu.lock
 	grep -o 'torch==[0-9.]*' pyproject.toml | $(COMPILE) --allow-unsafe --output-file requirements-cuda.lock -
 	cuda=$$(sed -nE 's/^((cuda|nvidia|triton)[^=]*)==.*/--unsafe-package \1/p' requirements-cuda.lock) && \
 	  $(COMPILE) $$cuda --output-file requirements.lock pyproject.toml && \
 	  $(COMPILE) $$cuda --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
-	sed -i '/^torch==/a \    --hash=$(TORCH_CPU) \\' requirements.lock requirements-dev.lock
+	echo cyclonedx-bom | $(COMPILE) --constraint requirements-dev.lock --output-file requirements-sbom.lock -
 
 clean: ## remove the environment; results stay
 	rm -rf .venv

@@ -62,6 +62,15 @@ def test_problems_of_the_machine(change, message):
     assert message in text
 
 
+def test_a_cache_that_nothing_can_be_written_to_is_a_problem_only_where_something_is_missing():
+    needs, facts = PROFILES["paper"].needs, replace(GOOD, hub_cache_writable=False)
+    assert not list(problems("paper", needs, facts, []))
+    assert texts(problems("paper", needs, facts, ["x is not there"])) == [
+        "/hub cannot be written to: set HF_HOME to a folder that can",
+        "paper: x is not there",
+    ]
+
+
 def test_the_pilot_may_go_on_without_a_gpu_and_the_miniature_needs_none():
     bare = replace(GOOD, gpu_memory=None)
     assert [problem.warning for problem in problems("pilot", PROFILES["pilot"].needs, bare, [])] == [True]
