@@ -35,7 +35,7 @@ def ablation_curves_per_backbone(source: Source) -> Iterator[Drawing]:
     """Figure 6."""
     yield Drawing(
         "6",
-        "Effect of ablation on HH-RLHF test accuracy, per backbone",
+        "Effect of ablation on HH-RLHF accuracy, per backbone",
         f"{NOTE}standard deviation over seeds.",
         _grid(source, source.backbones),
     )
