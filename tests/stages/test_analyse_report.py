@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+import yaml
 
 from rm_tension.grid import Trio, trios
 from rm_tension.report import document
@@ -105,6 +106,22 @@ def check_dvc_views(folder, means):
     assert ablation["percent"].tolist() == [0, 10, 30]
     assert ablation["mixed"].iloc[0] == pytest.approx(metrics["hh_accuracy"]["mixed"], abs=0.01)
     assert len(pd.read_csv(folder / "plots/accuracy.csv")) == 6
+
+
+@pytest.mark.parametrize("backbones", [["gpt2-small"], ["smollm2-135m", "gpt2-small", "gpt2-large", "gpt2-medium"]])
+def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
+    """As a reader makes who cuts params.yaml down to what their machine can do."""
+    write_profile(root, [Trio(backbone, 0) for backbone in backbones])
+    raw = yaml.safe_load((root / "params.yaml").read_text())
+    raw["grid"] |= {"profiles": ["mini"], "backbones": backbones, "seeds": [0]}
+    raw["profiles"] = {"mini": raw["profiles"]["mini"]}
+    raw["profiles"]["mini"]["backbones"] = {key: raw["profiles"]["mini"]["backbones"][key] for key in backbones}
+    (root / "params.yaml").write_text(yaml.safe_dump(raw))
+    run(monkeypatch, analyse.run)
+    run(monkeypatch, report.run)
+    assert "Incomplete" not in (root / "reports/mini/README.md").read_text()
+    figures = {path.stem for path in (root / "reports/mini/figures").glob("figure_02?.png")}
+    assert len(figures) == len(backbones)
 
 
 def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank, legend_below
+from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank, legend_below, panels
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES
 
@@ -51,11 +51,11 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
     """Figure 4, with the as-published pooling beside the corrected one, and each backbone."""
     depth = source.table("neuron_depth").groupby(["variant", "backbone", "objective", "third"])["share"].mean()
     known = {(variant, backbone) for variant, backbone, *_ in depth.index}
-    panels = [(f"All{label}", (variant, "pooled")) for variant, label in VARIANTS.items()]
-    panels += [(name, ("corrected", backbone)) for backbone, name in source.backbones.items()]
+    shown = [(f"All{label}", (variant, "pooled")) for variant, label in VARIANTS.items()]
+    shown += [(name, ("corrected", backbone)) for backbone, name in source.backbones.items()]
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
-    grid = figure.subplots(2, len(panels) // 2, sharey=True)
-    for axes, (title, key) in zip(grid.flat, panels, strict=True):
+    grid = panels(figure, len(shown), columns=-(-len(shown) // 2), sharey=True)
+    for axes, (title, key) in zip(grid.flat, shown, strict=False):
         _bars(axes, depth.loc[key]) if key in known else blank(axes)
         axes.set_title(title)
         axes.set_xticks(range(3), THIRDS)
@@ -86,8 +86,8 @@ def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) ->
     """A panel for each single objective; a curve without a colour in `looks` has the objective's."""
     frame = source.table("reward_density").query("figure == @number")
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for axes, panel in zip(panels, ("helpful", "harmless"), strict=True):
+    grid = figure.subplots(1, 2)
+    for axes, panel in zip(grid, ("helpful", "harmless"), strict=True):
         for curve, look in looks.items():
             points = frame[(frame["panel"] == panel) & (frame["curve"] == curve)].sort_values("reward")
             look = {"color": COLOURS[panel], "label": curve} | look
@@ -99,5 +99,5 @@ def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) ->
         axes.margins(y=0.3)  # room for the legend
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, loc="upper center", ncols=2)
-    panels[0].set_ylabel("density")
+    grid[0].set_ylabel("density")
     return figure

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -38,6 +39,14 @@ def save(drawing: Drawing, folder: Path) -> None:
         drawing.figure.savefig(folder / f"{drawing.name}.pdf", metadata={"CreationDate": None})
         drawing.figure.savefig(folder / f"{drawing.name}.svg", metadata={"Date": None})
         drawing.figure.savefig(folder / f"{drawing.name}.png", dpi=160)
+
+
+def panels(figure: Figure, count: int, columns: int, **shared: Any) -> np.ndarray:
+    """The axes of `count` panels, [rows, columns]; what is left over of the last row shows nothing."""
+    grid: np.ndarray = figure.subplots(-(-count // columns), columns, squeeze=False, **shared)
+    for spare in grid.flat[count:]:
+        spare.set_axis_off()
+    return grid
 
 
 def blank(axes: Axes, why: str = "no data") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
-from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank, legend_below
+from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank, legend_below, panels
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES
 
@@ -15,8 +15,9 @@ def training_curves(source: Source) -> Iterator[Drawing]:
     """A panel for each backbone."""
     table = source.table("training_curves")
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-    panels = figure.subplots(-(-len(source.backbones) // COLUMNS), COLUMNS, sharex=True, sharey=True, squeeze=False)
-    for axes, (backbone, name) in zip(panels.flat, source.backbones.items(), strict=False):
+    columns = min(COLUMNS, len(source.backbones))
+    grid = panels(figure, len(source.backbones), columns, sharex=True, sharey=True)
+    for axes, (backbone, name) in zip(grid.flat, source.backbones.items(), strict=False):
         curves = table[table["backbone"] == backbone].groupby(["objective", "progress"])["loss"].agg(["mean", "std"])
         for objective, label in OBJECTIVES.items():
             if objective in curves.index:
@@ -27,11 +28,11 @@ def training_curves(source: Source) -> Iterator[Drawing]:
         axes.set_title(name)
         if curves.empty:
             blank(axes)
-    for axes in panels[-1]:
+    for axes in grid[-1]:
         axes.set_xlabel("steps taken (%)")
-    for axes in panels[:, 0]:
+    for axes in grid[:, 0]:
         axes.set_ylabel("loss")
-    legend_below(figure, next((axes for axes in panels.flat if axes.lines), panels[0, 0]))
+    legend_below(figure, next((axes for axes in grid.flat if axes.lines), grid[0, 0]))
     yield Drawing(
         "S1",
         "Training loss",
