@@ -20,8 +20,8 @@ def dvc(*arguments, folder="."):
     return done.stdout
 
 
-def clone(tmp_path_factory, remote=None, share_cache=False):
-    """A clean checkout of this working tree's tracked files; `remote` becomes its DVC remote."""
+def clone(tmp_path_factory, remote=None, share_cache=False, **settings):
+    """A clean checkout of this working tree's tracked files; `remote`, with its settings, becomes its DVC remote."""
     folder = tmp_path_factory.mktemp("clone")
     subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
     changed = subprocess.run(
@@ -37,16 +37,40 @@ def clone(tmp_path_factory, remote=None, share_cache=False):
         subprocess.run(["git", *identity, "commit", "--quiet", "--message", "as it is"], cwd=folder, check=True)
     if remote:
         dvc("remote", "add", "--default", "here", str(remote), folder=folder)
+        for name, value in settings.items():
+            dvc("remote", "modify", "here", name, value, folder=folder)
     if share_cache:
         dvc("cache", "dir", str(Path(".dvc/cache").absolute()), folder=folder)
     return folder
 
 
+class Handler(SimpleHTTPRequestHandler):
+    """Read-only, as a public remote is; appends each request's method and path to a list."""
+
+    def __init__(self, requests, *arguments, **settings):
+        self.requests = requests
+        super().__init__(*arguments, **settings)
+
+    def log_request(self, *_):
+        self.requests.append((self.command, self.path))
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Does not mind a client that hangs up, as DVC does where it only asks whether a file is there."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
-def serve(folder):
+def serve(folder, requests=None, handler=Handler):
     """Serve a folder over HTTP on this machine; yields its URL."""
-    handler = partial(QuietHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    requests = [] if requests is None else requests
+    with Server(("127.0.0.1", 0), partial(handler, requests, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -54,10 +78,3 @@ def serve(folder):
         finally:
             server.shutdown()
             thread.join()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Requests are not worth a line each."""
-
-    def log_message(self, *_):
-        pass

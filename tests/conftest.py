@@ -1,10 +1,13 @@
-"""One backbone and one reward model of each family, and a DVC remote."""
+"""One backbone and one reward model of each family, and DVC remotes."""
+
+import logging
 
 import pytest
 
 from checkout import serve
 from rm_tension.model.reward_model import new_reward_model
 from samples import make_backbone
+from small_repository import make_repository
 
 
 @pytest.fixture(params=["gpt2", "llama"])
@@ -27,3 +30,29 @@ def http_remote():
     """The URL of a DVC remote that holds what `make mini` made: DVC's cache has the layout of a remote."""
     with serve(".dvc/cache") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A small repository (`origin`) beside the remote that it was pushed to (`remote`); tests change copies only."""
+    folder = tmp_path_factory.mktemp("trained")
+    make_repository(folder / "origin", folder / "remote")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A bucket of an S3 server on this machine, with the credentials for it in the environment."""
+    import boto3  # seconds that the other tests need not wait for
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line for each of a thousand requests
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield boto3.resource("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="bucket")
+    server.stop()

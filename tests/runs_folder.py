@@ -11,6 +11,7 @@ from rm_tension.grid import Paths, Trio
 OBJECTIVES = ("helpful", "harmless", "mixed")
 ENVIRONMENT = {
     "git_commit": "0123456789ab+",
+    "host": "node-7",
     "python": "3.11.7",
     "machine": "x86_64",
     "cpus": 2,

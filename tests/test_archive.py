@@ -29,7 +29,14 @@ def test_it_holds_sources_metadata_and_reports_and_dvc_works_in_it(archives, tmp
     with tarfile.open(archives[0]) as archive:
         archive.extractall(tmp_path, filter="data")
     (folder,) = tmp_path.iterdir()
-    for name in ("dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config", "requirements.lock", "reports/mini/artifact.pdf"):
+    for name in (
+        "dvc.yaml",
+        "dvc.lock",
+        "params.yaml",
+        ".dvc/config",
+        "requirements.lock",
+        "reports/mini/artifact.pdf",
+    ):
         assert (folder / name).is_file(), name
     dvc("config", "--local", "core.no_scm", "true", folder=folder)
     assert "report@mini" in dvc("stage", "list", folder=folder)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from checkout import clone, dvc
+from checkout import clone, dvc, serve
+from rm_tension.checkpoints import file_md5
 from rm_tension.config import load_params
 from rm_tension.data.tasks import TASKS
 from rm_tension.grid import Paths, models, trios
@@ -68,21 +69,51 @@ def test_a_second_run_does_nothing_and_the_status_is_clean():
     assert "up to date" in dvc("status", "--with-deps", "report@mini")
 
 
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    """A DVC remote that holds what the pipeline made."""
-    folder = tmp_path_factory.mktemp("remote")
-    dvc("push", "--with-deps", "report@mini", folder=clone(tmp_path_factory, folder, share_cache=True))
-    return folder
+@pytest.fixture(scope="module", params=["http", "s3"])
+def remote(request, tmp_path_factory):
+    """A DVC remote to which what the pipeline made was pushed: URL, settings, and the list of its HTTP requests."""
+    requests = []
+    if request.param == "s3":
+        bucket = request.getfixturevalue("s3")
+        url, settings = f"s3://{bucket.name}/store", {"endpointurl": bucket.meta.client.meta.endpoint_url}
+        push(tmp_path_factory, url, **settings)
+        yield url, settings, requests
+    else:
+        folder = tmp_path_factory.mktemp("remote")
+        push(tmp_path_factory, folder)
+        with serve(folder, requests) as url:
+            yield url, {}, requests
+
+
+def push(tmp_path_factory, url, **settings):
+    dvc("push", "--with-deps", "report@mini", folder=clone(tmp_path_factory, url, share_cache=True, **settings))
 
 
 def test_a_clean_clone_pulls_the_results_and_renders_the_same_report(remote, tmp_path_factory):
-    folder = clone(tmp_path_factory, remote)
+    url, settings, requests = remote
+    folder = clone(tmp_path_factory, url, **settings)
     shutil.rmtree(folder / "reports" / "mini")
-    dvc("pull", "results/mini", folder=folder)
-    dvc("repro", "--single-item", "report@mini", folder=folder)
-    assert not (folder / "models" / "mini" / "reward").exists()
+    touch_the_report_code(folder)  # or DVC finds nothing to do, and does not mind that the report is missing
+    dvc("repro", "--pull", "--allow-missing", "report@mini", folder=folder)
     assert contents(folder / "reports" / "mini") == contents(PATHS.reports)
+    assert contents(folder / "results" / "mini") == contents(PATHS.results)
+    asked = {path.removeprefix("/files/md5/").replace("/", "") for _, path in requests}
+    assert bool(asked) == url.startswith("http")
+    fetched = {path.parent.name + path.name for path in folder.glob(".dvc/cache/files/md5/*/*")}
+    assert not md5s_of_weights() & (asked | fetched)
+    assert not (folder / "models").exists()
+
+
+def md5s_of_weights():
+    """Of all backbones and reward models."""
+    md5s = {file_md5(path) for path in Path("models/mini").rglob("*.safetensors")}
+    assert len(md5s) == 60
+    return md5s
+
+
+def touch_the_report_code(folder):
+    with (folder / "src/rm_tension/report/latex.py").open("a") as file:
+        file.write("# touched\n")
 
 
 def contents(folder):
@@ -111,8 +142,7 @@ def test_a_changed_parameter_touches_only_what_depends_on_it(tmp_path_factory, s
 def test_touching_the_report_code_touches_only_the_report(tmp_path_factory):
     folder = clone(tmp_path_factory, share_cache=True)
     dvc("checkout", "--with-deps", "report@mini", folder=folder)
-    with (folder / "src/rm_tension/report/latex.py").open("a") as file:
-        file.write("# touched\n")
+    touch_the_report_code(folder)
     assert changed_stages(folder) == {"report"}
 
 

@@ -1,37 +1,35 @@
-"""Checkpoints by key: looked up in dvc.lock, pulled through DVC, and checked against their sums before use.
+"""Checkpoints by key: found in dvc.lock, fetched by md5 from DVC's cache or its remote, and checked before use.
 
-What DVC hands over is not trusted: unless a remote has `verify = true`, a damaged file goes through `dvc pull` into its
-cache and the working tree without a word. Here every file is hashed, and a damaged one in the cache is removed, so that
-the next try fetches it again.
+This is not `dvc pull`, through which a damaged file goes into the cache and the working tree without a word unless the
+remote has `verify = true`, and which waits for a running `dvc repro`. Of DVC's inner workings it uses three things: the
+opened repository, and where its cache and its remote keep the file with an md5.
 """
 
-import logging
+import atexit
+import hashlib
+import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
+from dvc.config import NoRemoteError
 from dvc.exceptions import DvcException
-from dvc.fs import localfs
-from dvc.output import Output
+from dvc.fs.callbacks import TqdmCallback
 from dvc.repo import Repo
-from dvc_data.hashfile import load
-from dvc_data.hashfile.build import build
-from dvc_data.hashfile.checkout import checkout
-from dvc_data.hashfile.db import HashFileDB
-from dvc_data.hashfile.hash import hash_file
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.errors import ObjectFormatError
+from dvc.repo.open_repo import clean_repos
 from filelock import FileLock
-from platformdirs import user_cache_path
 
-from rm_tension.config import Grid, Params, Profile, parse_params
+from rm_tension.config import Grid, Profile, parse_params
 from rm_tension.errors import UserError
 from rm_tension.files import whole
 from rm_tension.grid import Model, Paths, models
+
+atexit.register(clean_repos)  # DVC's clones of repositories at URLs, each of which serves all of a process's calls
 
 
 @dataclass(frozen=True)
@@ -43,34 +41,46 @@ class Checkpoint:
     folder: Path
 
 
+@dataclass(frozen=True)
+class _Output:
+    """A folder as dvc.lock knows it; `md5` is that of its list of files, `size` in bytes."""
+
+    place: Path
+    md5: str
+    size: int
+    nfiles: int
+
+    def __str__(self) -> str:
+        return f"{self.place} ({self.size / 1e6:,.1f} MB in {self.nfiles} files)"
+
+
 def find_checkpoint(key: str, profile: str, repo: str | os.PathLike[str] | None, rev: str | None) -> Checkpoint:
-    """The checkpoint `key`, pulled if it is not here; raises UserError if nobody trained it, pushed it, or kept it whole.
+    """The checkpoint `key`: in the working tree, or in this user's cache, into which it is fetched if it is not there.
 
     `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
-    git revision of it. Without `rev`, a repository at a path keeps its checkpoints where `dvc pull` puts them; all
-    others go to this user's cache ($XDG_CACHE_HOME/rm-tension).
+    git revision of it (None: the working tree of one at a path, the default branch of one at a URL). Raises UserError
+    if the checkpoint was never trained, or if neither DVC's cache nor its remote can provide all of its files whole.
     """
     with _open(repo, rev) as source:
-        with source.fs.open(source.fs.join(source.root_dir, "params.yaml"), encoding="utf-8") as file:
-            params = parse_params(yaml.safe_load(file), f"{source}/params.yaml")
+        params = parse_params(_read(source, "params.yaml"), "params.yaml")
         if profile not in params.profiles:
             raise UserError(f"no profile {profile!r}: there are {', '.join(params.profiles)}")
         model = find_model(params.grid, key)
-        place = Paths(profile).reward_model(model)
-        stage = source.stage.load_one(path=source.fs.join(source.root_dir, "dvc.yaml"), name=f"train@{profile}-{key}")
-        out = next(out for out in stage.outs if out.def_path == place.as_posix())
-        if not out.hash_info:
-            raise UserError(
-                f"{place}: not in the dvc.lock of {source}, so nobody has trained it there; train it with "
-                f"`dvc repro train@{profile}-{key}`, or name a repository or revision that has it (repo, rev)"
-            )
-        if source.url is None and rev is None:
-            folder = Path(source.root_dir, place)
+        output = _locked(source, f"train@{profile}-{key}", Paths(profile).reward_model(model))
+        is_working_tree = source.url is None and rev is None
+        if is_working_tree and Path(source.root_dir, output.place).exists():
+            folder = Path(source.root_dir, output.place)
+            if folder_md5(folder) != output.md5:
+                raise UserError(
+                    f"{folder}: not what dvc.lock records (md5 {output.md5}); if it is damaged, remove it and try "
+                    "again, if it is newer, `dvc commit` it"
+                )
+            _say(f"{output}: already in {folder}, nothing is downloaded")
         else:
-            folder = user_cache_path("rm-tension") / "checkpoints" / out.hash_info.value.removesuffix(".dir")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(source.tmp_dir or folder.parent, f"{profile}-{key}.lock")):
-            _provide(source, out, folder, place)
+            folder = cache_folder() / output.md5
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                _fill(folder, output, source)
         return Checkpoint(model, params.profiles[profile], folder)
 
 
@@ -85,111 +95,121 @@ def find_model(grid: Grid, key: str) -> Model:
     )
 
 
-def _provide(source: Repo, out: Output, folder: Path, place: Path) -> None:
-    """Put the output into `folder`, unless it is there; says on stderr what is downloaded."""
-    size = f"{out.meta.size / 1e6:,.1f} MB in {out.meta.nfiles} files"
-    if folder.exists():
-        if _md5(folder) == out.hash_info.value:
-            _say(f"{place}: already in {folder}, nothing is downloaded")
-            return
-        raise UserError(
-            f"{folder}: not what dvc.lock records (md5 {out.hash_info.value}); if it is damaged, remove it and try again "
-            "(or `dvc pull --force` it), if it is newer, `dvc commit` it"
-        )
-    cache = source.cache.local
-    if _missing(cache, out):
-        remote = source.config["core"].get("remote")
-        if not remote:
-            raise UserError(
-                f"{place} ({size}) is in dvc.lock, but neither here nor in DVC's cache, and {source} names no remote: "
-                f"`dvc remote add --default public URL` (docs/CACHE.md), or `dvc repro {out.stage.addressing}`"
-            )
-        settings = source.config["remote"][remote]
-        settings["verify"] = True
-        _say(f"{place}: downloading {size} from {settings['url']}")
-        try:
-            source.cloud.pull([out.hash_info])
-        except ObjectFormatError as error:
-            raise UserError(f"{place}: its list of files is damaged on {settings['url']} ({error})") from error
-        if missing := _missing(cache, out):
-            raise UserError(
-                f"{place}: {settings['url']} cannot provide {', '.join(missing)}: not there, damaged there, or out of "
-                f"reach; try again, ask its owner to `dvc push {place}`, or `dvc repro {out.stage.addressing}`"
-            )
-    else:
-        _say(f"{place}: in DVC's cache, nothing is downloaded")
-    with whole(folder) as partial:
-        checkout(os.fspath(partial), localfs, load(cache, out.hash_info), cache)
-        if _md5(partial) != out.hash_info.value:
-            raise UserError(f"{partial}: its files changed while they were copied from DVC's cache; check the disk")
+def cache_folder() -> Path:
+    """Where fetched checkpoints are kept, each in a folder that is named by its md5."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rm-tension")
 
 
-def _missing(cache: HashFileDB, out: Output) -> list[str]:
-    """The output's files that DVC's cache has not, by name and md5; damaged ones are removed from it first."""
-    if not _is_whole(cache, out.hash_info.value):
-        return [f"its list of files (md5 {out.hash_info.value})"]
-    return [
-        f"{'/'.join(key)} (md5 {hash_info.value})"
-        for key, _, hash_info in Tree.load(cache, out.hash_info)
-        if not _is_whole(cache, hash_info.value)
-    ]
+def file_md5(path: Path) -> str:
+    """As DVC has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _is_whole(cache: HashFileDB, oid: str) -> bool:
-    if not cache.exists(oid):
-        return False
-    # not cache.check(): it believes in read-only files, and DVC makes what it downloads read-only, damaged or not
-    path = cache.oid_to_path(oid)
-    if hash_file(path, localfs, "md5")[1].value == oid.removesuffix(".dir"):
-        return True
-    Path(path).unlink()
-    return False
-
-
-def _md5(folder: Path) -> str | None:
-    """What dvc.lock would record for the folder, from its bytes and not from DVC's notes about them."""
-    return build(HashFileDB(localfs, ""), os.fspath(folder), localfs, "md5", dry_run=True)[2].hash_info.value
+def folder_md5(folder: Path) -> str:
+    """What dvc.lock would record, without ".dir": the md5 of the list that DVC makes of the folder's files."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [{"md5": file_md5(path), "relpath": path.relative_to(folder).as_posix()} for path in paths]
+    listed = json.dumps(sorted(files, key=lambda file: file["relpath"]), sort_keys=True)
+    return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()
 
 
 @contextmanager
 def _open(repo: str | os.PathLike[str] | None, rev: str | None) -> Iterator[Repo]:
-    """The DVC repository; what DVC raises or logs meanwhile becomes a UserError."""
-    where = os.fspath(repo) if repo is not None else os.curdir
-    log = _Log()
+    where = os.fspath(repo or Path.cwd())
     try:
-        with log:
-            if Path(where).exists():
-                opened = Repo(Repo.find_root(where), rev=rev)
-            else:
-                settings = {"dir": os.fspath(user_cache_path("rm-tension") / "dvc"), "type": "reflink,hardlink,copy"}
-                opened = Repo.open(where, rev=rev, config={"cache": settings})
-            with opened:
-                yield opened
+        with Repo.open(where, rev=rev) as opened:
+            yield opened
     except (DvcException, OSError) as error:
-        said = "; ".join(dict.fromkeys([*log.messages, str(error)]))
-        raise UserError(f"{where}{f' at {rev}' if rev else ''}: {said}") from error
-    except UserError as error:
-        raise UserError("; ".join(dict.fromkeys([str(error), *log.messages]))) from error
+        reasons, cause = [str(error)], error.__cause__
+        while cause:  # where DVC says no more than "SCM error"
+            reasons.append(str(cause))
+            cause = cause.__cause__
+        raise UserError(f"{where}{f' at {rev}' if rev else ''}: {': '.join(dict.fromkeys(reasons))}") from error
 
 
-class _Log(logging.Handler):
-    """Keeps DVC's warnings and errors for the message of our own error, instead of tracebacks on stderr."""
+def _read(source: Repo, name: str) -> Any:
+    with source.fs.open(source.fs.join(source.root_dir, name), encoding="utf-8") as file:
+        return yaml.load(file, yaml.CSafeLoader)  # the safe loader, fast: dvc.lock has thousands of lines
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        cause = record.exc_info[1] if record.exc_info else None
-        self.messages.append(record.getMessage() + (f" ({cause})" if cause and str(cause) else ""))
+def _locked(source: Repo, stage: str, place: Path) -> _Output:
+    outs = _read(source, "dvc.lock")["stages"].get(stage, {}).get("outs", [])
+    for out in outs:
+        if out["path"] == place.as_posix():
+            return _Output(place, out["md5"].removesuffix(".dir"), out["size"], out["nfiles"])
+    raise UserError(
+        f"{place}: not in dvc.lock, so nobody has trained it; `dvc repro {stage}`, or name a repository or revision "
+        "that has it (repo, rev)"
+    )
 
-    def __enter__(self) -> None:
-        for name in ("dvc", "dvc_data", "dvc_objects"):
-            logging.getLogger(name).addHandler(self)
 
-    def __exit__(self, *_: object) -> None:
-        for name in ("dvc", "dvc_data", "dvc_objects"):
-            logging.getLogger(name).removeHandler(self)
+def _fill(folder: Path, output: _Output, source: Repo) -> None:
+    """Fetch what `folder` lacks of the output; says on stderr what that costs. Every file in it is checked."""
+    if folder_md5(folder) == output.md5:
+        _say(f"{output}: already in {folder}, nothing is downloaded")
+        return
+    stores = _Stores(source)
+    listing = folder.with_suffix(".dir")
+    stores.fetch(f"{output.md5}.dir", f"list of files of {output.place}", listing)
+    files = {file["relpath"]: file["md5"] for file in json.loads(listing.read_text(encoding="utf-8"))}
+    lacking = {
+        name: md5 for name, md5 in files.items() if not (folder / name).is_file() or file_md5(folder / name) != md5
+    }
+    _say(f"{output}: {stores.cost(lacking.values())}, into {folder}")
+    for name, md5 in lacking.items():
+        stores.fetch(md5, f"{output.place}/{name}", folder / name)
+
+
+class _Stores:
+    """The files of a repository by their md5: in DVC's cache, or at its default remote."""
+
+    def __init__(self, source: Repo) -> None:
+        self._cache, self._remote = source.cache.local, None
+        with suppress(NoRemoteError):
+            remote = source.cloud.get_remote_odb()
+            if remote != self._cache:  # which DVC makes the remote of a repository at a path that names none
+                self._remote = remote
+
+    def _holders(self, md5: str) -> list[tuple[Any, str]]:
+        """The file systems that may hold a file, and its path there."""
+        cached = Path(self._cache.oid_to_path(md5)).is_file()
+        stores = [store for store in (cached and self._cache, self._remote) if store]
+        return [(store.fs, store.oid_to_path(md5)) for store in stores]
+
+    def cost(self, md5s: Collection[str]) -> str:
+        """How many files there are in the cache, and how many must be downloaded from where."""
+        cached = sum(Path(self._cache.oid_to_path(md5)).is_file() for md5 in md5s)
+        if self._remote is None:
+            return f"{cached} files from DVC's cache"
+        url = self._remote.fs.unstrip_protocol(self._remote.path)
+        return f"{len(md5s) - cached} files to download from {url}, {cached} from DVC's cache"
+
+    def fetch(self, md5: str, name: str, target: Path) -> None:
+        """Copy a file to `target`, where it appears whole and with the right md5, or not at all."""
+        faults = []
+        for system, path in self._holders(md5):
+            try:
+                with whole(target) as partial, TqdmCallback(desc=name, bytes=True) as bar:
+                    system.get_file(path, os.fspath(partial), callback=bar)
+                    _check(partial, md5)
+            except Exception as error:  # HTTP, S3 and file systems share no other base
+                reason = "not there" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
+                faults.append(f"{system.unstrip_protocol(path)}: {reason}")
+            else:
+                if faults:
+                    _say(f"{name}: fetched from {system.unstrip_protocol(path)}, because of {faults[0]}")
+                return
+        if self._remote is None:
+            faults.append("no remote to ask: `dvc remote add --default public URL` (docs/CACHE.md)")
+        faults.append("what came whole is kept: once this is mended, the same call goes on from there")
+        raise UserError("\n  ".join([f"{name} (md5 {md5}) cannot be had:", *faults]))
+
+
+def _check(path: Path, md5: str) -> None:
+    found = file_md5(path)
+    if found != md5.removesuffix(".dir"):
+        raise ValueError(f"damaged: {path.stat().st_size} bytes with md5 {found}")
 
 
 def _say(text: str) -> None:

@@ -60,8 +60,8 @@ class Hub:
             if known.get(name, sha256) != sha256:
                 raise UserError(
                     f"{files[name]}: sha256 {sha256}, but {self.sums} has {known[name]} for {name}: the file is "
-                    "damaged, or the hub has another one under this revision now. Delete it from the hub cache and try again; "
-                    f"if it is the right one, delete its line in {self.sums.name}"
+                    "damaged, or the hub has another one under this revision now. Delete it from the hub cache and "
+                    f"try again; if it is the right one, delete its line in {self.sums.name}"
                 )
         yield
         if not found.keys() <= known.keys():

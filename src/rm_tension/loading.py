@@ -74,7 +74,7 @@ def load_reward_model(
     rev: str | None = None,
     device: str | None = None,
 ) -> RewardModel:
-    """The reward model `key`, e.g. "gpt2-small-helpful-0"; pulls its checkpoint through DVC if it is not here.
+    """The reward model `key`, e.g. "gpt2-small-helpful-0"; downloads its checkpoint if it is not on this disk.
 
     `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
     git revision of it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
@@ -97,11 +97,15 @@ def _device(name: str | None) -> torch.device:
 
 
 def fault_of(prompt: object, answers: object) -> str | None:
-    """Why this is not a prompt and its answers, if it is not."""
-    if not isinstance(prompt, str) or not prompt:
-        return "the prompt must be a text that is not empty"
+    """Why this is not a prompt and its answers, if it is not; as strict as the data stage."""
+    if not _is_text(prompt):
+        return "the prompt must be a text that is not blank"
     if isinstance(answers, str) or not isinstance(answers, Sequence) or not answers:
         return "answers must be a list of at least one text"
-    if not all(isinstance(answer, str) and answer for answer in answers):
-        return "every answer must be a text that is not empty"
+    if not all(map(_is_text, answers)):
+        return "every answer must be a text that is not blank"
     return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -13,8 +13,9 @@ from typing import Any
 
 from rm_tension.errors import UserError
 from rm_tension.files import whole
+from rm_tension.loading import fault_of, load_reward_model
 
-HIDDEN = 20  # faults of a file beyond this many are counted, not listed
+SHOWN = 20  # faults of a file beyond this many are counted, not listed
 
 
 def main() -> None:
@@ -30,8 +31,6 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         lines = read(arguments.input)
-        from rm_tension.loading import load_reward_model  # seconds of imports, which a bad line need not wait for
-
         model = load_reward_model(
             arguments.model,
             profile=arguments.profile,
@@ -60,8 +59,8 @@ def read(name: str) -> list[dict[str, Any]]:
     if not found and not faults:
         faults.append("there is no line to score")
     if faults:
-        more = [f"and {len(faults) - HIDDEN} more"] if len(faults) > HIDDEN else []
-        raise UserError("\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:HIDDEN], *more]))
+        more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        raise UserError("\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:SHOWN], *more]))
     return found
 
 
@@ -70,20 +69,28 @@ def _parse(line: bytes) -> dict[str, Any]:
     value = json.loads(line.decode("utf-8"))
     if not isinstance(value, dict) or not {"prompt", "answers"} <= value.keys():
         raise ValueError('must be an object with "prompt" and "answers"')
+    if "rewards" in value:
+        raise ValueError('has "rewards" already')
     if fault := fault_of(value["prompt"], value["answers"]):
         raise ValueError(fault)
+    _dump(value)
     return value
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    """One line; raises ValueError for what JSON in UTF-8 cannot hold: NaN, and half of a surrogate pair."""
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
 def write(name: str, lines: list[dict[str, Any]]) -> None:
     """To a file, or to stdout for "-"."""
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    raw = b"".join(map(_dump, lines))
     if name == "-":
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(raw)
         return
     try:
         with whole(Path(name)) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(raw)
     except OSError as error:
         raise UserError(f"{name}: cannot be written ({error.strerror})") from error
 

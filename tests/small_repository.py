@@ -1,0 +1,82 @@
+"""A git and DVC repository with one made reward model in it, and remotes that hold it: as after a `train` stage."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+from dvc.repo import Repo
+
+from checkout import dvc
+from rm_tension.config import TrainedTokenizer
+from rm_tension.grid import Model, Paths
+from rm_tension.hub import Hub
+from rm_tension.model.reward_model import new_reward_model, save_reward_model
+from rm_tension.tokens import make_tokenizer
+from samples import POSITIONS, make_backbone
+
+REPOSITORY = Path(__file__).parents[1]
+KEY, STAGE = "gpt2-small-helpful-0", "train@mini-gpt2-small-helpful-0"
+PLACE = Paths("mini").reward_model(Model("gpt2-small", "helpful", 0))
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def make_reward_model(folder, seed=0):
+    """Of a small vocabulary and few positions, with its tokenizer, as the train stage saves it."""
+    scratch = folder.parent / "scratch"
+    config = TrainedTokenizer(kind="trained", vocabulary=300)
+    tokenizer = make_tokenizer(config, ["some words to merge " * 9], Hub(None))
+    tokenizer.save_pretrained(scratch / "tokenizer")
+    model = new_reward_model(make_backbone("gpt2", scratch / "backbone"), seed, head_std=0.5, dtype="float32")
+    model.resize_token_embeddings(len(tokenizer))
+    save_reward_model(model, folder, scratch / "tokenizer")
+    shutil.rmtree(scratch)
+
+
+def make_repository(folder, remote):
+    """The train stage of dvc.yaml without its dependencies, one of its cells done, committed and pushed to `remote`."""
+    folder.mkdir()
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params["profiles"]["mini"]["tokens"]["max_length"] = POSITIONS
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]
+    stage = {"matrix": stage["matrix"], "cmd": stage["cmd"], "outs": stage["outs"][:1]}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}, sort_keys=False), encoding="utf-8")
+    shutil.copy(REPOSITORY / ".gitignore", folder)
+    git(folder, "init", "--quiet")
+    dvc("init", "--quiet", folder=folder)
+    dvc("remote", "add", "--default", "here", str(remote), folder=folder)
+    make_reward_model(folder / PLACE)
+    dvc("commit", "--force", STAGE, folder=folder)
+    dvc("push", folder=folder)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "trained")
+
+
+def copy_repository(source, folder, remote, **settings):
+    """A clean clone, with `remote` (an URL or a folder, None for none) and its settings as its DVC remote."""
+    subprocess.run(["git", "clone", "--quiet", str(source), str(folder)], check=True)
+    with Repo(folder) as repo, repo.config.edit() as config:
+        del config["remote"]["here"], config["core"]["remote"]
+        if remote:
+            config["remote"]["there"] = {"url": str(remote), **settings}
+            config["core"]["remote"] = "there"
+    return folder
+
+
+def listed(folder):
+    """The files of the reward model by their name in its folder; values are their md5s, as dvc.lock's list has them."""
+    lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    (out,) = lock["stages"][STAGE]["outs"]
+    listing = stored(folder / ".dvc" / "cache", out["md5"]).read_text(encoding="utf-8")
+    return {file["relpath"]: file["md5"] for file in json.loads(listing)} | {"": out["md5"]}
+
+
+def stored(store, md5):
+    """Where a DVC cache or remote keeps a file."""
+    return Path(store) / "files" / "md5" / md5[:2] / md5[2:]
