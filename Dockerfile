@@ -28,10 +28,10 @@ RUN python3 -m venv /opt/tools \
 
 FROM environment AS runtime
 # Any uid may be given with --user: its home is /tmp, and DVC wants a user's name. What must outlive a container (DVC's
-# hashes of large files, downloads) is in the mounted repository.
+# hashes of large files, what comes from the hub or a remote) is in the mounted repository.
 ENV HOME=/tmp \
     USER=researcher \
-    HF_HOME=/workspace/.cache/huggingface \
+    XDG_CACHE_HOME=/workspace/.cache \
     DVC_SITE_CACHE_DIR=/workspace/.dvc/tmp/site-cache \
     PYTHONPATH=/workspace/src \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -26,7 +26,7 @@ if arguments.command == "build":
     dockerfile = (arguments.context / "Dockerfile").read_text(encoding="utf-8")
     if arguments.target and f" AS {arguments.target}\n" not in dockerfile:
         parser.error(f"the Dockerfile has no target {arguments.target}")
-elif arguments.inner[:2] == ["dvc", "repro"]:
+elif arguments.inner[:2] in (["dvc", "repro"], ["dvc", "pull"]):
     stages = [word for word in arguments.inner[2:] if not word.startswith("--")]
     subprocess.run(["dvc", "status", *stages], check=True)
 elif arguments.inner[:2] == ["python", "-m"]:

@@ -190,7 +190,8 @@ def main() -> None:
     arguments = parser.parse_args()
     command: list[str] = arguments.command
     # What is pulled is not computed, so it needs no more than the mount.
-    named = [] if "--pull" in command else [name for word in command for name in NAMED.findall(word)]
+    is_pull = "--pull" in command or command[:2] == ["dvc", "pull"]
+    named = [] if is_pull else [name for word in command for name in NAMED.findall(word)]
     profiles = dict.fromkeys([*arguments.profile, *named])
     if command[:1] != ["dvc"] and not profiles and command:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
