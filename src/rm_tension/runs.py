@@ -35,6 +35,7 @@ def environment() -> dict[str, Any]:
     """Where and with what this process runs."""
     found: dict[str, Any] = {
         "git_commit": git_commit(),
+        "host": platform.node(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,14 +14,17 @@ import yaml
 
 from rm_tension.grid import Paths, Trio
 from rm_tension.report import drawing
+from rm_tension.tracking.dvc_lock import Lock
 from rm_tension.tracking.fill import fill
 from rm_tension.tracking.records import COLOURS, KEY
+from rm_tension.tracking.serve import free_port
 from rm_tension.tracking.store import connect, experiment_of, runs_of
 from runs_folder import make_steps, write_results, write_runs, write_training
 
 TRIOS = [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)]
 TITLE = "the miniature: not the paper's numbers"
 PARAMS = Path("params.yaml").absolute()
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(PARAMS.parent / "src"), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,8 @@ def test_a_training_has_all_its_numbers(client, paths):
         ("trio", "gpt2-large-0"),
         ("git_commit", "0123456789ab+"),
         ("version.torch", "2.13.0"),
+        ("host", "node-7"),
+        ("gpu", "none"),
         ("dvc.stage", "train@mini-gpt2-large-mixed-0"),
         ("checkpoint", "models/mini/reward/gpt2-large-mixed-0"),
         ("checkpoint.md5", "c.dir"),
@@ -183,11 +189,19 @@ def cut(path):
 
 
 def command(folder, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(PARAMS.parent / "src")}
     line = [sys.executable, "-m", "rm_tension.tracking", "--fill-only", *arguments]
     return subprocess.Popen(
-        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        line, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def test_what_only_somebody_else_has_is_missing(paths):
+    kept = [str(paths.run("train", "gpt2-large-mixed-0")), "runs/mini/train-gpt2-small-mixed-0.json", "results/mini"]
+    outs = [{"path": path, "md5": "c"} for path in [*kept, "models/mini/x", "runs/pilot/data.json"]]
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"train": {"outs": outs}}}))
+    lock = Lock(Path("dvc.lock"))
+    assert lock.missing("mini") == ["runs/mini/train-gpt2-small-mixed-0.json"]
+    assert lock.missing("pilot") == ["runs/pilot/data.json"]
 
 
 def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
@@ -203,14 +217,32 @@ def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
     assert third.returncode == 1
 
 
-@pytest.mark.pipeline
+def test_a_server_that_is_down_is_named(paths, tmp_path):
+    shutil.copy(PARAMS, tmp_path)
+    process = command(tmp_path, "--store", f"http://user:secret@127.0.0.1:{free_port()}")
+    said = process.communicate()[1]
+    assert process.returncode == 1
+    assert "error: the store does not work" in said
+    assert "secret" not in said
+
+
+# A child's maximum in rusage begins with that of the process that forked it, which is pytest's, so it measures itself.
+MEASURED = """
+import atexit, pathlib, re, runpy
+status = pathlib.Path("/proc/self/status")
+atexit.register(lambda: print(re.search(r"VmHWM.*", status.read_text())[0]))
+runpy.run_module("rm_tension.tracking", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_long_trainings_fit_into_memory(paths, tmp_path):
     shutil.copy(PARAMS, tmp_path)
-    write_training(paths, TRIOS[0], "mixed", make_steps(10_000))
-    write_training(paths, TRIOS[1], "mixed", make_steps(10_000))
-    process = command(tmp_path)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    assert usage.ru_maxrss < 700_000  # KiB
+    for trio in TRIOS:
+        write_training(paths, trio, "mixed", make_steps(20_000))
+    line = [sys.executable, "-c", MEASURED, "--fill-only"]
+    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert int(re.search(r"VmHWM:\s*(\d+) kB", done.stdout)[1]) < 700_000
     client = connect(f"sqlite:///{tmp_path}/.mlflow/mlflow.db")
-    assert len(history(client, stored(client)["mini/train/gpt2-large-mixed-0"], "train/margin")) == 10_000
+    run = stored(client)["mini/train/gpt2-large-mixed-0"]
+    assert len(history(client, run, "train/margin")) == 20_000
+    assert run.data.metrics["train/loss"] == make_steps(20_000)[-1]["loss"]

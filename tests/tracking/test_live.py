@@ -2,15 +2,17 @@
 
 import json
 import multiprocessing
-import socket
+import os
 import threading
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 import torch
+from broken_servers import down, failing, gate, hanging
+from mlflow.exceptions import MlflowException
 
 from rm_tension.config import TrainConfig
 from rm_tension.grid import Paths, Trio
@@ -27,6 +29,8 @@ from samples import make_backbone, random_items
 
 TRIO = Trio("gpt2-small", 0)
 STEPS = 24
+SYSTEM = "system/system_memory_usage_percentage"
+PATIENCE = 300  # seconds; for a server that works, on a slow machine
 CONFIG = TrainConfig(
     epochs={"helpful": 4, "harmless": 4, "mixed": 4},
     learning_rate=0.01,
@@ -67,8 +71,22 @@ def environment(monkeypatch):
     monkeypatch.delenv(live.URI, raising=False)
 
 
-def run_stage(root, backbone, objective, stop_before=None, pause=0.0):
-    """What stages/train.py does with a stream, on random pairs; `stop_before` a step it fails."""
+@contextmanager
+def patience():
+    """Wait for a server longer than a training would, so that nothing is lost on a slow machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "SECONDS_AT_END", PATIENCE)
+        patch.setattr(live, "REQUEST", live.REQUEST | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE)})
+        yield
+
+
+def run_patiently(*arguments, **options):
+    with patience():
+        return run_stage(*arguments, **options)
+
+
+def run_stage(root, backbone, objective, after=None):
+    """What stages/train.py does with a stream, on random pairs; `after`: by step, what to do after it."""
     paths, model = Paths("mini", root), TRIO.model(objective)
     parameters = {"profile": "mini", "backbone": model.backbone, "objective": objective, "seed": model.seed}
     pairs = Pairs([f"pair-{i}" for i in range(18)], random_items(0, 18))
@@ -77,9 +95,7 @@ def run_stage(root, backbone, objective, stop_before=None, pause=0.0):
 
         def watch(step):
             on_step(step)
-            time.sleep(pause)
-            if step["step"] + 1 == stop_before:
-                raise RuntimeError("killed")
+            (after or {}).get(step["step"], lambda: None)()
 
         reward_model = new_reward_model(backbone, 0, CONFIG.head_std, CONFIG.weights)
         history = train(
@@ -107,6 +123,30 @@ def stored(uri, objective):
     return client, run
 
 
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(ValueError, MlflowException):  # there is no run yet, or no experiment
+            if condition():
+                return
+        time.sleep(0.1)
+    raise TimeoutError(condition)
+
+
+def until_system_metrics(objective, since=0.0):
+    """Wait until the server has what MLflow's own logger measured after a moment (s since 1970)."""
+
+    def found():
+        client, run = stored(os.environ[live.URI], objective)
+        return any(one.timestamp > 1000 * since for one in client.get_metric_history(run.info.run_id, SYSTEM))
+
+    until(found)
+
+
+def fail():
+    raise RuntimeError("killed")
+
+
 def logged(uri, objective, metric="train/loss"):
     client, run = stored(uri, objective)
     return Counter(point.step for point in client.get_metric_history(run.info.run_id, metric))
@@ -116,9 +156,11 @@ def test_several_trainings_stream_at_once_and_the_fill_finds_them(uri, backbone,
     monkeypatch.setenv(live.URI, uri)
     context = multiprocessing.get_context("spawn")
     objectives = ("helpful", "harmless", "mixed")
-    processes = [context.Process(target=run_stage, args=(tmp_path, backbone, one, None, 0.2)) for one in objectives]
-    for process in processes:
-        process.start()
+    processes = []
+    for one in objectives:
+        after = {STEPS - 1: partial(until_system_metrics, one)}
+        processes.append(context.Process(target=run_patiently, args=(tmp_path, backbone, one, after)))
+        processes[-1].start()
     for process in processes:
         process.join()
         assert process.exitcode == 0
@@ -128,10 +170,10 @@ def test_several_trainings_stream_at_once_and_the_fill_finds_them(uri, backbone,
         ids[objective] = run.info.run_id
         assert run.info.status == "FINISHED"
         assert run.data.params["objective"] == objective
-        assert "system/system_memory_usage_percentage" in run.data.metrics
+        assert SYSTEM in run.data.metrics
         assert logged(uri, objective) == dict.fromkeys(range(STEPS), 1)
     outcome = fill(connect(uri), Paths("mini", tmp_path), "the miniature")
-    assert outcome.runs == {"completed": 3, "added": 1}
+    assert outcome.runs == Counter(completed=3, added=1)
     for objective in objectives:
         _, run = stored(uri, objective)
         assert run.info.run_id == ids[objective]
@@ -143,11 +185,11 @@ def test_a_training_that_goes_on_continues_its_run(uri, backbone, tmp_path, monk
     monkeypatch.setattr("test_live.TRIO", Trio("gpt2-small", 247))
     monkeypatch.setenv(live.URI, uri)
     with pytest.raises(RuntimeError):
-        run_stage(tmp_path, backbone, "helpful", stop_before=13)
+        run_patiently(tmp_path, backbone, "helpful", {12: fail})
     _, run = stored(uri, "helpful")
     assert run.info.status == "FAILED"
     assert logged(uri, "helpful") == dict.fromkeys(range(13), 1)
-    run_stage(tmp_path, backbone, "helpful")  # from step 10, its last saved state
+    run_patiently(tmp_path, backbone, "helpful")  # from step 10, its last saved state
     _, same = stored(uri, "helpful")
     assert (same.info.run_id, same.info.status) == (run.info.run_id, "FINISHED")
     assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
@@ -157,51 +199,21 @@ def test_a_training_that_begins_again_has_one_run(uri, backbone, tmp_path, monke
     monkeypatch.setattr("test_live.TRIO", Trio("gpt2-small", 932))
     monkeypatch.setenv(live.URI, uri)
     with pytest.raises(RuntimeError):
-        run_stage(tmp_path, backbone, "helpful", stop_before=3)  # no state was saved yet
-    run_stage(tmp_path, backbone, "helpful")
+        run_patiently(tmp_path, backbone, "helpful", {2: fail})  # no state was saved yet
+    run_patiently(tmp_path, backbone, "helpful")
     assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
     fill(connect(uri), Paths("mini", tmp_path), "the miniature")
     paths = Paths("mini", tmp_path)
     paths.state("train", TRIO.model("helpful").key).unlink()  # as the stage does
-    run_stage(tmp_path, backbone, "helpful")
+    run_patiently(tmp_path, backbone, "helpful")
     assert fill(connect(uri), paths, "the miniature").runs["completed"] == 1
     assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
 
 
-@contextmanager
-def down():
-    yield free_port()
-
-
-@contextmanager
-def hanging():
-    """Accepts and never answers."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        yield listener.getsockname()[1]
-
-
-@contextmanager
-def failing():
-    """Answers everything with 500, as a server whose disk is full."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(500)
-
-        def do_POST(self):
-            self.send_error(500)
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield httpd.server_address[1]
-        httpd.shutdown()
-
-
 @pytest.mark.parametrize("broken", [down, hanging, failing])
 def test_a_broken_server_changes_nothing(broken, backbone, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(live, "SECONDS_AT_END", PATIENCE)  # for the warning to come on a slow machine
+    monkeypatch.setattr(live, "REQUEST", live.REQUEST | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1"})
     alone = run_stage(tmp_path / "alone", backbone, "helpful")
     with broken() as port:
         monkeypatch.setenv(live.URI, f"http://user:secret@127.0.0.1:{port}")
@@ -210,6 +222,34 @@ def test_a_broken_server_changes_nothing(broken, backbone, tmp_path, monkeypatch
     said = capsys.readouterr().err
     assert said.count("warning: MLflow does not get all steps") == 1
     assert "secret" not in said
+
+
+def test_a_server_that_comes_back_gets_what_follows(uri, backbone, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("test_live.TRIO", Trio("gpt2-medium", 0))
+    monkeypatch.setattr(live, "SECONDS_BETWEEN", 0.1)
+    monkeypatch.setattr(live, "SECONDS_AFTER_FAILURE", 0.1)
+    shut, refused = threading.Event(), threading.Event()
+
+    def until_failed():
+        until(lambda: logged(uri, "mixed"))
+        shut.set()
+
+    def until_it_is_back():
+        assert refused.wait(PATIENCE)
+        shut.clear()
+
+    def until_all_came():
+        since = time.time()
+        until(lambda: max(logged(uri, "mixed")) > 15)
+        until_system_metrics("mixed", since)
+
+    with gate(uri, shut, refused) as port:
+        monkeypatch.setenv(live.URI, f"http://127.0.0.1:{port}")
+        run_patiently(tmp_path, backbone, "mixed", {7: until_failed, 15: until_it_is_back, 20: until_all_came})
+    assert capsys.readouterr().err.count("warning: MLflow") == 1
+    assert stored(uri, "mixed")[1].info.status == "FINISHED"
+    assert fill(connect(uri), Paths("mini", tmp_path), "the miniature").runs["completed"] == 1
+    assert logged(uri, "mixed") == dict.fromkeys(range(STEPS), 1)
 
 
 def test_a_full_queue_drops_and_warns_once(monkeypatch, capsys):

@@ -14,14 +14,13 @@ from rm_tension.tracking.contents import Content, of_record, of_trio
 from rm_tension.tracking.dvc_lock import Lock
 from rm_tension.tracking.records import KEY, SHA256, STEP_METRICS, Record, Steps, read, read_steps, run_files
 from rm_tension.tracking.results import Results, read_results
-from rm_tension.tracking.store import experiment_of, logged_steps, runs_of
+from rm_tension.tracking.store import BATCH, chunks, experiment_of, log_steps, logged_steps, runs_of
 from rm_tension.tracking.views import describe
 
 PARENT = "mlflow.parentRunId"
 UNCHANGED = "unchanged"
 KEPT = "kept, for results/ is missing or damaged"
-BATCH = 900  # MLflow takes 1,000 entities in a request
-TEXTS = 100  # of which 100 parameters and 100 tags
+TEXTS = 100  # parameters or tags that MLflow takes in a request
 
 
 @dataclass
@@ -144,18 +143,18 @@ def _complete(client: MlflowClient, run: Run, content: Content) -> None:
     run_id = run.info.run_id
     params = [Param(key, value) for key, value in content.params.items() if key not in run.data.params]
     tags = [RunTag(key, value) for key, value in content.tags.items() if run.data.tags.get(key) != value]
-    for chunk in _chunks(params, TEXTS):
+    for chunk in chunks(params, TEXTS):
         client.log_batch(run_id, params=chunk)
-    for chunk in _chunks(tags, TEXTS):
+    for chunk in chunks(tags, TEXTS):
         client.log_batch(run_id, tags=chunk)
     end = int(1000 * content.end)
     numbers = [Metric(*point[:2], end, point.step) for point in content.metrics if point.key not in run.data.metrics]
-    for chunk in _chunks(numbers, BATCH):
+    for chunk in chunks(numbers, BATCH):
         client.log_batch(run_id, metrics=chunk)
     logged = logged_steps(client, run)
     missing = [step for step in content.steps if step["step"] not in logged]
-    for chunk in _chunks(missing, BATCH // len(STEP_METRICS)):
-        client.log_batch(run_id, metrics=[metric for step in chunk for metric in _step_metrics(step, content)])
+    if missing:
+        log_steps(client, run_id, missing, lambda step: _step_metrics(step, content))
     if content.data and not (run.inputs and run.inputs.dataset_inputs):
         client.log_inputs(run_id, [_dataset(path, md5, content) for path, md5 in content.data.items()])
     for file, folder in content.artefacts:
@@ -177,7 +176,3 @@ def _dataset(path: str, md5: str, content: Content) -> DatasetInput:
     context = {"train": "training", "evaluate": "evaluation"}.get(content.tags["stage"], "input")
     source = f'{{"uri": "dvc:{path}"}}'
     return DatasetInput(Dataset(path, md5, "dvc", source), [InputTag("mlflow.data.context", context)])
-
-
-def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -6,7 +6,6 @@ never the training. The fill completes the run from runs/ later.
 
 import logging
 import os
-import platform
 import queue
 import re
 import sys
@@ -103,7 +102,7 @@ class Sender(threading.Thread):
             self._failing = False
         except Exception as error:  # whatever it is, the training goes on
             self._failing = True
-            self._warn(re.sub("//[^/@]*@", "//", f"{type(error).__name__}: {error}"))  # without a password
+            self._warn(words_of(error))
 
     def _send(self) -> None:
         while not self._queue.empty():
@@ -114,10 +113,13 @@ class Sender(threading.Thread):
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            message = (
-                f"MLflow does not get all steps ({why[:300]}); the training goes on, `make mlflow` adds them later"
-            )
+            message = f"MLflow does not get all steps ({why}); the training goes on, `make mlflow` adds them later"
             print(f"\nwarning: {message}", file=sys.stderr, flush=True)
+
+
+def words_of(error: Exception) -> str:
+    """What an error says, in one line, without the password of an address in it."""
+    return re.sub("//[^/@]*@", "//", " ".join(f"{type(error).__name__}: {error}".split()))[:300]
 
 
 class _Run:
@@ -126,7 +128,6 @@ class _Run:
     def __init__(self, uri: str, cell: str, parameters: dict[str, Any], attempt: str, resumed: bool):
         # Here, not above: importing mlflow takes seconds, which a training without a server does not pay.
         from mlflow.entities import Param
-        from mlflow.system_metrics import system_metrics_monitor
 
         from rm_tension.tracking.store import connect, experiment_of, logged_steps, runs_of
 
@@ -138,7 +139,7 @@ class _Run:
             run for run in runs_of(self._client, experiment, f"tags.`{KEY}` = '{key}'") if SHA256 not in run.data.tags
         ]
         own = [run for run in open_runs if resumed or run.data.tags.get(ATTEMPT) == attempt][:1]
-        tags = {KEY: key, ATTEMPT: attempt, "host": platform.node()} | axis_tags("train", parameters)
+        tags = {KEY: key, ATTEMPT: attempt} | axis_tags("train", parameters)
         tags |= environment_tags(environment()) | source_tags("train")
         run = own[0] if own else self._client.create_run(experiment.experiment_id, tags=tags, run_name=cell)
         self._id = run.info.run_id
@@ -149,8 +150,14 @@ class _Run:
         for other in open_runs:
             if other.info.run_id != self._id:  # an attempt that was killed before it could be continued
                 self._client.delete_run(other.info.run_id)
+        self._uri = uri
+        self._watch_system(bool(own))
+
+    def _watch_system(self, resumed: bool) -> None:
+        from mlflow.system_metrics import system_metrics_monitor
+
         monitor: Any = system_metrics_monitor.SystemMetricsMonitor  # untyped
-        self._system = monitor(self._id, resume_logging=bool(own), tracking_uri=uri)
+        self._system = monitor(self._id, resume_logging=resumed, tracking_uri=self._uri)
         self._system.start()
 
     def log(self, batch: list[tuple[int, dict[str, float]]]) -> None:
@@ -166,6 +173,8 @@ class _Run:
         if metrics:
             self._client.log_batch(self._id, metrics=metrics)
             self._sent = metrics[-1].step
+        if not self._system._process.is_alive():  # it ends for good when the server fails once
+            self._watch_system(resumed=True)
 
     def end(self, status: str) -> None:
         """Say that the training is over."""

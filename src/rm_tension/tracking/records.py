@@ -148,6 +148,6 @@ def source_tags(stage: str) -> dict[str, str]:
 def environment_tags(environment: dict[str, Any]) -> dict[str, str]:
     """Where and with what a stage ran; the commit also where MLflow looks for it."""
     versions = {f"version.{name}": value for name, value in environment.get("libraries", {}).items()}
-    rest = {key: str(value) for key, value in environment.items() if key != "libraries"}
-    rest["gpu"] = str(rest.pop("accelerator", None))
+    rest = {key: str(value) for key, value in environment.items() if key not in {"libraries", "accelerator"}}
+    rest |= {"gpu": environment.get("accelerator") or "none"}
     return versions | rest | {"mlflow.source.git.commit": environment["git_commit"].rstrip("+")}

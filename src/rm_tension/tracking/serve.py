@@ -43,12 +43,14 @@ def server(port: int, folder: Path = LOCAL) -> Iterator[subprocess.Popen[bytes]]
             process.terminate()
 
 
-def serve(port: int) -> None:
-    """Serve until interrupted or terminated."""
+def serve(port: int, pages: dict[str, str]) -> None:
+    """Serve until interrupted or terminated. `pages`: what to say of an address below the server's."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with server(port) as process:
-            print(f"MLflow: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+            for name, page in pages.items():
+                print(f"{name}:\nhttp://{HOST}:{port}/{page}")
+            print("Ctrl-C ends it.", flush=True)
             process.wait()
     except KeyboardInterrupt:
         print()

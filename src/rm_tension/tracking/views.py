@@ -4,6 +4,7 @@ A saved view is what the UI's own "Save view" writes: a tag of the experiment wi
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from mlflow import MlflowClient
@@ -32,34 +33,57 @@ def describe(client: MlflowClient, experiment: Experiment, title: str) -> None:
 
 def views(trio: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Key in the URL: label in the menu and state of the UI. `trio` is the one whose ablation curve is shown."""
+    groups = ("helpfulness", "harmlessness")
     return {
         "tension": (
             "1 Helpful against harmless accuracy of every RM",
-            _view(TRAININGS, [_scatter("group/helpfulness", "group/harmlessness")]),
+            _view(
+                "accuracy on the tasks (%)",
+                TRAININGS,
+                [_scatter("group/helpfulness", "group/harmlessness")],
+            ),
         ),
         "loss": (
             "2 Loss and accuracy in training, by objective",
-            _view(TRAININGS, [_line("train/loss"), _line("train/accuracy")], ["objective"]),
+            _view(
+                "mean over backbones and seeds",
+                TRAININGS,
+                [_line("train/loss"), _line("train/accuracy")],
+                ["stage", "objective"],  # by objective alone, the UI's colours of two are alike
+            ),
         ),
         "ablation": (
             f"3 Ablation curves of one trio ({trio})",
-            _view(f"{TRAININGS} AND tags.trio = '{trio}'", [_line("ablation/magnitude"), _line("ablation/random")]),
+            _view(
+                "HH accuracy (%) at % of neurons ablated",
+                f"{TRAININGS} AND tags.trio = '{trio}'",
+                [_line("ablation/magnitude"), _line("ablation/random")],
+            ),
         ),
         "family": (
-            "4 Group averages by family and objective",
-            _view(TRAININGS, [_bar("group/helpfulness"), _bar("group/harmlessness")], ["family", "objective"]),
+            "4 Accuracy by family and objective",
+            _view(
+                "mean accuracy on the tasks (%)",
+                TRAININGS,
+                [_bar(f"group/{group}") for group in groups],
+                ["family", "objective"],
+            ),
         ),
-        "commits": (
-            "5 Speed and time by commit",
-            _view(TRAININGS, [_bar("train/tokens_per_second"), _bar("run/seconds")], ["git_commit", "gpu"]),
+        "retention": (
+            "5 What the mixed RM retains, by backbone",
+            _view(
+                "retention, mean over seeds",
+                "tags.stage = 'trio'",
+                [_bar(f"retention/{group}") for group in groups],
+                ["family", "backbone"],  # by backbone alone, the UI's colours of two are the same
+            ),
         ),
     }
 
 
 def _note(experiment_id: str, title: str) -> str:
     links = "\n".join(
-        f"- [{label}](#/experiments/{experiment_id}/runs?{QUERY}&viewStateShareKey={name})"
-        for name, (label, _) in views("one of them").items()
+        f"- [{label}]({view_url(experiment_id, name)})" for name, (label, _) in views("one of them").items()
     )
     end = "The truth is in `runs/`; docs/TRACKING.md explains the names."
     return f"**{title[:1].upper()}{title[1:]}.**\n\n{links}\n\n{end}"
@@ -70,16 +94,21 @@ def _one_trio(client: MlflowClient, experiment: Experiment) -> str:
     return found[0].data.tags["trio"] if found else "none yet"
 
 
-def _view(where: str, charts: list[dict[str, Any]], group_by: list[str] | None = None) -> dict[str, Any]:
-    keys = [{"mode": "tag", "groupByData": tag} for tag in group_by or []]
+def view_url(experiment_id: str, name: str) -> str:
+    """The part of a view's address that follows the server's. Without the query the UI shows its pages for chats."""
+    return f"#/experiments/{experiment_id}/runs?{QUERY}&viewStateShareKey={name}"
+
+
+def _view(heading: str, where: str, charts: list[dict[str, Any]], group_by: Iterable[str] = ()) -> dict[str, Any]:
+    keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
     shown = [dict(chart, uuid=f"chart-{number}", metricSectionId="view") for number, chart in enumerate(charts)]
     section = {
         "uuid": "view",
-        "name": "",
+        "name": heading,
         "display": True,
         "isReordered": False,
-        "columns": len(charts),
-        "cardHeight": 480,
+        "columns": 1,  # so wide that a legend of six groups is not cut
+        "cardHeight": 340 if len(charts) > 1 else 480,
     }
     return {
         "searchFilter": where,

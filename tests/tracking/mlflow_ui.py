@@ -1,0 +1,131 @@
+"""MLflow's UI in Debian's Chromium: what test_ui.py and screenshots.py need of it."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from rm_tension.tracking.views import view_url
+
+DRIVER = shutil.which("chromedriver")
+PATIENCE = 300  # seconds; the first page takes long on a slow machine
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--force-prefers-reduced-motion",
+    # A mouse: without one, every chart has its tool bar in front.
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
+)
+IN_FRONT = "[data-component-id$='chat_panel.close'], [data-component-id$='shared_view.dismiss']"
+CARD = "[data-testid=experiment-view-compare-runs-card]"
+# Of every chart: its title, its text and its series, without the bands around means.
+CHARTS = """
+    return [...document.querySelectorAll(arguments[0])].map((card) => {
+        const plot = card.querySelector('.js-plotly-plot');
+        const series = (plot?._fullData ?? []).filter((one) => one.x?.length && one.hoverinfo !== 'skip');
+        const drawn = card.querySelectorAll('.scatterlayer .point, .scatterlayer .js-line, .barlayer .point').length;
+        return {
+            title: card.innerText.split('\\n')[0],
+            legend: card.innerText,
+            drawn: drawn,
+            series: series.map((one) => ({name: one.name, type: one.type, x: [...one.x], y: [...one.y]})),
+        };
+    });
+"""
+
+
+@contextmanager
+def mlflow(folder: Path) -> Iterator[str]:
+    """`make mlflow` in a folder; yields the address that it prints."""
+    command = [sys.executable, "-m", "rm_tension.tracking"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            printed = ""
+            while not (address := re.search(r"^http://\S+$", printed, re.MULTILINE)):
+                line = process.stdout.readline()
+                assert line, f"ended without an address:\n{printed}"
+                printed += line
+            yield address[0]
+        finally:
+            process.terminate()
+            process.communicate()  # its last words go somewhere
+
+
+@contextmanager
+def chromium(profile: Path, width: int = 1500, height: int = 1080) -> Iterator[webdriver.Chrome]:
+    """A fresh browser with a mouse and a window of this size (CSS pixels)."""
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        resize(driver, width, height)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def resize(driver, width, height):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def until(condition):
+    """The first true value of a function of the page, which may replace an element while we look at it."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(WebDriverException):
+            if value := condition():
+                return value
+        time.sleep(0.1)
+    raise TimeoutError(f"not in {PATIENCE} s: {condition}")
+
+
+def open_view(driver, address, name, count):
+    """Open a saved view of the experiment at an address; returns its charts, which are the page's first `count`.
+
+    The UI draws a chart as soon as it has some of the runs, so this waits for the same numbers twice.
+    """
+    base, experiment_id = re.fullmatch(r"(.*)/#/experiments/(\d+)/.*", address).groups()
+    driver.get("about:blank")  # else the UI keeps what it has, since only what follows the # is another
+    driver.get(f"{base}/{view_url(experiment_id, name)}")
+
+    def settled():
+        close_what_is_in_front(driver)
+        before = charts(driver)[:count]
+        time.sleep(1)
+        now = charts(driver)[:count]
+        return now if now == before and len(now) == count and all(chart["drawn"] for chart in now) else None
+
+    return until(settled)
+
+
+def close_what_is_in_front(driver):
+    """MLflow's assistant, and the note that a view is shared."""
+    for button in driver.find_elements(By.CSS_SELECTOR, IN_FRONT):
+        button.click()
+
+
+def charts(driver):
+    return driver.execute_script(CHARTS, CARD)
+
+
+def run_names(driver):
+    """Those in the table, which makes rows only as far as the window reaches."""
+    return [link.text for link in driver.find_elements(By.CSS_SELECTOR, "[role=row] a[href*='/runs/']")]

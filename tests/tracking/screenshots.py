@@ -1,0 +1,30 @@
+"""Renew the screenshots of docs/TRACKING.md from what `make mini` made: `python tests/tracking/screenshots.py`."""
+
+import io
+import tempfile
+from pathlib import Path
+
+from mlflow_ui import chromium, mlflow, open_view
+from PIL import Image
+
+from rm_tension.tracking.views import views
+
+IMAGES = Path("docs/images")
+CHARTS = {"tension": 1}  # of a view; the others have two
+COLOURS = 128  # enough for the UI, and a third of the bytes
+
+
+def main() -> None:
+    """Every saved view, at the top of its page."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as profile, mlflow(Path()) as address, chromium(Path(profile)) as driver:
+        for name in views("any"):
+            open_view(driver, address, name, CHARTS.get(name, 2))
+            picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+            path = IMAGES / f"tracking-{name}.png"
+            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+            print(f"{path}: {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
