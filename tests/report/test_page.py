@@ -1,39 +1,24 @@
 """The page as a reader's browser has it: Debian's Chromium, without a window."""
 
 import json
-import shutil
 import time
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from browser import chromium, needs_chromium, resize
 from rm_tension.grid import Trio
 from rm_tension.stages import analyse, report
 from rm_tension.stages.common import main
 from synthetic import write_profile
 
-DRIVER = shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.skipif(DRIVER is None, reason="needs chromedriver (apt-get install chromium chromium-driver)"),
+    needs_chromium,
     pytest.mark.filterwarnings("ignore:Glyph"),  # the figure's font has no Chinese; the page shows the text itself
 ]
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--force-prefers-reduced-motion",
-)
 HTML = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> $1 & {{ 7 }}\n字"
 EXAMPLE = {
     "suite": "reward-bench",
@@ -66,29 +51,19 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+def driver(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture
-def page(chromium, folder):
+def page(driver, folder):
     """Freshly loaded; from then to the end of the test the console stays empty."""
-    resize(chromium, 1280)
-    chromium.get_log("browser")  # another test's
-    chromium.get((folder / "index.html").as_uri())
-    yield chromium
-    assert chromium.get_log("browser") == []
-
-
-def resize(driver, width):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    resize(driver, 1280)
+    driver.get_log("browser")  # another test's
+    driver.get((folder / "index.html").as_uri())
+    yield driver
+    assert driver.get_log("browser") == []
 
 
 def choose(driver, axis, label):
@@ -274,13 +249,13 @@ def test_controls_have_names_and_are_reached_by_keyboard(page):
     assert status(page).startswith("Showing ours: ")
 
 
-def test_without_scripts_everything_is_there(chromium, folder):
-    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+def test_without_scripts_everything_is_there(driver, folder):
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        chromium.get((folder / "index.html").as_uri())
-        assert not chromium.find_element(By.ID, "controls").is_displayed()
-        assert chromium.find_elements(By.CSS_SELECTOR, "thead button") == []
-        labels = [row.text for row in chromium.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_02] tbody th")]
+        driver.get((folder / "index.html").as_uri())
+        assert not driver.find_element(By.ID, "controls").is_displayed()
+        assert driver.find_elements(By.CSS_SELECTOR, "thead button") == []
+        labels = [row.text for row in driver.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_02] tbody th")]
         assert labels[:4] == ["Helpful RM", "baseline", "paper", "difference"]
     finally:
-        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

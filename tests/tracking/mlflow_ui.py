@@ -1,7 +1,6 @@
 """MLflow's UI in Debian's Chromium: what test_ui.py and screenshots.py need of it."""
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -11,27 +10,14 @@ from pathlib import Path
 
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from browser import chromium, resize
 from rm_tension.tracking.views import view_url
 
-DRIVER = shutil.which("chromedriver")
 PATIENCE = 300  # seconds; the first page takes long on a slow machine
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--force-prefers-reduced-motion",
-    # A mouse: without one, every chart has its tool bar in front.
-    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
-)
+# A mouse: without one, every chart has its tool bar in front.
+MOUSE = "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
 IN_FRONT = "[data-component-id$='chat_panel.close'], [data-component-id$='shared_view.dismiss']"
 CARD = "[data-testid=experiment-view-compare-runs-card]"
 # Of every chart: its title, its text and its series, without the bands around means.
@@ -68,22 +54,11 @@ def mlflow(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(profile: Path, width: int = 1500, height: int = 1080) -> Iterator[webdriver.Chrome]:
-    """A fresh browser with a mouse and a window of this size (CSS pixels)."""
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        resize(driver, width, height)
+def window(profile: Path, height: int = 1080) -> Iterator[webdriver.Chrome]:
+    """A fresh browser with a mouse; `height` in CSS pixels."""
+    with chromium(profile, MOUSE) as driver:
+        resize(driver, 1500, height)
         yield driver
-    finally:
-        driver.quit()
-
-
-def resize(driver, width, height):
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def until(condition):

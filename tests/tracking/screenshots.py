@@ -1,10 +1,10 @@
-"""Renew the screenshots of docs/TRACKING.md from what `make mini` made: `python tests/tracking/screenshots.py`."""
+"""Renew the pictures of docs/TRACKING.md after `make mini`: `PYTHONPATH=tests python tests/tracking/screenshots.py`."""
 
 import io
 import tempfile
 from pathlib import Path
 
-from mlflow_ui import chromium, mlflow, open_view
+from mlflow_ui import mlflow, open_view, window
 from PIL import Image
 
 from rm_tension.tracking.views import views
@@ -17,7 +17,7 @@ COLOURS = 128  # enough for the UI, and a third of the bytes
 def main() -> None:
     """Every saved view, at the top of its page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile, mlflow(Path()) as address, chromium(Path(profile)) as driver:
+    with tempfile.TemporaryDirectory() as profile, mlflow(Path()) as address, window(Path(profile)) as driver:
         for name in views("any"):
             open_view(driver, address, name, CHARTS.get(name, 2))
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")

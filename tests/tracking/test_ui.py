@@ -5,9 +5,10 @@ import shutil
 
 import pandas as pd
 import pytest
-from mlflow_ui import DRIVER, chromium, close_what_is_in_front, mlflow, open_view, run_names, until
+from mlflow_ui import close_what_is_in_front, mlflow, open_view, run_names, until, window
 from selenium.webdriver.common.by import By
 
+from browser import needs_chromium
 from rm_tension.config import load_params
 from rm_tension.grid import models, trios
 from rm_tension.tracking.views import view_url, views
@@ -16,7 +17,7 @@ from runs_folder import make_steps, write_results, write_runs
 GRID = load_params().grid
 STEPS = 30
 CHANGE = {"helpful": 5, "harmless": -5, "mixed": 0}
-pytestmark = pytest.mark.skipif(DRIVER is None, reason="needs chromedriver (apt-get install chromium chromium-driver)")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def address(folder):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """High enough for the table to have all rows."""
-    with chromium(tmp_path_factory.mktemp("chromium"), height=2600) as driver:
+    with window(tmp_path_factory.mktemp("chromium"), height=2600) as driver:
         yield driver
 
 
