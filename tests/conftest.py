@@ -1,6 +1,7 @@
 """One backbone and one reward model of each family, and DVC remotes."""
 
 import logging
+import shutil
 
 import pytest
 
@@ -38,6 +39,17 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     make_repository(folder / "origin", folder / "remote")
     return folder
+
+
+@pytest.fixture
+def origin(trained):
+    return trained / "origin"
+
+
+@pytest.fixture
+def remote(trained, tmp_path):
+    """A copy of the remote, to be damaged."""
+    return shutil.copytree(trained / "remote", tmp_path / "remote")
 
 
 @pytest.fixture(scope="module")

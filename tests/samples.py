@@ -1,4 +1,4 @@
-"""Small random models of both families, and random texts."""
+"""Small random models of both families, random texts, and a recipe for them."""
 
 from pathlib import Path
 
@@ -6,8 +6,23 @@ import numpy as np
 import torch
 from transformers import AutoModel, GPT2Config, LlamaConfig
 
+from rm_tension.config import TrainConfig
+
 VOCABULARY = 97
 POSITIONS = 64
+RECIPE = TrainConfig(
+    epochs={"helpful": 2, "harmless": 2, "mixed": 1},
+    learning_rate=0.01,
+    pairs_per_step=4,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    head_std=0.5,
+    weights="float32",
+    autocast=None,
+    tokens_per_micro_batch=50,
+    save_every_steps=3,
+)
 
 
 def make_backbone(family: str, folder: Path, seed: int = 0) -> Path:

@@ -16,17 +16,6 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture
-def origin(trained):
-    return trained / "origin"
-
-
-@pytest.fixture
-def remote(trained, tmp_path):
-    """A copy of the remote, to be damaged."""
-    return shutil.copytree(trained / "remote", tmp_path / "remote")
-
-
-@pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Where the loader keeps what it fetches."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

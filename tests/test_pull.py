@@ -15,16 +15,6 @@ PULL = [sys.executable, "-m", "dvc", "pull", str(PLACE)]
 WEIGHTS = "model.safetensors"
 
 
-@pytest.fixture
-def origin(trained):
-    return trained / "origin"
-
-
-@pytest.fixture
-def remote(trained, tmp_path):
-    return shutil.copytree(trained / "remote", tmp_path / "remote")
-
-
 def fails(clone):
     """Pull in a clone; returns what DVC says. What is in its cache afterwards has the md5 that its name says."""
     done = subprocess.run(PULL, cwd=clone, capture_output=True, text=True, check=False)

@@ -16,33 +16,18 @@ from transformers import PreTrainedTokenizerFast
 from trl import RewardConfig, RewardTrainer
 
 from rm_tension import training_state
-from rm_tension.config import TrainConfig
 from rm_tension.errors import UserError
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.training import Pairs, backward, bradley_terry, plan, train
-from samples import VOCABULARY, random_items
-
-CONFIG = TrainConfig(
-    epochs={"helpful": 2, "harmless": 2, "mixed": 1},
-    learning_rate=0.01,
-    pairs_per_step=4,
-    betas=(0.9, 0.999),
-    weight_decay=0.0,
-    max_grad_norm=1.0,
-    head_std=0.5,
-    weights="float32",
-    autocast=None,
-    tokens_per_micro_batch=50,
-    save_every_steps=3,
-)
+from samples import RECIPE, VOCABULARY, random_items
 
 
 def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
 
-def run(model, state, config=CONFIG, data=None, seed=0, epochs=2):
+def run(model, state, config=RECIPE, data=None, seed=0, epochs=2):
     return train(
         model,
         data or pairs(),
@@ -143,7 +128,7 @@ def test_a_run_that_is_not_finite_stops_and_names_step_and_pairs(backbone, tmp_p
 def _train_and_save(backbone, state, out):
     torch.set_num_threads(1)
     model = fresh(backbone)
-    history = run(model, state, data=pairs(60), config=replace(CONFIG, save_every_steps=2))
+    history = run(model, state, data=pairs(60), config=replace(RECIPE, save_every_steps=2))
     save_file(model.state_dict(), out, metadata={"steps": str(len(history))})
 
 
@@ -200,7 +185,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     "change",
-    [{"config": replace(CONFIG, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
+    [{"config": replace(RECIPE, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
     ids=["settings", "seed", "data", "epochs"],
 )
 def test_a_state_of_another_run_is_not_used(backbone, tmp_path, monkeypatch, capsys, change):
@@ -222,7 +207,7 @@ def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, monkeypatch
 
 
 def test_bfloat16_weights_resume_to_the_same_bits(backbone, tmp_path, monkeypatch):
-    config = replace(CONFIG, weights="bfloat16")
+    config = replace(RECIPE, weights="bfloat16")
     stop_after_first_state(monkeypatch, fresh(backbone, "bfloat16"), tmp_path / "state", config=config)
     resumed, whole = (fresh(backbone, "bfloat16") for _ in range(2))
     run(resumed, tmp_path / "state", config=config)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -14,7 +15,6 @@ import torch
 from broken_servers import down, failing, gate, hanging
 from mlflow.exceptions import MlflowException
 
-from rm_tension.config import TrainConfig
 from rm_tension.grid import Paths, Trio
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model
@@ -25,25 +25,13 @@ from rm_tension.tracking.records import KEY
 from rm_tension.tracking.serve import free_port, server
 from rm_tension.tracking.store import connect, experiment_of, runs_of
 from rm_tension.training import Pairs, train
-from samples import make_backbone, random_items
+from samples import RECIPE, make_backbone, random_items
 
 TRIO = Trio("gpt2-small", 0)
 STEPS = 24
 SYSTEM = "system/system_memory_usage_percentage"
 PATIENCE = 300  # seconds; for a server that works, on a slow machine
-CONFIG = TrainConfig(
-    epochs={"helpful": 4, "harmless": 4, "mixed": 4},
-    learning_rate=0.01,
-    pairs_per_step=3,
-    betas=(0.9, 0.999),
-    weight_decay=0.0,
-    max_grad_norm=1.0,
-    head_std=0.5,
-    weights="float32",
-    autocast=None,
-    tokens_per_micro_batch=50,
-    save_every_steps=5,
-)
+CONFIG = replace(RECIPE, pairs_per_step=3, save_every_steps=5)
 
 
 @pytest.fixture(scope="module")
