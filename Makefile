@@ -36,7 +36,13 @@ lint: setup ## check style
 types: setup ## check types
 	mypy
 
-mini: setup tex ## run the whole pipeline on the miniature, then test what it made
+# `dvc repro report@mini` alone does the same on one core. One backbone's stages share no file with another's but the tokens.
+JOBS ?= $(shell nproc)
+mini: setup tex ## run the whole pipeline on the miniature, a backbone on each core, then test what it made
+	dvc repro tokens@mini
+	dvc stage list --name-only | sed -n 's/^backbone@mini-//p' | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I BACKBONE \
+	  dvc --wait-for-lock repro --single-item --glob backbone@mini-BACKBONE \
+	  'train@mini-BACKBONE-*' 'activations@mini-BACKBONE-*' 'evaluate@mini-BACKBONE-*'
 	dvc repro report@mini
 	pytest -m pipeline
 
