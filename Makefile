@@ -27,8 +27,10 @@ tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, instal
 	  apt-get update --quiet && apt-get install --yes --no-install-recommends $(TEX); } || \
 	  { echo "latexmk not found: sudo apt-get install $(TEX)"; exit 1; }
 
+# one thread for each process: torch's threads would wait for each other's
+JOBS ?= $(shell nproc)
 test: setup ## run the tests
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: setup ## check style
 	ruff check . && ruff format --check .
@@ -37,14 +39,13 @@ types: setup ## check types
 	mypy
 
 # `dvc repro report@mini` alone does the same on one core. One backbone's stages share no file with another's but the tokens.
-JOBS ?= $(shell nproc)
 mini: setup tex ## run the whole pipeline on the miniature, a backbone on each core, then test what it made
 	dvc repro tokens@mini
 	dvc stage list --name-only | sed -n 's/^backbone@mini-//p' | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I BACKBONE \
 	  dvc --wait-for-lock repro --single-item --glob backbone@mini-BACKBONE \
 	  'train@mini-BACKBONE-*' 'activations@mini-BACKBONE-*' 'evaluate@mini-BACKBONE-*'
 	dvc repro report@mini
-	pytest -m pipeline
+	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m pipeline
 
 mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine
 	python -m rm_tension.tracking

@@ -1,7 +1,6 @@
 """`make archive`: the same bytes each time, and all that a reader of the archive needs."""
 
 import subprocess
-import tarfile
 
 import pytest
 
@@ -26,8 +25,7 @@ def test_the_same_commit_gives_the_same_bytes(archives):
 
 
 def test_it_holds_sources_metadata_and_reports_and_dvc_works_in_it(archives, tmp_path):
-    with tarfile.open(archives[0]) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "--extract", "--file", archives[0]], cwd=tmp_path, check=True)
     (folder,) = tmp_path.iterdir()
     for name in (
         "dvc.yaml",

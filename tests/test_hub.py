@@ -1,6 +1,8 @@
 """Downloads are what they were, or an error says what to do."""
 
 import multiprocessing
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -75,8 +77,38 @@ def test_what_is_nowhere_is_named(tmp_path, monkeypatch, sums):
         fetch(sums)
 
 
-def test_a_cache_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, sums):
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub on this machine, which has `a.json` in every repository."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            for name, value in {"ETag": '"1"', "X-Repo-Commit": "0" * 40, "Content-Length": "5"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(b"first")
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        template = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_download_is_recorded_and_a_cache_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, sums):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert fetch(sums) == "first"
+    assert sums.read_text().endswith("  datasets/owner/data@main/a.json\n")
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
-    with pytest.raises(UserError, match=r"owner/data: a\.json .* can be written to"):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=rf"owner/data: a\.json .* can be written to \(.*{tmp_path}/file"):
         fetch(sums)
