@@ -17,6 +17,8 @@ import psutil
 
 from rm_tension.files import write_json
 
+# What runs change in a checkout, and the commit of their results should not be called changed for
+WRITTEN = ("dvc.lock", "hub.sha256", "reports")
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
 
 
@@ -58,9 +60,13 @@ def memory_mib() -> int:
 
 
 def git_commit() -> str:
-    """The commit of the working tree, with `+` if it has changes; `unknown` outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    """The commit of the working tree, with `+` if it has other changes than WRITTEN; `unknown` outside a checkout."""
     if shutil.which("git") is None:
         return "unknown"
-    described = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return described.stdout.strip() or "unknown"
+    commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    changed = _git("diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)).returncode
+    return f"{commit}{'+' if changed else ''}" if commit else "unknown"
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607

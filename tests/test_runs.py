@@ -1,0 +1,36 @@
+"""The commit that run records name."""
+
+import pytest
+
+from rm_tension.runs import git_commit
+from small_repository import git
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "reports").mkdir()
+    for name in ("code.py", "dvc.lock", "reports/claims.md"):
+        (tmp_path / name).write_text("first")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "first")
+    return tmp_path
+
+
+def test_what_runs_write_is_no_change_of_the_commit(checkout, monkeypatch):
+    commit = git_commit()
+    assert len(commit) == 12
+    (checkout / "dvc.lock").write_text("second")
+    (checkout / "reports/claims.md").write_text("second")
+    (checkout / "hub.sha256").write_text("new")
+    assert git_commit() == commit
+    (checkout / "code.py").write_text("second")
+    assert git_commit() == f"{commit}+"
+    monkeypatch.chdir(checkout / "reports")
+    assert git_commit() == f"{commit}+"
+
+
+def test_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() == "unknown"
