@@ -176,7 +176,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch,
     history = run(resumed, state)
     assert "resuming after step 3" in capsys.readouterr().out
     expected = run(whole, tmp_path / "other")
-    drop = {"tokens_per_second"}
+    drop = {"tokens_per_second", "memory_mib"}  # what the machine makes of it
     assert [{k: v for k, v in step.items() if k not in drop} for step in history] == [
         {k: v for k, v in step.items() if k not in drop} for step in expected
     ]
