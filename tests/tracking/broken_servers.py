@@ -25,14 +25,13 @@ def hanging():
 
 
 @contextmanager
-def gate(target, shut, refused):
+def gate(target, shut):
     """The way to a server, which answers 500 while it is shut, as one whose disk is full."""
 
     class Handler(BaseHTTPRequestHandler):
         def forward(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if shut.is_set():
-                refused.set()
                 self.send_error(500)
                 return
             kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
@@ -57,5 +56,5 @@ def gate(target, shut, refused):
 def failing():
     shut = threading.Event()
     shut.set()
-    with gate("", shut, threading.Event()) as port:
+    with gate("", shut) as port:
         yield port
