@@ -32,6 +32,15 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(tmp_path):
+    write_json(tmp_path / "folder" / "kept", 1)
+    with pytest.raises(IsADirectoryError):
+        write_json(tmp_path / "folder", 2)
+    with pytest.raises(NotADirectoryError), whole(tmp_path / "folder" / "kept") as partial:
+        partial.mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "kept"]
+
+
 def test_what_a_killed_run_left_is_removed(tmp_path):
     left = tmp_path / ".folder.partial"
     left.mkdir()
@@ -42,7 +51,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert not left.exists()
 
 
-def test_parts_of_the_same_work_are_found_again_and_others_removed(tmp_path, capsys):
+def test_parts_of_the_same_work_are_found_again_and_others_removed(tmp_path, monkeypatch, capsys):
     source, state = tmp_path / "input", tmp_path / "state"
     source.write_text("data")
     folder = parts_folder(state, {"a": 1}, [source])
@@ -54,3 +63,6 @@ def test_parts_of_the_same_work_are_found_again_and_others_removed(tmp_path, cap
     assert other != folder
     assert not folder.exists()
     assert parts_folder(state, {"a": 2}, [source]) != other
+    monkeypatch.setattr("rm_tension.parts.code", lambda: "other code")
+    assert parts_folder(state, {"a": 2}, [source]) not in {other, folder}
+    assert len(list(state.iterdir())) == 1

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -109,9 +110,22 @@ def test_files_that_are_not_there_empty_or_not_to_be_written(tmp_path, monkeypat
         read(str(lines_file(tmp_path, [])))
     with pytest.raises(UserError, match=r"in\.jsonl.*: cannot be written"):
         write(str(tmp_path / "in.jsonl" / "out.jsonl"), LINES)
+    with pytest.raises(UserError, match="cannot be written"):
+        write(str(tmp_path), LINES)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"{\n")))
     with pytest.raises(UserError, match="stdin:\n  line 1"):
         read("-")
+
+
+def test_a_folder_as_output_is_refused_before_anything_is_loaded_and_a_pipe_stays_one(run, tmp_path):
+    with pytest.raises(SystemExit, match=f"error: {tmp_path}: a folder; name a file"):
+        run(lines_file(tmp_path), tmp_path, model="no-such-model")
+    assert (tmp_path / "in.jsonl").exists()
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write(str(tmp_path / "pipe"), LINES[:1])
+    assert json.loads(os.read(reader, 100_000)) == LINES[0]
+    os.close(reader)
 
 
 def test_no_model_of_that_name(run, tmp_path):

@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
     arguments = parser.parse_args()
     try:
+        if Path(arguments.output).is_dir():
+            raise UserError(f"{arguments.output}: a folder; name a file to write the rewards to")
         lines = read(arguments.input)
         model = load_reward_model(
             arguments.model,
@@ -84,13 +86,15 @@ def _dump(value: dict[str, Any]) -> bytes:
 
 def write(name: str, lines: list[dict[str, Any]]) -> None:
     """To a file, or to stdout for "-"."""
-    raw = b"".join(map(_dump, lines))
-    if name == "-":
-        sys.stdout.buffer.write(raw)
-        return
+    raw, path = b"".join(map(_dump, lines)), Path(name)
     try:
-        with whole(Path(name)) as partial:
-            partial.write_bytes(raw)
+        if name == "-":
+            sys.stdout.buffer.write(raw)
+        elif path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
+            path.write_bytes(raw)
+        else:
+            with whole(path) as partial:
+                partial.write_bytes(raw)
     except OSError as error:
         raise UserError(f"{name}: cannot be written ({error.strerror})") from error
 
