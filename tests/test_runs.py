@@ -1,8 +1,8 @@
-"""The commit that run records name."""
+"""The commit that run records name, and the code that interrupted work belongs to."""
 
 import pytest
 
-from rm_tension.runs import git_commit
+from rm_tension.runs import code, git_commit
 from small_repository import git
 
 
@@ -34,3 +34,17 @@ def test_what_runs_write_is_no_change_of_the_commit(checkout, monkeypatch):
 def test_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert git_commit() == "unknown"
+
+
+def test_only_code_that_may_decide_results_changes_their_digest(tmp_path):
+    for name in ("training.py", "model/rows.py", "report/page.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("first")
+    before = code(tmp_path)
+    (tmp_path / "report/page.py").write_text("second")
+    assert code(tmp_path) == before
+    (tmp_path / "model/rows.py").write_text("second")
+    after = code(tmp_path)
+    assert after != before
+    (tmp_path / "model/rows.py").rename(tmp_path / "model/columns.py")
+    assert code(tmp_path) not in {before, after}

@@ -176,7 +176,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch,
     history = run(resumed, state)
     assert "resuming after step 3" in capsys.readouterr().out
     expected = run(whole, tmp_path / "other")
-    drop = {"tokens_per_second", "memory_mib"}  # what the machine makes of it
+    drop = {"seconds", "tokens_per_second", "memory_mib"}  # what the machine makes of it
     assert [{k: v for k, v in step.items() if k not in drop} for step in history] == [
         {k: v for k, v in step.items() if k not in drop} for step in expected
     ]
@@ -192,7 +192,15 @@ def test_a_state_of_another_run_is_not_used(backbone, tmp_path, monkeypatch, cap
     state = tmp_path / "state"
     stop_after_first_state(monkeypatch, fresh(backbone), state)
     run(fresh(backbone), state, **change)
-    assert "of other data, weights or settings: starting from step 0" in capsys.readouterr().out
+    assert "of other code, data, weights or settings: starting from step 0" in capsys.readouterr().out
+
+
+def test_a_state_of_other_code_is_not_used(backbone, tmp_path, monkeypatch, capsys):
+    state = tmp_path / "state"
+    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    monkeypatch.setattr(training_state, "code", lambda: "other")
+    run(fresh(backbone), state)
+    assert "of other code" in capsys.readouterr().out
 
 
 def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rm_tension.runs import git_commit
+from rm_tension.runs import code
 
 
 def parts_folder(state: Path, settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
@@ -16,7 +16,7 @@ def parts_folder(state: Path, settings: dict[str, Any], inputs: Iterable[Path]) 
     What an interrupted run left there is still good; parts of anything else are removed. The caller removes `state`
     once the whole is written.
     """
-    digest = hashlib.blake2b(json.dumps([git_commit(), settings]).encode(), digest_size=16)
+    digest = hashlib.blake2b(json.dumps([code(), settings]).encode(), digest_size=16)
     for path in inputs:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

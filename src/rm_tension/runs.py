@@ -1,5 +1,6 @@
 """What a stage measured about itself: runs/<profile>/<stage>-<key>.json."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -19,6 +20,8 @@ from rm_tension.files import write_json
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "hub.sha256", "reports")
+# What reads results and decides none
+READERS = ("analysis", "report", "tracking")
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
 
 
@@ -66,6 +69,16 @@ def git_commit() -> str:
     commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
     changed = _git("diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)).returncode
     return f"{commit}{'+' if changed else ''}" if commit else "unknown"
+
+
+def code(package: Path = Path(__file__).parent) -> str:
+    """A digest of the sources that may decide what a stage computes: all but READERS."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in READERS:
+            digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

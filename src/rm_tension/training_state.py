@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from rm_tension.config import TrainConfig
 from rm_tension.files import whole
 from rm_tension.model.rows import Item
+from rm_tension.runs import code
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -25,8 +26,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 def fingerprint(
     model: nn.Module, ids: Sequence[str], items: Sequence[Item], config: TrainConfig, epochs: int, seed: int
 ) -> str:
-    """A digest of all that decides the trained weights; a state with another one belongs to another run."""
-    digest = hashlib.blake2b(json.dumps([asdict(config), epochs, seed, list(ids)]).encode(), digest_size=16)
+    """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
+    digest = hashlib.blake2b(json.dumps([code(), asdict(config), epochs, seed, list(ids)]).encode(), digest_size=16)
     for text in (text for item in items for text in item):
         digest.update(text.tobytes())
     for name, weight in model.state_dict().items():
@@ -58,7 +59,7 @@ def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimize
         print(f"{path}: {error}: starting from step 0")
         return []
     if metadata.get("fingerprint") != key:
-        print(f"{path}: of other data, weights or settings: starting from step 0")
+        print(f"{path}: of other code, data, weights or settings: starting from step 0")
         return []
     model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
     groups = optimizer.state_dict()["param_groups"]
