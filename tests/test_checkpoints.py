@@ -1,5 +1,7 @@
 """A checkpoint comes whole or with an error that names its file, and the next try goes on from what came whole."""
 
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -243,3 +245,43 @@ def test_a_cache_that_cannot_be_written_to(origin, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(UserError, match=os.fspath(tmp_path / "file")):
         find(copy_repository(origin, tmp_path / "clone", None))
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "{root}/escaped"], ids=["relative", "absolute"])
+def test_a_list_that_names_a_file_outside_is_refused(name, origin, remote, cache, tmp_path):
+    name = name.format(root=tmp_path)
+    clone = copy_repository(origin, tmp_path / "clone", remote)
+    md5 = listed(origin)[WEIGHTS]
+    listing = json.dumps([{"md5": md5, "relpath": name}]).encode()
+    forged = hashlib.md5(listing, usedforsecurity=False).hexdigest()
+    stored(remote, f"{forged}.dir").parent.mkdir(exist_ok=True)
+    stored(remote, f"{forged}.dir").write_bytes(listing)
+    lock = clone / "dvc.lock"
+    lock.write_text(lock.read_text().replace(listed(origin)[""], f"{forged}.dir"))
+    with pytest.raises(UserError, match=f"nothing of it is fetched .*'{name}' would be written outside"):
+        find(clone)
+    assert not list(tmp_path.rglob("escaped"))
+    lock.write_text(lock.read_text().replace(forged, "../../up"))
+    with pytest.raises(UserError, match=r"dvc\.lock: damaged .*'../../up' is not an md5"):
+        find(clone)
+
+
+def test_a_lock_file_that_is_being_written_is_named(origin, clone):
+    path, lock = clone / "dvc.lock", (origin / "dvc.lock").read_text()
+    faults = set()
+    for length in range(0, len(lock), 7):
+        path.write_text(lock[:length])
+        with pytest.raises(UserError, match=r"a (running )?`dvc repro` is (running|writing)") as caught:
+            find(clone)
+        faults.add(str(caught.value).split(",")[0])
+    assert {"dvc.lock: damaged", f"dvc.lock: damaged at stage {STAGE}", f"{PLACE}: not in dvc.lock"} <= faults
+    path.write_text(f"<<<<<<< ours\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    with pytest.raises(UserError, match=r"dvc\.lock: damaged"):
+        find(clone)
+
+
+def test_no_password_is_shown(cache, capsys):
+    with pytest.raises(UserError) as caught:
+        find("http://user:p@ssword@127.0.0.1:1/repository.git")
+    assert "//127.0.0.1:1/repository.git" in str(caught.value)
+    assert "ssword" not in str(caught.value) + capsys.readouterr().err

@@ -9,6 +9,7 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -25,9 +26,11 @@ from dvc.repo.open_repo import clean_repos
 from filelock import FileLock
 
 from rm_tension.config import Grid, Profile, parse_params
-from rm_tension.errors import UserError
+from rm_tension.errors import UserError, without_passwords
 from rm_tension.files import whole
 from rm_tension.grid import Model, Paths, models
+
+REMEDY = "or a running `dvc repro` is writing it: try again, or `git checkout` it"
 
 atexit.register(clean_repos)  # DVC's clones of repositories at URLs, each of which serves all of a process's calls
 
@@ -129,19 +132,45 @@ def _open(repo: str | os.PathLike[str] | None, rev: str | None) -> Iterator[Repo
 
 
 def _read(source: Repo, name: str) -> Any:
-    with source.fs.open(source.fs.join(source.root_dir, name), encoding="utf-8") as file:
-        return yaml.load(file, yaml.CSafeLoader)  # the safe loader, fast: dvc.lock has thousands of lines
+    try:
+        with source.fs.open(source.fs.join(source.root_dir, name), encoding="utf-8") as file:
+            return yaml.load(file, yaml.CSafeLoader)  # the safe loader, fast: dvc.lock has thousands of lines
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{name}: damaged, {REMEDY} ({' '.join(str(error).split())})") from error
 
 
 def _locked(source: Repo, stage: str, place: Path) -> _Output:
-    outs = _read(source, "dvc.lock")["stages"].get(stage, {}).get("outs", [])
-    for out in outs:
-        if out["path"] == place.as_posix():
-            return _Output(place, out["md5"].removesuffix(".dir"), out["size"], out["nfiles"])
+    try:
+        outs = _read(source, "dvc.lock")["stages"].get(stage, {}).get("outs", [])
+        for out in outs:
+            if out["path"] == place.as_posix():
+                return _Output(place, _checked_md5(out["md5"].removesuffix(".dir")), out["size"], out["nfiles"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"dvc.lock: damaged at stage {stage}, {REMEDY} ({error})") from error
     raise UserError(
         f"{place}: not in dvc.lock, so nobody has trained it; `dvc repro {stage}`, or name a repository or revision "
-        "that has it (repo, rev)"
+        "that has it (repo, rev); if a `dvc repro` is running, it may be writing the file: try again"
     )
+
+
+def _checked_md5(md5: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", md5):
+        raise ValueError(f"{md5!r} is not an md5")
+    return md5
+
+
+def _files(listing: Path, folder: Path) -> dict[str, str]:
+    """The md5 of each file of the folder by its name; UserError if one would not be in it, or if it is no list."""
+    try:
+        files = {file["relpath"]: _checked_md5(file["md5"]) for file in json.loads(listing.read_text(encoding="utf-8"))}
+        outside = [name for name in files if not (folder / name).resolve().is_relative_to(folder.resolve())]
+        if outside:
+            raise ValueError(f"{outside[0]!r} would be written outside {folder}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{listing}: not a list of files that DVC made, so nothing of it is fetched ({error})"
+        ) from error
+    return files
 
 
 def _fill(folder: Path, output: _Output, source: Repo) -> None:
@@ -152,9 +181,10 @@ def _fill(folder: Path, output: _Output, source: Repo) -> None:
     stores = _Stores(source)
     listing = folder.with_suffix(".dir")
     stores.fetch(f"{output.md5}.dir", f"list of files of {output.place}", listing)
-    files = {file["relpath"]: file["md5"] for file in json.loads(listing.read_text(encoding="utf-8"))}
     lacking = {
-        name: md5 for name, md5 in files.items() if not (folder / name).is_file() or file_md5(folder / name) != md5
+        name: md5
+        for name, md5 in _files(listing, folder).items()
+        if not (folder / name).is_file() or file_md5(folder / name) != md5
     }
     _say(f"{output}: {stores.cost(lacking.values())}, into {folder}")
     for name, md5 in lacking.items():
@@ -213,4 +243,4 @@ def _check(path: Path, md5: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(without_passwords(text), file=sys.stderr)

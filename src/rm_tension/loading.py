@@ -82,7 +82,7 @@ def load_reward_model(
     chosen = _device(device)
     checkpoint = find_checkpoint(key, profile, repo, rev)
     model = reward_model.load_reward_model(checkpoint.folder).to(chosen)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder / reward_model.TOKENIZER)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder / reward_model.TOKENIZER, trust_remote_code=False)
     return RewardModel(checkpoint, model, tokenizer, Place(chosen, checkpoint.profile.evaluate.autocast))
 
 

@@ -55,7 +55,7 @@ def _random_model(source: RandomWeights, tokenizer: Path, positions: int) -> Pre
 
 
 def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    words = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
     eos = words.eos_token_id
     if source.family == "gpt2":
         return GPT2Config(

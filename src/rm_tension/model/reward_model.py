@@ -39,7 +39,12 @@ def _load(folder: Path, dtype: str) -> PreTrainedModel:
         raise UserError(f"{folder}: no model there; run the stage that makes it, or `dvc pull {folder}`")
     quiet()
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=1, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa"
+        folder,
+        num_labels=1,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        trust_remote_code=False,  # not None, which would ask
+        attn_implementation="sdpa",
     )
     for module in model.modules():  # the recipe trains without dropout (METHOD.md section 1)
         if isinstance(module, torch.nn.Dropout):
