@@ -133,6 +133,7 @@ def _take(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
+    seconds = time.perf_counter() - start
     return {
         "step": step.number,
         "epoch": step.epoch,
@@ -141,6 +142,7 @@ def _take(
         "margin": float(margins.mean()),
         "learning_rate": learning_rate,
         "gradient_norm": norm,
-        "tokens_per_second": round(token_count(items) / (time.perf_counter() - start), 1),
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(token_count(items) / seconds, 1),
         "memory_mib": memory_mib(),
     }

@@ -66,6 +66,19 @@ def history(client, run, metric):
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
 
 
+@pytest.mark.parametrize(("measured", "lasted"), [({"seconds": 3.5}, 3.5), ({"seconds": 2, "steps_seconds": 50}, 50)])
+def test_a_run_lasts_what_was_measured_also_before_an_interruption(measured, lasted, client, paths):
+    path = paths.run("train", "gpt2-large-mixed-0")
+    content = json.loads(path.read_text())
+    content["metrics"] = {"steps": content["metrics"]["steps"], **measured}
+    path.write_text(json.dumps(content))
+    fill(client, paths, "the miniature")
+    run = stored(client)["mini/train/gpt2-large-mixed-0"]
+    assert run.info.end_time - run.info.start_time == pytest.approx(1000 * lasted, abs=2)
+    points = client.get_metric_history(run.info.run_id, "train/loss")
+    assert points[-1].timestamp - points[0].timestamp == pytest.approx(1000 * lasted * 29 / 30, abs=2)
+
+
 def test_a_training_has_all_its_numbers(client, paths):
     deps = [{"path": "tokens/mini", "md5": "a" * 32 + ".dir"}, {"path": "src/x.py", "md5": "b"}]
     record = paths.run("train", "gpt2-large-mixed-0")

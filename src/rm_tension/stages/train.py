@@ -43,6 +43,7 @@ def run(job: Job) -> None:
         metrics |= {
             "pairs": len(pairs.ids),
             "steps": len(history),
+            "steps_seconds": round(sum(step["seconds"] for step in history), 3),  # also of those before a kill
             "tokens": epochs * token_count(pairs.items),
             "last_epoch_loss": sum(step["loss"] for step in last_epoch) / len(last_epoch),
             "last_epoch_accuracy": sum(step["accuracy"] for step in last_epoch) / len(last_epoch),

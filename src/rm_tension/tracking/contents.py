@@ -70,7 +70,7 @@ def of_record(
         | source_tags(record.stage)
         | (artefacts.tags() if artefacts else {}),
         metrics=metrics,
-        start=end - float(record.metrics.get("seconds", 0)),
+        start=end - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
         end=end,
         without_results=record.stage == "train" and results is None,
         steps=steps,
