@@ -34,13 +34,15 @@ def execute(path, statement):
         return connection.execute(statement).fetchall()
 
 
-def test_an_older_store_is_migrated_and_kept(old_store, capsys):
+def test_an_older_store_is_migrated_and_kept(old_store, monkeypatch, capsys):
     client = connect(f"sqlite:///{old_store}")
     assert experiment_of(client, "mini").name == "rm-tension-mini"
     assert len(client.search_experiments()) == 2  # MLflow's own default is the other
     backup = old_store.with_name(f"mlflow.db.{OLDER}.bak")
     assert execute(backup, "select version_num from alembic_version") == [(OLDER,)]
     assert backup.name in capsys.readouterr().out
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")  # of one checkout among those that share a server
+    assert experiment_of(client, "mini").name == "mine-mini"
     connect(f"sqlite:///{old_store}")
     assert capsys.readouterr().out == ""
 

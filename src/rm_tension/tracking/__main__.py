@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def main() -> None:
             serve(arguments.port or free_port(), pages or {"no runs yet": ""})
     except UserError as error:
         sys.exit(f"error: {error}")
-    except MlflowException as error:
+    except (MlflowException, sqlite3.Error, OSError) as error:  # the last two: a full disk
         sys.exit(f"error: the store does not work, what it has stays: {words_of(error)}")
     sys.exit(1 if problems else 0)
 
@@ -61,7 +62,7 @@ def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
     pages: dict[str, str] = {}
     problems: list[str] = []
     LOCAL.mkdir(exist_ok=True)
-    with FileLock(LOCAL / "fill.lock"):  # two fills at once would write each run twice
+    with FileLock(LOCAL / "fill.lock"):  # two fills of this checkout at once would write each run twice
         client = connect(uri)
         for profile in params.grid.profiles:
             if Path("runs", profile).is_dir():

@@ -35,7 +35,7 @@ def fill(client: MlflowClient, paths: Paths, title: str) -> Outcome:
     """Bring the experiment of one profile up to date with runs/<P>/, results/<P>/, dvc.lock and the report.
 
     A run of which the store has something else is replaced; one that the store has in part, because training streamed
-    it or a fill was killed, is completed; one without a file here is kept, because the store may be shared.
+    it or a fill was killed, is completed; one without a file here is kept, for this checkout may lack it.
     """
     outcome = Outcome()
     experiment = experiment_of(client, paths.profile)

@@ -7,7 +7,6 @@ never the training. The fill completes the run from runs/ later.
 import logging
 import os
 import queue
-import re
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rm_tension.errors import without_passwords
 from rm_tension.runs import environment
 from rm_tension.tracking.records import (
     KEY,
@@ -101,8 +101,8 @@ class Sender(threading.Thread):
             action(*arguments)
             self._failing = False
         except Exception as error:  # whatever it is, the training goes on
-            self._failing = True
             self._warn(words_of(error))
+            self._failing = True  # after the warning, for which `finish` would not wait
 
     def _send(self) -> None:
         while not self._queue.empty():
@@ -119,7 +119,7 @@ class Sender(threading.Thread):
 
 def words_of(error: Exception) -> str:
     """What an error says, in one line, without the password of an address in it."""
-    return re.sub("//[^/@]*@", "//", " ".join(f"{type(error).__name__}: {error}".split()))[:300]
+    return without_passwords(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
 
 
 class _Run:

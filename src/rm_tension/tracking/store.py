@@ -1,5 +1,6 @@
 """Open a tracking store: an sqlite file, made or migrated first, or an MLflow server."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -103,8 +104,11 @@ def _upgrade(path: Path) -> None:
 
 
 def experiment_of(client: MlflowClient, profile: str) -> Experiment:
-    """The experiment of a profile, made on first use, also when several processes come at once."""
-    name = f"rm-tension-{profile}"
+    """The experiment of a profile, made on first use, also when several processes come at once.
+
+    It holds each run once, so checkouts that share a server need their own, by MLflow's MLFLOW_EXPERIMENT_NAME.
+    """
+    name = f"{os.environ.get('MLFLOW_EXPERIMENT_NAME', 'rm-tension')}-{profile}"
     found = client.get_experiment_by_name(name) or _new_experiment(client, name)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
