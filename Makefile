@@ -60,7 +60,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 archive: ## dist/: the tracked files of the last commit, the same bytes each time, with its checksum
 	@git diff --quiet HEAD || { echo "uncommitted changes would not be in the archive: commit or undo them"; exit 1; }
 	mkdir -p dist
-	git -c tar.umask=0022 archive --prefix=rm-tension-$(VERSION)/ HEAD | gzip -9 -n > dist/rm-tension-$(VERSION).tar.gz
+	git -c tar.umask=0022 archive --prefix=rm-tension-$(VERSION)/ --output=dist/rm-tension-$(VERSION).tar HEAD
+	gzip -9 -n -f dist/rm-tension-$(VERSION).tar
 	sha256sum dist/rm-tension-$(VERSION).tar.gz > dist/SHA256SUMS
 	sha256sum --check dist/SHA256SUMS
 

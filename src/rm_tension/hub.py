@@ -8,7 +8,6 @@ from pathlib import Path
 
 from filelock import FileLock
 from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import HFValidationError
 
 from rm_tension.config import HubRepo
 from rm_tension.errors import UserError
@@ -77,7 +76,7 @@ def sha256_of(path: Path) -> str:
 def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:
     try:
         return Path(download())
-    except (OSError, HFValidationError) as error:
+    except Exception as error:  # of the client, of its HTTP library or of the disk: they share no other base
         raise UserError(
             f"{repo.repo}: {wanted} at revision {repo.revision} is neither on the hub nor in its cache: check the "
             f"connection and params.yaml, or set HF_HOME to a cache that holds it or can be written to ({error})"
