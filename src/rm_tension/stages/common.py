@@ -12,8 +12,6 @@ from rm_tension.errors import UserError
 from rm_tension.grid import Model, Paths, Trio
 from rm_tension.token_files import TokenFiles
 
-AXES = ("backbone", "objective", "seed")
-
 
 @dataclass(frozen=True)
 class Job:
