@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,19 @@ def test_ci_runs_the_command(command):
     assert f"step {command.text}\n" in Path(".ci/run").read_text(encoding="utf-8")
 
 
-def test_the_table_of_claims_is_that_of_the_code():
-    text = Path("ARTIFACT.md").read_text(encoding="utf-8")
-    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in text.splitlines()]
-    rows = {row[1]: row for row in cells if len(row) == 6}
+def rows_of(path):
+    """The cells of all lines of tables in a document, by their first."""
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    return {row[0].strip(): [cell.strip().replace(r"\|", "|") for cell in row] for row in cells if row}
+
+
+def test_the_table_of_claims_is_that_of_the_code_and_of_the_miniatures_report():
+    documented, reported = rows_of("ARTIFACT.md"), rows_of("reports/mini/claims.md")
     for claim in CLAIMS:
-        assert rows[claim.id][2] == claim.claim
-        assert rows[claim.id][4].replace(r"\|", "|") == claim.predicate
+        _, text, _, predicate, published, verdict = documented[claim.id]
+        assert (text, predicate) == (claim.claim, claim.predicate)
+        assert published.split()[0] == reported[claim.id][5].replace("--", "none")
+        assert verdict.strip("*").split("*")[0] == reported[claim.id][2]
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +133,15 @@ def _serve(command, text, folder, environment):
             while not command.promises(log.read_text()) and time.monotonic() < deadline and server.poll() is None:
                 time.sleep(0.2)
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it may have ended by itself
+                os.killpg(server.pid, signal.SIGTERM)
             server.wait()
     assert command.promises(log.read_text()), f"{command}\n{log.read_text()}"
+
+
+def test_a_server_that_ends_early_shows_its_words(tmp_path):
+    with pytest.raises(AssertionError, match="the port is taken"):
+        _serve(Command("a.md", 1, "serves", "", "Ctrl-C ends it."), "echo the port is taken", tmp_path, os.environ)
 
 
 def test_profiles_of_the_documents_exist():
