@@ -39,7 +39,8 @@ def hyper_parameters(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Hyper-parameters of training",
-        "Full fine-tuning with the Bradley-Terry loss.",
+        "Full fine-tuning with the Bradley-Terry loss. That mixed models train for one epoch is an assumption: the "
+        "paper says fewer than the others, and its number could not be read (METHOD.md section 1).",
         ["Parameter", "Value"],
         [[name, value] for name, value in rows.items()],
         "lX",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
 from rm_tension.analysis.context import Context
@@ -15,7 +16,7 @@ from rm_tension.report.table import Table, TextTable
 PARTS: dict[str, str] = {
     "Verdicts": "T S2, T S2b, T S1",
     "Main body": "F 1, F 2, T 1, F 3, T 2, T 3, F 4, T 4",
-    "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2a, F 2b, F 2c, F 2d, F 2e, F 2f, T 13, T 14, "
+    "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2?, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
     "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, F S1",
 }
@@ -32,10 +33,12 @@ class Report:
 
     @property
     def parts(self) -> dict[str, list[Item]]:
-        """The items of each part; the radars of a backbone without results are left out."""
+        """The items of each part; of the radars 2a, 2b, ..., one for each backbone with results."""
         items: Sequence[Item] = [*self.tables, *self.figures]
-        by_label = {f"{item.kind[0]} {item.number}": item for item in items}
-        return {part: [by_label[key] for key in keys.split(", ") if key in by_label] for part, keys in PARTS.items()}
+        return {
+            part: [item for key in keys.split(", ") for item in items if fnmatch(f"{item.kind[0]} {item.number}", key)]
+            for part, keys in PARTS.items()
+        }
 
 
 def make_report(source: Source) -> Report:

@@ -54,7 +54,11 @@ def claim_parts(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
     rows = [
         [claim["id"], part["part"], *quantities(part, claim["unit"])] for claim in verdicts for part in claim["parts"]
     ]
-    return TextTable(number, "The parts of each claim", "All must hold.", ["", "Part", *QUANTITIES], rows, "lXlrrr")
+    note = (
+        "All must hold. An interval need not hold its effect: C9 compares sets of neurons by scores averaged over "
+        "seeds, and a resample with one seed twice averages over fewer, so that its sets agree less."
+    )
+    return TextTable(number, "The parts of each claim", note, ["", "Part", *QUANTITIES], rows, "lXlrrr")
 
 
 def quantities(claim: Mapping[Any, Any], unit: str) -> list[str]:

@@ -22,7 +22,7 @@ from rm_tension.tracking.records import (
 )
 from rm_tension.tracking.results import Point, Results
 
-ARTEFACTS = ("tables/*.tex", "figures/*.png", "claims.md", "artifact.pdf")
+ARTEFACTS = ("tables/*.tex", "figures/*.png", "claims.md", "artifact.pdf", "index.html")
 
 
 @dataclass(frozen=True)
