@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from checkout import clone, dvc
+from small_repository import git
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,11 @@ def test_the_same_commit_gives_the_same_bytes(archives):
     assert sums == archives[1].with_name("SHA256SUMS").read_text()
 
 
-def test_it_holds_sources_metadata_and_reports_and_dvc_works_in_it(archives, tmp_path):
+def tracked(folder):
+    return subprocess.run(["git", "ls-files"], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_it_holds_sources_metadata_and_reports_and_a_checkout_is_made_of_it(archives, tmp_path):
     subprocess.run(["tar", "--extract", "--file", archives[0]], cwd=tmp_path, check=True)
     (folder,) = tmp_path.iterdir()
     for name in (
@@ -36,8 +41,11 @@ def test_it_holds_sources_metadata_and_reports_and_dvc_works_in_it(archives, tmp
         "reports/mini/artifact.pdf",
     ):
         assert (folder / name).is_file(), name
-    dvc("config", "--local", "core.no_scm", "true", folder=folder)
-    assert "report@mini" in dvc("stage", "list", folder=folder)
+    for step in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "archive")):  # ARTIFACT.md
+        git(folder, *step)
+    assert tracked(folder) == tracked(archives[0].parents[1])
+    subprocess.run(["git", "clone", "--quiet", folder, tmp_path / "clone"], check=True)
+    assert "report@mini" in dvc("stage", "list", folder=tmp_path / "clone")
 
 
 def test_uncommitted_changes_are_refused(tmp_path_factory):
