@@ -1,8 +1,8 @@
 """Say at once what a machine lacks for a profile, instead of failing an hour in; then run a command.
 
 `python -m rm_tension.preflight --profile paper` only looks. The container starts every command with
-`python -m rm_tension.preflight -- COMMAND...`, which looks for what the profiles that the command names need.
-RM_TENSION_PREFLIGHT=warn goes on in spite of what is missing.
+`python -m rm_tension.preflight -- COMMAND...`: every `dvc` needs a checkout that it may write to, and `dvc repro` also
+what the profiles need that it names. RM_TENSION_PREFLIGHT=warn goes on in spite of what is missing.
 """
 
 import argparse
@@ -13,20 +13,25 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import psutil
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
 from rm_tension.config import HubData, HubFiles, HubRepo, Needs, Profile, load_params
+from rm_tension.data.sources import OFFICIAL, DataSet
 from rm_tension.errors import UserError
 
 GB = 1e9
 NAMED = re.compile(r"@(\w+)")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 HUB_TIMEOUT = 10  # seconds
+# `dvc repro` with one of these takes from the remote, or leaves alone, what dvc.lock has; it may compute nothing.
+PULLS = {"--pull", "--allow-missing"}
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,25 @@ class Problem:
     warning: bool = False
 
 
+@dataclass(frozen=True)
+class Download:
+    """What a stage asks hub.py for: files by patterns, of which none of `required` may match nothing."""
+
+    kind: str
+    repo: HubRepo
+    patterns: Sequence[str]
+    required: Sequence[str]
+
+
 def gather(with_gpu: bool) -> Facts:
     """Look at this process, the working directory and the machine."""
     user, here, cache = os.geteuid(), Path.cwd(), Path(constants.HF_HUB_CACHE)
-    done = subprocess.run(["git", "status", "--short"], capture_output=True, text=True, check=False)  # noqa: S607
     return Facts(
         user=user,
         owner=here.stat().st_uid,
         writable=os.access(here, os.W_OK),
         user_has_name=bool(os.environ.get("USER")) or _has_name(user),
-        git="" if done.returncode == 0 else done.stderr.strip().splitlines()[0],
+        git=_git(),
         latex=shutil.which("latexmk") is not None,
         hub_cache=cache,
         hub_cache_writable=os.access(next(one for one in (cache, *cache.parents) if one.exists()), os.W_OK),
@@ -82,15 +96,15 @@ def mount_problems(facts: Facts) -> Iterator[Problem]:
         )
     if facts.git:
         yield Problem(
-            f"git: {facts.git}: run in a checkout (in an unpacked archive, `dvc config --local core.no_scm true` and "
-            "RM_TENSION_PREFLIGHT=warn); if another user owns it, `git config --global --add safe.directory DIR`",
+            f"git: {facts.git}: install git and run in a checkout (ARTIFACT.md says how to make one of an unpacked "
+            "archive); if another user owns it, `git config --global --add safe.directory DIR`",
         )
     if not facts.user_has_name:
         yield Problem(f"uid {facts.user} has no name here, and DVC asks for one: set the environment variable USER")
 
 
-def problems(profile: str, needs: Needs, facts: Facts, hub: Sequence[str]) -> Iterator[Problem]:
-    """What the profile lacks; `hub` is what `hub_problems` said."""
+def problems(profile: str, needs: Needs, facts: Facts, made: float, hub: Sequence[str]) -> Iterator[Problem]:
+    """What the profile lacks; `made` are the GB of its models that are there, `hub` is what `hub_problems` said."""
     if not facts.latex:
         yield Problem("latexmk not found, which makes the report's PDF: `make tex` installs it on Debian")
     if needs.gpu != "none":
@@ -104,26 +118,66 @@ def problems(profile: str, needs: Needs, facts: Facts, hub: Sequence[str]) -> It
             yield Problem(f"{profile}: {text}: lower the tokens per batch in params.yaml", warning=True)
     if facts.memory < needs.memory:
         yield Problem(f"{profile}: {facts.memory:.0f} GB of memory, {needs.memory} are needed: use a larger machine")
-    if facts.disk < needs.disk:
-        text = f"{facts.disk:.0f} GB free in {Path.cwd()}, the whole profile needs {needs.disk}: free some, or mount"
-        yield Problem(f"{profile}: {text} the repository from a larger disk")
+    if facts.disk + made < needs.disk:
+        there = f", of which models/{profile} has {made:.1f} and DVC's cache may have as much" if made else ""
+        text = f"{facts.disk:.0f} GB free in {Path.cwd()}, the whole profile needs {needs.disk}{there}"
+        # What is still to come of a run that has begun cannot be known: the cache may copy the models or share them.
+        yield Problem(f"{profile}: {text}: free some, or mount the repository from a larger disk", warning=made > 0)
     if hub and not facts.hub_cache_writable:
         yield Problem(f"{facts.hub_cache} cannot be written to: set HF_HOME to a folder that can")
     yield from (Problem(f"{profile}: {text}") for text in hub)
 
 
 def hub_problems(profile: Profile) -> Iterator[str]:
-    """The first pinned repository that is neither in the hub's cache nor on a hub that answers."""
-    for kind, repo in _repos(profile):
-        folder = Path(constants.HF_HUB_CACHE, f"{kind}s--{repo.repo.replace('/', '--')}")
-        if (folder / "snapshots" / repo.revision).is_dir() or (folder / "refs" / repo.revision).is_file():
+    """The first files that are neither in the hub's cache nor on a hub that answers."""
+    for one in _downloads(profile):
+        repo, missing = one.repo, ", ".join(_not_cached(one))
+        if not missing:
             continue
-        if reason := _unreachable(f"{constants.ENDPOINT}/api/{kind}s/{repo.repo}/revision/{repo.revision}"):
+        if reason := _unreachable(f"{constants.ENDPOINT}/api/{one.kind}s/{repo.repo}/revision/{repo.revision}"):
             yield (
-                f"{repo.repo} at {repo.revision} is not in {constants.HF_HUB_CACHE}, and the hub did not answer "
-                f"({reason}): check the connection, or set HF_HOME to a cache that holds it"
+                f"{repo.repo} at {repo.revision}: {missing} not in {constants.HF_HUB_CACHE}, and the hub did not "
+                f"answer ({reason}): check the connection, or set HF_HOME to a cache that holds it"
             )
             return  # each further one would take as long to say the same
+
+
+def _not_cached(wanted: Download) -> Sequence[str]:
+    """What the hub's cache lacks, as the stage would find without a hub."""
+    complete = True
+    try:
+        folder = snapshot_download(
+            wanted.repo.repo,
+            repo_type=wanted.kind,
+            revision=wanted.repo.revision,
+            allow_patterns=list(wanted.patterns),
+            local_files_only=True,
+        )
+    except IncompleteSnapshotError as error:  # it knows what the hub listed, but names what is missing in prose only
+        folder, complete = error.snapshot_path, False
+    except LocalEntryNotFoundError:
+        return wanted.required
+    # Without the hub's list any folder passes for complete, even one with nothing but another stage's files.
+    missing = [pattern for pattern in wanted.required if not any(Path(folder).glob(pattern))]
+    return missing if missing or complete else wanted.patterns
+
+
+def _downloads(profile: Profile) -> Iterator[Download]:
+    source = profile.data.source
+    if isinstance(source, HubData):
+        for data_set in get_args(DataSet):
+            names = [file.name for file in OFFICIAL if file.data_set == data_set]
+            yield Download("dataset", getattr(source, data_set), names, names)
+    for tokenizer in profile.tokens.tokenizers.values():
+        if isinstance(tokenizer, HubFiles):
+            from rm_tension.tokens import TOKENIZER_FILES  # like torch, seconds that the miniature need not wait
+
+            yield Download("model", tokenizer, TOKENIZER_FILES, ("config.json", "tokenizer*.json"))
+    for backbone in profile.backbones.values():
+        if isinstance(backbone.weights, HubFiles):
+            from rm_tension.model.backbones import MODEL_FILES
+
+            yield Download("model", backbone.weights, MODEL_FILES, ("config.json", "model*.safetensors"))
 
 
 def _unreachable(url: str) -> str:
@@ -137,14 +191,12 @@ def _unreachable(url: str) -> str:
         return str(error)
 
 
-def _repos(profile: Profile) -> Iterator[tuple[str, HubRepo]]:
-    source = profile.data.source
-    if isinstance(source, HubData):
-        for data_set in (source.hh_rlhf, source.reward_bench, source.reward_bench_2, source.rm_bench):
-            yield "dataset", data_set
-    for model in (*profile.tokens.tokenizers.values(), *(one.weights for one in profile.backbones.values())):
-        if isinstance(model, HubFiles):
-            yield "model", model
+def _git() -> str:
+    if shutil.which("git") is None:
+        return "not found"
+    done = subprocess.run(["git", "status", "--short"], capture_output=True, text=True, check=False)  # noqa: S607
+    complaint = done.stderr.strip() or f"`git status` exits {done.returncode}"
+    return complaint.splitlines()[0] if done.returncode else ""
 
 
 def _has_name(user: int) -> bool:
@@ -168,15 +220,26 @@ def _gpu_memory() -> float | None:
     return torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
 
 
-def look(profiles: Sequence[str]) -> list[Problem]:
-    """All problems of the named profiles on this machine; raises UserError outside a repository."""
+def computed(words: Collection[str]) -> set[str]:
+    """The profiles that a `dvc repro` names; no other documented command of DVC computes anything."""
+    computes = "repro" in words and "--dry" not in words
+    return {name for word in words for name in NAMED.findall(word)} if computes else set()
+
+
+def look(names: Collection[str], may_pull: bool = False) -> list[Problem]:
+    """All problems of the named profiles on this machine, mere warnings if what they lack may not be needed.
+
+    Raises UserError outside a repository.
+    """
     if not Path("params.yaml").exists():
         raise UserError(f"{Path.cwd()}: no params.yaml: run in the repository; in a container, mount it at /workspace")
-    settings = {name: load_params().profiles[name] for name in profiles}
-    facts = gather(with_gpu=any(one.needs.gpu != "none" for one in settings.values()))
+    profiles = {name: profile for name, profile in load_params().profiles.items() if name in names}
+    facts = gather(with_gpu=any(profile.needs.gpu != "none" for profile in profiles.values()))
     found = list(mount_problems(facts))
-    for name, profile in settings.items():
-        found += problems(name, profile.needs, facts, list(hub_problems(profile)))
+    for name, profile in profiles.items():
+        made = sum(path.stat().st_size for path in Path("models", name).rglob("*") if path.is_file()) / GB
+        lacks = problems(name, profile.needs, facts, made, list(hub_problems(profile)))
+        found += [replace(problem, warning=problem.warning or may_pull) for problem in lacks]
     return found
 
 
@@ -189,14 +252,12 @@ def main() -> None:
     parser.add_argument("command", nargs="*", help="to run if nothing is missing")
     arguments = parser.parse_args()
     command: list[str] = arguments.command
-    # What is pulled is not computed, so it needs no more than the mount.
-    is_pull = "--pull" in command or command[:2] == ["dvc", "pull"]
-    named = [] if is_pull else [name for word in command for name in NAMED.findall(word)]
-    profiles = dict.fromkeys([*arguments.profile, *named])
+    words = " ".join(command).split()  # those of `bash -c` as well
+    profiles = computed(words) | {*arguments.profile}
     if command[:1] != ["dvc"] and not profiles and command:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
     try:
-        found = look([name for name in profiles if name in load_params().profiles])
+        found = look(profiles, may_pull=not PULLS.isdisjoint(words))
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in found:
