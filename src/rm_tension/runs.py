@@ -20,8 +20,8 @@ from rm_tension.files import write_json
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "hub.sha256", "reports")
-# What reads results and decides none
-READERS = ("analysis", "report", "tracking")
+# What looks at results or machines, and decides no result
+READERS = ("analysis", "report", "tracking", "checkpoints.py", "loading.py", "preflight.py", "score.py")
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
 
 
