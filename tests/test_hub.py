@@ -1,7 +1,10 @@
 """Downloads are what they were, or an error says what to do."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,6 +15,20 @@ from rm_tension.hub import Hub, sha256_of
 from small_hub import go_offline, snapshot
 
 REPO = HubRepo("owner/data", "main")
+# Fetches a file for a record, which it has read when all others have.
+FETCH = """
+import sys, time
+from pathlib import Path
+from rm_tension.config import HubRepo
+from rm_tension.hub import Hub
+
+sums, name, here, count = sys.argv[1:]
+with Hub(Path(sums)).data_file(HubRepo("owner/data", "main"), name):
+    Path(here, name).touch()
+    while len(list(Path(here).iterdir())) < int(count):
+        time.sleep(0.01)
+"""
+PATIENCE = 120  # seconds; for several processes to start on a slow machine
 
 
 @pytest.fixture
@@ -58,16 +75,20 @@ def test_a_damaged_record_is_named(file, sums):
         fetch(sums)
 
 
-def test_several_at_once_lose_no_line(file, sums):
+def test_several_at_once_lose_no_line(file, sums, tmp_path):
     names = [f"{number}.json" for number in range(8)]
     for name in names:
         file.with_name(name).write_text(name)
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=fetch, args=(sums, name)) for name in names]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    here = tmp_path / "here"
+    here.mkdir()
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+
+    def fetch_in_a_process(name):
+        command = [sys.executable, "-c", FETCH, sums, name, here, str(len(names))]
+        return subprocess.run(command, env=environment, timeout=PATIENCE, check=False).returncode
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert list(pool.map(fetch_in_a_process, names)) == [0] * len(names)
     assert sorted(line.split("/")[-1] for line in sums.read_text().splitlines()) == names
 
 
@@ -79,7 +100,8 @@ def test_what_is_nowhere_is_named(tmp_path, monkeypatch, sums):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub on this machine, which has `a.json` in every repository."""
+    """A hub on this machine, which has `a.json` in every repository; yields what makes it break off halfway."""
+    breaks = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -90,7 +112,7 @@ def hub(monkeypatch):
 
         def do_GET(self):
             self.do_HEAD()
-            self.wfile.write(b"first")
+            self.wfile.write(b"fir" if breaks.is_set() else b"first")
 
         def log_message(self, *_):
             """Say nothing."""
@@ -99,7 +121,7 @@ def hub(monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         template = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield
+        yield breaks
         server.shutdown()
 
 
@@ -112,3 +134,14 @@ def test_a_download_is_recorded_and_a_cache_that_cannot_be_written_to_is_named(t
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=rf"owner/data: a\.json .* can be written to \(.*{tmp_path}/file"):
         fetch(sums)
+
+
+def test_a_download_that_breaks_off_is_named_and_leaves_nothing(hub, tmp_path, monkeypatch, sums):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)  # between its tries
+    hub.set()
+    with pytest.raises(UserError, match=r"owner/data: a\.json at revision main .* check the connection"):
+        fetch(sums)
+    assert not sums.exists()
+    hub.clear()
+    assert fetch(sums) == "first"
