@@ -92,9 +92,20 @@ def open_view(driver, address, name, count):
 
 
 def close_what_is_in_front(driver):
-    """MLflow's assistant, and the note that a view is shared."""
+    """MLflow's assistant, and the note that a view is shared. Within `until`: they may go by themselves."""
     for button in driver.find_elements(By.CSS_SELECTOR, IN_FRONT):
         button.click()
+
+
+def click(driver, selector):
+    """Click on an element as soon as it is there and nothing is in front of it."""
+
+    def clicked():
+        close_what_is_in_front(driver)
+        driver.find_element(By.CSS_SELECTOR, selector).click()
+        return True
+
+    until(clicked)
 
 
 def charts(driver):

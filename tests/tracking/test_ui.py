@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from mlflow_ui import close_what_is_in_front, mlflow, open_view, run_names, until, window
+from mlflow_ui import click, mlflow, open_view, run_names, until, window
 from selenium.webdriver.common.by import By
 
 from browser import needs_chromium
@@ -51,9 +51,9 @@ def page(tmp_path_factory):
 
 def test_the_printed_address_lists_all_runs(page, address):
     page.get(address)
-    until(lambda: len(run_names(page)) == 54)
-    assert set(run_names(page)) == {model.key for model in models(GRID)}
-    assert "54 matching runs" in page.find_element(By.TAG_NAME, "main").text
+    names = until(lambda: len(names := run_names(page)) == 54 and names)
+    assert set(names) == {model.key for model in models(GRID)}
+    until(lambda: "54 matching runs" in page.find_element(By.TAG_NAME, "main").text)
 
 
 def test_tension(page, address):
@@ -100,12 +100,21 @@ def test_retention(page, address):
 
 def test_two_runs_compared_show_their_parameters(page, address):
     open_view(page, address, "tension", 1)
-    boxes = page.find_elements(By.CSS_SELECTOR, ".ag-row .ag-selection-checkbox input")
-    for box in [box for box in boxes if box.size["width"]][:2]:  # the others are hidden copies
-        box.click()
-    until(lambda: page.find_element(By.CSS_SELECTOR, "[data-testid=runs-compare-button]")).click()
+
+    def two_are_ticked():
+        boxes = page.find_elements(By.CSS_SELECTOR, ".ag-row .ag-selection-checkbox input")
+        boxes = [box for box in boxes if box.size["width"]]  # the others are hidden copies
+        free = [box for box in boxes if not box.is_selected()]
+        ticked = len(boxes) - len(free)
+        if free and ticked < 2:
+            free[0].click()  # one at a time: the page may then replace the others
+        return ticked == 2
+
+    until(two_are_ticked)
+    click(page, "[data-testid=runs-compare-button]")
     until(lambda: "train.learning_rate 0.001 0.001" in page.find_element(By.TAG_NAME, "main").text)
-    objectives = re.search(r"^objective (\w+) (\w+)$", page.find_element(By.TAG_NAME, "main").text, re.MULTILINE)
+    row = re.compile(r"^objective (\w+) (\w+)$", re.MULTILINE)
+    objectives = until(lambda: row.search(page.find_element(By.TAG_NAME, "main").text))
     assert set(objectives.groups()) < set(GRID.objectives)
     assert objectives[1] != objectives[2]
 
@@ -113,10 +122,9 @@ def test_two_runs_compared_show_their_parameters(page, address):
 def test_the_description_leads_to_the_views(page, address):
     page.get("about:blank")
     page.get(address)
-    until(lambda: page.find_element(By.CSS_SELECTOR, "[data-component-id$='metadata_editor.expand_button']"))
-    close_what_is_in_front(page)
-    page.find_element(By.CSS_SELECTOR, "[data-component-id$='metadata_editor.expand_button']").click()
-    links = until(lambda: page.find_elements(By.CSS_SELECTOR, "a[href*='viewStateShareKey=']"))
+    click(page, "[data-component-id$='metadata_editor.expand_button']")
+    links = "a[href*='viewStateShareKey=']"
+    urls = until(lambda: [link.get_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, links)])
     experiment_id = address.split("/experiments/")[1].split("/")[0]
     expected = [view_url(experiment_id, name) for name in views("any")]
-    assert [link.get_attribute("href").partition("/#")[2] for link in links] == [url[1:] for url in expected]
+    assert [url.partition("/#")[2] for url in urls] == [url[1:] for url in expected]
