@@ -39,8 +39,8 @@ def hyper_parameters(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Hyper-parameters of training",
-        "Full fine-tuning with the Bradley-Terry loss. That mixed models train for one epoch is an assumption: the "
-        "paper says fewer than the others, and its number could not be read (METHOD.md section 1).",
+        "Full fine-tuning with the Bradley-Terry loss. The paper trains mixed models for fewer epochs than the others, "
+        "a number that could not be read: the full reproduction assumes one (METHOD.md section 1).",
         ["Parameter", "Value"],
         [[name, value] for name, value in rows.items()],
         "lX",
