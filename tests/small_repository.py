@@ -22,8 +22,10 @@ PLACE = Paths("mini").reward_model(Model("gpt2-small", "helpful", 0))
 
 
 def git(folder, *arguments):
+    """Run git in a folder, as somebody; returns what it printed."""
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def make_reward_model(folder, seed=0):

@@ -25,10 +25,6 @@ def test_the_same_commit_gives_the_same_bytes(archives):
     assert sums == archives[1].with_name("SHA256SUMS").read_text()
 
 
-def tracked(folder):
-    return subprocess.run(["git", "ls-files"], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
 def test_it_holds_sources_metadata_and_reports_and_a_checkout_is_made_of_it(archives, tmp_path):
     subprocess.run(["tar", "--extract", "--file", archives[0]], cwd=tmp_path, check=True)
     (folder,) = tmp_path.iterdir()
@@ -43,8 +39,8 @@ def test_it_holds_sources_metadata_and_reports_and_a_checkout_is_made_of_it(arch
         assert (folder / name).is_file(), name
     for step in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "archive")):  # ARTIFACT.md
         git(folder, *step)
-    assert tracked(folder) == tracked(archives[0].parents[1])
-    subprocess.run(["git", "clone", "--quiet", folder, tmp_path / "clone"], check=True)
+    assert git(folder, "ls-files") == git(archives[0].parents[1], "ls-files")
+    git(tmp_path, "clone", "--quiet", folder, "clone")
     assert "report@mini" in dvc("stage", "list", folder=tmp_path / "clone")
 
 

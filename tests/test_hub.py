@@ -1,14 +1,15 @@
 """Downloads are what they were, or an error says what to do."""
 
+import io
 import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from checkout import Handler, serve
 from rm_tension.config import HubRepo
 from rm_tension.errors import UserError
 from rm_tension.hub import Hub, sha256_of
@@ -99,30 +100,22 @@ def test_what_is_nowhere_is_named(tmp_path, monkeypatch, sums):
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def hub(tmp_path, monkeypatch):
     """A hub on this machine, which has `a.json` in every repository; yields what makes it break off halfway."""
     breaks = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
+    class Halfway(Handler):
+        def send_head(self):
             self.send_response(200)
             for name, value in {"ETag": '"1"', "X-Repo-Commit": "0" * 40, "Content-Length": "5"}.items():
                 self.send_header(name, value)
             self.end_headers()
+            return io.BytesIO(b"fir" if breaks.is_set() else b"first")
 
-        def do_GET(self):
-            self.do_HEAD()
-            self.wfile.write(b"fir" if breaks.is_set() else b"first")
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        template = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    with serve(tmp_path, handler=Halfway) as url:
+        template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield breaks
-        server.shutdown()
 
 
 @pytest.mark.usefixtures("hub")
