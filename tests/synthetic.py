@@ -90,7 +90,7 @@ def make_activations(trio: Trio) -> dict[str, Activations]:
     def side(objective: str, name: str) -> ActivationSums:
         mean = draw() + 0.5 * draw(objective) + 0.1 * draw(objective, str(trio.seed)) + 0.01 * draw(objective, name)
         size = np.abs(mean)
-        return ActivationSums(*(1000 * part for part in (mean, size, size**2, mean > 0, size / 4)), tokens=1000)
+        return ActivationSums(*(1000 * part for part in (mean, size, size / 4, draw())), tokens=1000)
 
     return {objective: Activations(side(objective, "chosen"), side(objective, "rejected")) for objective in MARGINS}
 

@@ -10,6 +10,7 @@ from rm_tension.activation_sums import Activations, ActivationSums, load_activat
 from rm_tension.errors import UserError
 from rm_tension.selection import (
     absolute_score,
+    backbone_score,
     change_score,
     magnitude_score,
     random_score,
@@ -18,22 +19,21 @@ from rm_tension.selection import (
 )
 
 
-def sums(total, absolute, square, positive, change, tokens):
-    return ActivationSums(
-        *(np.array([values], dtype=float) for values in (total, absolute, square, positive, change)), tokens
-    )
+def sums(total, absolute, change, before, tokens):
+    return ActivationSums(*(np.array([values], dtype=float) for values in (total, absolute, change, before)), tokens)
 
 
 # Two neurons; chosen has two tokens with activations (1, -2) and (3, -4), rejected one token with (5, 0).
 BY_HAND = Activations(
-    chosen=sums([4, -6], [4, 6], [10, 20], [2, 0], [8, 18], tokens=2),
-    rejected=sums([5, 0], [5, 0], [25, 0], [1, 0], [25, 0], tokens=1),
+    chosen=sums([4, -6], [4, 6], [8, 18], [2, 0], tokens=2),
+    rejected=sums([5, 0], [5, 0], [25, 0], [1, -1], tokens=1),
 )
 
 
 def test_scores_by_hand():
     np.testing.assert_allclose(magnitude_score(BY_HAND), [[(2 + 5) / 2, (-3 + 0) / 2]])
     np.testing.assert_allclose(absolute_score(BY_HAND), [[(2 + 5) / 2, (3 + 0) / 2]])
+    np.testing.assert_allclose(backbone_score(BY_HAND), [[(1 + 1) / 2, (0 - 1) / 2]])
     np.testing.assert_allclose(change_score(BY_HAND), [[(2 + 5) / 2, (3 + 0) / 2]])
 
 

@@ -63,13 +63,12 @@ class _Sums:
 
     def add(self, layer: int, activations: Tensor) -> None:
         a = activations[self._real].float()  # [tokens, neurons]
-        change = a - self._before.pop(layer).float()
+        before = self._before.pop(layer).float()
         terms = {
             "sum": a,
             "abs_sum": a.abs(),
-            "square_sum": a.square(),
-            "positive_count": (a > 0).float(),
-            "change_square_sum": change.square(),
+            "change_square_sum": (a - before).square(),
+            "backbone_sum": before,
         }
         with torch.autocast(a.device.type, enabled=False):
             self._totals[:, :, layer] += torch.stack([self._weights @ terms[name] for name in SUMS]).cpu()

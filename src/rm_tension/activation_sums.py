@@ -18,14 +18,13 @@ class ActivationSums:
     """Sums over the tokens of one side (chosen or rejected) of an RM's training split.
 
     Each array is float64 [layers, neurons]; with a the neuron's activation in the RM and b in its backbone they hold
-    the sums of a, |a|, a^2, [a > 0] and (a - b)^2.
+    the sums of a, |a|, (a - b)^2 and b.
     """
 
     sum: Sums
     abs_sum: Sums
-    square_sum: Sums
-    positive_count: Sums
     change_square_sum: Sums
+    backbone_sum: Sums
     tokens: int
 
 

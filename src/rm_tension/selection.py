@@ -15,6 +15,11 @@ def magnitude_score(activations: Activations) -> Scores:
     return _mean_of_sides([side.sum / side.tokens for side in activations.sides])
 
 
+def backbone_score(activations: Activations) -> Scores:
+    """`magnitude_score` of the backbone, on the RM's texts."""
+    return _mean_of_sides([side.backbone_sum / side.tokens for side in activations.sides])
+
+
 def absolute_score(activations: Activations) -> Scores:
     """Mean absolute activation, which the paper's words suggest."""
     return _mean_of_sides([side.abs_sum / side.tokens for side in activations.sides])
