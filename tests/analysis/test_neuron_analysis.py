@@ -28,7 +28,7 @@ def only(shape, *places):
 
 def test_activations_become_means_per_token_and_differences_of_the_sides():
     def side(value, tokens):
-        return ActivationSums(*([np.full((1, 2), value * tokens)] * 5), tokens=tokens)
+        return ActivationSums(*([np.full((1, 2), value * tokens)] * 4), tokens=tokens)
 
     trio = dict.fromkeys(OBJECTIVES, Activations(side(3.0, 10), side(1.0, 20)))
     found = Neurons.of([(0, trio), (247, trio)])

@@ -1,9 +1,11 @@
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rm_tension.analysis.context import Context
+from rm_tension.data.tasks import GROUPS
 from rm_tension.report.contents import PARTS
 from rm_tension.report.document import markdown
 from rm_tension.report.figures import FIGURES
@@ -11,9 +13,10 @@ from rm_tension.report.latex import escape, latex
 from rm_tension.report.notes import caption
 from rm_tension.report.summary import agreement
 from rm_tension.report.table import Row, Section, Table, TextTable, beside, shown
-from rm_tension.report.tables import TABLES
+from rm_tension.report.tables import TABLES, task_columns
 
 CONTEXT = Context("mini", "the miniature", False, 10, True, ["gpt2-small-0"], ["gpt2-small-247"], ["chat"], "abc")
+REFERENCE = Path(__file__).parents[2] / "reference"
 COLUMNS = {"focus": "Focus", "safety": "Safety", "harmlessness": "Average"}
 
 
@@ -48,6 +51,24 @@ def test_every_table_and_figure_of_the_paper_has_its_place():
     assert len(places) == len(set(places))
     numbers = [*(f"T {number}" for number in TABLES), *(f"F {number}" for number in FIGURES)]
     assert set(numbers) <= set(places)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("ablation_magnitude_p10_average", ["2", "3"]),
+        ("accuracy", ["13", "14"]),
+        ("ablation_shared_sets", ["17", "18"]),
+        ("ablation_magnitude_p10", ["20", "21"]),
+    ],
+)
+def test_a_table_for_each_group_has_the_tasks_of_the_papers_table(name, numbers):
+    printed = pd.read_csv(REFERENCE / f"{name}.csv", dtype={"table": str}).query("task != 'average'")
+    assert sorted(set(printed["table"])) == numbers
+    for number, tasks in printed.groupby("table")["task"]:
+        options = TABLES[number].keywords
+        columns = options.get("columns") or task_columns(options["group"])
+        assert set(columns) - set(GROUPS) == set(tasks)
 
 
 def test_latex_of_a_table_with_published_lines():

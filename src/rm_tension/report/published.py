@@ -8,7 +8,7 @@ import pandas as pd
 from rm_tension.analysis.as_published import COLUMNS, undo_running_means
 from rm_tension.analysis.averages import over_seeds, with_average, with_groups
 
-GROUP_OF_TABLE = {2: "harmlessness", 3: "helpfulness", 17: "harmlessness", 18: "helpfulness"}
+GROUP_OF_TABLE = {17: "harmlessness", 18: "helpfulness"}
 
 # Table 1's averages. They are those of Table 19's baseline column to 0.0002, those of Table 15 only to 0.004.
 PRINTED_RETENTION = {"helpfulness": 0.5656, "harmlessness": 0.6287}

@@ -233,8 +233,8 @@ def _paper_label(backbone: str, name: str) -> str:
 
 TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "1": retention_per_task,
-    "2": partial(magnitude_average, group="harmlessness"),
-    "3": partial(magnitude_average, group="helpfulness"),
+    "2": partial(magnitude_average, group="helpfulness"),
+    "3": partial(magnitude_average, group="harmlessness"),
     "4": partial(
         shared_sets,
         columns={"harmlessness": "Harmlessness tasks", "helpfulness": "Helpfulness tasks"},
