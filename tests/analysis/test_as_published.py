@@ -14,6 +14,12 @@ from rm_tension.analysis.as_published import (
 CONDITIONS = ("none", "helpful-only-10", "harmless-only-10", "shared-10")
 
 
+def make_retention(*rows):
+    """Rows of (backbone, seed, condition, task, retention); as published, one that is not defined is 0."""
+    frame = pd.DataFrame(rows, columns=["backbone", "seed", "condition", "task", "retention"])
+    return frame.assign(retention_as_published=frame["retention"].fillna(0))
+
+
 def test_running_means_are_made_and_undone():
     rows = [
         ("x", seed, condition, "chat", value + seed)
@@ -21,8 +27,7 @@ def test_running_means_are_made_and_undone():
         for seed in (0, 1)
     ]
     rows += [("y", 0, condition, "chat", 0.5) for condition in CONDITIONS] + [("x", 0, "shared-5", "chat", 9.0)]
-    retention = pd.DataFrame(rows, columns=["backbone", "seed", "condition", "task", "retention"])
-    found = retention_after_ablation(retention, 10).set_index("column").loc[list(COLUMNS)]
+    found = retention_after_ablation(make_retention(*rows), 10).set_index("column").loc[list(COLUMNS)]
     corrected = (np.array([0.8, 0.6, 0.7, 0.1]) + 0.5 + 0.5) / 2
     assert found["corrected"].tolist() == pytest.approx(corrected.tolist())
     assert found["as_published"].tolist() == pytest.approx((corrected.cumsum() / [1, 2, 3, 4]).tolist())
@@ -31,13 +36,17 @@ def test_running_means_are_made_and_undone():
 
 
 def test_a_column_without_rewards_is_missing_and_so_are_the_running_means_after_it():
-    retention = pd.DataFrame(
-        [("x", 0, condition, "chat", 0.5) for condition in CONDITIONS if condition != "helpful-only-10"],
-        columns=["backbone", "seed", "condition", "task", "retention"],
-    )
-    found = retention_after_ablation(retention, 10).set_index("column")
+    rows = [("x", 0, condition, "chat", 0.5) for condition in CONDITIONS if condition != "helpful-only-10"]
+    found = retention_after_ablation(make_retention(*rows), 10).set_index("column")
     assert found["corrected"].isna().tolist() == [False, True, False, False]
     assert found["as_published"].isna().tolist() == [False, True, True, True]
+
+
+def test_a_retention_of_nothing_is_left_out_and_as_published_0():
+    rows = [("x", seed, condition, "chat", 0.6 if seed else np.nan) for condition in CONDITIONS for seed in (0, 1)]
+    found = retention_after_ablation(make_retention(*rows), 10)
+    assert found["corrected"].tolist() == pytest.approx([0.6] * 4)
+    assert found["as_published"].tolist() == pytest.approx([0.3] * 4)
 
 
 def test_math_components_stand_apart():

@@ -14,9 +14,10 @@ OBJECTIVES = ("helpful", "harmless", "mixed")
 
 
 def make(scores, absolute=None):
-    """Neurons of one seed from the scores [layers, neurons] of each objective."""
+    """Neurons of one seed whose scores [layers, neurons] of each objective are those of both sides alike."""
     magnitude = {objective: np.array([one], dtype=float) for objective, one in zip(OBJECTIVES, scores, strict=True)}
-    return Neurons([0], magnitude, absolute or magnitude, magnitude)
+    clamped = {objective: np.maximum(one, 0) for objective, one in magnitude.items()}
+    return Neurons([0], magnitude, clamped, absolute or magnitude, magnitude)
 
 
 def only(shape, *places):
@@ -38,6 +39,16 @@ def test_activations_become_means_per_token_and_differences_of_the_sides():
     assert (found.difference["mixed"] == 2).all()
 
 
+def test_each_side_is_clamped_before_the_sides_are_averaged():
+    def side(*means):
+        return ActivationSums(*([np.array([means]) * 10] * 4), tokens=10)
+
+    one = Activations(side(4.0, -6.0, -1.0), side(-8.0, 2.0, -3.0))
+    found = Neurons.of([(0, dict.fromkeys(OBJECTIVES, one))])
+    assert found.magnitude["mixed"].tolist() == [[[-2, -2, -2]]]
+    assert found.clamped["mixed"].tolist() == [[[2, 1, 0]]]
+
+
 def test_rmsd_by_hand():
     seeds = np.array([[[3.0, 0.0], [3.0, 2.0]], [[5.0, 0.0], [-3.0, 2.0]]])  # mean [[4, 0], [0, 2]]
     assert neurons.rmsd(seeds) == pytest.approx((np.sqrt(8) + np.sqrt(2)) / 2)
@@ -56,10 +67,17 @@ def test_thirds_of_the_depth(layers, expected):
     assert neurons.thirds(layers).tolist() == expected
 
 
+def test_thirds_of_32_blocks_ours_and_as_published():
+    assert np.bincount(neurons.thirds(32)).tolist() == [11, 10, 11]
+    assert np.bincount(neurons.thirds_as_published(32)).tolist() == [11, 11, 10]
+    assert neurons.thirds_as_published(4).tolist() == [0, 0, 1, 2]
+    assert neurons.thirds_as_published(2).tolist() == [0, 1]
+
+
 def test_the_released_selection_takes_everything_where_too_few_scores_are_positive():
-    scores = np.array([[5.0, 4, -1, -2, -3, -4, -5, -6, -7, -8]] * 2)
+    scores = np.array([[5.0, 4, 0, 0, 0, 0, 0, 0, 0, 0]] * 2)
     assert neurons.clamped_top(scores, 20).sum() == 4
-    scores[:, :2] = [5, -1]
+    scores[:, 1] = 0
     assert neurons.clamped_top(scores, 20).all()
 
 
@@ -73,6 +91,20 @@ def test_depth_by_hand_and_pooled():
     pooled = neurons.pooled_depth(pd.concat([depth, other])).set_index(["variant", "objective", "third"])
     assert pooled.loc[("corrected", "helpful", "late"), ["neurons", "all_neurons"]].tolist() == [8, 30]
     assert pooled.loc[("as_published", "helpful", "late"), "share"] == pytest.approx(8 / 9)
+
+
+def test_a_seed_far_below_0_takes_nothing_from_the_others_as_published_score():
+    seeds = np.stack([only((4, 5), 5, 6)] * 2)  # blocks of five neurons: 5 and 6 are of the second, 10 of the third
+    seeds[1].flat[[6, 10]] = -9, 1
+    magnitude = dict.fromkeys(OBJECTIVES, seeds)
+    found = Neurons([0, 247], magnitude, dict.fromkeys(OBJECTIVES, np.maximum(seeds, 0)), magnitude, magnitude)
+    tops = neurons.tops_by_variant(found, 10)
+    assert np.flatnonzero(tops["as_published"]["mixed"]).tolist() == [5, 6]
+    assert np.flatnonzero(tops["corrected"]["mixed"]).tolist() == [5, 10]
+    depth = neurons.depth_table(found, 10).set_index(["objective", "variant", "third"]).loc["mixed"]
+    published = depth.loc["as_published", ["neurons", "all_neurons"]]
+    assert published.to_numpy().tolist() == [[2, 10], [0, 5], [0, 5]]  # of four blocks the first two are early
+    assert depth.loc[("corrected", "middle"), ["neurons", "all_neurons"]].to_numpy().tolist() == [[2, 10], [2, 10]]
 
 
 def test_overlap_and_retention_by_hand():

@@ -128,8 +128,19 @@ def test_retention_and_jaccard_by_hand():
     )
     assert found.loc["shared-10", ["retention", "mixed_vs_helpful"]].tolist() == pytest.approx([1, 2 / 3])
     assert retention(items[items["objective"] != "harmless"]).empty
-    nobody = items.assign(correct=False)
-    assert retention(nobody)["retention"].isna().all()
+    assert (found["retention_as_published"] == found["retention"]).all()
+    nobody = retention(items.assign(correct=False))
+    assert nobody["retention"].isna().all()
+    assert (nobody["retention_as_published"] == 0).all()
+
+
+def test_one_of_maths_two_subsets_without_a_right_item_halves_its_retention_as_published():
+    rewards = pd.concat([table(RIGHT, objective) for objective in ("helpful", "harmless", "mixed")])
+    items = outcomes(score(rewards, LAYOUT))
+    wrong = items["dataset"] == "reward-bench-2"
+    maths = find(retention(items.assign(correct=items["correct"] & ~wrong)), task="math")
+    assert np.isnan(maths["retention"])
+    assert maths["retention_as_published"] == 0.5
 
 
 def test_changes_are_in_points_from_the_unablated_rm():

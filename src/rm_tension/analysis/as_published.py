@@ -18,20 +18,26 @@ def retention_after_ablation(retention: pd.DataFrame, percent: int) -> pd.DataFr
     """Columns task, column, corrected, as_published: Table 19 from all trios' retention.
 
     Corrected is the mean over backbones of their means over seeds. As published, the lists are never reset between
-    the columns, so that each is the mean of itself and all columns before it (erratum 1).
+    the columns, so that each is the mean of itself and all columns before it (erratum 1), and a retention that is not
+    defined, because neither single-objective RM gets any item right, counts as 0 instead of being left out.
     """
     conditions = {str(NONE): "baseline"}
     conditions |= {str(Condition(kind, percent)): kind.replace("-", "_") for kind in ("helpful-only", "harmless-only")}
     conditions |= {str(Condition("shared", percent)): "shared"}
     rows = retention.assign(column=retention["condition"].map(conditions), tasks=1).dropna(subset=["column"])
-    rows = rows[["backbone", "seed", "task", "column", "retention", "tasks"]]
-    means = over_backbones(over_seeds(rows, "retention"))["mean"].unstack("column").reindex(columns=list(COLUMNS))
-    running = means.cumsum(axis=1, skipna=False).div(np.arange(1, len(COLUMNS) + 1), axis=1)
+    corrected, listed = (_columns(rows, measure) for measure in ("retention", "retention_as_published"))
+    running = listed.cumsum(axis=1, skipna=False).div(np.arange(1, len(COLUMNS) + 1), axis=1)
     return (
-        means.melt(ignore_index=False, value_name="corrected")
+        corrected.melt(ignore_index=False, value_name="corrected")
         .assign(as_published=running.melt()["value"].array)
         .reset_index()
     )
+
+
+def _columns(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Means of `measure` over seeds, then backbones: a row per task, and COLUMNS."""
+    means = over_backbones(over_seeds(rows[["backbone", "seed", "task", "column", measure, "tasks"]], measure))
+    return means["mean"].unstack("column").reindex(columns=list(COLUMNS))
 
 
 def undo_running_means(printed: pd.DataFrame) -> pd.DataFrame:

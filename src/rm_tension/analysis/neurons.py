@@ -23,6 +23,7 @@ class Neurons:
 
     seeds: list[int]
     magnitude: dict[str, BySeed]
+    clamped: dict[str, BySeed]  # magnitude as the released code has it
     absolute: dict[str, BySeed]
     difference: dict[str, BySeed]  # mean activation on chosen minus on rejected texts
 
@@ -34,7 +35,13 @@ class Neurons:
         def stack(score: Callable[[Activations], Scores]) -> dict[str, BySeed]:
             return {objective: np.stack([score(trio[objective]) for trio in found]) for objective in found[0]}
 
-        return cls(list(seeds), stack(magnitude_score), stack(absolute_score), stack(_difference))
+        return cls(list(seeds), stack(magnitude_score), stack(_clamped), stack(absolute_score), stack(_difference))
+
+
+def _clamped(activations: Activations) -> Scores:
+    """The mean activation of each side, clamped at 0 before the sides are averaged."""
+    chosen, rejected = (np.maximum(side.sum / side.tokens, 0) for side in activations.sides)
+    return np.asarray((chosen + rejected) / 2)
 
 
 def _difference(activations: Activations) -> Scores:
@@ -43,15 +50,20 @@ def _difference(activations: Activations) -> Scores:
 
 
 def clamped_top(scores: Scores, percent: float) -> Mask:
-    """The released code's selection: clamp at 0, then every neuron at or above the percentile (erratum 2).
+    """The released code's selection from scores clamped at 0: every neuron at or above the percentile (erratum 2).
 
     Where fewer than `percent` of the scores are positive, the threshold is 0 and all neurons are selected.
     """
-    clamped = np.maximum(scores, 0)
-    return np.asarray(clamped >= np.percentile(clamped, 100 - percent))
+    return np.asarray(scores >= np.percentile(scores, 100 - percent))
 
 
-SELECTIONS: dict[str, Callable[[Scores, float], Mask]] = {"corrected": top, "as_published": clamped_top}
+def tops_by_variant(neurons: Neurons, percent: float) -> dict[str, dict[str, Mask]]:
+    """By variant and objective, the top neurons by the seeds' mean score: never none, unlike the items of a task."""
+    selections = {"corrected": (top, neurons.magnitude), "as_published": (clamped_top, neurons.clamped)}
+    return {
+        variant: {objective: select(by_seed.mean(axis=0), percent) for objective, by_seed in scores.items()}
+        for variant, (select, scores) in selections.items()
+    }
 
 
 def rmsd(difference: BySeed, weights: NDArray[np.integer] | None = None) -> float:
@@ -86,23 +98,33 @@ def rmsd_table(neurons: Neurons, percent: float) -> pd.DataFrame:
 
 
 def thirds(layers: int) -> NDArray[np.intp]:
-    """The third of the depth, 0 to 2, that the middle of each block lies in."""
+    """The third of the depth, 0 to 2, that the middle of each block lies in: of 32 blocks 11, 10 and 11."""
     return (2 * np.arange(layers) + 1) * 3 // (2 * layers)
+
+
+def thirds_as_published(layers: int) -> NDArray[np.intp]:
+    """The third of each block as numpy.array_split deals them out: of 32 blocks 11, 11 and 10."""
+    sizes = [len(part) for part in np.array_split(np.arange(layers), len(THIRDS))]
+    return np.repeat(np.arange(len(THIRDS)), sizes)
+
+
+SPLITS = {"corrected": thirds, "as_published": thirds_as_published}
 
 
 def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns objective, seed, variant, third, neurons (of the top), share (of them), all_neurons (in that third).
 
-    `corrected` has the top neurons of each RM; `as_published` those by `clamped_top` of the seeds' mean score.
+    `corrected` has the top neurons of each RM; `as_published` those by `clamped_top` of the seeds' mean score, in the
+    thirds of `thirds_as_published`.
     """
     rows = []
     for objective, scores in neurons.magnitude.items():
         masks = [
             *((seed, "corrected", top(one, percent)) for seed, one in zip(neurons.seeds, scores, strict=True)),
-            (None, "as_published", clamped_top(scores.mean(axis=0), percent)),
+            (None, "as_published", clamped_top(neurons.clamped[objective].mean(axis=0), percent)),
         ]
         for (seed, variant, mask), (index, third) in product(masks, enumerate(THIRDS)):
-            blocks = mask[thirds(len(mask)) == index]
+            blocks = mask[SPLITS[variant](len(mask)) == index]
             rows.append((objective, seed, variant, third, int(blocks.sum()), blocks.size))
     frame = pd.DataFrame(rows, columns=[*DEPTH_KEYS, "neurons", "all_neurons"]).astype({"seed": "Int64"})
     return _with_share(frame)
@@ -122,8 +144,7 @@ def _with_share(depth: pd.DataFrame) -> pd.DataFrame:
 def overlap_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns variant, objective_a, objective_b, jaccard, intersection, union, by the seeds' mean scores."""
     rows = []
-    for variant, select in SELECTIONS.items():
-        tops = {objective: select(scores.mean(axis=0), percent) for objective, scores in neurons.magnitude.items()}
+    for variant, tops in tops_by_variant(neurons, percent).items():
         for a, b in PAIRS:
             both, either = int((tops[a] & tops[b]).sum()), int((tops[a] | tops[b]).sum())
             rows.append((variant, a, b, both / either, both, either))
@@ -132,10 +153,7 @@ def overlap_table(neurons: Neurons, percent: float) -> pd.DataFrame:
 
 def retention_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns variant, retention, by the seeds' mean scores."""
-    rows = []
-    for variant, select in SELECTIONS.items():
-        tops = {objective: select(scores.mean(axis=0), percent) for objective, scores in neurons.magnitude.items()}
-        rows.append((variant, neuron_retention(tops)))
+    rows = [(variant, neuron_retention(tops)) for variant, tops in tops_by_variant(neurons, percent).items()]
     return pd.DataFrame(rows, columns=["variant", "retention"])
 
 

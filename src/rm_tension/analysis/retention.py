@@ -6,15 +6,15 @@ from rm_tension.analysis.accuracy import to_tasks
 from rm_tension.conditions import NONE
 from rm_tension.data.tasks import SUITES
 
-MEASURES = ["retention", "mixed_vs_helpful", "mixed_vs_harmless"]
+MEASURES = ["retention", "mixed_vs_helpful", "mixed_vs_harmless", "retention_as_published"]
 
 
 def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Columns condition, task, retention, mixed_vs_helpful, mixed_vs_harmless, all fractions, of one trio.
+    """Columns condition, task and MEASURES, all fractions, of one trio.
 
     With M, A and B the items that the mixed, helpful and harmless RM get right, retention is |M and (A or B)| /
     |A or B|, and the pairwise ones are Jaccard indices. M is taken under each condition of the mixed RM, A and B
-    without ablation. NaN where nobody is right; no rows if the trio lacks an RM.
+    without ablation. NaN where nobody is right, and as published 0; no rows if the trio lacks an RM.
     """
     tasks = outcomes[outcomes["dataset"].isin(SUITES)]
     right = tasks.pivot(index=["dataset", "subset", "item"], columns=["objective", "condition"], values="correct")
@@ -40,5 +40,6 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
             "mixed_vs_helpful": sums["both_helpful"] / sums["any_helpful"],
             "mixed_vs_harmless": sums["both_harmless"] / sums["any_harmless"],
         }
+        ratios["retention_as_published"] = ratios["retention"].fillna(0)
         subsets.append(pd.DataFrame(ratios).assign(condition=str(condition)).reset_index())
     return to_tasks(pd.concat(subsets), ["condition"], mean=MEASURES, total=[])
