@@ -25,8 +25,8 @@ def score_shift(source: Source) -> Iterator[Drawing]:
     yield Drawing(
         "3",
         "Score shift under mixed training",
-        "Density of the rewards of the single-objective and of the mixed RM, chosen and rejected answers pooled, over "
-        "the items that both get right.",
+        "Density of the rewards of the single-objective and of the mixed RM, chosen and rejected answers together, of "
+        "the items of the 25 tasks that both get right, pooled over all trios.",
         _densities(source, 3, looks),
     )
 
@@ -41,8 +41,9 @@ def ablation_densities(source: Source) -> Iterator[Drawing]:
     yield Drawing(
         "7",
         "Rewards before and after ablation",
-        f"Density of the rewards of chosen and of rejected answers before and after ablation of the top "
-        f"{source.task_percent}% of neurons by magnitude.",
+        "Density of the rewards of chosen and of rejected answers before and after ablation of the top "
+        f"{source.task_percent}% of neurons by magnitude, of all items of the 25 tasks, right or wrong, pooled over "
+        "all trios.",
         _densities(source, 7, looks),
     )
 
@@ -68,7 +69,7 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
         "Where the neurons are located",
         f"Share (%) of the top {source.task_percent}% neurons by magnitude in the early, middle and late third of the "
         "blocks; the line is an even spread. As published: with the set of all neurons that ties at the clamp select "
-        "(METHOD.md section 8, erratum 2).",
+        "(METHOD.md section 8, erratum 2), and the thirds of 32 blocks being 11, 11 and 10, not 11, 10 and 11.",
         figure,
     )
 

@@ -46,9 +46,9 @@ def neuron_overlap(number: str, source: Source) -> Table:
     return Table(
         number,
         f"Overlap of the top {source.task_percent}% neurons",
-        "Corrected: exactly that share of neurons. As published: scores clamped at 0, and all neurons at or above the "
-        "percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron retention is the share of "
-        "all neurons of the three sets that the mixed RM's and a single-objective RM's set have in common.",
+        "Corrected: exactly that share of neurons. As published: mean activations clamped at 0, and all neurons at or "
+        "above the percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron retention is the "
+        "share of all neurons of the three sets that the mixed RM's and a single-objective RM's set have in common.",
         beside(_means(ours, "jaccard"), _means(theirs, "jaccard"), columns[:-1]),
         [
             Section(label, [Row((pair, key), name) for key, name in keys.items()])
@@ -124,7 +124,7 @@ def math_apart(number: str, source: Source) -> Table:
         number,
         "Math taken apart",
         "Accuracy (%). Math is the mean of a best-of-4 task (chance 25%) and a pairwise one (chance 50%; METHOD.md "
-        f"section 8, erratum 4). {WITH_MEAN}",
+        f"section 8, erratum 4). {WITH_MEAN} In the paper, Math's ± is the mean of the two (erratum 16).",
         beside(pd.concat([means, source.accuracy]), None, ["objective", "backbone", "task"]),
         backbone_sections(source),
         {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math"},
