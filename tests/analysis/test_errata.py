@@ -1,4 +1,4 @@
-"""docs/ERRATA.md says what reference/ proves: every number in bold there is recomputed here."""
+"""docs/ERRATA.md says what reference/ and the sizes of tasks prove: every number in bold there is recomputed here."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def bold(number):
     """The numbers in bold in the section of an erratum, as they are written, in order."""
     text = (ROOT / "docs/ERRATA.md").read_text()
     (section,) = re.findall(rf"^## {number}\. (.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)
-    return re.findall(r"\*\*([\d.,]+)\*\*", section)
+    return re.findall(r"\*\*([+−]?[\d.,]+)\*\*", section)
 
 
 def answers(task):
@@ -65,8 +65,8 @@ def group_means(values):
 
 def test_every_erratum_has_its_section_and_proof():
     titles = re.findall(r"^## (\d+)\. ", (ROOT / "docs/ERRATA.md").read_text(), flags=re.MULTILINE)
-    assert [int(title) for title in titles] == list(range(1, 12))
-    assert [number for number in range(1, 12) if bold(number)] == [1, 2, 6, 10, 11]
+    assert [int(title) for title in titles] == list(range(1, 17))
+    assert [number for number in range(1, 17) if bold(number)] == [1, 2, 6, 10, 11, 12, 13]
 
 
 def test_1_table_19_shows_running_means(table_19, sets):
@@ -148,3 +148,17 @@ def test_11_table_1s_averages_are_those_of_table_19(table_15, table_19):
     printed = bold(11)[:2]
     assert bold(11) == [*printed, *(f"{mean:.4f}" for mean in means), *ends]
     assert [float(value) for value in printed] == pytest.approx(means[2:], abs=0.0005)
+
+
+def test_12_one_item_of_do_not_answer_is_less_than_a_point():
+    (subset,) = BY_KEY["donotanswer"].subsets
+    assert bold(12) == [f"{100 / subset.size:.2f}"]
+
+
+def test_13_xstest_should_respond_moves_as_the_text_says_of_should_refuse():
+    table_3 = reference("ablation_magnitude_p10_average").query("table == 3").set_index(["task", "objective"])["delta"]
+    tasks = ("safety-response", "xstest-should-refuse", "xstest-should-respond")
+    assert {BY_KEY[task].group for task in tasks} == {"harmlessness"}
+    changes = [table_3[task, objective] for task in tasks for objective in ("harmless", "helpful")]
+    assert bold(13) == [f"{change:+.2f}".replace("-", "−") for change in changes]
+    assert (np.sign(changes) == [1, -1, -1, 1, 1, -1]).all()
