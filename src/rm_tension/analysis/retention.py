@@ -6,11 +6,12 @@ from rm_tension.analysis.accuracy import to_tasks
 from rm_tension.conditions import NONE
 from rm_tension.data.tasks import SUITES
 
-MEASURES = ["retention", "mixed_vs_helpful", "mixed_vs_harmless", "retention_as_published"]
+MEASURES = ["retention", "mixed_vs_helpful", "mixed_vs_harmless"]
+COLUMNS = [*MEASURES, "retention_as_published"]
 
 
 def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Columns condition, task and MEASURES, all fractions, of one trio.
+    """Columns condition, task and COLUMNS, all fractions, of one trio.
 
     With M, A and B the items that the mixed, helpful and harmless RM get right, retention is |M and (A or B)| /
     |A or B|, and the pairwise ones are Jaccard indices. M is taken under each condition of the mixed RM, A and B
@@ -20,7 +21,7 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
     right = tasks.pivot(index=["dataset", "subset", "item"], columns=["objective", "condition"], values="correct")
     single = [(objective, str(NONE)) for objective in ("helpful", "harmless")]
     if not set(single) <= set(right.columns) or "mixed" not in right.columns.get_level_values("objective"):
-        return pd.DataFrame(columns=["condition", "task", *MEASURES])
+        return pd.DataFrame(columns=["condition", "task", *COLUMNS])
     helpful, harmless = (right[key].astype(bool) for key in single)
     either = helpful | harmless
     subsets = []
@@ -42,4 +43,4 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
         }
         ratios["retention_as_published"] = ratios["retention"].fillna(0)
         subsets.append(pd.DataFrame(ratios).assign(condition=str(condition)).reset_index())
-    return to_tasks(pd.concat(subsets), ["condition"], mean=MEASURES, total=[])
+    return to_tasks(pd.concat(subsets), ["condition"], mean=COLUMNS, total=[])
