@@ -16,7 +16,7 @@ OBJECTIVES = ("helpful", "harmless", "mixed")
 def make(scores, absolute=None):
     """Neurons of one seed from the scores [layers, neurons] of each objective."""
     magnitude = {objective: np.array([one], dtype=float) for objective, one in zip(OBJECTIVES, scores, strict=True)}
-    return Neurons([0], magnitude, absolute or magnitude, magnitude)
+    return Neurons([0], magnitude, absolute or magnitude, magnitude, magnitude)
 
 
 def only(shape, *places):
@@ -28,7 +28,7 @@ def only(shape, *places):
 
 def test_activations_become_means_per_token_and_differences_of_the_sides():
     def side(value, tokens):
-        return ActivationSums(*([np.full((1, 2), value * tokens)] * 5), tokens=tokens)
+        return ActivationSums(*([np.full((1, 2), value * tokens)] * 4), tokens=tokens)
 
     trio = dict.fromkeys(OBJECTIVES, Activations(side(3.0, 10), side(1.0, 20)))
     found = Neurons.of([(0, trio), (247, trio)])
@@ -98,6 +98,9 @@ def test_signed_and_absolute_scores_compared():
     signed, absolute = only((1, 20), 0, 1), only((1, 20), 1, 2)
     found = make([signed] * 3, absolute=dict.fromkeys(OBJECTIVES, absolute[None]))
     assert neurons.agreement_table(found, 10)["jaccard"].tolist() == pytest.approx([1 / 3] * 3)
+    of_backbone = replace(found, backbone=found.absolute)
+    pd.testing.assert_frame_equal(neurons.backbone_table(of_backbone, 10), neurons.agreement_table(found, 10))
+    assert neurons.backbone_table(found, 10)["jaccard"].tolist() == [1, 1, 1]
 
 
 def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
@@ -108,9 +111,8 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     assert of_singles.to_dict() == {
         (score, p): score == "absolute" for score in ("signed", "absolute") for p in (5, 10, 20)
     }
-    two = replace(
-        found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in ("magnitude", "absolute", "difference")}
-    )
+    scores = ("magnitude", "absolute", "difference", "backbone")
+    two = replace(found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in scores})
     draws = Draws.of([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
     verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percent"])
     assert len(verdicts) == 3 * 2 * 3
