@@ -60,7 +60,7 @@ class Part:
     @property
     def interval(self) -> tuple[float, float]:
         resamples = self.values.iloc[1:].dropna()
-        if resamples.empty:
+        if resamples.empty or math.isnan(self.effect):  # a few resamples may have what the data themselves lack
             return math.nan, math.nan
         low, high = np.percentile(resamples, INTERVAL)
         return float(low), float(high)

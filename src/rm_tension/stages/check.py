@@ -7,7 +7,7 @@ from tabulate import tabulate
 from rm_tension.errors import UserError
 from rm_tension.stages.common import Job, main
 
-# By key of a claim, the heading of its column.
+# By key of a claim, the heading of its column; the paper's own numbers hold by the same predicate, or do not.
 COLUMNS = {
     "id": "id",
     "verdict": "verdict",
@@ -16,7 +16,7 @@ COLUMNS = {
     "interval": "interval",
     "unit": "unit",
     "published": "published",
-    "published_verdict": "the paper's own numbers",
+    "published_verdict": "paper's own",
     "claim": "claim",
 }
 
@@ -28,7 +28,7 @@ def run(job: Job) -> None:
         raise UserError(f"{path}: not found; run `dvc repro analyse@{job.paths.profile}` first")
     claims = json.loads(path.read_text(encoding="utf-8"))
     rows = [[_shown(claim[column]) for column in COLUMNS] for claim in claims]
-    widths = [*(None if key != "published_verdict" else 13 for key in COLUMNS if key != "claim"), 60]
+    widths = [*[None] * (len(COLUMNS) - 1), 60]
     print(tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths))
     failed = [claim["id"] for claim in claims if claim["required"] and claim["verdict"] != "reproduced"]
     if failed:
