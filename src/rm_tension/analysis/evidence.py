@@ -29,7 +29,8 @@ from rm_tension.objectives import TEST_SOURCES
 Column = tuple[str, str, str, str]
 Parts = dict[tuple[str, str], pd.DataFrame]  # by dataset and subset
 SCORES: tuple[Kind, ...] = ("magnitude", "absolute")
-# The moments of a side, and those whose ratio is that of means because both sides are of the same answers.
+# Sums over the rewards of a side. Both sides of a comparison are of the same answers, so that ratios of sums are those
+# of means; the standard deviation needs the count.
 MOMENTS = ("count", "sum", "square", "margin")
 SIZES = ("mean_abs", "mean_abs_chosen", "mean_abs_rejected")
 SHIFTS = (
