@@ -22,7 +22,10 @@ Objective = Literal["helpful", "harmless", "mixed"]
 Score = Literal["random", "change", "magnitude"]
 Family = Literal["gpt2", "llama"]
 Dtype = Literal["float32", "bfloat16"]
-ClaimId = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11"]
+ClaimId = Literal[
+    "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
+    "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
+]  # fmt: skip
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 
 Positive = Annotated[int, Field(gt=0)]

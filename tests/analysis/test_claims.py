@@ -1,148 +1,132 @@
-from pathlib import Path
+"""Every claim in worlds made by hand: reproduced, not reproduced, undecided, not applicable; and as published."""
 
-import numpy as np
-import pandas as pd
+from functools import reduce
+
 import pytest
+from claim_worlds import FAILURES, NEEDS, PUBLISHED, world
 
-from rm_tension.analysis.claims import ANSWERING, CLAIMS, decide_all
-from rm_tension.analysis.evidence import published_evidence
-from rm_tension.analysis.verdicts import Claim, Evidence, Part, decide
+from rm_tension.analysis.claims import CLAIMS, decide_all
+from rm_tension.analysis.verdicts import Evidence, decide
 
-REFERENCE = {path.stem: pd.read_csv(path) for path in (Path(__file__).parents[2] / "reference").glob("*.csv")}
-OBJECTIVES = ("helpful", "harmless", "mixed")
-BACKBONES = ("pooled", "gpt2-small", "smollm2-135m")
-# What the paper claims, where its tables give no numbers; keys as far as they go.
-CLAIMED = (
-    {(f"log_{measure}", o, "retained", ""): -0.2 for measure in ("mean_abs", "std") for o in OBJECTIVES[:2]}
-    | {("log_std", o, "ablation", ""): -0.3 for o in OBJECTIVES[:2]}
-    | {("rmsd", o, "", ""): 0.01 for o in OBJECTIVES}
-    | {("hh_delta", o, kind, ""): drop for o in OBJECTIVES for kind, drop in (("random", 0), ("change", -3))}
-    | {("hh_delta", o, "magnitude", ""): -8 for o in OBJECTIVES}
-    | {("late_excess", o, "", "pooled"): 0.2 for o in OBJECTIVES}
-    | {("late_excess", "", "", backbone): 0.1 for backbone in BACKBONES[1:]}
+BY_ID = {claim.id: claim for claim in CLAIMS}
+THEIRS = Evidence(PUBLISHED)
+each_part = pytest.mark.parametrize(
+    ("claim", "part", "shifts"), FAILURES, ids=lambda value: value if isinstance(value, str) else ""
 )
+# METHOD.md section 7: the published values, in the order of the parts. Rounded as there.
+PRINTED = {
+    "C1": [-10.2, -0.94],
+    "C2": [31.1, 81.4, 82.9, 26.4],
+    "C3": [0.588, 0.440],
+    "C8": [-12.9, 5.45, 1.06, -7.3],
+    "C9": [0.477, 0.549],
+    "C10": [-10.0, -4.4, -8.8, -10.0, -3.6, -3.6],
+    "C12": [-48.5, 39.3, 39.0],
+    "C13": [0.625, 0.567],
+    "C14": [0.566, 0.291],
+    "C16": [23 / 25],
+    "C17": [25.8, -20.5, 9.0, -9.0],
+    "C18": [-13.2, -5.9, 9.7, 5.8],
+    "C19": [0.76, 0.75, None],
+    "C21": [0.58],
+}
+HOLD = {"C1", "C2", "C3", "C8", "C9", "C10", "C12", "C13", "C14", "C16", "C17", "C18"}
 
 
-def world(noise=0.001, rows=201):
-    """The paper's numbers as if they were ours, with a little noise in every resample."""
-    values = pd.concat([published_evidence(REFERENCE), pd.DataFrame(CLAIMED, index=[0])], axis=1)
-    frame = pd.DataFrame(np.repeat(values.to_numpy(dtype=float), rows, axis=0), columns=values.columns)
-    frame.iloc[1:] += np.random.default_rng(0).normal(0, noise, (rows - 1, frame.shape[1]))
-    return frame
+def decided(claim, frame):
+    """The verdict on the claim, and those on its parts by name."""
+    found = decide(BY_ID[claim], Evidence(frame), THEIRS, required=False)
+    return found["verdict"], {part["part"]: part["verdict"] for part in found["parts"]}
 
 
-def verdicts(frame, required=()):
-    return {claim["id"]: claim for claim in decide_all(frame, published_evidence(REFERENCE), required)}
+def failing(shifts):
+    return reduce(lambda frame, shift: shift(frame), shifts, world())
 
 
-def shifted(frame, measure, by, objective=None, condition=None, parts=None):
-    frame = frame.copy()
-    for column in frame:
-        same = [
-            column[0] == measure,
-            objective in (None, column[1]),
-            condition in (None, column[2]),
-            parts is None or column[3] in parts,
-        ]
-        if all(same):
-            frame[column] += by
-    return frame
+def test_claims_have_the_papers_order_and_say_predicate_and_unit():
+    assert list(BY_ID) == [f"C{number}" for number in range(1, 22)]
+    assert all(claim.predicate.endswith(".") and claim.claim.endswith(".") for claim in CLAIMS)
+    assert {claim.unit for claim in CLAIMS} == {"points", "fraction", "ratio"}
 
 
-def test_a_world_as_published_reproduces_every_claim():
-    found = verdicts(world(), required={"C1", "C10"})
-    assert list(found) == [f"C{number}" for number in range(1, 12)]
-    assert {id_: claim["verdict"] for id_, claim in found.items()} == dict.fromkeys(found, "reproduced")
+def test_a_world_as_claimed_reproduces_every_claim():
+    found = {claim["id"]: claim for claim in decide_all(world(), PUBLISHED, {"C1", "C10"})}
+    assert {id_: claim["verdict"] for id_, claim in found.items()} == dict.fromkeys(BY_ID, "reproduced")
     assert [id_ for id_, claim in found.items() if claim["required"]] == ["C1", "C10"]
-    for id_ in ("C1", "C2", "C3", "C8", "C9", "C10"):
+    for id_ in HOLD:
         assert found[id_]["effect"] == pytest.approx(found[id_]["published"], abs=1e-5)
-    for id_ in ("C4", "C5", "C6", "C7", "C11"):
-        assert found[id_]["published"] is None
 
 
-@pytest.mark.parametrize(
-    ("claim", "change"),
-    [
-        ("C1", {"measure": "accuracy", "objective": "mixed", "by": 20}),
-        ("C1", {"measure": "accuracy", "objective": "helpful", "by": -5}),
-        ("C2", {"measure": "accuracy", "objective": "helpful", "by": -90, "parts": ANSWERING}),
-        ("C2", {"measure": "accuracy", "objective": "harmless", "by": -90}),
-        ("C3", {"measure": "retention", "by": 0.9, "parts": ["focus", "factuality", "llmbar-adver-manual"]}),
-        ("C4", {"measure": "log_std", "objective": "harmless", "by": 0.4}),
-        ("C4", {"measure": "log_mean_abs", "objective": "helpful", "by": 0.4}),
-        ("C5", {"measure": "rmsd", "objective": "mixed", "by": 0.1}),
-        ("C6", {"measure": "hh_delta", "objective": "helpful", "condition": "magnitude", "by": 6}),
-        ("C6", {"measure": "hh_delta", "condition": "random", "by": -4}),
-        ("C7", {"measure": "late_excess", "parts": ["gpt2-small"], "by": -0.15}),
-        ("C7", {"measure": "late_excess", "parts": ["pooled"], "by": -0.3}),
-        ("C8", {"measure": "delta", "condition": "magnitude", "objective": "harmless", "by": 20}),
-        ("C8", {"measure": "delta", "condition": "magnitude", "objective": "helpful", "by": -20}),
-        ("C9", {"measure": "jaccard", "by": 0.4}),
-        ("C9", {"measure": "neuron_retention", "by": -0.4}),
-        ("C10", {"measure": "delta", "condition": "shared", "by": 12}),
-        ("C11", {"measure": "log_std", "condition": "ablation", "by": 0.5}),
-    ],
-)
-def test_a_world_in_which_a_part_fails_does_not_reproduce_the_claim(claim, change):
-    measure, by = change.pop("measure"), change.pop("by")
-    assert verdicts(shifted(world(), measure, by, **change))[claim]["verdict"] == "not reproduced"
+def test_there_is_a_world_for_every_part():
+    parts = {(claim.id, part.name) for claim in CLAIMS for part in claim.parts(Evidence(world()))}
+    assert {(claim, part) for claim, part, _ in FAILURES} == parts
+    assert sorted(claim for claims in NEEDS.values() for claim in claims) == sorted(BY_ID)
 
 
-def test_noise_leaves_claims_undecided():
-    found = {id_: claim["verdict"] for id_, claim in verdicts(world(noise=60)).items()}
-    assert set(found.values()) == {"undecided"}
+@each_part
+def test_where_one_part_fails_the_claim_is_not_reproduced(claim, part, shifts):
+    verdict, parts = decided(claim, failing(shifts))
+    assert verdict == "not reproduced"
+    assert {name for name, one in parts.items() if one == "not reproduced"} == {part}
+    assert {one for name, one in parts.items() if name != part} <= {"reproduced"}
 
 
-def test_what_is_missing_is_not_applicable_but_tasks_may_be():
-    frame = world()
-    without = frame[[column for column in frame if column[0] not in {"rmsd", "jaccard"} and column[3] != "math"]]
-    found = {id_: claim["verdict"] for id_, claim in verdicts(without).items()}
-    assert [id_ for id_, verdict in found.items() if verdict != "reproduced"] == ["C5", "C9"]
-    assert {found["C5"], found["C9"]} == {"not applicable"}
+@each_part
+def test_where_one_part_fails_in_every_other_resample_the_claim_is_undecided(claim, part, shifts):
+    frame = world().copy()
+    frame.iloc[1::2] = failing(shifts).iloc[1::2]
+    verdict, parts = decided(claim, frame)
+    assert verdict == "undecided"
+    assert {name for name, one in parts.items() if one == "undecided"} == {part}
+
+
+@pytest.mark.parametrize(("claim", "measure"), [(claim, measure) for measure in NEEDS for claim in NEEDS[measure]])
+def test_without_what_a_claim_is_about_it_is_not_applicable(claim, measure):
+    without = world().loc[:, [column[0] != measure for column in world().columns]]
+    assert decided(claim, without)[0] == "not applicable"
+
+
+def test_some_tasks_may_be_missing():
+    without = world().loc[:, [column[3] != "math" for column in world().columns]]
+    assert {decided(claim, without)[0] for claim in BY_ID} == {"reproduced"}
 
 
 def test_c2_counts_the_tasks_with_the_claimed_sign():
-    detail = verdicts(world())["C2"]["detail"]
-    assert "22 of 25 tasks have the claimed sign; not: chat, factuality, precise-if." in detail
+    (found,) = (claim for claim in decide_all(world(), PUBLISHED, ()) if claim["id"] == "C2")
+    assert "24 of 25 tasks have the claimed sign; not: chat." in found["detail"]
 
 
-def part(estimate, first, last, **bounds):
-    return Part("p", pd.Series([estimate, *np.linspace(first, last, 1001)]), **bounds)
+def test_c7_shows_backbones_that_decide_nothing():
+    (found,) = (claim for claim in decide_all(world(), PUBLISHED, ()) if claim["id"] == "C7")
+    assert "By backbone, which decides nothing: gpt2-small -0.100 [-0.1" in found["detail"]
+    assert found["verdict"] == "reproduced"
 
 
-@pytest.mark.parametrize(
-    ("tested", "verdict"),
-    [
-        (part(2, 1, 3, low=0), "reproduced"),
-        (part(2, -1, 3, low=0), "undecided"),
-        (part(-2, -3, -1, low=0), "not reproduced"),
-        (part(2, 1, 3, high=0), "not reproduced"),
-        (part(0.5, 0.4, 0.6, low=1 / 3, high=2 / 3), "reproduced"),
-        (part(0.7, 0.6, 0.8, low=1 / 3, high=2 / 3), "undecided"),
-        (part(0.8, 0.7, 0.9, low=1 / 3, high=2 / 3), "not reproduced"),
-        (part(2, np.nan, np.nan, low=0), "not applicable"),
-        (part(np.nan, np.nan, np.nan, low=0), "not applicable"),
-    ],
-)
-def test_a_verdict_follows_from_interval_and_bounds(tested, verdict):
-    assert tested.verdict == verdict
+def test_c15_needs_gpt2_large_and_another_backbone():
+    for missing in (("gpt2-large",), ("gpt2-small", "smollm2-135m")):
+        kept = [column[0] != "hh_delta" or column[3] not in missing for column in world().columns]
+        assert decided("C15", world().loc[:, kept])[0] == "not applicable"
 
 
-def test_the_worst_part_decides_and_of_equals_the_one_least_inside():
-    def claim(*parts):
-        named = [Part(f"p{place}", one.values, one.low, one.high) for place, one in enumerate(parts)]
-        return decide(Claim("C1", "", "", "points", lambda _: named), *[Evidence(pd.DataFrame())] * 2, False)
+def test_published_values_are_those_of_the_method_and_decide_by_the_same_predicates():
+    found = {claim["id"]: claim for claim in decide_all(world(), PUBLISHED, ())}
+    for id_, claim in found.items():
+        values = [part["published"] for part in claim["parts"]]
+        for value, printed in zip(values, PRINTED.get(id_, [None] * len(values)), strict=True):
+            if printed is None:
+                assert value is None
+            else:
+                digits = len(str(printed).partition(".")[2])
+                assert value == pytest.approx(printed, abs=0.5 * 10**-digits)
+    own = {id_: claim["published_verdict"] for id_, claim in found.items()}
+    assert own == {**dict.fromkeys(BY_ID), **dict.fromkeys(HOLD, "holds"), "C21": "does not hold"}
 
-    good, better, open_ = part(2, 1, 3, low=0), part(5, 4, 6, low=0), part(1, -1, 2, low=0)
-    bad, unknown = part(-2, -3, -1, low=0), part(2, np.nan, np.nan, low=0)
-    assert claim(better, good)["effect"] == 2
-    assert "p1" in claim(better, good)["detail"]
-    assert claim(good, open_)["verdict"] == "undecided"
-    assert claim(open_, unknown)["verdict"] == "not applicable"
-    assert claim(open_, bad, unknown)["verdict"] == "not reproduced"
-    assert claim(unknown, good)["interval"] == [None, None]
 
-
-def test_every_claim_says_its_predicate_and_unit():
-    assert all(claim.predicate.endswith(".") and claim.claim.endswith(".") for claim in CLAIMS)
-    assert {claim.unit for claim in CLAIMS} == {"points", "fraction", "ratio"}
+def test_one_published_part_that_fails_decides():
+    """Though C19's third number is not published."""
+    tasks = [column for column in PUBLISHED.columns if column[:3] == ("delta", "mixed", "shared")]
+    none = PUBLISHED.copy()
+    none[tasks] = 0.0
+    found = decide(BY_ID["C19"], Evidence(world()), Evidence(none), required=False)
+    assert found["published_verdict"] == "does not hold"
+    assert [part["published_verdict"] for part in found["parts"]] == ["does not hold", "does not hold", None]

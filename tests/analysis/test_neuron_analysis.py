@@ -17,7 +17,7 @@ def make(scores, absolute=None):
     """Neurons of one seed whose scores [layers, neurons] of each objective are those of both sides alike."""
     magnitude = {objective: np.array([one], dtype=float) for objective, one in zip(OBJECTIVES, scores, strict=True)}
     clamped = {objective: np.maximum(one, 0) for objective, one in magnitude.items()}
-    return Neurons([0], magnitude, clamped, absolute or magnitude, magnitude)
+    return Neurons([0], magnitude, clamped, absolute or magnitude, magnitude, magnitude)
 
 
 def only(shape, *places):
@@ -97,7 +97,8 @@ def test_a_seed_far_below_0_takes_nothing_from_the_others_as_published_score():
     seeds = np.stack([only((4, 5), 5, 6)] * 2)  # blocks of five neurons: 5 and 6 are of the second, 10 of the third
     seeds[1].flat[[6, 10]] = -9, 1
     magnitude = dict.fromkeys(OBJECTIVES, seeds)
-    found = Neurons([0, 247], magnitude, dict.fromkeys(OBJECTIVES, np.maximum(seeds, 0)), magnitude, magnitude)
+    clamped = dict.fromkeys(OBJECTIVES, np.maximum(seeds, 0))
+    found = Neurons([0, 247], magnitude, clamped, magnitude, magnitude, magnitude)
     tops = neurons.tops_by_variant(found, 10)
     assert np.flatnonzero(tops["as_published"]["mixed"]).tolist() == [5, 6]
     assert np.flatnonzero(tops["corrected"]["mixed"]).tolist() == [5, 10]
@@ -130,6 +131,9 @@ def test_signed_and_absolute_scores_compared():
     signed, absolute = only((1, 20), 0, 1), only((1, 20), 1, 2)
     found = make([signed] * 3, absolute=dict.fromkeys(OBJECTIVES, absolute[None]))
     assert neurons.agreement_table(found, 10)["jaccard"].tolist() == pytest.approx([1 / 3] * 3)
+    of_backbone = replace(found, backbone=found.absolute)
+    pd.testing.assert_frame_equal(neurons.backbone_table(of_backbone, 10), neurons.agreement_table(found, 10))
+    assert neurons.backbone_table(found, 10)["jaccard"].tolist() == [1, 1, 1]
 
 
 def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
@@ -140,9 +144,8 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     assert of_singles.to_dict() == {
         (score, p): score == "absolute" for score in ("signed", "absolute") for p in (5, 10, 20)
     }
-    two = replace(
-        found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in ("magnitude", "absolute", "difference")}
-    )
+    scores = ("magnitude", "clamped", "absolute", "difference", "backbone")
+    two = replace(found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in scores})
     draws = Draws.of([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
     verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percent"])
     assert len(verdicts) == 3 * 2 * 3

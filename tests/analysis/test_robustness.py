@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from rm_tension.analysis.claims import KEYS
 from rm_tension.analysis.robustness import ablation_table, ablation_verdicts
+from rm_tension.analysis.task_sets import KEYS
 
 
 def change(kind, percent, task, delta):
@@ -51,3 +51,18 @@ def test_c8_is_decided_for_each_score_on_its_own(own, other, verdict):
     assert table["C8", "absolute"] == verdict
     assert table["C8", "signed"] == "not applicable"
     assert table["C6", "absolute"] == "not applicable"
+
+
+def test_c6_is_decided_at_the_percents_that_both_scores_have():
+    drops = {("magnitude", 10): 5, ("magnitude", 30): -50, ("absolute", 10): 2} | {
+        (kind, percent): 1 for kind in ("change", "random") for percent in (10, 30)
+    }
+    columns = {
+        ("hh_delta", objective, f"{kind}-{percent}", ""): [-drop, -drop - 0.1, -drop + 0.1]
+        for objective in ("helpful", "harmless", "mixed", "")
+        for (kind, percent), drop in drops.items()
+    }
+    table = ablation_verdicts(pd.DataFrame(columns), 10).set_index(["id", "score"]).loc["C6"]
+    assert table["percent"].tolist() == ["10", "10"]
+    assert table["verdict"].tolist() == ["reproduced", "reproduced"]
+    assert table["effect"].to_dict() == {"signed": 4, "absolute": 1}

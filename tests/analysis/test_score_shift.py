@@ -53,10 +53,8 @@ def test_retained_items_are_those_that_both_get_right():
 
 def test_spread_by_hand():
     table = spread_table(sides(trio_rewards(), 10)).set_index(["comparison", "objective", "side"])
-    rewards = np.array([4, 1, 5, 0])
-    assert table.loc[("retained", "helpful", "single"), ["answers", "mean_abs", "std"]].tolist() == pytest.approx(
-        [4, 2.5, rewards.std()]
-    )
+    rewards = np.array([4, 1, 5, 0])  # chosen, rejected, chosen, rejected
+    assert table.loc[("retained", "helpful", "single")].tolist() == pytest.approx([4, 2.5, 4.5, 0.5, rewards.std(), 4])
     before, after = (table.loc[("ablation", "helpful", side)] for side in ("before", "after"))
     assert (after["mean_abs"], after["std"]) == pytest.approx((before["mean_abs"] / 2, before["std"] / 2))
 

@@ -121,7 +121,7 @@ def test_claims_come_first(page):
     first = page.find_element(By.CSS_SELECTOR, "main table")
     assert first.get_attribute("aria-labelledby") == "table_S02"
     assert heads(page, "table_S02")[1:4] == ["Claim", "Verdict", "Effect"]
-    assert len(lines(page, "table_S02")) == 11
+    assert len(lines(page, "table_S02")) == 21
 
 
 def test_example_is_behind_a_warning_and_is_text(page):

@@ -182,3 +182,14 @@ def test_a_table_of_words():
     assert r"\begin{tabularx}{\linewidth}{l>{\raggedright\arraybackslash}X}" in text
     assert r"a \& b & 1\textbar{}2 \\" in text
     assert r"1\|2" in markdown(table)
+
+
+def test_a_tall_table_of_words_is_several_floats():
+    rows = [[f"C{number}", "word " * 30] for number in range(30)]  # two lines each, of 109 letters
+    text = latex(TextTable("S2", "Claims", "", ["", "Claim"], rows, "lX"), "All of it")
+    assert text.count(r"\begin{table}") == 1
+    text = latex(TextTable("S2", "Claims", "", ["", "Claim"], rows + rows[:1], "lX"), "All of it")
+    assert text.count(r"\begin{table}") == text.count(r"\toprule") == 2
+    assert text.count(r"\label") == 1
+    assert r"\caption[]{Claims (continued)}" in text
+    assert text.count("C0 ") == 2

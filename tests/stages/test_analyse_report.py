@@ -98,7 +98,7 @@ def test_the_whole_grid(root, monkeypatch):
 def check_dvc_views(folder, means):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["accuracy"]["helpfulness"]["mixed"] == pytest.approx(means["mixed", "helpfulness"], abs=0.01)
-    assert set(metrics["claims"]) == {f"C{number}" for number in range(1, 12)}
+    assert set(metrics["claims"]) == {f"C{number}" for number in range(1, 22)}
     loss = pd.read_csv(folder / "plots/loss.csv")
     assert loss["progress"].tolist() == list(range(2, 101, 2))
     assert loss["helpful"].between(0.35, 0.7).all()

@@ -18,7 +18,8 @@ def run(tmp_path, monkeypatch):
 
 def write_claims(root, verdict, required):
     claim = {"id": "C1", "claim": "Mixed RMs do worse.", "predicate": "Below 0.", "effect": -4.2, "unit": "points"}
-    claim |= {"interval": [-5.0, -3.0], "published": None, "verdict": verdict, "required": required}
+    claim |= {"interval": [-5.0, -3.0], "published": -10.2, "published_verdict": "holds"}
+    claim |= {"verdict": verdict, "required": required}
     path = root / "results/mini/claims.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps([claim]))
@@ -34,7 +35,9 @@ def test_claims_are_printed_with_effect_and_interval(root, run, capsys):
     write_claims(root, "reproduced", required=True)
     run(check.run)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("C1")]
-    assert " ".join(line.split()) == "C1 reproduced yes -4.200 -5.000 to -3.000 points - Mixed RMs do worse."
+    assert (
+        " ".join(line.split()) == "C1 reproduced yes -4.200 -5.000 to -3.000 points -10.200 holds Mixed RMs do worse."
+    )
 
 
 @pytest.mark.parametrize("verdict", ["not reproduced", "undecided", "not applicable"])
@@ -54,7 +57,7 @@ def test_without_results_it_says_what_to_run(root, run):
         run(check.run)
 
 
-def test_the_analysis_of_one_trio_writes_eleven_claims_that_the_profile_may_require(tmp_path, run):
+def test_the_analysis_of_one_trio_writes_all_claims_that_the_profile_may_require(tmp_path, run):
     paths = write_profile(tmp_path, [Trio("gpt2-small", 0)], without=["rm-bench/math"])
     raw = yaml.safe_load((tmp_path / "params.yaml").read_text())
     raw["profiles"]["mini"]["required_claims"] = ["C7"]
@@ -62,7 +65,8 @@ def test_the_analysis_of_one_trio_writes_eleven_claims_that_the_profile_may_requ
     run(analyse.run)
     claims = json.loads((paths.results / "claims.json").read_text())
     assert [claim["id"] for claim in claims if claim["required"]] == ["C7"]
-    assert len(claims) == 11
+    assert len(claims) == 21
+    assert {claim["published_verdict"] for claim in claims} == {"holds", "does not hold", None}
     by_id = {claim["id"]: claim for claim in claims}
     assert by_id["C5"]["verdict"] == by_id["C7"]["verdict"] == by_id["C9"]["verdict"] == "not applicable"
     assert by_id["C1"]["interval"][0] < by_id["C1"]["effect"] < by_id["C1"]["interval"][1]

@@ -1,4 +1,7 @@
-"""A hierarchical bootstrap: items within seeds within backbones (METHOD.md section 7).
+"""A bootstrap over items, crossed with one over seeds within backbones (METHOD.md section 7).
+
+All trios answer the same items, so that an item that is drawn counts for all of them: draws of their own would average
+the items' luck away, over trios that share it.
 
 Statistics are frames of 1 + RESAMPLES rows. Row 0 is the estimate, from the data as they are; every other row is the
 same statistic of one resample, so that whatever is computed from such frames row by row carries its interval along.
@@ -17,13 +20,18 @@ RESAMPLES = 1000
 Counts = NDArray[np.int64]
 
 
-def resample_items(sums: pd.DataFrame, rng: np.random.Generator, resamples: int) -> pd.DataFrame:
-    """Columns of `sums` (one row per item) summed over the items, and over as many items drawn with replacement."""
-    size = len(sums)
-    drawn = rng.integers(0, size, (resamples, size)) + size * np.arange(resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
-    weights = np.concatenate([np.ones((1, size)), counts])
-    return pd.DataFrame(weights @ sums.to_numpy(dtype=np.float64), columns=sums.columns)
+def resample_items(sums: pd.DataFrame, universe: NDArray[np.int64], name: str, resamples: int) -> pd.DataFrame:
+    """Columns of `sums` (one row per item, its index) summed over the items, and over items drawn with replacement.
+
+    Drawn are as many of `universe` as it has, by a generator that its `name` seeds: whoever names the same universe
+    counts the same draws, of the items that they have.
+    """
+    size = len(universe)
+    drawn = np.random.default_rng(list(name.encode())).integers(0, size, (resamples, size))
+    counts = np.bincount((drawn + size * np.arange(resamples)[:, None]).ravel(), minlength=resamples * size)
+    weights = np.concatenate([np.ones((1, size)), counts.reshape(resamples, size)])
+    here = pd.Index(universe).get_indexer(sums.index)
+    return pd.DataFrame(weights[:, here] @ sums.to_numpy(dtype=np.float64), columns=sums.columns)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class Draws:
     def of_trios(self, frames: Mapping[Trio, pd.DataFrame]) -> pd.DataFrame:
         """The mean over backbones of the means over seeds of statistics of trios, over the trios that have a value.
 
-        A trio that is drawn twice into a row brings the same resample of its items both times.
+        Row by row, all trios bring the same resample of the items.
         """
         weights = self.weights()
         columns = next(iter(frames.values())).columns

@@ -1,187 +1,180 @@
-"""The statistics that claims are decided on, ours and the paper's, as frames of `bootstrap` rows.
+"""The statistics of rewards that claims are decided on, as frames of `bootstrap` rows.
 
-Columns are (measure, objective, condition, part). A condition is a kind of ablation, without its percent; a part is a
-task or a backbone. Measures of trios: accuracy (percent), delta and hh_delta (points), retention, and the logarithms
-log_mean_abs and log_std of ratios of rewards; of neurons: rmsd (in mean |score| of the top neurons), jaccard,
-neuron_retention and late_excess.
+Columns are (measure, objective, condition, part), of neurons as well (`neuron_evidence`). Measures:
+
+- accuracy (percent), delta (its change in points), retention, mixed_vs_helpful and mixed_vs_harmless (fractions), whose
+  condition is a kind of ablation at the percent that the tasks are ablated at, and whose part is a task;
+- hh_delta (points of accuracy on the HH-RLHF test set), whose condition has its percent, as `magnitude-10`; the
+  objective "" is the mean of the three, the part a backbone or "" for all;
+- log_mean_abs, log_mean_abs_chosen, log_mean_abs_rejected, log_std and log_margin: logarithms of ratios of rewards.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from rm_tension.analysis.bootstrap import Counts, Draws, resample_items
-from rm_tension.analysis.neurons import Neurons, depth_table, jaccard, mean_top_score, neuron_retention, rmsd
+from rm_tension.analysis.bootstrap import Draws, resample_items
 from rm_tension.analysis.outcomes import STYLES
 from rm_tension.analysis.score_shift import Side
 from rm_tension.conditions import NONE, SETS, Condition, Kind
 from rm_tension.data.tasks import SUITES, TASKS
+from rm_tension.grid import Trio
 from rm_tension.objectives import TEST_SOURCES
-from rm_tension.selection import top
 
 Column = tuple[str, str, str, str]
-Parts = dict[tuple[Hashable, ...], pd.DataFrame]  # by dataset and subset
-SCORES: tuple[Kind, ...] = ("random", "change", "magnitude", "absolute")
-MOMENTS = ("count", "abs", "sum", "square")
+Parts = dict[tuple[str, str], pd.DataFrame]  # by dataset and subset
+SCORES: tuple[Kind, ...] = ("magnitude", "absolute")
+# Sums over the rewards of a side. Both sides of a comparison are of the same answers, so that ratios of sums are those
+# of means; the standard deviation needs the count.
+MOMENTS = ("count", "sum", "square", "margin")
+SIZES = ("mean_abs", "mean_abs_chosen", "mean_abs_rejected")
 SHIFTS = (
     ("retained", ("single", "mixed"), "helpful"),
     ("retained", ("single", "mixed"), "harmless"),
     ("ablation", ("before", "after"), "helpful"),
     ("ablation", ("before", "after"), "harmless"),
 )
-POOLED = "pooled"
-PRINTED_NEURON_RETENTION = 0.549  # section 5 of the paper; no table holds what it is the mean of
+# A mean margin that ablation turns around has no ratio to the one before that could enter a geometric mean; it counts
+# as this one. Ours: the paper shows densities.
+LOWEST_MARGIN_RATIO = 0.01
+# Of retention, by its measure: the numerator and denominator, as columns of `_prompt_sums`.
+RETENTIONS = {
+    "retention": ("kept", "either"),
+    "mixed_vs_helpful": ("both_helpful", "any_helpful"),
+    "mixed_vs_harmless": ("both_harmless", "any_harmless"),
+}
 
 
 def trio_evidence(
-    items: pd.DataFrame, sides: Iterable[Side], percent: int, rng: np.random.Generator, resamples: int
+    items: pd.DataFrame,
+    sides: Iterable[Side],
+    percent: int,
+    prompts: Mapping[tuple[str, str], NDArray[np.int64]],
+    resamples: int,
 ) -> pd.DataFrame:
     """The measures of one trio over resamples of its items, from `outcomes.outcomes` and `score_shift.sides`.
 
-    Drawn are whole prompts within each subset, so that the three styles of an RM-Bench prompt stay together. The
-    objectives and conditions of a trio share the draws.
+    Drawn are whole prompts within each subset of `outcomes.prompts`, so that the three styles of an RM-Bench prompt
+    stay together. The objectives and conditions of a trio share the draws, and so do all trios.
     """
-    sums = _prompt_sums(items, sides, percent)
-    parts = {
-        key: resample_items(part.dropna(axis=1, how="all"), rng, resamples)
-        for key, part in sums.groupby(level=["dataset", "subset"], sort=False)
-    }
-    columns = dict([*_of_tasks(parts), *_of_hh(parts), *_of_sides(parts)])
+    parts: Parts = {}
+    for key, part in _prompt_sums(items, sides).groupby(level=["dataset", "subset"], sort=False):
+        dataset, subset = map(str, key)
+        sums = part.dropna(axis=1, how="all").droplevel(["dataset", "subset"])
+        parts[dataset, subset] = resample_items(sums, prompts[dataset, subset], f"{dataset}/{subset}", resamples)
+    columns = dict([*_of_tasks(parts, percent), *_of_hh(parts), *_of_sides(parts)])
     return pd.DataFrame(columns)
 
 
-def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) -> pd.DataFrame:
-    """The measures of neurons, by backbone, over the draws of backbones and seeds."""
-
-    def of_backbone(backbone: str, counts: Counts) -> pd.Series:
-        found = neurons[backbone]
-        tops = {o: top(np.average(scores, axis=0, weights=counts), percent) for o, scores in found.magnitude.items()}
-        values: dict[Column, float] = {
-            ("rmsd", objective, "", ""): rmsd(found.difference[objective], counts)
-            / mean_top_score(found.magnitude[objective], percent, counts)
-            for objective in tops
-        }
-        values["jaccard", "helpful-harmless", "", ""] = jaccard(tops["helpful"], tops["harmless"])
-        values["neuron_retention", "mixed", "", ""] = neuron_retention(tops)
-        return pd.Series(values)
-
-    depth = pd.concat([depth_table(found, percent).assign(backbone=backbone) for backbone, found in neurons.items()])
-    return draws.of_backbones(of_backbone).join(_late_excess(depth, draws))
-
-
-def published_evidence(reference: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What reference/*.csv, by stem, say of the same measures: one row."""
-    magnitude = reference["ablation_magnitude_p10_average"]
-    sets = reference["ablation_shared_sets"].query("ablated_set != 'baseline' and task != 'average'")
-    retention = reference["retention"].assign(objective="mixed", condition="none")
-    overlap = reference["neuron_overlap_p10"].query("objective_a == 'helpful' and objective_b == 'harmless'")
-    retained = pd.DataFrame({"objective": ["mixed"], "value": [PRINTED_NEURON_RETENTION]})
-    found = (
-        ("accuracy", magnitude.assign(condition="none"), "baseline_accuracy"),
-        ("delta", magnitude.assign(condition="magnitude"), "delta"),
-        ("delta", sets.assign(objective="mixed", condition=sets["ablated_set"]), "value"),
-        ("retention", retention, "retention"),
-        ("jaccard", overlap.assign(objective="helpful-harmless", condition="", task=""), "jaccard"),
-        ("neuron_retention", retained.assign(condition="", task=""), "value"),
-    )
-    means = [
-        frame.assign(measure=measure).groupby(["measure", "objective", "condition", "task"])[value].mean()
-        for measure, frame, value in found
-    ]
-    return pd.DataFrame([pd.concat(means)])
-
-
-def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
-    """The late third's share of the top neurons, less its share of all: per objective pooled, and per backbone."""
-    corrected = depth[depth["variant"] == "corrected"]
-    late = corrected[corrected["third"] == "late"]
-
-    def count(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-        return rows.pivot_table(column, index=["backbone", "seed"], columns="objective", aggfunc="sum")
-
-    parts, wholes = ([count(rows, name) for name in ("neurons", "all_neurons")] for rows in (late, corrected))
-
-    def shares(drawn: Draws) -> pd.DataFrame:
-        weights = drawn.weights()
-        top, every = (
-            weights.dot(part.loc[weights.columns]) / weights.dot(whole.loc[weights.columns])
-            for part, whole in zip(parts, wholes, strict=True)
+def grid_evidence(frames: Mapping[Trio, pd.DataFrame], draws: Draws) -> pd.DataFrame:
+    """`trio_evidence` over the grid, and hh_delta of each backbone, which is then fixed, over its seeds."""
+    found = draws.of_trios(frames)
+    measures = [column for column in map(tuple, found.columns) if column[:2] == ("hh_delta", "")]
+    of_backbones = {
+        backbone: draws.of_seeds(backbone).of_trios(
+            {trio: frame[measures] for trio, frame in frames.items() if trio.backbone == backbone}
         )
-        return drawn.without_spread(top - every)
-
-    columns: dict[Column, pd.Series] = {
-        ("late_excess", str(objective), "", POOLED): values for objective, values in shares(draws).items()
+        for backbone in draws.seeds
     }
-    for backbone in draws.seeds:
-        columns["late_excess", "", "", backbone] = shares(draws.of_seeds(backbone)).mean(axis=1)
-    return pd.DataFrame(columns)
+    columns = {(*column[:3], backbone): one[column] for backbone, one in of_backbones.items() for column in measures}
+    return found.join(pd.DataFrame(columns))
 
 
-def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side], percent: int) -> pd.DataFrame:
-    """Sums of a prompt, indexed by dataset, subset, prompt; columns (what, objective, kind or side)."""
-    kinds = {str(NONE): "none"} | {str(Condition(kind, percent)): kind for kind in (*SCORES, *SETS)}
-    rows = items[items["condition"].isin(kinds)].astype({"dataset": "str", "subset": "str", "objective": "str"})
-    rows = rows.assign(kind=rows["condition"].astype("str").map(kinds), prompt=rows["item"] // STYLES)
-    right = rows.pivot(index=["dataset", "subset", "prompt", "item"], columns=["objective", "kind"], values="correct")
-    right = right.astype(np.float64)
-    either = np.maximum(right["helpful", "none"], right["harmless", "none"])
-    rest = {("items", "", ""): 1.0, ("either", "", ""): either, ("kept", "", ""): either * right["mixed", "none"]}
-    wide = pd.concat({"correct": right}, axis=1).join(pd.DataFrame(rest, index=right.index))
-    sums = wide.groupby(level=["dataset", "subset", "prompt"]).sum(min_count=1)
-    prompt = sums.index.get_level_values("prompt")
+def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side]) -> pd.DataFrame:
+    """Sums of a prompt, indexed by dataset, subset, prompt; columns (what, objective, condition or side)."""
+    names = ["dataset", "subset", "objective", "condition"]
+    rows = items.astype(dict.fromkeys(names, "str")).assign(prompt=items["item"] // STYLES)
+    right = rows.pivot(
+        index=["dataset", "subset", "prompt", "item"], columns=["objective", "condition"], values="correct"
+    ).astype(np.float64)
+    helpful, harmless, mixed = (right[objective, str(NONE)] for objective in TEST_SOURCES)
+    either = np.maximum(helpful, harmless)
+    counts = {
+        "items": 1.0,
+        "either": either,
+        "kept": either * mixed,
+        "any_helpful": np.maximum(helpful, mixed),
+        "both_helpful": helpful * mixed,
+        "any_harmless": np.maximum(harmless, mixed),
+        "both_harmless": harmless * mixed,
+    }
+    rest = pd.DataFrame({(name, "", ""): value for name, value in counts.items()}, index=right.index)
+    sums = pd.concat({"correct": right}, axis=1).join(rest).groupby(level=["dataset", "subset", "prompt"])
+    total = sums.sum(min_count=1)
+    prompt = total.index.get_level_values("prompt")
     moments = {
         (f"{side.comparison} {name}", side.objective, side.side): column.reindex(prompt, fill_value=0.0).to_numpy()
         for side in sides
         for name, column in _moments(side).items()
     }
-    return sums.join(pd.DataFrame(moments, index=sums.index))
+    return total.join(pd.DataFrame(moments, index=total.index))
 
 
 def _moments(side: Side) -> pd.DataFrame:
-    """Indexed by prompt: count, sum of |reward|, reward and its square."""
+    """Sums indexed by prompt: MOMENTS and SIZES."""
     rewards = side.rewards.astype(np.float64)
-    moments = pd.DataFrame({"count": 1.0, "abs": np.abs(rewards), "sum": rewards, "square": rewards**2})
-    return moments.groupby(side.items // STYLES).sum()
+    size = np.abs(rewards)
+    moments = {"count": 1.0, "sum": rewards, "square": rewards**2}
+    sizes = dict(zip(SIZES, (size, size * side.chosen, size * ~side.chosen), strict=True))
+    margins = side.margins
+    of_prompts = pd.DataFrame(moments | sizes).groupby(side.items // STYLES).sum()
+    return of_prompts.assign(margin=margins.groupby(margins.index // STYLES).sum())
 
 
-def _of_tasks(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
+def _of_tasks(parts: Parts, percent: int) -> Iterator[tuple[Column, pd.Series]]:
+    kinds = {str(Condition(kind, percent)): kind for kind in (*SCORES, *SETS)}
     for task in TASKS:
         subsets = [parts[key] for part in task.subsets if (key := (part.suite, part.name)) in parts]
         if len(subsets) < len(task.subsets):
             continue
         accuracy = _sum(100 * one["correct"].div(one["items", "", ""], axis=0) for one in subsets) / len(subsets)
-        for objective, kind in accuracy.columns:
-            if kind == "none":
-                yield ("accuracy", objective, kind, task.key), accuracy[objective, kind]
-            else:
-                yield ("delta", objective, kind, task.key), accuracy[objective, kind] - accuracy[objective, "none"]
-        kept = _sum(one["kept", "", ""] / one["either", "", ""] for one in subsets)
-        yield ("retention", "mixed", "none", task.key), kept / len(subsets)
+        for objective, condition in accuracy.columns:
+            if condition == str(NONE):
+                yield ("accuracy", objective, "none", task.key), accuracy[objective, condition]
+            elif condition in kinds:
+                change = accuracy[objective, condition] - accuracy[objective, str(NONE)]
+                yield ("delta", objective, kinds[condition], task.key), change
+        for measure, (part, whole) in RETENTIONS.items():
+            kept = _sum(one[part, "", ""] / one[whole, "", ""] for one in subsets)
+            yield (measure, "mixed", "none", task.key), kept / len(subsets)
 
 
 def _of_hh(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
+    changes: dict[str, pd.DataFrame] = {}
     for objective, files in TEST_SOURCES.items():
         found = [parts[file, file] for file in files if (file, file) in parts]
         if len(found) < len(files):
             continue
         items = _sum(one["items", "", ""] for one in found)
         accuracy = 100 * _sum(one["correct"][objective] for one in found).div(items, axis=0)
-        for kind in accuracy.columns.drop("none"):
-            yield ("hh_delta", objective, kind, ""), accuracy[kind] - accuracy["none"]
+        changes[objective] = accuracy.drop(columns=str(NONE)).sub(accuracy[str(NONE)], axis=0)
+    if len(changes) == len(TEST_SOURCES):
+        changes[""] = _sum(changes.values()) / len(changes)
+    for name, change in changes.items():
+        for condition in change:
+            yield ("hh_delta", name, str(condition), ""), change[condition]
 
 
 def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
-    """Logarithms of the second side's mean |reward| and standard deviation relative to the first's."""
+    """Logarithms of the second side's rewards relative to the first's."""
     tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(axis=1)
     for comparison, (first, second), objective in SHIFTS:
-        count, size, total, square = (tasks[f"{comparison} {name}", objective] for name in MOMENTS)
-        mean_abs, std = size / count, np.sqrt(square / count - (total / count) ** 2)
-        yield ("log_mean_abs", objective, comparison, ""), np.log(mean_abs[second] / mean_abs[first])
-        yield ("log_std", objective, comparison, ""), np.log(std[second] / std[first])
+        of = {name: tasks[f"{comparison} {name}", objective] for name in (*MOMENTS, *SIZES)}
+        std = np.sqrt(of["square"] / of["count"] - (of["sum"] / of["count"]) ** 2)
+        for name, size in {"std": std, **{name: of[name] for name in SIZES}}.items():
+            yield (f"log_{name}", objective, comparison, ""), np.log(size[second] / size[first])
+        yield ("log_margin", objective, comparison, ""), _log_margin(of["margin"][first], of["margin"][second])
+
+
+def _log_margin(before: pd.Series, after: pd.Series) -> pd.Series:
+    """NaN where nothing was told apart before."""
+    ratio = (after / before).clip(lower=LOWEST_MARGIN_RATIO).where(before > 0)
+    return pd.Series(np.log(ratio))
 
 
 def _sum(parts: Iterable[Any]) -> Any:

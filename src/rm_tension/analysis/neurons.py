@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.activation_sums import Activations
-from rm_tension.selection import Mask, Scores, absolute_score, magnitude_score, top, trio_sets
+from rm_tension.selection import Mask, Scores, absolute_score, backbone_score, magnitude_score, top, trio_sets
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
 PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))
@@ -26,6 +26,7 @@ class Neurons:
     clamped: dict[str, BySeed]  # magnitude as the released code has it
     absolute: dict[str, BySeed]
     difference: dict[str, BySeed]  # mean activation on chosen minus on rejected texts
+    backbone: dict[str, BySeed]  # the backbone's own magnitude, on the RM's texts
 
     @classmethod
     def of(cls, trios: Iterable[tuple[int, Mapping[str, Activations]]]) -> "Neurons":
@@ -35,7 +36,8 @@ class Neurons:
         def stack(score: Callable[[Activations], Scores]) -> dict[str, BySeed]:
             return {objective: np.stack([score(trio[objective]) for trio in found]) for objective in found[0]}
 
-        return cls(list(seeds), stack(magnitude_score), stack(_clamped), stack(absolute_score), stack(_difference))
+        scores = (magnitude_score, _clamped, absolute_score, _difference, backbone_score)
+        return cls(list(seeds), *map(stack, scores))
 
 
 def _clamped(activations: Activations) -> Scores:
@@ -159,12 +161,19 @@ def retention_table(neurons: Neurons, percent: float) -> pd.DataFrame:
 
 def agreement_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns objective, seed, jaccard of the top neurons by the signed mean and by the mean of |a|."""
+    return _agreement(neurons, neurons.absolute, percent)
+
+
+def backbone_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns objective, seed, jaccard of the top neurons of an RM and of its backbone on the same texts."""
+    return _agreement(neurons, neurons.backbone, percent)
+
+
+def _agreement(neurons: Neurons, others: Mapping[str, BySeed], percent: float) -> pd.DataFrame:
     rows = [
-        (objective, seed, jaccard(top(signed, percent), top(absolute, percent)))
-        for objective in neurons.magnitude
-        for seed, signed, absolute in zip(
-            neurons.seeds, neurons.magnitude[objective], neurons.absolute[objective], strict=True
-        )
+        (objective, seed, jaccard(top(one, percent), top(other, percent)))
+        for objective, scores in neurons.magnitude.items()
+        for seed, one, other in zip(neurons.seeds, scores, others[objective], strict=True)
     ]
     return pd.DataFrame(rows, columns=["objective", "seed", "jaccard"])
 

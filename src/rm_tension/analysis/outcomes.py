@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rm_tension.data.tasks import SUITES
 from rm_tension.errors import UserError
@@ -29,6 +30,13 @@ def answer_layout(benchmarks: pd.DataFrame, preferences: pd.DataFrame) -> pd.Dat
     pairs = pairs.assign(subset=pairs["dataset"], item=(len(benchmarks) + np.arange(len(pairs))) * STYLES)
     sides = [pairs.assign(answer_index=side, chosen=side == 0) for side in (0, 1)]
     return pd.concat([tasks, *sides], ignore_index=True)
+
+
+def prompts(layout: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """The prompts of each (dataset, subset) of `answer_layout`, as numbers: their items' without the style."""
+    prompt = layout["item"] // STYLES
+    parts = prompt.groupby([layout["dataset"], layout["subset"]], sort=False)
+    return {(str(dataset), str(subset)): part.unique() for (dataset, subset), part in parts}
 
 
 def score(rewards: pd.DataFrame, layout: pd.DataFrame) -> pd.DataFrame:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from rm_tension.analysis import averages
 from rm_tension.analysis.bootstrap import Draws
-from rm_tension.analysis.claims import CLAIMS, c6, c8
-from rm_tension.analysis.evidence import neuron_evidence
+from rm_tension.analysis.claims import CLAIMS
+from rm_tension.analysis.claims_ablation import BASELINES, c6, c8, percents
+from rm_tension.analysis.neuron_evidence import neuron_evidence
 from rm_tension.analysis.neurons import PAIRS, Neurons, jaccard
 from rm_tension.analysis.verdicts import Claim, Evidence, decide
 from rm_tension.conditions import Kind
@@ -51,10 +52,16 @@ def verdict_table(neurons: Mapping[str, Neurons], draws: Draws) -> pd.DataFrame:
 
 
 def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
-    """Columns VERDICT, of the claims on what an RM's own top neurons do, from `evidence` at `percent`."""
-    found = Evidence(evidence)
+    """Columns VERDICT, of the claims on what an RM's own top neurons do, from `evidence` with the tasks at `percent`.
+
+    C6 is over the percents at which both scores were ablated.
+    """
+    both = percents(Evidence(evidence), *KINDS.values(), *BASELINES)
+    at = {"C6": ", ".join(map(str, both)), "C8": percent}
+    others = [c for c in evidence.columns if c[0] == "hh_delta" and c[2].rpartition("-")[2] not in map(str, both)]
+    found = Evidence(evidence.drop(columns=others))
     rows = [
-        (score, percent, *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))
+        (score, at[claim.id], *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))
         for claim in CLAIMS
         if claim.id in ABLATION_CLAIMS
         for score, kind in KINDS.items()

@@ -13,6 +13,7 @@ from rm_tension.data.tasks import TASKS
 BINS = 80
 SHOWN = (0.5, 99.5)  # percentiles of a panel's rewards between which its densities are drawn
 SINGLES = ("helpful", "harmless")
+SPREAD = ("mean_abs", "mean_abs_chosen", "mean_abs_rejected", "std", "mean_margin")
 
 
 class Side(NamedTuple):
@@ -29,6 +30,12 @@ class Side(NamedTuple):
     chosen: NDArray[np.bool_]
     items: NDArray[np.int64]
 
+    @property
+    def margins(self) -> pd.Series:
+        """By item, float64: its lowest reward of a chosen answer minus the highest of a rejected one."""
+        rewards = pd.DataFrame({"margin": self.rewards.astype(np.float64)})
+        return margins(rewards, self.chosen, self.items)["margin"]
+
 
 def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
     """The answers of the 25 tasks by (objective, condition), unablated and without the top neurons, of one trio.
@@ -43,12 +50,15 @@ def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
     return rows.pivot(index=keys, columns=["objective", "condition"], values="reward")
 
 
+def margins(rewards: pd.DataFrame, chosen: NDArray[np.bool_], items: NDArray[np.int64]) -> pd.DataFrame:
+    """From rewards per answer, by item: the lowest of its chosen answers minus the highest of its rejected ones."""
+    return rewards[chosen].groupby(items[chosen]).min() - rewards[~chosen].groupby(items[~chosen]).max()
+
+
 def right(rewards: pd.DataFrame) -> pd.DataFrame:
     """From `task_rewards`, whether each item is right, per answer: bool, same shape."""
-    chosen = rewards.index.get_level_values("chosen").to_numpy()
-    item = rewards.index.get_level_values("item")
-    lowest, highest = rewards[chosen].groupby("item").min(), rewards[~chosen].groupby("item").max()
-    return (lowest > highest).loc[item].set_axis(rewards.index)
+    chosen, items = (rewards.index.get_level_values(name).to_numpy() for name in ("chosen", "item"))
+    return (margins(rewards, chosen, items) > 0).loc[items].set_axis(rewards.index)
 
 
 def sides(rewards: pd.DataFrame, percent: int) -> Iterator[Side]:
@@ -71,16 +81,18 @@ def sides(rewards: pd.DataFrame, percent: int) -> Iterator[Side]:
 
 
 def spread_table(found: Iterable[Side]) -> pd.DataFrame:
-    """Columns objective, comparison, side, answers, mean_abs, std (population) of the rewards."""
-    rows = [
-        (one.objective, one.comparison, one.side, one.rewards.size, *_spread(one.rewards.astype(np.float64)))
-        for one in found
-    ]
-    return pd.DataFrame(rows, columns=["objective", "comparison", "side", "answers", "mean_abs", "std"])
+    """Columns objective, comparison, side, answers, and of the rewards SPREAD (std: population)."""
+    rows = [(one.objective, one.comparison, one.side, one.rewards.size, *_spread(one)) for one in found]
+    return pd.DataFrame(rows, columns=["objective", "comparison", "side", "answers", *SPREAD])
 
 
-def _spread(rewards: NDArray[np.float64]) -> tuple[float, float]:
-    return (float(np.abs(rewards).mean()), float(rewards.std())) if rewards.size else (np.nan, np.nan)
+def _spread(side: Side) -> tuple[float, ...]:
+    if not side.rewards.size:
+        return (np.nan,) * len(SPREAD)
+    rewards = side.rewards.astype(np.float64)
+    size = np.abs(rewards)
+    means = (size.mean(), size[side.chosen].mean(), size[~side.chosen].mean(), rewards.std(), side.margins.mean())
+    return tuple(map(float, means))
 
 
 def density_table(found: Iterable[Side]) -> pd.DataFrame:

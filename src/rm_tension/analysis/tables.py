@@ -37,6 +37,7 @@ def backbone_tables(found: Neurons, percent: int, percents: Iterable[int]) -> Ta
         "neuron_overlap": neurons.overlap_table(found, percent),
         "neuron_retention": neurons.retention_table(found, percent),
         "neuron_scores": neurons.agreement_table(found, percent),
+        "backbone_overlap": neurons.backbone_table(found, percent),
         "neuron_overlap_by_score": robustness.overlap_table(found),
         "neuron_sets": neurons.sets_table(found, percents),
     }

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+# Whether the published numbers fulfil a predicate; None where they are not all known.
+PublishedVerdict = Literal["holds", "does not hold"] | None
 Verdict = Literal["reproduced", "not reproduced", "undecided", "not applicable"]
 # The verdict of a claim is the first of these that any of its parts has.
 WORST_FIRST: tuple[Verdict, ...] = ("not reproduced", "not applicable", "undecided", "reproduced")
@@ -24,9 +27,17 @@ class Evidence:
     def get(self, measure: str, objective: str = "", condition: str = "", part: str = "") -> pd.Series:
         return self._columns.get((measure, objective, condition, part), self._nothing)
 
-    def mean(self, measure: str, objective: str, condition: str, tasks: Iterable[str]) -> pd.Series:
-        """The mean over those of the tasks that have a value."""
-        return pd.concat([self.get(measure, objective, condition, task) for task in tasks], axis=1).mean(axis=1)
+    def mean(
+        self, measure: str, objective: str, conditions: str | Iterable[str], parts: str | Iterable[str]
+    ) -> pd.Series:
+        """The mean over those of the conditions and parts (tasks, backbones) that have a value."""
+        lists = ([one] if isinstance(one, str) else one for one in (conditions, parts))
+        found = [self.get(measure, objective, condition, part) for condition, part in product(*lists)]
+        return pd.concat(found, axis=1).mean(axis=1) if found else self._nothing
+
+    def conditions(self, measure: str) -> list[str]:
+        """The conditions of a measure, in order."""
+        return list(dict.fromkeys(condition for name, _, condition, _ in self._columns if name == measure))
 
     def parts(self, measure: str) -> list[str]:
         """The parts of a measure, in order."""
@@ -49,7 +60,7 @@ class Part:
     @property
     def interval(self) -> tuple[float, float]:
         resamples = self.values.iloc[1:].dropna()
-        if resamples.empty:
+        if resamples.empty or math.isnan(self.effect):  # a few resamples may have what the data themselves lack
             return math.nan, math.nan
         low, high = np.percentile(resamples, INTERVAL)
         return float(low), float(high)
@@ -60,6 +71,13 @@ class Part:
         return min(self.effect - self.low, self.high - self.effect)
 
     @property
+    def published_verdict(self) -> PublishedVerdict:
+        """By the number alone, because the published ones have no intervals."""
+        if math.isnan(self.effect):
+            return None
+        return "holds" if self.margin > 0 else "does not hold"
+
+    @property
     def verdict(self) -> Verdict:
         """Undecided if the interval holds a bound; not applicable without a value or an interval."""
         low, high = self.interval
@@ -68,6 +86,9 @@ class Part:
         if self.low < low and high < self.high:
             return "reproduced"
         return "not reproduced" if high < self.low or low > self.high else "undecided"
+
+
+UNKNOWN = Part("", pd.Series([math.nan]))
 
 
 @dataclass(frozen=True)
@@ -86,10 +107,11 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
     """A claim as it stands in claims.json.
 
     Effect, interval and published value are those of the part that decides: of the parts with the verdict that
-    counts, the one least inside its bounds.
+    counts, the one least inside its bounds. `published_verdict` is what the paper's own numbers say.
     """
     parts = claim.parts(ours)
-    theirs = {part.name: part.effect for part in claim.parts(published)}
+    known = {part.name: part for part in claim.parts(published)}
+    theirs = [known.get(part.name, UNKNOWN) for part in parts]
     verdict = min((part.verdict for part in parts), key=WORST_FIRST.index)
     place = min(
         (place for place, part in enumerate(parts) if part.verdict == verdict),
@@ -100,10 +122,11 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
             "part": part.name,
             "effect": _number(part.effect),
             "interval": [_number(end) for end in part.interval],
-            "published": _number(theirs.get(part.name, math.nan)),
+            "published": _number(paper.effect),
+            "published_verdict": paper.published_verdict,
             "verdict": part.verdict,
         }
-        for part in parts
+        for part, paper in zip(parts, theirs, strict=True)
     ]
     shown = rows[place]
     return {
@@ -114,11 +137,19 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         "unit": claim.unit,
         "interval": shown["interval"],
         "published": shown["published"],
+        "published_verdict": _published_verdict([paper.published_verdict for paper in theirs]),
         "verdict": verdict,
         "detail": " ".join(filter(None, (_detail(parts[place], len(parts)), claim.note(ours)))),
         "required": required,
         "parts": rows,
     }
+
+
+def _published_verdict(of_parts: list[PublishedVerdict]) -> PublishedVerdict:
+    """One part that fails decides; otherwise all must be known."""
+    if "does not hold" in of_parts:
+        return "does not hold"
+    return None if None in of_parts else "holds"
 
 
 def _detail(deciding: Part, parts: int) -> str:

@@ -13,6 +13,7 @@ PACKAGES = (
 ROWS = TableFormat(None, None, None, None, None, DataRow("", " & ", r" \\"), 0, None)
 WIDE = 13  # columns up to which a table stands upright
 LABELS = 80  # letters up to which column labels stand upright
+LINE = 115  # letters that fit into a line of a table, about
 TALL = {"table": 60, "sidewaystable": 40}  # lines up to which a table is one float, not one a section
 STEEPEST = 40.0  # points of change at which the shading is full
 SYMBOLS = {"<": "<", ">": ">", "±": r"\pm", "²": "^2", "≤": r"\le", "≥": r"\ge", "−": "-", "×": r"\times"}
@@ -25,7 +26,7 @@ ESCAPES = str.maketrans(
 
 def latex(table: Table | TextTable, caption: str) -> str:
     """One or more floats, the first with caption and label `tab:<number>`; needs the packages in PACKAGES."""
-    bodies, float_name = ([_words(table)], "table") if isinstance(table, TextTable) else _numbers(table)
+    bodies, float_name = (_words(table), "table") if isinstance(table, TextTable) else _numbers(table)
     opening = rf"\caption[{escape(table.heading)}]{{{escape(caption)}}}\label{{tab:{table.number}}}"
     floats = [f"% needs {PACKAGES}"]
     for body in bodies:
@@ -61,15 +62,38 @@ def number(cell: Cell, digits: int) -> str:
     return text
 
 
-def _words(table: TextTable) -> list[str]:
-    rows = [[escape(text) for text in row] for row in table.rows]
+def _words(table: TextTable) -> list[list[str]]:
+    """A tabular for each float."""
     columns = table.align.replace("X", r">{\raggedright\arraybackslash}X")
+    return [_worded(table, columns, rows) for rows in _pages(table)]
+
+
+def _pages(table: TextTable) -> list[list[list[str]]]:
+    """The rows of each float, of which none is too tall, by an estimate of how many lines each row takes."""
+    wide = [place for place, kind in enumerate(table.align) if kind == "X"]
+    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+    taken = sum(width for place, width in enumerate(widths) if place not in wide)
+    left = max(LINE / 4, LINE - taken - 2 * len(widths))
+    pages: list[list[list[str]]] = [[]]
+    lines = 0
+    for row in table.rows:
+        height = max((math.ceil(len(row[place]) * len(wide) / left) for place in wide), default=1)
+        if lines + height > TALL["table"]:
+            pages.append([])
+            lines = 0
+        pages[-1].append(row)
+        lines += height
+    return pages
+
+
+def _worded(table: TextTable, columns: str, rows: list[list[str]]) -> list[str]:
+    escaped = [[escape(text) for text in row] for row in rows]
     return [
         rf"\begin{{tabularx}}{{\linewidth}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(escape, table.columns)) + r" \\",
         r"\midrule",
-        tabulate(rows, tablefmt=ROWS, disable_numparse=True),
+        tabulate(escaped, tablefmt=ROWS, disable_numparse=True),
         r"\bottomrule",
         r"\end{tabularx}",
     ]

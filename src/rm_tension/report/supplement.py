@@ -163,17 +163,17 @@ def ablation_by_score(number: str, source: Source) -> Table:
 def verdicts_by_score(number: str, source: Source) -> TextTable:
     """How far the verdicts on neurons depend on the score and on how many neurons are taken."""
     frame = source.table("verdicts_by_score").sort_values("id", kind="stable")
-    frame = frame.assign(interval=frame[["low", "high"]].apply(list, axis=1), published=None)
+    frame = frame.assign(interval=frame[["low", "high"]].apply(list, axis=1), published=None, published_verdict=None)
     rows = [
-        [row["id"], f"{row['score']}, top {row['percent']}%", *quantities(row, "")[:-1]]
+        [row["id"], f"{row['score']}, top {row['percent']}%", *quantities(row, "")[:-2]]
         for row in frame.to_dict("records")
     ]
     return TextTable(
         number,
         "Verdicts by score and share",
-        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced; scores as in "
-        "Table S4.",
-        ["", "Score", *QUANTITIES[:-1]],
+        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced, C6 at the "
+        "shares at which both were; scores as in Table S4.",
+        ["", "Score", *QUANTITIES[:-2]],
         rows,
         "lXlrr",
     )

@@ -13,10 +13,12 @@ from rm_tension.activation_sums import load_activations
 from rm_tension.analysis.bootstrap import RESAMPLES, Draws
 from rm_tension.analysis.claims import decide_all
 from rm_tension.analysis.context import Context
-from rm_tension.analysis.evidence import neuron_evidence, published_evidence, trio_evidence
+from rm_tension.analysis.evidence import grid_evidence, trio_evidence
 from rm_tension.analysis.example import candidates, choose
+from rm_tension.analysis.neuron_evidence import neuron_evidence
 from rm_tension.analysis.neurons import Neurons
-from rm_tension.analysis.outcomes import answer_layout, outcomes, score
+from rm_tension.analysis.outcomes import answer_layout, outcomes, prompts, score
+from rm_tension.analysis.published_evidence import published_evidence
 from rm_tension.analysis.robustness import ablation_verdicts, verdict_table
 from rm_tension.analysis.score_shift import Side, density_table, sides, task_rewards
 from rm_tension.analysis.tables import Tables, backbone_tables, grid_tables, trio_tables
@@ -50,7 +52,7 @@ def run(job: Job) -> None:
         example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
         draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
         of_neurons = neuron_evidence(neurons, config.task_percent, draws)
-        of_trios = draws.of_trios({trio: results.evidence for trio, results in found.items()})
+        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, draws)
         claims = _claims(job, of_trios.join(of_neurons))
         verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
@@ -86,8 +88,7 @@ def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, percent: int) -> Trio
     for table in tables.values():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
-    rng = np.random.default_rng([trio.seed, *trio.backbone.encode()])
-    evidence = trio_evidence(items, found, percent, rng, RESAMPLES)
+    evidence = trio_evidence(items, found, percent, prompts(layout), RESAMPLES)
     return TrioResults(tables, found, candidates(on_tasks), evidence)
 
 

@@ -7,7 +7,18 @@ from tabulate import tabulate
 from rm_tension.errors import UserError
 from rm_tension.stages.common import Job, main
 
-COLUMNS = ("id", "verdict", "required", "effect", "interval", "unit", "published", "claim")
+# By key of a claim, the heading of its column; the paper's own numbers hold by the same predicate, or do not.
+COLUMNS = {
+    "id": "id",
+    "verdict": "verdict",
+    "required": "required",
+    "effect": "effect",
+    "interval": "interval",
+    "unit": "unit",
+    "published": "published",
+    "published_verdict": "paper's own",
+    "claim": "claim",
+}
 
 
 def run(job: Job) -> None:
@@ -17,7 +28,8 @@ def run(job: Job) -> None:
         raise UserError(f"{path}: not found; run `dvc repro analyse@{job.paths.profile}` first")
     claims = json.loads(path.read_text(encoding="utf-8"))
     rows = [[_shown(claim[column]) for column in COLUMNS] for claim in claims]
-    print(tabulate(rows, headers=COLUMNS, disable_numparse=True, maxcolwidths=[None] * (len(COLUMNS) - 1) + [60]))
+    widths = [*[None] * (len(COLUMNS) - 1), 60]
+    print(tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths))
     failed = [claim["id"] for claim in claims if claim["required"] and claim["verdict"] != "reproduced"]
     if failed:
         raise UserError(f"required by profile {job.paths.profile} and not reproduced: {', '.join(failed)}")
