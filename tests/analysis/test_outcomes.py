@@ -87,10 +87,6 @@ def test_hh_accuracy_pools_the_mixed_rms_two_files():
     }
 
 
-def test_a_pair_too_long_for_the_backbone_may_be_absent():
-    assert len(score(table({("helpful-base", "h1"): [1, 0]}), LAYOUT)) == 2
-
-
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
@@ -99,7 +95,7 @@ def test_a_pair_too_long_for_the_backbone_may_be_absent():
         (table(RIGHT | {("reward-bench", "z"): [1, 0]}), "2 rows whose answer is not in benchmarks.*item_id z"),
         (table(RIGHT | {("reward-bench", "a"): [1]}), "not one for each expected answer.*reward-bench.*expected 4"),
         (pd.concat([table(RIGHT), table(RIGHT).head(1)]), "rewards 5, answers 4"),
-        (table({("helpful-base", "h1"): [1]}), "rewards 1, answers 1, pairs 1, expected 2"),
+        (table({("helpful-base", "h1"): [1]}), "rewards 1, answers 1, expected 4"),
     ],
 )
 def test_broken_rewards_are_refused(broken, message):

@@ -125,18 +125,19 @@ def test_missing_subsets_are_stand_ins(root, hub):
     assert "code: 0 rows, expected 228" in provenance(job)["files"][-1]["deviations"]
 
 
-def test_pairs_without_a_preference_are_dropped_and_counted(root, hub):
-    path = snapshot(hub, "helpful-online/train.jsonl.gz")
+@pytest.mark.parametrize(("split", "kept"), [("train", [1]), ("test", [0, 1, 2])])
+def test_training_pairs_without_a_preference_are_dropped_and_counted_and_test_pairs_stay(root, hub, split, kept):
+    path = snapshot(hub, f"helpful-online/{split}.jsonl.gz")
     lines = [b'{"chosen": "same", "rejected": "same"}', b'{"chosen": "a", "rejected": "b"}']
     path.write_bytes(gzip.compress(b"\n".join([*lines, lines[0]])))
     job = make_job(root, STAND_INS)
     run(job)
-    (entry,) = [f for f in provenance(job)["files"] if f["filename"] == "helpful-online/train.jsonl.gz"]
+    (entry,) = [f for f in provenance(job)["files"] if f["filename"] == f"helpful-online/{split}.jsonl.gz"]
     assert entry["rows"] == {"helpful-online": 3}
-    assert entry["dropped"] == {"chosen == rejected": 2}
-    train = pd.read_parquet(job.paths.preferences("train"))
-    online = train[train["source"] == "helpful-online"]
-    assert online["pair_id"].tolist() == ["helpful-online/train/1"]
+    assert entry["dropped"] == {"chosen == rejected": 3 - len(kept)}
+    pairs = pd.read_parquet(job.paths.preferences(split))
+    online = pairs[pairs["source"] == "helpful-online"]
+    assert online["pair_id"].tolist() == [f"helpful-online/{split}/{row}" for row in kept]
 
 
 def test_caps(root):

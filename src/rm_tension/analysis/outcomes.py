@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rm_tension.data.tasks import SUITES
 from rm_tension.errors import UserError
 
 COLUMNS = ("objective", "condition", "dataset", "item_id", "answer_index", "reward")
@@ -43,8 +42,7 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame) -> pd.DataFrame:
     """The rewards with `subset`, `chosen` and `item` of each answer.
 
     Raises UserError if a column is missing, a reward is not finite, an answer is unknown to `layout` or scored twice
-    under a condition, a suite lacks answers or an HH-RLHF pair a side. Whole pairs may be absent: those too long for
-    the backbone are dropped when the texts are tokenised.
+    under a condition, or a data set lacks answers.
     """
     if missing := [column for column in COLUMNS if column not in rewards]:
         raise UserError(f"no column {', '.join(missing)}; its columns are {', '.join(map(str, rewards))}")
@@ -57,9 +55,8 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame) -> pd.DataFrame:
     found = {name: layout[name].to_numpy()[slot] for name in ("subset", "chosen", "item")}
     scored = rewards.assign(**categories, **found, slot=slot)
     parts = scored.groupby(["objective", "condition", "dataset"], observed=True)
-    counts = parts.agg(rewards=("slot", "size"), answers=("slot", "nunique"), pairs=("item", "nunique")).reset_index()
-    whole = counts["dataset"].astype("str").map(layout["dataset"].value_counts())
-    counts["expected"] = whole.where(counts["dataset"].isin(SUITES), 2 * counts["pairs"])
+    counts = parts.agg(rewards=("slot", "size"), answers=("slot", "nunique")).reset_index()
+    counts["expected"] = counts["dataset"].astype("str").map(layout["dataset"].value_counts())
     wrong = counts[(counts["rewards"] != counts["expected"]) | (counts["answers"] != counts["expected"])]
     _refuse(wrong, "rewards are not one for each expected answer", "parts")
     return scored.drop(columns="slot")

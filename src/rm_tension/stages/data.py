@@ -58,8 +58,11 @@ def raw_files(job: Job) -> Iterator[list[LocalFile]]:
 def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The pairs or items of a raw file, and its entry in provenance.json; UserError if it is not the expected file."""
     if file.raw.data_set == "hh_rlhf":
-        found = read_pairs(file.path, *file.raw.source_and_split)
-        table, rows = differing(found), counts(found["source"])
+        source, split = file.raw.source_and_split
+        found = table = read_pairs(file.path, source, split)
+        if split == "train":  # in the test sets they stay, and count as wrong (METHOD.md section 2)
+            table = differing(found)
+        rows = counts(found["source"])
     else:
         found = table = READERS[file.raw.data_set](file.path)
         rows = counts(found["subset"])
