@@ -33,7 +33,7 @@ ABLATED = {
     "mean |reward| of chosen": "log_mean_abs_chosen",
     "mean |reward| of rejected": "log_mean_abs_rejected",
     "standard deviation": "log_std",
-    "mean margin": "log_margin",
+    "|mean margin|": "log_margin",
 }
 DROPS = {"magnitude": 8, "change": 3, "random": 0}
 # What the paper claims, where its tables give no numbers or do not bear it out (C21).

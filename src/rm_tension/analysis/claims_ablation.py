@@ -18,7 +18,7 @@ SIZES = {
     "log_mean_abs_chosen": "mean |reward| of chosen",
     "log_mean_abs_rejected": "mean |reward| of rejected",
     "log_std": "standard deviation",
-    "log_margin": "mean margin",
+    "log_margin": "|mean margin|",
 }
 # Of footnote 2: effects at the one are to be those at the other.
 CHOSEN_PERCENT, LAST_PERCENT = 10, 30
@@ -203,7 +203,7 @@ ABLATION = (
     Claim(
         "C11",
         "Ablation pulls chosen and rejected rewards towards zero and reduces separability.",
-        "Over all items, mean |reward| of chosen and of rejected answers, standard deviation and mean margin after "
+        "Over all items, mean |reward| of chosen and of rejected answers, standard deviation and |mean margin| after "
         "ablation relative to before (geometric means over trios) are below 1, for the helpful and the harmless RM.",
         "ratio",
         c11,

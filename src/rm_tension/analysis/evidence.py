@@ -39,8 +39,7 @@ SHIFTS = (
     ("ablation", ("before", "after"), "helpful"),
     ("ablation", ("before", "after"), "harmless"),
 )
-# A mean margin that ablation turns around has no ratio to the one before that could enter a geometric mean; it counts
-# as this one. Ours: the paper shows densities.
+# Of mean margins, for the geometric mean of ratios, which a single 0 would make 0. Ours: the paper shows densities.
 LOWEST_MARGIN_RATIO = 0.01
 # Of retention, by its measure: the numerator and denominator, as columns of `_prompt_sums`.
 RETENTIONS = {
@@ -172,9 +171,8 @@ def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
 
 
 def _log_margin(before: pd.Series, after: pd.Series) -> pd.Series:
-    """NaN where nothing was told apart before."""
-    ratio = (after / before).clip(lower=LOWEST_MARGIN_RATIO).where(before > 0)
-    return pd.Series(np.log(ratio))
+    """Of the margins' sizes: an RM that ranks most items the wrong way round tells them apart, too."""
+    return pd.Series(np.log((after / before).abs().clip(lower=LOWEST_MARGIN_RATIO)))
 
 
 def _sum(parts: Iterable[Any]) -> Any:
