@@ -103,7 +103,7 @@ class TrainedTokenizer:
 
 @dataclass(frozen=True, config=STRICT)
 class TokensConfig:
-    """`max_length` in tokens: longer training pairs are dropped, longer texts to score are cut."""
+    """`max_length` in tokens: training pairs that would be longer with an EOS are dropped, texts to score are cut."""
 
     max_length: Annotated[int, Field(ge=2)]
     template: str
@@ -117,11 +117,21 @@ class TokensConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Pretraining:
+    """Language modelling on the profile's training texts, in chunks of `length` tokens."""
+
+    steps: Positive
+    chunks_per_step: Positive
+    length: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class RandomWeights:
     """A randomly initialised backbone; `width` is the residual stream's, the MLP is four times as wide.
 
     `init_std` is the weights' standard deviation, `gain_spread` that of the logarithm of a factor on each neuron's
-    input weights: the larger, the fewer neurons matter.
+    input weights: the larger, the fewer neurons matter. `pretraining` comes before any reward training; null is none.
     """
 
     kind: Literal["random"]
@@ -132,6 +142,7 @@ class RandomWeights:
     init_std: Annotated[float, Field(gt=0)]
     gain_spread: Annotated[float, Field(ge=0)]
     seed: int
+    pretraining: Pretraining | None
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "RandomWeights":

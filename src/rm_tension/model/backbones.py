@@ -3,28 +3,32 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
 
 from rm_tension.config import HubFiles, RandomWeights
 from rm_tension.errors import UserError
 from rm_tension.hub import Hub
 from rm_tension.model.neurons import family, input_weights
-from rm_tension.model.reward_model import TOKENIZER, quiet
+from rm_tension.model.pretraining import pretrain
+from rm_tension.model.reward_model import quiet
+from rm_tension.token_files import TokenFiles
+from rm_tension.tokenizer import stock_tokenizer
 
 MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 
 
-def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: int, hub: Hub) -> PreTrainedModel:
-    """The backbone without its language-model head.
+def make_backbone(source: HubFiles | RandomWeights, files: TokenFiles, positions: int, hub: Hub) -> PreTrainedModel:
+    """The backbone without its language-model head; `files` are those of its tokenizer.
 
     Weights from the hub keep their type and must be safetensors; random ones are float32 and know `positions` tokens.
     Raises UserError if the hub has no such weights, or if they cannot take `positions` tokens.
     """
     quiet()
     if isinstance(source, RandomWeights):
-        model = _random_model(source, tokenizer, positions)
+        model = _random_model(source, files, positions)
     else:
         with hub.model_files(source, *MODEL_FILES) as folder:
             try:
@@ -42,20 +46,26 @@ def make_backbone(source: HubFiles | RandomWeights, tokenizer: Path, positions: 
 def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:
     """Write weights as safetensors, config and tokenizer."""
     model.save_pretrained(folder)
-    shutil.copytree(tokenizer, folder / TOKENIZER)
+    shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
 
 
-def _random_model(source: RandomWeights, tokenizer: Path, positions: int) -> PreTrainedModel:
+def _random_model(source: RandomWeights, files: TokenFiles, positions: int) -> PreTrainedModel:
     torch.manual_seed(source.seed)
-    model: PreTrainedModel = AutoModel.from_config(_random_config(source, tokenizer, positions))
+    config = _random_config(source, files.tokenizer, positions)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     # In a pretrained model a few neurons carry much of a block; freshly drawn ones are alike and none is missed.
-    for weights in input_weights(model):
+    for weights in input_weights(model.base_model):
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
-    return model
+    if source.pretraining:
+        pairs = pd.read_parquet(files.preferences("train"))
+        texts = [*pairs["chosen"], *pairs["rejected"]]
+        pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
+    backbone: PreTrainedModel = model.base_model
+    return backbone
 
 
 def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:
-    words = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
+    words = stock_tokenizer(tokenizer)
     eos = words.eos_token_id
     if source.family == "gpt2":
         return GPT2Config(
@@ -76,6 +86,7 @@ def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> Pr
         initializer_range=source.init_std,
         num_hidden_layers=source.layers,
         num_attention_heads=source.heads,
+        tie_word_embeddings=True,  # as in SmolLM2
         bos_token_id=eos,
         eos_token_id=eos,
     )

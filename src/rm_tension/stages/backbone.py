@@ -1,4 +1,4 @@
-"""Fetch (or randomly initialise) one backbone, without its language-model head."""
+"""Fetch (or randomly initialise and pretrain) one backbone, without its language-model head."""
 
 from rm_tension.files import whole
 from rm_tension.hub import Hub
@@ -9,14 +9,14 @@ from rm_tension.stages.common import Job, main
 
 
 def run(job: Job) -> None:
-    """tokens/<P>/<tokenizer>/tokenizer -> models/<P>/backbones/<b>/."""
+    """tokens/<P>/<tokenizer>/ -> models/<P>/backbones/<b>/."""
     name = job.arguments.backbone
     backbone = job.profile.backbones[name]
-    tokenizer = job.token_files.tokenizer
+    files = job.token_files
     with record(job.paths.run("backbone", name), job.parameters("backbones")) as metrics:
-        model = make_backbone(backbone.weights, tokenizer, job.profile.tokens.max_length, Hub(job.hub_sums))
+        model = make_backbone(backbone.weights, files, job.profile.tokens.max_length, Hub(job.hub_sums))
         with whole(job.paths.backbone(name)) as folder:
-            save_backbone(model, folder, tokenizer)
+            save_backbone(model, folder, files.tokenizer)
         layers, neurons = neuron_shape(model)
         metrics |= {"parameters": model.num_parameters(), "layers": layers, "neurons": layers * neurons}
 
