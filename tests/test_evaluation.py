@@ -31,7 +31,7 @@ def activations(shape, seed):
     generator = np.random.default_rng(seed)
 
     def side():
-        return ActivationSums(*(generator.random(shape) for _ in range(5)), tokens=7)
+        return ActivationSums(*(generator.random(shape) for _ in range(4)), tokens=7)
 
     return Activations(side(), side())
 

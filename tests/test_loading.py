@@ -32,7 +32,7 @@ def loaded(origin):
 
 def test_rewards_are_those_of_plain_transformers(loaded, origin):
     model = AutoModelForSequenceClassification.from_pretrained(origin / PLACE, num_labels=1)
-    tokenizer = AutoTokenizer.from_pretrained(origin / PLACE / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(origin / PLACE)
     for prompt, answers in ITEMS:
         ids = [tokenizer(f"Human:{prompt}\n\nAssistant:{answer}", return_tensors="pt") for answer in answers]
         with torch.inference_mode():

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from rm_tension.checkpoints import Checkpoint, find_checkpoint
 from rm_tension.errors import UserError
 from rm_tension.model import reward_model
 from rm_tension.scoring import Scorer
+from rm_tension.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.tokens import encode_benchmarks
 
 
@@ -34,11 +36,15 @@ class Place:
 
 @dataclass(frozen=True)
 class RewardModel:
-    """A reward model and its tokenizer; made by `load_reward_model`."""
+    """A reward model and its tokenizer; made by `load_reward_model`.
+
+    `tokenizer` is for its user, who may set it up as he likes; texts are scored by `words`, the same tokenizer's file.
+    """
 
     checkpoint: Checkpoint
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
+    words: Tokenizer
     place: Place
 
     def score(self, prompt: str, answers: Sequence[str]) -> list[float]:
@@ -55,9 +61,11 @@ class RewardModel:
         tokens, evaluate = self.checkpoint.profile.tokens, self.checkpoint.profile.evaluate
         table = pd.DataFrame(items, columns=["prompt", "answers"])
         table = table.assign(suite="", item_id=range(len(table)))
-        encoded, cut = encode_benchmarks(self.tokenizer, table, tokens)
-        if cut:
-            message = f"{cut} texts are longer than {tokens.max_length} tokens: cut, as in the evaluation"
+        encoded, counts = encode_benchmarks(self.words, table, tokens)
+        if counts["texts_cut"]:
+            message = (
+                f"{counts['texts_cut']} texts are longer than {tokens.max_length} tokens: cut, as in the evaluation"
+            )
             warnings.warn(message, stacklevel=2)
         scorer = Scorer(encoded["answers"].tolist(), evaluate.tokens_per_batch)
         found = scorer.score(self.model, self.place, self.checkpoint.model.key)
@@ -80,10 +88,15 @@ def load_reward_model(
     git revision of it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
     """
     chosen = _device(device)
-    checkpoint = find_checkpoint(key, profile, repo, rev)
-    model = reward_model.load_reward_model(checkpoint.folder).to(chosen)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder / reward_model.TOKENIZER, trust_remote_code=False)
-    return RewardModel(checkpoint, model, tokenizer, Place(chosen, checkpoint.profile.evaluate.autocast))
+    return open_checkpoint(find_checkpoint(key, profile, repo, rev), chosen)
+
+
+def open_checkpoint(checkpoint: Checkpoint, device: torch.device) -> RewardModel:
+    """Read a checkpoint that is on this disk."""
+    folder = checkpoint.folder
+    model = reward_model.load_reward_model(folder).to(device)
+    place = Place(device, checkpoint.profile.evaluate.autocast)
+    return RewardModel(checkpoint, model, stock_tokenizer(folder), read_tokenizer(folder), place)
 
 
 def _device(name: str | None) -> torch.device:

@@ -170,7 +170,9 @@ def _downloads(profile: Profile) -> Iterator[Download]:
             yield Download("dataset", getattr(source, data_set), names, names)
     for tokenizer in profile.tokens.tokenizers.values():
         if isinstance(tokenizer, HubFiles):
-            from rm_tension.tokens import TOKENIZER_FILES  # like torch, seconds that the miniature need not wait
+            from rm_tension.make_tokenizer import (
+                TOKENIZER_FILES,  # like torch, seconds that the miniature need not wait
+            )
 
             yield Download("model", tokenizer, TOKENIZER_FILES, ("config.json", "tokenizer*.json"))
     for backbone in profile.backbones.values():

@@ -4,7 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from rm_tension.config import TrainedTokenizer
 from rm_tension.errors import UserError
+from rm_tension.hub import Hub
+from rm_tension.make_tokenizer import make_tokenizer
 from rm_tension.model.reward_model import load_reward_model, new_reward_model, rewards, save_reward_model
 from rm_tension.model.rows import collate
 from samples import make_backbone, random_items
@@ -26,17 +29,16 @@ def test_weights_have_the_asked_type_and_no_dropout(backbone):
     assert rewards(model, rows).dtype == torch.float32
 
 
+def save_tokenizer(folder):
+    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)).save_pretrained(folder)
+    return folder
+
+
 def test_a_saved_model_gives_the_same_rewards_and_loads_in_transformers(model, tmp_path):
     rows = collate(random_items(0, 4))
-    tokenizer = tmp_path / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "tokenizer.json").write_text("{}")
-    save_reward_model(model, tmp_path / "saved", tokenizer)
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
-        "config.json",
-        "model.safetensors",
-        "tokenizer",
-    ]
+    save_reward_model(model, tmp_path / "saved", save_tokenizer(tmp_path / "tokenizer"))
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "tokenizer.json"}
     with torch.no_grad():
         assert torch.equal(rewards(load_reward_model(tmp_path / "saved"), rows), rewards(model, rows))
         text = torch.tensor([[5, 6, 7]])

@@ -1,8 +1,7 @@
 """A reward model: a backbone whose language-model head is replaced by one linear map to a scalar (METHOD.md section 1).
 
-The checkpoints are transformers' own sequence-classification models with one label, so anything that loads those loads
-ours; only the reading of the reward is our own, because transformers looks for the last token that is not padding,
-which misses a trailing EOS where the tokenizer pads with EOS.
+The checkpoints are transformers' own sequence-classification models with one label: whatever loads those gives our
+rewards, because the last token of a text that is not padding, where transformers reads them, is the text's own last.
 """
 
 import shutil
@@ -15,8 +14,7 @@ from transformers.utils import logging
 
 from rm_tension.errors import UserError
 from rm_tension.model.rows import Rows
-
-TOKENIZER = "tokenizer"  # the sub-folder of a backbone or reward model that holds its tokenizer
+from rm_tension.tokenizer import stock_tokenizer
 
 
 def new_reward_model(backbone: Path, seed: int, head_std: float, dtype: str) -> PreTrainedModel:
@@ -59,9 +57,11 @@ def quiet() -> None:
 
 
 def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:
-    """Write weights as safetensors, config and tokenizer."""
+    """Write weights as safetensors, config and the files of `tokenizer`, so that transformers' pipelines just work."""
+    model.config.pad_token_id = stock_tokenizer(tokenizer).pad_token_id  # they refuse batches without one
+    model.config.problem_type = "regression"  # or they would return the sigmoid of a reward
     model.save_pretrained(folder)
-    shutil.copytree(tokenizer, folder / TOKENIZER)
+    shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
 
 
 def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:

@@ -32,7 +32,7 @@ def hyper_parameters(number: str, source: Source) -> TextTable:
         "gradient norm": f"clipped at {train.max_grad_norm:g}",
         "pairs per step": f"{train.pairs_per_step}",
         "epochs": epochs,
-        "longest text": f"{source.settings.tokens.max_length} tokens; pairs with a longer side are dropped",
+        "longest text": f"{source.settings.tokens.max_length - 1} tokens; pairs with a longer side are dropped",
         "reward head": f"linear, no bias, weights from N(0, {train.head_std:g})",
         "weights": f"{train.weights}, autocast {train.autocast or 'off'}",
     }

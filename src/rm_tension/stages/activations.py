@@ -18,11 +18,14 @@ def run(job: Job) -> None:
     """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors."""
     config, trio = job.profile.activations, job.trio
     accelerator = make_accelerator(config.autocast)
-    parameters, state = job.parameters("activations"), job.paths.state("activations", trio.key)
+    weights = job.profile.train.weights
+    parameters = job.parameters("activations") | {"weights": weights}
+    state = job.paths.state("activations", trio.key)
     inputs = [*job.checkpoint_files(), job.token_files.preferences("train")]
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
         parts = parts_folder(state, parameters, inputs)
-        backbone = load_reward_model(job.paths.backbone(trio.backbone)).to(accelerator.device)
+        # rounded as the RMs' initial weights were, so that the rounding does not count as change
+        backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(accelerator.device)
         found: dict[str, Activations] = {}
         for objective in job.params.grid.objectives:
             part, key = parts / f"{objective}.safetensors", trio.model(objective)

@@ -4,31 +4,38 @@ import pandas as pd
 
 from rm_tension.files import whole
 from rm_tension.hub import Hub
+from rm_tension.make_tokenizer import make_tokenizer
 from rm_tension.runs import record
 from rm_tension.stages.common import Job, main
 from rm_tension.token_files import TokenFiles
-from rm_tension.tokens import encode_benchmarks, encode_preferences, make_tokenizer
+from rm_tension.tokenizer import read_tokenizer, stock_tokenizer
+from rm_tension.tokens import encode_benchmarks, encode_test_pairs, encode_training_pairs
+
+CHECKED = 1000  # texts of which transformers must make the same ids
 
 
 def run(job: Job) -> None:
     """data/<P>/ -> tokens/<P>/<tokenizer>/."""
-    config = job.profile.tokens
-    splits = {split: pd.read_parquet(job.paths.preferences(split)) for split in ("train", "test")}
-    benchmarks = pd.read_parquet(job.paths.benchmarks)
-    texts = pd.concat([splits["train"]["chosen"], splits["train"]["rejected"]])
-    with record(job.paths.run("tokens"), job.parameters("tokens")) as metrics, whole(job.paths.tokens) as folder:
+    config, paths = job.profile.tokens, job.paths
+    train, test = (pd.read_parquet(paths.preferences(split)) for split in ("train", "test"))
+    benchmarks = pd.read_parquet(paths.benchmarks)
+    texts = pd.concat([train["chosen"], train["rejected"]])
+    with record(paths.run("tokens"), job.parameters("tokens")) as metrics, whole(paths.tokens) as folder:
         for name, source in config.tokenizers.items():
             files = TokenFiles(folder, name)
-            tokenizer = make_tokenizer(source, texts, Hub(job.hub_sums))
-            tokenizer.save_pretrained(files.tokenizer)
-            counts: dict[str, int] = {"vocabulary": len(tokenizer)}
-            for split, preferences in splits.items():
-                table, dropped = encode_preferences(tokenizer, preferences, config.max_length)
-                table.to_parquet(files.preferences(split), index=False)
-                counts |= {f"{split}_pairs": len(table), f"{split}_pairs_dropped_as_too_long": dropped}
-            table, cut = encode_benchmarks(tokenizer, benchmarks, config)
-            table.to_parquet(files.benchmarks, index=False)
-            metrics[name] = counts | {"benchmark_items": len(table), "benchmark_texts_cut": cut}
+            make_tokenizer(source, texts, Hub(job.hub_sums)).save_pretrained(files.tokenizer)
+            words = read_tokenizer(files.tokenizer)
+            stock_tokenizer(files.tokenizer, texts.head(CHECKED))
+            tables = {
+                files.preferences("train"): encode_training_pairs(words, train, config.max_length),
+                files.preferences("test"): encode_test_pairs(words, test, config.max_length),
+                files.benchmarks: encode_benchmarks(words, benchmarks, config),
+            }
+            counts: dict[str, int] = {"vocabulary": words.get_vocab_size()}
+            for path, (table, left) in tables.items():
+                table.to_parquet(path, index=False)
+                counts |= {f"{path.stem}_{what}": count for what, count in {"rows": len(table), **left}.items()}
+            metrics[name] = counts
 
 
 if __name__ == "__main__":
