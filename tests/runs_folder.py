@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rm_tension.data.tasks import TASKS
-from rm_tension.grid import Paths, Trio
+from rm_tension.base.grid import Paths, Trio
+from rm_tension.paper.tasks import TASKS
 
 OBJECTIVES = ("helpful", "harmless", "mixed")
 ENVIRONMENT = {

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, GPT2Config, LlamaConfig
 
-from rm_tension.config import TrainConfig
+from rm_tension.base.config import TrainConfig
 
 VOCABULARY = 97
 POSITIONS = 64

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from rm_tension.config import DataConfig, HubData, HubRepo, MiniatureData, load_params
+from rm_tension.base.config import DataConfig, HubData, HubRepo, MiniatureData, load_params
+from rm_tension.base.grid import Paths
+from rm_tension.base.job import Job
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
-from rm_tension.grid import Paths
-from rm_tension.stages.common import Job
 
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 SMALL = MiniatureData(

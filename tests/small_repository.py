@@ -9,11 +9,11 @@ import yaml
 from dvc.repo import Repo
 
 from checkout import dvc
-from rm_tension.config import TrainedTokenizer
-from rm_tension.grid import Model, Paths
-from rm_tension.hub import Hub
-from rm_tension.make_tokenizer import make_tokenizer
+from rm_tension.base.config import TrainedTokenizer
+from rm_tension.base.grid import Model, Paths
+from rm_tension.base.hub import Hub
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
+from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import POSITIONS, make_backbone
 
 REPOSITORY = Path(__file__).parents[1]

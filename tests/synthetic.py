@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rm_tension.activation_sums import Activations, ActivationSums, save_activations
-from rm_tension.conditions import Condition, hh_conditions, task_conditions
-from rm_tension.config import Params, parse_params
-from rm_tension.data.tasks import SUBSETS, TASKS
-from rm_tension.grid import Paths, Trio
-from rm_tension.objectives import TEST_SOURCES
+from rm_tension.activations.sums import Activations, ActivationSums, save_activations
+from rm_tension.base.config import Params, parse_params
+from rm_tension.base.grid import Paths, Trio
+from rm_tension.evaluate.conditions import Condition, hh_conditions, task_conditions
+from rm_tension.paper.objectives import TEST_SOURCES
+from rm_tension.paper.tasks import SUBSETS, TASKS
 
 REPOSITORY = Path(__file__).parents[1]
 HELPFULNESS = {subset for task in TASKS if task.group == "helpfulness" for subset in task.subsets}

@@ -16,9 +16,9 @@ import pytest
 
 from checkout import clone, dvc
 from documents import DOCUMENTS, MODES, Command, commands
-from rm_tension.analysis.claims import decide_all
-from rm_tension.analysis.published_evidence import published_evidence
-from rm_tension.config import load_params
+from rm_tension.analyse.claims import decide_all
+from rm_tension.analyse.published_evidence import published_evidence
+from rm_tension.base.config import load_params
 from rm_tension.report.summary import quantities
 
 ALL = [command for document in DOCUMENTS for command in commands(document)]

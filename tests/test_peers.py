@@ -21,17 +21,17 @@ from transformers import (
 from trl import RewardConfig, RewardTrainer
 
 from hub_tokenizers import EOS, write_tokenizer
-from rm_tension.checkpoints import Checkpoint
-from rm_tension.config import HubFiles
-from rm_tension.grid import Model
-from rm_tension.hub import Hub
-from rm_tension.loading import open_checkpoint
-from rm_tension.make_tokenizer import make_tokenizer
+from rm_tension.base.config import HubFiles
+from rm_tension.base.grid import Model
+from rm_tension.base.hub import Hub
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
-from rm_tension.tokenizer import read_tokenizer
-from rm_tension.tokens import encode_training_pairs
-from rm_tension.training import backward, bradley_terry
+from rm_tension.model.tokenizer import read_tokenizer
+from rm_tension.score.checkpoints import Checkpoint
+from rm_tension.score.loading import open_checkpoint
+from rm_tension.tokens.encode import encode_training_pairs
+from rm_tension.tokens.make_tokenizer import make_tokenizer
+from rm_tension.train.training import backward, bradley_terry
 from small_hub import PARAMS, go_offline, snapshot
 
 PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from checkout import clone, dvc, serve
-from rm_tension.checkpoints import file_md5
-from rm_tension.config import load_params
-from rm_tension.data.tasks import TASKS
-from rm_tension.grid import Paths, models, trios
+from rm_tension.base.config import load_params
+from rm_tension.base.grid import Paths, models, trios
+from rm_tension.paper.tasks import TASKS
+from rm_tension.score.checkpoints import file_md5
 
 pytestmark = pytest.mark.pipeline
 PATHS = Paths("mini", Path.cwd())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 
-from rm_tension.config import load_params
+from rm_tension.base.config import load_params
 from rm_tension.data.sources import OFFICIAL
 from rm_tension.preflight import Facts, computed, hub_problems, look, mount_problems, problems
 from small_hub import go_offline, hub_source, snapshot

@@ -8,7 +8,7 @@ import pytest
 
 from bad_remotes import damage, kill_in_the_middle, make_stalling, small_disk
 from checkout import dvc, serve
-from rm_tension.checkpoints import file_md5, folder_md5
+from rm_tension.score.checkpoints import file_md5, folder_md5
 from small_repository import PLACE, copy_repository, listed, stored
 
 PULL = [sys.executable, "-m", "dvc", "pull", str(PLACE)]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rm_tension.loading import RewardModel, load_reward_model
+    from rm_tension.score.loading import RewardModel, load_reward_model
 
 __all__ = ["RewardModel", "load_reward_model"]
 
@@ -12,6 +12,6 @@ def __getattr__(name: str) -> object:
     """Import the loader, and torch with it, only for who asks for it: most stages need neither."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rm_tension import loading
+    from rm_tension.score import loading
 
     return getattr(loading, name)

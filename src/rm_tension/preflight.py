@@ -22,9 +22,9 @@ import psutil
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
-from rm_tension.config import HubData, HubFiles, HubRepo, Needs, Profile, load_params
+from rm_tension.base.config import HubData, HubFiles, HubRepo, Needs, Profile, load_params
+from rm_tension.base.errors import UserError
 from rm_tension.data.sources import OFFICIAL, DataSet
-from rm_tension.errors import UserError
 
 GB = 1e9
 NAMED = re.compile(r"@(\w+)")
@@ -170,14 +170,14 @@ def _downloads(profile: Profile) -> Iterator[Download]:
             yield Download("dataset", getattr(source, data_set), names, names)
     for tokenizer in profile.tokens.tokenizers.values():
         if isinstance(tokenizer, HubFiles):
-            from rm_tension.make_tokenizer import (
+            from rm_tension.tokens.make_tokenizer import (
                 TOKENIZER_FILES,  # like torch, seconds that the miniature need not wait
             )
 
             yield Download("model", tokenizer, TOKENIZER_FILES, ("config.json", "tokenizer*.json"))
     for backbone in profile.backbones.values():
         if isinstance(backbone.weights, HubFiles):
-            from rm_tension.model.backbones import MODEL_FILES
+            from rm_tension.backbone.backbones import MODEL_FILES
 
             yield Download("model", backbone.weights, MODEL_FILES, ("config.json", "model*.safetensors"))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rm_tension.base.errors import UserError
 from rm_tension.data.benchmarks import cap_items, read_reward_bench, read_reward_bench_2, read_rm_bench
-from rm_tension.errors import UserError
 
 
 def reward_bench_2(folder: Path, *rows: tuple[str, str, int, int]) -> Path:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rm_tension.base.errors import UserError
+from rm_tension.base.hub import sha256_of
+from rm_tension.base.job import Job
 from rm_tension.data import sources
+from rm_tension.data.__main__ import run
 from rm_tension.data.hh_rlhf import cap_pairs
-from rm_tension.errors import UserError
-from rm_tension.hub import sha256_of
-from rm_tension.objectives import TRAIN_SOURCES
-from rm_tension.stages.common import Job
-from rm_tension.stages.data import run
+from rm_tension.paper.objectives import TRAIN_SOURCES
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 HUB = hub_source()

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from rm_tension.config import MiniatureData
+from rm_tension.base.config import MiniatureData
 from rm_tension.data.benchmarks import READERS
 from rm_tension.data.hh_rlhf import differing, read_pairs
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
-from rm_tension.data.tasks import SUBSETS
-from rm_tension.objectives import TRAIN_SOURCES
+from rm_tension.paper.objectives import TRAIN_SOURCES
+from rm_tension.paper.tasks import SUBSETS
 from small_hub import PARAMS, SMALL
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rm_tension.base.errors import UserError
 from rm_tension.data.raw import Columns, read_table
-from rm_tension.errors import UserError
 
 PAIR = Columns(texts=("chosen", "rejected"))
 ITEM = Columns(texts=("prompt",), lists=("chosen",), keys=("id",))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from rm_tension.base.errors import UserError
+from rm_tension.base.hub import Hub, sha256_of
 from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download
-from rm_tension.data.tasks import SUBSETS, TASKS
-from rm_tension.errors import UserError
-from rm_tension.hub import Hub, sha256_of
-from rm_tension.objectives import TRAIN_SOURCES
+from rm_tension.paper.objectives import TRAIN_SOURCES
+from rm_tension.paper.tasks import SUBSETS, TASKS
 from small_hub import fill_cache, go_offline, hub_source
 
 NO_SUMS = Hub(None)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from rm_tension.config import TrainedTokenizer
-from rm_tension.errors import UserError
-from rm_tension.hub import Hub
-from rm_tension.make_tokenizer import make_tokenizer
+from rm_tension.base.config import TrainedTokenizer
+from rm_tension.base.errors import UserError
+from rm_tension.base.hub import Hub
 from rm_tension.model.reward_model import load_reward_model, new_reward_model, rewards, save_reward_model
 from rm_tension.model.rows import collate
+from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import make_backbone, random_items
 
 

@@ -9,9 +9,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from browser import chromium, needs_chromium, resize
-from rm_tension.grid import Trio
-from rm_tension.stages import analyse, report
-from rm_tension.stages.common import main
+from rm_tension.analyse import __main__ as analyse
+from rm_tension.base.grid import Trio
+from rm_tension.base.job import main
+from rm_tension.report import __main__ as report
 from synthetic import write_profile
 
 pytestmark = [

@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rm_tension.analysis.context import Context
-from rm_tension.data.tasks import GROUPS
+from rm_tension.analyse.context import Context
+from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.contents import PARTS
 from rm_tension.report.document import markdown
 from rm_tension.report.figures import FIGURES

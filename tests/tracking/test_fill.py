@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rm_tension.grid import Paths, Trio
+from rm_tension.base.grid import Paths, Trio
 from rm_tension.report import drawing
 from rm_tension.tracking.dvc_lock import Lock
 from rm_tension.tracking.fill import fill

@@ -15,16 +15,16 @@ import torch
 from broken_servers import down, failing, gate, hanging
 from mlflow.exceptions import MlflowException
 
-from rm_tension.grid import Paths, Trio
+from rm_tension.base.grid import Paths, Trio
+from rm_tension.base.runs import record
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model
-from rm_tension.runs import record
 from rm_tension.tracking import live
 from rm_tension.tracking.fill import fill
 from rm_tension.tracking.records import KEY
 from rm_tension.tracking.serve import free_port, server
 from rm_tension.tracking.store import connect, experiment_of, runs_of
-from rm_tension.training import Pairs, train
+from rm_tension.train.training import Pairs, train
 from samples import RECIPE, make_backbone, random_items
 
 TRIO = Trio("gpt2-small", 0)
@@ -75,7 +75,7 @@ def run_patiently(*arguments, **options):
 
 
 def run_stage(root, backbone, objective, after=None):
-    """What stages/train.py does with a stream, on random pairs; `after`: by step, what to do after it."""
+    """What train/__main__.py does with a stream, on random pairs; `after`: by step, what to do after it."""
     paths, model = Paths("mini", root), TRIO.model(objective)
     parameters = {"profile": "mini", "backbone": model.backbone, "objective": objective, "seed": model.seed}
     pairs = Pairs([f"pair-{i}" for i in range(18)], random_items(0, 18))
@@ -252,7 +252,7 @@ def test_a_full_queue_drops_and_warns_once(monkeypatch, capsys):
 
 
 def test_training_imports_no_mlflow():
-    code = "import sys, rm_tension.stages.train; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, rm_tension.train.__main__; sys.exit('mlflow' in sys.modules)"
     process = multiprocessing.get_context("spawn").Process(target=exec, args=(code,))
     process.start()
     process.join()

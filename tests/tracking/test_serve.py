@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 import checkout
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 from rm_tension.tracking import serve
 from rm_tension.tracking.serve import free_port, server
 

@@ -9,7 +9,7 @@ import sqlalchemy
 from alembic import command
 from mlflow.store.tracking.dbmodels.initial_models import Base
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 from rm_tension.tracking.store import connect, experiment_of
 
 OLDER = "2d6e25af4d3e"  # MLflow 2.9

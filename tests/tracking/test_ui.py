@@ -9,8 +9,8 @@ from mlflow_ui import click, mlflow, open_view, run_names, until, window
 from selenium.webdriver.common.by import By
 
 from browser import needs_chromium
-from rm_tension.config import load_params
-from rm_tension.grid import models, trios
+from rm_tension.base.config import load_params
+from rm_tension.base.grid import models, trios
 from rm_tension.tracking.views import view_url, views
 from runs_folder import make_steps, write_results, write_runs
 

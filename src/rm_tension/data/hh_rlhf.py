@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from rm_tension.data.raw import Columns, read_table
-from rm_tension.objectives import TRAIN_SOURCES
+from rm_tension.paper.objectives import TRAIN_SOURCES
 
 CAP_SEED = 0  # of the samples that `max_train_pairs`, `max_test_pairs` and `max_items_per_task` keep
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from numpy.random import Generator, default_rng
 
-from rm_tension.config import MiniatureData
+from rm_tension.base.config import MiniatureData
 from rm_tension.data.miniature_tasks import PREFERENCES, TASKS, Recipe
 from rm_tension.data.miniature_texts import ANSWERS, PROMPTS, SENTENCES, TOPICS, Topic
 from rm_tension.data.sources import LocalFile, RawFile, miniature_files

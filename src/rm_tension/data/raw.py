@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow
 from datasets.exceptions import DatasetGenerationError
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from accelerate import Accelerator
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 
 
 def make_accelerator(autocast: str | None) -> Accelerator:

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 from rm_tension.model.rows import Rows
-from rm_tension.tokenizer import stock_tokenizer
+from rm_tension.model.tokenizer import stock_tokenizer
 
 
 def new_reward_model(backbone: Path, seed: int, head_std: float, dtype: str) -> PreTrainedModel:

@@ -1,10 +1,10 @@
 """The paper's tables of words: hyper-parameters, model cards and tasks, from params.yaml and the data themselves."""
 
-from rm_tension.analysis.accuracy import chance_level
-from rm_tension.analysis.outcomes import STYLES
-from rm_tension.conditions import NONE
-from rm_tension.config import HubFiles, RandomWeights
-from rm_tension.data.tasks import TASKS, Subset, Suite
+from rm_tension.analyse.accuracy import chance_level
+from rm_tension.analyse.outcomes import STYLES
+from rm_tension.base.config import HubFiles, RandomWeights
+from rm_tension.evaluate.conditions import NONE
+from rm_tension.paper.tasks import TASKS, Subset, Suite
 from rm_tension.report.source import Source
 from rm_tension.report.table import TextTable
 

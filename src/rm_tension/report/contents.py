@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from rm_tension.analysis.context import Context
+from rm_tension.analyse.context import Context
 from rm_tension.report import summary, supplement, tables
 from rm_tension.report.drawing import Drawing
 from rm_tension.report.figures import make_figures

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rm_tension.analysis.averages import at
-from rm_tension.conditions import ALL, NONE
+from rm_tension.analyse.averages import at
+from rm_tension.evaluate.conditions import ALL, NONE
 from rm_tension.report.drawing import COLOURS, WIDTH, Drawing, blank
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES

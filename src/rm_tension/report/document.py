@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import COLOURS, save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex

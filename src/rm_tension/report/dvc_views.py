@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from rm_tension.analysis.averages import at
-from rm_tension.data.tasks import GROUPS
-from rm_tension.files import write_json
+from rm_tension.analyse.averages import at
+from rm_tension.base.files import write_json
+from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES
 

@@ -1,7 +1,7 @@
 """The sentences that keep a reader from taking our numbers for something that they are not."""
 
-from rm_tension.analysis.context import Context
-from rm_tension.data.tasks import BY_KEY
+from rm_tension.analyse.context import Context
+from rm_tension.paper.tasks import BY_KEY
 from rm_tension.report.item import Item
 from rm_tension.report.table import Table, shown
 

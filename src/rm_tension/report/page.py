@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from rm_tension.data.tasks import GROUPS
+from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.item import Item
 from rm_tension.report.table import Cell, Table
 from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES, task_columns

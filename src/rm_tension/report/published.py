@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rm_tension.analysis.as_published import COLUMNS, undo_running_means
-from rm_tension.analysis.averages import over_seeds, with_average, with_groups
+from rm_tension.analyse.as_published import COLUMNS, undo_running_means
+from rm_tension.analyse.averages import over_seeds, with_average, with_groups
 
 GROUP_OF_TABLE = {17: "harmlessness", 18: "helpfulness"}
 

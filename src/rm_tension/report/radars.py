@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
-from rm_tension.analysis.accuracy import chance_level
-from rm_tension.analysis.averages import at
-from rm_tension.data.tasks import GROUPS, Group, group_tasks
+from rm_tension.analyse.accuracy import chance_level
+from rm_tension.analyse.averages import at
+from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import published
 from rm_tension.report.drawing import COLOURS, MARKERS, WIDTH, Drawing, legend_below
 from rm_tension.report.source import Source

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from rm_tension.analysis.averages import at, over_seeds, with_average, with_groups
-from rm_tension.analysis.context import Context
-from rm_tension.conditions import NONE
-from rm_tension.config import Profile
-from rm_tension.errors import UserError
+from rm_tension.analyse.averages import at, over_seeds, with_average, with_groups
+from rm_tension.analyse.context import Context
+from rm_tension.base.config import Profile
+from rm_tension.base.errors import UserError
+from rm_tension.evaluate.conditions import NONE
 
 
 @dataclass(frozen=True)

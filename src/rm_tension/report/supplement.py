@@ -5,8 +5,8 @@ from itertools import product
 
 import pandas as pd
 
-from rm_tension.analysis.averages import at, over_seeds, with_average
-from rm_tension.data.tasks import GROUPS
+from rm_tension.analyse.averages import at, over_seeds, with_average
+from rm_tension.paper.tasks import GROUPS
 from rm_tension.report import published
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, quantities

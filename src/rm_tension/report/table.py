@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from rm_tension.analysis.averages import is_partial
+from rm_tension.analyse.averages import is_partial
 from rm_tension.report.item import Item
 
 CELL = ["mean", "spread", "partial", "paper", "paper_spread"]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from rm_tension.analysis.averages import at, over_seeds, with_groups
-from rm_tension.conditions import NONE
-from rm_tension.data.tasks import GROUPS, Group, group_tasks
+from rm_tension.analyse.averages import at, over_seeds, with_groups
+from rm_tension.evaluate.conditions import NONE
+from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import cards, published
 from rm_tension.report.source import Source
 from rm_tension.report.table import Row, Section, Table, TextTable, beside

@@ -9,9 +9,9 @@ from pathlib import Path
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
-from rm_tension.config import Params, load_params
-from rm_tension.errors import UserError
-from rm_tension.grid import Paths
+from rm_tension.base.config import Params, load_params
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Paths
 from rm_tension.tracking.dvc_lock import Lock, pull
 from rm_tension.tracking.fill import Outcome, fill
 from rm_tension.tracking.live import words_of

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rm_tension.grid import Paths
+from rm_tension.base.grid import Paths
 from rm_tension.tracking.dvc_lock import Lock
 from rm_tension.tracking.records import (
     Record,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 from rm_tension.tracking.records import Record
 
 CODE = ("src", "runs")

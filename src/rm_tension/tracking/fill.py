@@ -8,8 +8,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
 
-from rm_tension.errors import UserError
-from rm_tension.grid import Paths
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Paths
 from rm_tension.tracking.contents import Content, of_record, of_trio
 from rm_tension.tracking.dvc_lock import Lock
 from rm_tension.tracking.records import KEY, SHA256, STEP_METRICS, Record, Steps, read, read_steps, run_files

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rm_tension.errors import without_passwords
-from rm_tension.runs import environment
+from rm_tension.base.errors import without_passwords
+from rm_tension.base.runs import environment
 from rm_tension.tracking.records import (
     KEY,
     SHA256,

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from rm_tension.errors import UserError
-from rm_tension.grid import Paths
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Paths
 
 STAGES = ("data", "tokens", "backbone", "train", "activations", "evaluate", "analyse", "report")
 AXES = ("backbone", "objective", "seed")
@@ -142,7 +142,7 @@ def axis_tags(stage: str, parameters: dict[str, Any]) -> dict[str, str]:
 
 def source_tags(stage: str) -> dict[str, str]:
     """What the UI shows as Source."""
-    return {"mlflow.source.name": f"rm_tension.stages.{stage}", "mlflow.source.type": "LOCAL"}
+    return {"mlflow.source.name": f"rm_tension.{stage}", "mlflow.source.type": "LOCAL"}
 
 
 def environment_tags(environment: dict[str, Any]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rm_tension.analysis.averages import with_groups
-from rm_tension.errors import UserError
+from rm_tension.analyse.averages import with_groups
+from rm_tension.base.errors import UserError
 
 
 class Point(NamedTuple):

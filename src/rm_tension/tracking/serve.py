@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rm_tension.errors import UserError
+from rm_tension.base.errors import UserError
 from rm_tension.tracking.store import LOCAL, artifact_root, local_uri
 
 HOST = "127.0.0.1"

@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from rm_tension.errors import UserError
-from rm_tension.files import whole
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import whole
 from rm_tension.tracking.records import KEY, STEP_METRICS
 
 LOCAL = Path(".mlflow")

@@ -1,0 +1,162 @@
+"""Every number of the report, as tidy CSVs, from the rewards and activations of the trios that there are."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rm_tension.activations.sums import load_activations
+from rm_tension.analyse.bootstrap import RESAMPLES, Draws
+from rm_tension.analyse.claims import decide_all
+from rm_tension.analyse.context import Context
+from rm_tension.analyse.evidence import grid_evidence, trio_evidence
+from rm_tension.analyse.example import candidates, choose
+from rm_tension.analyse.neuron_evidence import neuron_evidence
+from rm_tension.analyse.neurons import Neurons
+from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
+from rm_tension.analyse.published_evidence import published_evidence
+from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
+from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
+from rm_tension.analyse.tables import Tables, backbone_tables, grid_tables, trio_tables
+from rm_tension.analyse.training_curves import training_curve
+from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import whole, write_json
+from rm_tension.base.grid import Paths, Trio, trios
+from rm_tension.base.job import Job, main
+from rm_tension.base.runs import git_commit, record
+from rm_tension.paper.tasks import TASKS
+
+
+def run(job: Job) -> None:
+    """rewards/, activations/, runs/*/steps/ and data/ -> results/<P>/*.csv, example.json, claims.json, context.json."""
+    paths, config = job.paths, job.profile.evaluate
+    present = [trio for trio in trios(job.params.grid) if paths.rewards(trio).exists()]
+    if not present:
+        folder = paths.rewards(Trio("*", 0)).parent
+        raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
+    with record(paths.run("analyse"), vars(job.arguments)) as metrics:
+        benchmarks = pd.read_parquet(paths.benchmarks)
+        layout = answer_layout(benchmarks, pd.read_parquet(paths.preferences("test")))
+        found = {trio: _of_trio(paths.rewards(trio), trio, layout, config.task_percent) for trio in present}
+        neurons = _neurons(paths, present)
+        tables = _joined(results.tables for results in found.values())
+        tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
+        tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
+        tables |= grid_tables(tables, config.task_percent)
+        tables["training_curves"] = _training_curves(job, present)
+        example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
+        draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
+        of_neurons = neuron_evidence(neurons, config.task_percent, draws)
+        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, draws)
+        claims = _claims(job, of_trios.join(of_neurons))
+        verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
+        tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
+        context = _context(job, present, tables["accuracy"])
+        with whole(paths.results) as folder:
+            folder.mkdir()
+            for name, table in tables.items():
+                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g")
+            write_json(folder / "example.json", example)
+            write_json(folder / "claims.json", claims)
+            write_json(folder / "context.json", asdict(context))
+        metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
+
+
+@dataclass(frozen=True)
+class TrioResults:
+    """What is kept of one trio's rewards, so that memory holds the rewards of one trio at a time."""
+
+    tables: Tables
+    sides: list[Side]
+    examples: pd.DataFrame
+    evidence: pd.DataFrame
+
+
+def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, percent: int) -> TrioResults:
+    try:
+        scored = score(pd.read_parquet(path), layout)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    items, on_tasks = outcomes(scored), task_rewards(scored, percent)
+    found = list(sides(on_tasks, percent))
+    tables = trio_tables(scored, items, found)
+    for table in tables.values():
+        table.insert(0, "backbone", trio.backbone)
+        table.insert(1, "seed", trio.seed)
+    evidence = trio_evidence(items, found, percent, prompts(layout), RESAMPLES)
+    return TrioResults(tables, found, candidates(on_tasks), evidence)
+
+
+def _neurons(paths: Paths, present: list[Trio]) -> dict[str, Neurons]:
+    """By backbone, from the activations of its trios."""
+    if missing := [str(paths.activations(trio)) for trio in present if not paths.activations(trio).exists()]:
+        raise UserError(f"{missing[0]}: missing, although its trio's rewards exist; run `dvc repro` for its stage")
+    seeds: dict[str, list[int]] = {}
+    for trio in present:
+        seeds.setdefault(trio.backbone, []).append(trio.seed)
+    return {
+        backbone: Neurons.of((seed, load_activations(paths.activations(Trio(backbone, seed)))) for seed in found)
+        for backbone, found in seeds.items()
+    }
+
+
+def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tables:
+    tables = backbone_tables(neurons, config.task_percent, config.set_percents)
+    for table in tables.values():
+        table.insert(0, "backbone", backbone)
+    return tables
+
+
+def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
+    curves = []
+    for model in (trio.model(objective) for trio in present for objective in job.params.grid.objectives):
+        path = job.paths.history(model)
+        if not path.exists():
+            raise UserError(f"{path}: missing, although its trio's rewards exist; run `dvc pull {path}`")
+        curve = training_curve(pd.read_json(path, lines=True))
+        curves.append(curve.assign(backbone=model.backbone, seed=model.seed, objective=model.objective))
+    table = pd.concat(curves, ignore_index=True)
+    keys = ["backbone", "seed", "objective"]
+    return table[[*keys, *table.columns.drop(keys)]]
+
+
+def _joined(parts: Iterable[Tables]) -> Tables:
+    parts = list(parts)
+    return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _claims(job: Job, evidence: pd.DataFrame) -> list[dict[str, Any]]:
+    reference = {path.stem: pd.read_csv(path) for path in (job.paths.root / "reference").glob("*.csv")}
+    return decide_all(evidence, published_evidence(reference), job.profile.required_claims)
+
+
+def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
+    stand_ins = json.loads(job.paths.provenance.read_text(encoding="utf-8"))["stand_ins"]
+    found = set(task_accuracy["task"])
+    return Context(
+        profile=job.paths.profile,
+        title=job.profile.title,
+        task_percent=job.profile.evaluate.task_percent,
+        comparable=_is_full(job.profile) and not stand_ins,
+        stand_ins=stand_ins,
+        trios=[trio.key for trio in present],
+        missing_trios=[trio.key for trio in trios(job.params.grid) if trio not in present],
+        missing_tasks=[task.key for task in TASKS if task.key not in found],
+        git_commit=git_commit(),
+    )
+
+
+def _is_full(profile: Profile) -> bool:
+    """Whether the profile takes all of the real data, so that its numbers may be held against the paper's."""
+    data = profile.data
+    caps = (data.max_train_pairs, data.max_test_pairs, data.max_items_per_task)
+    return not isinstance(data.source, MiniatureData) and not any(caps)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,76 @@
+"""Accuracy per task, on the HH-RLHF test sets, and its change under ablation (METHOD.md sections 2, 3 and 5)."""
+
+from statistics import mean
+
+import pandas as pd
+
+from rm_tension.evaluate.conditions import NONE
+from rm_tension.paper.objectives import TEST_SOURCES
+from rm_tension.paper.tasks import TASKS, Suite, Task
+
+MODEL = ["backbone", "objective", "seed"]
+CHANCE: dict[Suite, float] = {"reward-bench": 50, "reward-bench-2": 25, "rm-bench": 50}  # pairs, or one of four
+COUNTS = {"items": ("correct", "size"), "correct": ("correct", "sum"), "ties": ("tie", "sum")}
+
+
+def task_accuracy(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Columns objective, condition, task, items, correct, ties, accuracy in percent.
+
+    `items`, `correct` and `ties` are sums over the task's subsets, `accuracy` is the mean of theirs (Math has two).
+    """
+    keys = ["objective", "condition"]
+    subsets = outcomes.groupby([*keys, "dataset", "subset"], observed=True).agg(**COUNTS).reset_index()
+    return to_tasks(_with_accuracy(subsets), keys, mean=["accuracy"], total=["items", "correct", "ties"])
+
+
+def hh_accuracy(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Columns objective, condition, dataset, items, correct, ties, accuracy on the test files of each RM's objective.
+
+    `dataset` is a test file, or `own` for all the files of the objective together.
+    """
+    own = [
+        (outcomes["objective"] == objective) & outcomes["dataset"].isin(files)
+        for objective, files in TEST_SOURCES.items()
+    ]
+    files = pd.concat([outcomes[rows] for rows in own])
+    both = pd.concat([files.astype({"dataset": "str"}), files.assign(dataset="own")])
+    counts = both.groupby(["objective", "condition", "dataset"], observed=True).agg(**COUNTS)
+    return _with_accuracy(counts.reset_index())
+
+
+def changes(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Every ablated row of `accuracy` with kind, percent, baseline_accuracy, ablated_accuracy, delta (points)."""
+    keys = [*MODEL, "task"]
+    unablated = accuracy["condition"] == str(NONE)
+    baseline = accuracy[unablated].set_index(keys)["accuracy"].rename("baseline_accuracy")
+    ablated = accuracy[~unablated].rename(columns={"accuracy": "ablated_accuracy"}).join(baseline, on=keys)
+    condition = ablated["condition"].astype("str").str.rsplit("-", n=1, expand=True).reindex(columns=[0, 1])
+    return ablated.assign(
+        kind=condition[0],
+        percent=condition[1].astype("Int64"),
+        delta=ablated["ablated_accuracy"] - ablated["baseline_accuracy"],
+    )
+
+
+def chance_level(task: Task) -> float:
+    """Percent right by chance, the mean over subsets."""
+    return mean(CHANCE[subset.suite] for subset in task.subsets)
+
+
+def to_tasks(subsets: pd.DataFrame, keys: list[str], mean: list[str], total: list[str]) -> pd.DataFrame:
+    """From columns keys, dataset, subset to keys, task: the mean and the total over the subsets of a task.
+
+    A task of which any subset is absent is absent; the mean is NaN if any subset's value is.
+    """
+    parts = pd.DataFrame(
+        [(task.key, part.suite, part.name, len(task.subsets)) for task in TASKS for part in task.subsets],
+        columns=["task", "dataset", "subset", "parts"],
+    )
+    rows = parts.merge(subsets.astype({"dataset": "str", "subset": "str"}), on=["dataset", "subset"])
+    tasks = rows.groupby([*keys, "task"], observed=True, sort=False)
+    complete = tasks["parts"].first() == tasks.size()
+    return tasks[total].sum().join(tasks[mean].mean(skipna=False))[complete].reset_index()
+
+
+def _with_accuracy(counts: pd.DataFrame) -> pd.DataFrame:
+    return counts.assign(accuracy=100 * counts["correct"] / counts["items"])

@@ -1,0 +1,55 @@
+"""Averages over tasks, seeds and backbones (METHOD.md section 3)."""
+
+import pandas as pd
+
+from rm_tension.paper.tasks import BY_KEY, TASKS
+
+
+def with_groups(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Add the group averages of `value` as rows whose `task` is the group, and a column `tasks`: how many they average.
+
+    The mean is over the tasks that have a value. All columns but `task` and `value` are keys.
+    """
+    frame = frame.dropna(subset=[value]).assign(tasks=1)
+    keys = [str(name) for name in frame if name not in {value, "tasks"}]
+    groups = frame.assign(task=frame["task"].map(lambda task: BY_KEY[task].group))
+    means = groups.groupby(keys, as_index=False, sort=False).agg(**{value: (value, "mean"), "tasks": ("tasks", "sum")})
+    return pd.concat([frame, means], ignore_index=True)
+
+
+def over_seeds(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Indexed by all columns but seed, `value` and `tasks`: mean and spread of `value` over the seeds, least `tasks`.
+
+    The spread is the population standard deviation, NaN for a single seed.
+    """
+    keys = [str(name) for name in frame if name not in {"seed", "tasks", value}]
+    seeds = frame.groupby(keys, observed=True, sort=False)
+    mean, spread = seeds[value].mean(), seeds[value].std(ddof=0).where(seeds[value].count() > 1)
+    return pd.DataFrame({"mean": mean, "spread": spread, "tasks": seeds["tasks"].min()})
+
+
+def over_backbones(means: pd.DataFrame) -> pd.DataFrame:
+    """Drop `backbone` from the index of `over_seeds`: the mean of the backbones' means and of their spreads over seeds.
+
+    The spread therefore says how much one seed moves a backbone, not how much backbones differ.
+    """
+    keys = [str(name) for name in means.index.names if name != "backbone"]
+    return means.groupby(keys, observed=True, sort=False).agg({"mean": "mean", "spread": "mean", "tasks": "min"})
+
+
+def with_average(means: pd.DataFrame) -> pd.DataFrame:
+    """Add `over_backbones` as rows of a backbone named `average`."""
+    average = over_backbones(means).assign(backbone="average").set_index("backbone", append=True)
+    return pd.concat([means, average.reorder_levels([str(name) for name in means.index.names])])
+
+
+def at(means: pd.DataFrame, **levels: str) -> pd.DataFrame:
+    """The rows with the given values of some levels of the index, without these levels; maybe none."""
+    for level, value in levels.items():
+        means = means[means.index.get_level_values(level) == value].droplevel(level)
+    return means
+
+
+def is_partial(task: str, tasks: int) -> bool:
+    """Whether a group average lacks some of its tasks; never true of a task itself."""
+    return tasks < sum(other.group == task for other in TASKS)

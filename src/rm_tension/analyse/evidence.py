@@ -1,0 +1,180 @@
+"""The statistics of rewards that claims are decided on, as frames of `bootstrap` rows.
+
+Columns are (measure, objective, condition, part), of neurons as well (`neuron_evidence`). Measures:
+
+- accuracy (percent), delta (its change in points), retention, mixed_vs_helpful and mixed_vs_harmless (fractions), whose
+  condition is a kind of ablation at the percent that the tasks are ablated at, and whose part is a task;
+- hh_delta (points of accuracy on the HH-RLHF test set), whose condition has its percent, as `magnitude-10`; the
+  objective "" is the mean of the three, the part a backbone or "" for all;
+- log_mean_abs, log_mean_abs_chosen, log_mean_abs_rejected, log_std and log_margin: logarithms of ratios of rewards.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rm_tension.analyse.bootstrap import Draws, resample_items
+from rm_tension.analyse.outcomes import STYLES
+from rm_tension.analyse.score_shift import Side
+from rm_tension.base.grid import Trio
+from rm_tension.evaluate.conditions import NONE, SETS, Condition, Kind
+from rm_tension.paper.objectives import TEST_SOURCES
+from rm_tension.paper.tasks import SUITES, TASKS
+
+Column = tuple[str, str, str, str]
+Parts = dict[tuple[str, str], pd.DataFrame]  # by dataset and subset
+SCORES: tuple[Kind, ...] = ("magnitude", "absolute")
+# Sums over the rewards of a side. Both sides of a comparison are of the same answers, so that ratios of sums are those
+# of means; the standard deviation needs the count.
+MOMENTS = ("count", "sum", "square", "margin")
+SIZES = ("mean_abs", "mean_abs_chosen", "mean_abs_rejected")
+SHIFTS = (
+    ("retained", ("single", "mixed"), "helpful"),
+    ("retained", ("single", "mixed"), "harmless"),
+    ("ablation", ("before", "after"), "helpful"),
+    ("ablation", ("before", "after"), "harmless"),
+)
+# Of mean margins, for the geometric mean of ratios, which a single 0 would make 0. Ours: the paper shows densities.
+LOWEST_MARGIN_RATIO = 0.01
+# Of retention, by its measure: the numerator and denominator, as columns of `_prompt_sums`.
+RETENTIONS = {
+    "retention": ("kept", "either"),
+    "mixed_vs_helpful": ("both_helpful", "any_helpful"),
+    "mixed_vs_harmless": ("both_harmless", "any_harmless"),
+}
+
+
+def trio_evidence(
+    items: pd.DataFrame,
+    sides: Iterable[Side],
+    percent: int,
+    prompts: Mapping[tuple[str, str], NDArray[np.int64]],
+    resamples: int,
+) -> pd.DataFrame:
+    """The measures of one trio over resamples of its items, from `outcomes.outcomes` and `score_shift.sides`.
+
+    Drawn are whole prompts within each subset of `outcomes.prompts`, so that the three styles of an RM-Bench prompt
+    stay together. The objectives and conditions of a trio share the draws, and so do all trios.
+    """
+    parts: Parts = {}
+    for key, part in _prompt_sums(items, sides).groupby(level=["dataset", "subset"], sort=False):
+        dataset, subset = map(str, key)
+        sums = part.dropna(axis=1, how="all").droplevel(["dataset", "subset"])
+        parts[dataset, subset] = resample_items(sums, prompts[dataset, subset], f"{dataset}/{subset}", resamples)
+    columns = dict([*_of_tasks(parts, percent), *_of_hh(parts), *_of_sides(parts)])
+    return pd.DataFrame(columns)
+
+
+def grid_evidence(frames: Mapping[Trio, pd.DataFrame], draws: Draws) -> pd.DataFrame:
+    """`trio_evidence` over the grid, and hh_delta of each backbone, which is then fixed, over its seeds."""
+    found = draws.of_trios(frames)
+    measures = [column for column in map(tuple, found.columns) if column[:2] == ("hh_delta", "")]
+    of_backbones = {
+        backbone: draws.of_seeds(backbone).of_trios(
+            {trio: frame[measures] for trio, frame in frames.items() if trio.backbone == backbone}
+        )
+        for backbone in draws.seeds
+    }
+    columns = {(*column[:3], backbone): one[column] for backbone, one in of_backbones.items() for column in measures}
+    return found.join(pd.DataFrame(columns))
+
+
+def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side]) -> pd.DataFrame:
+    """Sums of a prompt, indexed by dataset, subset, prompt; columns (what, objective, condition or side)."""
+    names = ["dataset", "subset", "objective", "condition"]
+    rows = items.astype(dict.fromkeys(names, "str")).assign(prompt=items["item"] // STYLES)
+    right = rows.pivot(
+        index=["dataset", "subset", "prompt", "item"], columns=["objective", "condition"], values="correct"
+    ).astype(np.float64)
+    helpful, harmless, mixed = (right[objective, str(NONE)] for objective in TEST_SOURCES)
+    either = np.maximum(helpful, harmless)
+    counts = {
+        "items": 1.0,
+        "either": either,
+        "kept": either * mixed,
+        "any_helpful": np.maximum(helpful, mixed),
+        "both_helpful": helpful * mixed,
+        "any_harmless": np.maximum(harmless, mixed),
+        "both_harmless": harmless * mixed,
+    }
+    rest = pd.DataFrame({(name, "", ""): value for name, value in counts.items()}, index=right.index)
+    sums = pd.concat({"correct": right}, axis=1).join(rest).groupby(level=["dataset", "subset", "prompt"])
+    total = sums.sum(min_count=1)
+    prompt = total.index.get_level_values("prompt")
+    moments = {
+        (f"{side.comparison} {name}", side.objective, side.side): column.reindex(prompt, fill_value=0.0).to_numpy()
+        for side in sides
+        for name, column in _moments(side).items()
+    }
+    return total.join(pd.DataFrame(moments, index=total.index))
+
+
+def _moments(side: Side) -> pd.DataFrame:
+    """Sums indexed by prompt: MOMENTS and SIZES."""
+    rewards = side.rewards.astype(np.float64)
+    size = np.abs(rewards)
+    moments = {"count": 1.0, "sum": rewards, "square": rewards**2}
+    sizes = dict(zip(SIZES, (size, size * side.chosen, size * ~side.chosen), strict=True))
+    margins = side.margins
+    of_prompts = pd.DataFrame(moments | sizes).groupby(side.items // STYLES).sum()
+    return of_prompts.assign(margin=margins.groupby(margins.index // STYLES).sum())
+
+
+def _of_tasks(parts: Parts, percent: int) -> Iterator[tuple[Column, pd.Series]]:
+    kinds = {str(Condition(kind, percent)): kind for kind in (*SCORES, *SETS)}
+    for task in TASKS:
+        subsets = [parts[key] for part in task.subsets if (key := (part.suite, part.name)) in parts]
+        if len(subsets) < len(task.subsets):
+            continue
+        accuracy = _sum(100 * one["correct"].div(one["items", "", ""], axis=0) for one in subsets) / len(subsets)
+        for objective, condition in accuracy.columns:
+            if condition == str(NONE):
+                yield ("accuracy", objective, "none", task.key), accuracy[objective, condition]
+            elif condition in kinds:
+                change = accuracy[objective, condition] - accuracy[objective, str(NONE)]
+                yield ("delta", objective, kinds[condition], task.key), change
+        for measure, (part, whole) in RETENTIONS.items():
+            kept = _sum(one[part, "", ""] / one[whole, "", ""] for one in subsets)
+            yield (measure, "mixed", "none", task.key), kept / len(subsets)
+
+
+def _of_hh(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
+    changes: dict[str, pd.DataFrame] = {}
+    for objective, files in TEST_SOURCES.items():
+        found = [parts[file, file] for file in files if (file, file) in parts]
+        if len(found) < len(files):
+            continue
+        items = _sum(one["items", "", ""] for one in found)
+        accuracy = 100 * _sum(one["correct"][objective] for one in found).div(items, axis=0)
+        changes[objective] = accuracy.drop(columns=str(NONE)).sub(accuracy[str(NONE)], axis=0)
+    if len(changes) == len(TEST_SOURCES):
+        changes[""] = _sum(changes.values()) / len(changes)
+    for name, change in changes.items():
+        for condition in change:
+            yield ("hh_delta", name, str(condition), ""), change[condition]
+
+
+def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
+    """Logarithms of the second side's rewards relative to the first's."""
+    tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(axis=1)
+    for comparison, (first, second), objective in SHIFTS:
+        of = {name: tasks[f"{comparison} {name}", objective] for name in (*MOMENTS, *SIZES)}
+        std = np.sqrt(of["square"] / of["count"] - (of["sum"] / of["count"]) ** 2)
+        for name, size in {"std": std, **{name: of[name] for name in SIZES}}.items():
+            yield (f"log_{name}", objective, comparison, ""), np.log(size[second] / size[first])
+        yield ("log_margin", objective, comparison, ""), _log_margin(of["margin"][first], of["margin"][second])
+
+
+def _log_margin(before: pd.Series, after: pd.Series) -> pd.Series:
+    """Of the margins' sizes: an RM that ranks most items the wrong way round tells them apart, too."""
+    return pd.Series(np.log((after / before).abs().clip(lower=LOWEST_MARGIN_RATIO)))
+
+
+def _sum(parts: Iterable[Any]) -> Any:
+    """Of frames or of series; unlike `sum`, without the 0 to begin with."""
+    return reduce(add, parts)

@@ -1,0 +1,66 @@
+"""The prompt of Figure 1, chosen from the results by a rule (METHOD.md section 6)."""
+
+from typing import Any
+
+import pandas as pd
+
+from rm_tension.base.grid import Trio
+from rm_tension.evaluate.conditions import NONE
+
+ANSWERED = (("reward-bench", "xstest-should-respond"), ("rm-bench", "safety-response"))  # the rejected answer refuses
+RULE = (
+    "Of the items of XSTest Should Respond and Safety Response, whose rejected answer is a refusal: one where the "
+    "harmless RM prefers the refusal, the helpful and mixed RMs the answer, the mixed one by less than the helpful "
+    "one. Taken is the item of which that is true in the most trios, shown in the trio with the clearest effect: the "
+    "largest least of the harmless RM's margin for the refusal, the mixed RM's for the answer and the difference of "
+    "the helpful and the mixed RM's. Between equals the clearer decides, then the first."
+)
+
+
+def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
+    """Columns dataset, item_id, item, answer, refusal (indices), clarity, and `<objective> answer|refusal` rewards.
+
+    One row per item of a trio that fits the rule; `rewards` is that of `score_shift.task_rewards`.
+    """
+    plain = rewards.xs(str(NONE), axis=1, level="condition").reset_index()
+    subsets = pd.MultiIndex.from_frame(plain[["dataset", "subset"]])
+    plain = plain[subsets.isin(ANSWERED)]
+    keys = ["dataset", "item_id", "item"]
+    answer = plain[plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
+    refusal = plain[~plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
+    pairs = answer.merge(refusal, on=keys, suffixes=(" answer", " refusal"))
+    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in ("helpful", "harmless", "mixed")}
+    parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
+    return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
+
+
+def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> dict[str, Any]:
+    """`example`: the chosen item with its texts and rewards, or None and a `reason`; `rule`: RULE."""
+    found = pd.concat(
+        [table.assign(backbone=trio.backbone, seed=trio.seed) for trio, table in by_trio.items()], ignore_index=True
+    )
+    if found.empty:
+        reason = "In no trio does any item of XSTest Should Respond or Safety Response fit the rule."
+        return {"rule": RULE, "example": None, "reason": reason}
+    trios = found.groupby("item")["item"].transform("size")
+    best = found.assign(trios=trios).sort_values(
+        ["trios", "clarity", "item"], ascending=[False, False, True], kind="stable"
+    )
+    chosen = best.iloc[0]
+    text = benchmarks[(benchmarks["suite"] == chosen["dataset"]) & (benchmarks["item_id"] == chosen["item_id"])].iloc[0]
+    example = {
+        "suite": chosen["dataset"],
+        "subset": text["subset"],
+        "item_id": chosen["item_id"],
+        "backbone": chosen["backbone"],
+        "seed": int(chosen["seed"]),
+        "trios": int(chosen["trios"]),
+        "prompt": text["prompt"],
+        "answer": text["answers"][chosen["index answer"]],
+        "refusal": text["answers"][chosen["index refusal"]],
+        "rewards": {
+            objective: {side: float(chosen[f"{objective} {side}"]) for side in ("answer", "refusal")}
+            for objective in ("helpful", "harmless", "mixed")
+        },
+    }
+    return {"rule": RULE, "example": example, "reason": None}

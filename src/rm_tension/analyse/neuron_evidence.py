@@ -1,0 +1,83 @@
+"""The statistics of neurons that claims are decided on, as frames like those of `evidence`.
+
+Measures: rmsd (in mean |score| of the top neurons), jaccard, neuron_retention, backbone_overlap (Jaccard index),
+shared_share (of all neurons, a fraction) and late_excess (a fraction), whose part is a backbone or `pooled`.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from rm_tension.analyse.bootstrap import Counts, Draws
+from rm_tension.analyse.evidence import Column
+from rm_tension.analyse.neurons import (
+    Neurons,
+    backbone_table,
+    depth_table,
+    jaccard,
+    mean_top_score,
+    neuron_retention,
+    rmsd,
+)
+from rm_tension.evaluate.selection import top, trio_sets
+
+POOLED = "pooled"
+
+
+def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) -> pd.DataFrame:
+    """The measures of neurons, by backbone, over the draws of backbones and seeds."""
+    by_seed = {backbone: _by_seed(found, percent) for backbone, found in neurons.items()}
+
+    def of_backbone(backbone: str, counts: Counts) -> pd.Series:
+        found = neurons[backbone]
+        tops = {o: top(np.average(scores, axis=0, weights=counts), percent) for o, scores in found.magnitude.items()}
+        values: dict[Column, float] = {
+            ("rmsd", objective, "", ""): rmsd(found.difference[objective], counts)
+            / mean_top_score(found.magnitude[objective], percent, counts)
+            for objective in tops
+        }
+        values["jaccard", "helpful-harmless", "", ""] = jaccard(tops["helpful"], tops["harmless"])
+        values["neuron_retention", "mixed", "", ""] = neuron_retention(tops)
+        means = np.average(by_seed[backbone], axis=0, weights=counts)
+        return pd.Series(values | dict(zip(by_seed[backbone], means, strict=True)))
+
+    depth = pd.concat([depth_table(found, percent).assign(backbone=backbone) for backbone, found in neurons.items()])
+    return draws.of_backbones(of_backbone).join(_late_excess(depth, draws))
+
+
+def _by_seed(found: Neurons, percent: int) -> pd.DataFrame:
+    """The measures of each seed's RMs alone, a row for each seed."""
+    overlap = backbone_table(found, percent).groupby("objective", sort=False)["jaccard"]
+    columns = {("backbone_overlap", str(objective), "", ""): list(values) for objective, values in overlap}
+    tops = {single: [top(scores, percent) for scores in found.magnitude[single]] for single in ("helpful", "harmless")}
+    columns["shared_share", "mixed", "", ""] = [
+        trio_sets(helpful, harmless)["shared"].mean() for helpful, harmless in zip(*tops.values(), strict=True)
+    ]
+    return pd.DataFrame(columns)
+
+
+def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
+    """The late third's share of the top neurons, less its share of all: per objective pooled, and per backbone."""
+    corrected = depth[depth["variant"] == "corrected"]
+    late = corrected[corrected["third"] == "late"]
+
+    def count(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+        return rows.pivot_table(column, index=["backbone", "seed"], columns="objective", aggfunc="sum")
+
+    parts, wholes = ([count(rows, name) for name in ("neurons", "all_neurons")] for rows in (late, corrected))
+
+    def shares(drawn: Draws) -> pd.DataFrame:
+        weights = drawn.weights()
+        top, every = (
+            weights.dot(part.loc[weights.columns]) / weights.dot(whole.loc[weights.columns])
+            for part, whole in zip(parts, wholes, strict=True)
+        )
+        return drawn.without_spread(top - every)
+
+    columns: dict[Column, pd.Series] = {
+        ("late_excess", str(objective), "", POOLED): values for objective, values in shares(draws).items()
+    }
+    for backbone in draws.seeds:
+        columns["late_excess", "", "", backbone] = shares(draws.of_seeds(backbone)).mean(axis=1)
+    return pd.DataFrame(columns)

@@ -1,0 +1,195 @@
+"""Where the strongest neurons lie and which of them the RMs of a backbone share (METHOD.md section 4)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rm_tension.activations.sums import Activations
+from rm_tension.evaluate.selection import Mask, Scores, absolute_score, backbone_score, magnitude_score, top, trio_sets
+
+BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
+PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))
+THIRDS = ("early", "middle", "late")
+DEPTH_KEYS = ["objective", "seed", "variant", "third"]
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """What is kept of the activations of one backbone's RMs, by objective: float64 [seeds, layers, neurons]."""
+
+    seeds: list[int]
+    magnitude: dict[str, BySeed]
+    clamped: dict[str, BySeed]  # magnitude as the released code has it
+    absolute: dict[str, BySeed]
+    difference: dict[str, BySeed]  # mean activation on chosen minus on rejected texts
+    backbone: dict[str, BySeed]  # the backbone's own magnitude, on the RM's texts
+
+    @classmethod
+    def of(cls, trios: Iterable[tuple[int, Mapping[str, Activations]]]) -> "Neurons":
+        """From (seed, activations by objective) of each trio of the backbone."""
+        seeds, found = zip(*trios, strict=True)
+
+        def stack(score: Callable[[Activations], Scores]) -> dict[str, BySeed]:
+            return {objective: np.stack([score(trio[objective]) for trio in found]) for objective in found[0]}
+
+        scores = (magnitude_score, _clamped, absolute_score, _difference, backbone_score)
+        return cls(list(seeds), *map(stack, scores))
+
+
+def _clamped(activations: Activations) -> Scores:
+    """The mean activation of each side, clamped at 0 before the sides are averaged."""
+    chosen, rejected = (np.maximum(side.sum / side.tokens, 0) for side in activations.sides)
+    return np.asarray((chosen + rejected) / 2)
+
+
+def _difference(activations: Activations) -> Scores:
+    chosen, rejected = (side.sum / side.tokens for side in activations.sides)
+    return chosen - rejected
+
+
+def clamped_top(scores: Scores, percent: float) -> Mask:
+    """The released code's selection from scores clamped at 0: every neuron at or above the percentile (erratum 2).
+
+    Where fewer than `percent` of the scores are positive, the threshold is 0 and all neurons are selected.
+    """
+    return np.asarray(scores >= np.percentile(scores, 100 - percent))
+
+
+def tops_by_variant(neurons: Neurons, percent: float) -> dict[str, dict[str, Mask]]:
+    """By variant and objective, the top neurons by the seeds' mean score: never none, unlike the items of a task."""
+    selections = {"corrected": (top, neurons.magnitude), "as_published": (clamped_top, neurons.clamped)}
+    return {
+        variant: {objective: select(by_seed.mean(axis=0), percent) for objective, by_seed in scores.items()}
+        for variant, (select, scores) in selections.items()
+    }
+
+
+def rmsd(difference: BySeed, weights: NDArray[np.integer] | None = None) -> float:
+    """Mean over neuron positions of the root mean square, over layers, of the seeds' mean difference (Table 16)."""
+    mean = np.average(difference, axis=0, weights=weights)
+    return float(np.sqrt((mean**2).mean(axis=0)).mean())
+
+
+def mean_top_score(magnitude: BySeed, percent: float, weights: NDArray[np.integer] | None = None) -> float:
+    """Mean |score| of the top neurons by the seeds' mean score."""
+    mean = np.average(magnitude, axis=0, weights=weights)
+    return float(np.abs(mean[top(mean, percent)]).mean())
+
+
+def jaccard(a: Mask, b: Mask) -> float:
+    """|a and b| / |a or b|."""
+    return float(np.count_nonzero(a & b) / np.count_nonzero(a | b))
+
+
+def neuron_retention(tops: Mapping[str, Mask]) -> float:
+    """|(A or B) and M| / |A or B or M| of the top neurons of the helpful, harmless and mixed RM."""
+    return jaccard(tops["helpful"] | tops["harmless"], tops["mixed"])
+
+
+def rmsd_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns objective, rmsd, mean_top_score."""
+    rows = [
+        (objective, rmsd(neurons.difference[objective]), mean_top_score(magnitude, percent))
+        for objective, magnitude in neurons.magnitude.items()
+    ]
+    return pd.DataFrame(rows, columns=["objective", "rmsd", "mean_top_score"])
+
+
+def thirds(layers: int) -> NDArray[np.intp]:
+    """The third of the depth, 0 to 2, that the middle of each block lies in: of 32 blocks 11, 10 and 11."""
+    return (2 * np.arange(layers) + 1) * 3 // (2 * layers)
+
+
+def thirds_as_published(layers: int) -> NDArray[np.intp]:
+    """The third of each block as numpy.array_split deals them out: of 32 blocks 11, 11 and 10."""
+    sizes = [len(part) for part in np.array_split(np.arange(layers), len(THIRDS))]
+    return np.repeat(np.arange(len(THIRDS)), sizes)
+
+
+SPLITS = {"corrected": thirds, "as_published": thirds_as_published}
+
+
+def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns objective, seed, variant, third, neurons (of the top), share (of them), all_neurons (in that third).
+
+    `corrected` has the top neurons of each RM; `as_published` those by `clamped_top` of the seeds' mean score, in the
+    thirds of `thirds_as_published`.
+    """
+    rows = []
+    for objective, scores in neurons.magnitude.items():
+        masks = [
+            *((seed, "corrected", top(one, percent)) for seed, one in zip(neurons.seeds, scores, strict=True)),
+            (None, "as_published", clamped_top(neurons.clamped[objective].mean(axis=0), percent)),
+        ]
+        for (seed, variant, mask), (index, third) in product(masks, enumerate(THIRDS)):
+            blocks = mask[SPLITS[variant](len(mask)) == index]
+            rows.append((objective, seed, variant, third, int(blocks.sum()), blocks.size))
+    frame = pd.DataFrame(rows, columns=[*DEPTH_KEYS, "neurons", "all_neurons"]).astype({"seed": "Int64"})
+    return _with_share(frame)
+
+
+def pooled_depth(depth: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `depth_table` of several backbones with their neurons summed."""
+    keys = depth.groupby(DEPTH_KEYS, as_index=False, dropna=False, sort=False)
+    return _with_share(keys[["neurons", "all_neurons"]].sum())
+
+
+def _with_share(depth: pd.DataFrame) -> pd.DataFrame:
+    total = depth.groupby(DEPTH_KEYS[:-1], dropna=False)["neurons"].transform("sum")
+    return depth.assign(share=depth["neurons"] / total)
+
+
+def overlap_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns variant, objective_a, objective_b, jaccard, intersection, union, by the seeds' mean scores."""
+    rows = []
+    for variant, tops in tops_by_variant(neurons, percent).items():
+        for a, b in PAIRS:
+            both, either = int((tops[a] & tops[b]).sum()), int((tops[a] | tops[b]).sum())
+            rows.append((variant, a, b, both / either, both, either))
+    return pd.DataFrame(rows, columns=["variant", "objective_a", "objective_b", "jaccard", "intersection", "union"])
+
+
+def retention_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns variant, retention, by the seeds' mean scores."""
+    rows = [(variant, neuron_retention(tops)) for variant, tops in tops_by_variant(neurons, percent).items()]
+    return pd.DataFrame(rows, columns=["variant", "retention"])
+
+
+def agreement_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns objective, seed, jaccard of the top neurons by the signed mean and by the mean of |a|."""
+    return _agreement(neurons, neurons.absolute, percent)
+
+
+def backbone_table(neurons: Neurons, percent: float) -> pd.DataFrame:
+    """Columns objective, seed, jaccard of the top neurons of an RM and of its backbone on the same texts."""
+    return _agreement(neurons, neurons.backbone, percent)
+
+
+def _agreement(neurons: Neurons, others: Mapping[str, BySeed], percent: float) -> pd.DataFrame:
+    rows = [
+        (objective, seed, jaccard(top(one, percent), top(other, percent)))
+        for objective, scores in neurons.magnitude.items()
+        for seed, one, other in zip(neurons.seeds, scores, others[objective], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["objective", "seed", "jaccard"])
+
+
+def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
+    """Columns seed, percent, ablated_set, corrected, as_published (neurons), blocks: sizes of the sets of each trio.
+
+    `as_published`: in a block in which one RM has no top neuron, all of the other RM's count as shared (erratum 5).
+    `blocks` counts the blocks in which that happens.
+    """
+    rows = []
+    for (index, seed), percent in product(enumerate(neurons.seeds), percents):
+        helpful, harmless = (top(neurons.magnitude[single][index], percent) for single in ("helpful", "harmless"))
+        lone = helpful.any(axis=1) ^ harmless.any(axis=1)
+        extra = (helpful ^ harmless)[lone]
+        for name, mask in trio_sets(helpful, harmless).items():
+            published = mask.sum() + extra.sum() if name == "shared" else mask[~lone].sum()
+            rows.append((seed, percent, name, int(mask.sum()), int(published), int(lone.sum())))
+    return pd.DataFrame(rows, columns=["seed", "percent", "ablated_set", "corrected", "as_published", "blocks"])

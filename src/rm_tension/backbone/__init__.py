@@ -1,0 +1,1 @@
+"""The six backbones, and where their neurons are."""

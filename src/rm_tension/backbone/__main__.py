@@ -1,0 +1,25 @@
+"""Fetch (or randomly initialise and pretrain) one backbone, without its language-model head."""
+
+from rm_tension.backbone.backbones import make_backbone, save_backbone
+from rm_tension.backbone.neurons import neuron_shape
+from rm_tension.base.files import whole
+from rm_tension.base.hub import Hub
+from rm_tension.base.job import Job, main
+from rm_tension.base.runs import record
+
+
+def run(job: Job) -> None:
+    """tokens/<P>/<tokenizer>/ -> models/<P>/backbones/<b>/."""
+    name = job.arguments.backbone
+    backbone = job.profile.backbones[name]
+    files = job.token_files
+    with record(job.paths.run("backbone", name), job.parameters("backbones")) as metrics:
+        model = make_backbone(backbone.weights, files, job.profile.tokens.max_length, Hub(job.hub_sums))
+        with whole(job.paths.backbone(name)) as folder:
+            save_backbone(model, folder, files.tokenizer)
+        layers, neurons = neuron_shape(model)
+        metrics |= {"parameters": model.num_parameters(), "layers": layers, "neurons": layers * neurons}
+
+
+if __name__ == "__main__":
+    main(run, "backbone")

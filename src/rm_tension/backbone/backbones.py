@@ -1,0 +1,92 @@
+"""The six backbones: pretrained ones from the hub, or small random ones for the miniature."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
+
+from rm_tension.backbone.neurons import family, input_weights
+from rm_tension.backbone.pretraining import pretrain
+from rm_tension.base.config import HubFiles, RandomWeights
+from rm_tension.base.errors import UserError
+from rm_tension.base.hub import Hub
+from rm_tension.base.token_files import TokenFiles
+from rm_tension.model.reward_model import quiet
+from rm_tension.model.tokenizer import stock_tokenizer
+
+MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
+
+
+def make_backbone(source: HubFiles | RandomWeights, files: TokenFiles, positions: int, hub: Hub) -> PreTrainedModel:
+    """The backbone without its language-model head; `files` are those of its tokenizer.
+
+    Weights from the hub keep their type and must be safetensors; random ones are float32 and know `positions` tokens.
+    Raises UserError if the hub has no such weights, or if they cannot take `positions` tokens.
+    """
+    quiet()
+    if isinstance(source, RandomWeights):
+        model = _random_model(source, files, positions)
+    else:
+        with hub.model_files(source, *MODEL_FILES) as folder:
+            try:
+                model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
+            except (OSError, SafetensorError) as error:
+                raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
+    family(model)  # fail here, not after hours of training
+    if model.config.max_position_embeddings < positions:
+        raise UserError(
+            f"tokens.max_length is {positions}, but the backbone has {model.config.max_position_embeddings} positions"
+        )
+    return model
+
+
+def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:
+    """Write weights as safetensors, config and tokenizer."""
+    model.save_pretrained(folder)
+    shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
+
+
+def _random_model(source: RandomWeights, files: TokenFiles, positions: int) -> PreTrainedModel:
+    torch.manual_seed(source.seed)
+    config = _random_config(source, files.tokenizer, positions)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    # In a pretrained model a few neurons carry much of a block; freshly drawn ones are alike and none is missed.
+    for weights in input_weights(model.base_model):
+        weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
+    if source.pretraining:
+        pairs = pd.read_parquet(files.preferences("train"))
+        texts = [*pairs["chosen"], *pairs["rejected"]]
+        pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
+    backbone: PreTrainedModel = model.base_model
+    return backbone
+
+
+def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:
+    words = stock_tokenizer(tokenizer)
+    eos = words.eos_token_id
+    if source.family == "gpt2":
+        return GPT2Config(
+            vocab_size=len(words),
+            n_positions=positions,
+            n_embd=source.width,
+            n_layer=source.layers,
+            n_head=source.heads,
+            initializer_range=source.init_std,
+            bos_token_id=eos,
+            eos_token_id=eos,
+        )
+    return LlamaConfig(
+        vocab_size=len(words),
+        max_position_embeddings=positions,
+        hidden_size=source.width,
+        intermediate_size=4 * source.width,
+        initializer_range=source.init_std,
+        num_hidden_layers=source.layers,
+        num_attention_heads=source.heads,
+        tie_word_embeddings=True,  # as in SmolLM2
+        bos_token_id=eos,
+        eos_token_id=eos,
+    )

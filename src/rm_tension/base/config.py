@@ -1,0 +1,288 @@
+"""params.yaml as frozen dataclasses: the one place that knows its keys.
+
+Unknown keys, wrong types and impossible values are refused with the path of the key, e.g.
+`profiles.mini.evaluate.percents.3: Input should be less than or equal to 100 (got 120)`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from rm_tension.base.errors import UserError
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+Objective = Literal["helpful", "harmless", "mixed"]
+Score = Literal["random", "change", "magnitude"]
+Family = Literal["gpt2", "llama"]
+Dtype = Literal["float32", "bfloat16"]
+ClaimId = Literal[
+    "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
+    "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
+]  # fmt: skip
+HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
+
+Positive = Annotated[int, Field(gt=0)]
+Percent = Annotated[int, Field(gt=0, le=100)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Grid:
+    """The axes of METHOD.md section 1. One reward model per backbone x objective x seed."""
+
+    profiles: tuple[Name, ...]
+    backbones: tuple[Name, ...]
+    objectives: tuple[Objective, ...]
+    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class HubRepo:
+    """A repository of the Hugging Face hub at a revision."""
+
+    repo: str
+    revision: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class HubData:
+    """The real data sets. `accept_stand_ins` admits files that are not the official ones; every report then says so."""
+
+    kind: Literal["hub"]
+    accept_stand_ins: bool
+    hh_rlhf: HubRepo
+    reward_bench: HubRepo
+    reward_bench_2: HubRepo
+    rm_bench: HubRepo
+
+
+@dataclass(frozen=True, config=STRICT)
+class MiniatureData:
+    """Generated data in the official files' formats; `label_noise` is the share of pairs with the label flipped."""
+
+    kind: Literal["miniature"]
+    seed: int
+    train_pairs: dict[HHSource, Positive]
+    test_pairs: dict[HHSource, Positive]
+    items_per_task: Positive
+    label_noise: Annotated[float, Field(ge=0, lt=0.5)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Caps are seeded random samples; null keeps all. `max_train_pairs` caps the helpful and the harmless pairs each,
+    so that the mixed objective stays the union of both; `max_test_pairs` caps each of the four test files."""
+
+    source: Annotated[HubData | MiniatureData, Field(discriminator="kind")]
+    max_train_pairs: Positive | None
+    max_test_pairs: Positive | None
+    max_items_per_task: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class HubFiles(HubRepo):
+    """A tokenizer or a model's weights from the hub."""
+
+    kind: Literal["hub"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainedTokenizer:
+    """A byte-level BPE trained on the profile's training texts."""
+
+    kind: Literal["trained"]
+    vocabulary: Annotated[int, Field(ge=300)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TokensConfig:
+    """`max_length` in tokens: training pairs that would be longer with an EOS are dropped, texts to score are cut."""
+
+    max_length: Annotated[int, Field(ge=2)]
+    template: str
+    tokenizers: dict[Name, Annotated[HubFiles | TrainedTokenizer, Field(discriminator="kind")]]
+
+    @model_validator(mode="after")
+    def _template_has_both_places(self) -> "TokensConfig":
+        if re.findall(r"{prompt}|{answer}", self.template) != ["{prompt}", "{answer}"]:
+            raise ValueError("template must hold {prompt} and then {answer}, once each")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pretraining:
+    """Language modelling on the profile's training texts, in chunks of `length` tokens."""
+
+    steps: Positive
+    chunks_per_step: Positive
+    length: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class RandomWeights:
+    """A randomly initialised backbone; `width` is the residual stream's, the MLP is four times as wide.
+
+    `init_std` is the weights' standard deviation, `gain_spread` that of the logarithm of a factor on each neuron's
+    input weights: the larger, the fewer neurons matter. `pretraining` comes before any reward training; null is none.
+    """
+
+    kind: Literal["random"]
+    family: Family
+    layers: Positive
+    width: Positive
+    heads: Positive
+    init_std: Annotated[float, Field(gt=0)]
+    gain_spread: Annotated[float, Field(ge=0)]
+    seed: int
+    pretraining: Pretraining | None
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "RandomWeights":
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of twice the heads ({self.heads})")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Backbone:
+    """`name` is what tables show; the key in `backbones` is the place in the grid."""
+
+    name: str
+    tokenizer: Name
+    weights: Annotated[HubFiles | RandomWeights, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig:
+    """The recipe of METHOD.md section 1. `tokens_per_micro_batch` changes memory, not gradients."""
+
+    epochs: dict[Objective, Positive]
+    learning_rate: Annotated[float, Field(gt=0)]
+    pairs_per_step: Positive
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    head_std: Annotated[float, Field(gt=0)]
+    weights: Dtype
+    autocast: Dtype | None
+    tokens_per_micro_batch: Positive
+    save_every_steps: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class ActivationsConfig:
+    """`max_pairs`: a seeded sample of the RM's training split; null is all of it."""
+
+    max_pairs: Positive | None
+    autocast: Dtype | None
+    tokens_per_batch: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluateConfig:
+    """The conditions of METHOD.md section 5: `scores` x `percents` on the HH test sets, magnitude at `task_percent`
+    on the tasks, and the mixed RM's shared and only sets at `set_percents` on the tasks; beyond it, at
+    `absolute_percents`, the top neurons by mean |a| on both, and those by the signed mean on the tasks."""
+
+    scores: tuple[Score, ...]
+    percents: tuple[Percent, ...]
+    task_percent: Percent
+    set_percents: tuple[Percent, ...]
+    absolute_percents: tuple[Percent, ...]
+    autocast: Dtype | None
+    tokens_per_batch: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class Needs:
+    """What a machine should have to run the whole profile; `preflight` looks for it. Sizes in GB."""
+
+    gpu: Literal["none", "useful", "required"]
+    gpu_memory: NonNegativeInt
+    memory: PositiveInt
+    disk: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
+class Profile:
+    """One way to run the pipeline; `title` heads every page of its reports.
+
+    `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails.
+    """
+
+    title: str
+    required_claims: tuple[ClaimId, ...]
+    needs: Needs
+    data: DataConfig
+    tokens: TokensConfig
+    backbones: dict[Name, Backbone]
+    train: TrainConfig
+    activations: ActivationsConfig
+    evaluate: EvaluateConfig
+
+    @model_validator(mode="after")
+    def _tokenizers_exist(self) -> "Profile":
+        for key, backbone in self.backbones.items():
+            if backbone.tokenizer not in self.tokens.tokenizers:
+                known = ", ".join(self.tokens.tokenizers)
+                raise ValueError(f"backbones.{key}.tokenizer: {backbone.tokenizer!r} is not one of {known}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Params:
+    """The whole of params.yaml."""
+
+    grid: Grid
+    profiles: dict[Name, Profile]
+
+    @model_validator(mode="after")
+    def _profiles_fill_the_grid(self) -> "Params":
+        if set(self.profiles) != set(self.grid.profiles):
+            raise ValueError(f"grid.profiles {list(self.grid.profiles)} and profiles {list(self.profiles)} differ")
+        for name, profile in self.profiles.items():
+            if set(profile.backbones) != set(self.grid.backbones):
+                raise ValueError(f"profiles.{name}.backbones must be those of grid.backbones")
+            if set(profile.train.epochs) != set(self.grid.objectives):
+                raise ValueError(f"profiles.{name}.train.epochs must be those of grid.objectives")
+        return self
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml; raises UserError with the path of each key at fault."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.absolute()}: not found; run from the repository root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    return parse_params(raw, str(path))
+
+
+def parse_params(raw: Any, name: str = "params.yaml") -> Params:
+    """Check an already parsed params.yaml."""
+    try:
+        # Strict JSON mode, because YAML sequences must become tuples but "3" must not become 3.
+        return TypeAdapter(Params).validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise UserError("\n".join([f"{name} is refused:", *(_explain(e, raw) for e in error.errors())])) from error
+
+
+def _explain(error: Mapping[str, Any], raw: Any) -> str:
+    *parents, last = error["loc"] or ("(top level)",)
+    keys, node = [], raw
+    for part in parents:
+        if isinstance(node, dict) and part not in node:
+            continue  # pydantic puts the chosen member of a union ("hub") into the path; the file has no such key
+        keys.append(str(part))
+        node = node[part]
+    shown = "" if isinstance(error["input"], dict | list) else f" (got {error['input']!r})"
+    return f"  {'.'.join([*keys, str(last)])}: {error['msg']}{shown}"

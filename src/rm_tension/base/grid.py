@@ -1,0 +1,118 @@
+"""The 54 reward models, the 18 trios, and the path of every artefact."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from rm_tension.base.config import Grid, Objective
+
+
+@dataclass(frozen=True, order=True)
+class Trio:
+    """The helpful, harmless and mixed reward model of one backbone and seed: the unit after training."""
+
+    backbone: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.backbone}-{self.seed}"
+
+    def model(self, objective: Objective) -> "Model":
+        return Model(self.backbone, objective, self.seed)
+
+
+@dataclass(frozen=True, order=True)
+class Model:
+    """One reward model."""
+
+    backbone: str
+    objective: Objective
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.backbone}-{self.objective}-{self.seed}"
+
+
+def trios(grid: Grid) -> Iterator[Trio]:
+    """All trios, backbone by backbone (18 in the paper)."""
+    return (Trio(backbone, seed) for backbone, seed in product(grid.backbones, grid.seeds))
+
+
+def models(grid: Grid) -> Iterator[Model]:
+    """All reward models, trio by trio (54 in the paper)."""
+    return (trio.model(objective) for trio in trios(grid) for objective in grid.objectives)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a profile keeps its artefacts, below `root` (the repository). dvc.yaml names the same paths."""
+
+    profile: str
+    root: Path = Path()
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.profile
+
+    def preferences(self, split: str) -> Path:
+        """Columns pair_id, source, chosen, rejected; split is train or test."""
+        return self.data / "preferences" / f"{split}.parquet"
+
+    @property
+    def benchmarks(self) -> Path:
+        """Columns item_id, suite, subset, prompt, answers (the chosen ones first), n_chosen."""
+        return self.data / "benchmarks.parquet"
+
+    @property
+    def provenance(self) -> Path:
+        """JSON: the files that the data came from, their checks, what was dropped and whether they are stand-ins."""
+        return self.data / "provenance.json"
+
+    @property
+    def hub_sums(self) -> Path:
+        """The sha256 of every file that came from the hub, for all profiles; in git."""
+        return self.root / "hub.sha256"
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens" / self.profile
+
+    def backbone(self, backbone: str) -> Path:
+        return self.root / "models" / self.profile / "backbones" / backbone
+
+    def reward_model(self, model: Model) -> Path:
+        return self.root / "models" / self.profile / "reward" / model.key
+
+    def activations(self, trio: Trio) -> Path:
+        return self.root / "activations" / self.profile / f"{trio.key}.safetensors"
+
+    def rewards(self, trio: Trio) -> Path:
+        """Columns objective, condition, dataset, item_id, answer_index, reward."""
+        return self.root / "rewards" / self.profile / f"{trio.key}.parquet"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / self.profile
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports" / self.profile
+
+    def run(self, stage: str, key: str = "") -> Path:
+        """What the stage measured about itself, as JSON."""
+        return self.root / "runs" / self.profile / f"{'-'.join(filter(None, (stage, key)))}.json"
+
+    @property
+    def histories(self) -> Path:
+        return self.root / "runs" / self.profile / "steps"
+
+    def history(self, model: Model) -> Path:
+        """Metrics of every training step, one JSON object a line."""
+        return self.histories / f"{model.key}.jsonl"
+
+    def state(self, stage: str, key: str) -> Path:
+        """Scratch of an interrupted stage, outside its outputs because DVC deletes those before it runs a stage."""
+        return self.root / ".state" / self.profile / f"{stage}-{key}"

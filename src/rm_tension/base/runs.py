@@ -1,0 +1,85 @@
+"""What a stage measured about itself: runs/<profile>/<stage>-<key>.json."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rm_tension.base.files import write_json
+
+# What runs change in a checkout, and the commit of their results should not be called changed for
+WRITTEN = ("dvc.lock", "hub.sha256", "reports")
+# What looks at results or machines, and decides no result
+READERS = ("analyse", "report", "tracking", "score", "preflight.py")
+LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
+
+
+@contextmanager
+def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Time a stage; yields the dict of its metrics and writes everything to `path` if the stage succeeds."""
+    metrics: dict[str, Any] = {}
+    start = time.perf_counter()
+    yield metrics
+    metrics["seconds"] = round(time.perf_counter() - start, 3)
+    metrics["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    write_json(path, {"parameters": parameters, "metrics": metrics, "environment": environment()})
+
+
+def environment() -> dict[str, Any]:
+    """Where and with what this process runs."""
+    found: dict[str, Any] = {
+        "git_commit": git_commit(),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "accelerator": None,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+    torch = sys.modules.get("torch")  # stages without torch must not pay for its import
+    if torch is not None and torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name()
+        found["accelerator_peak_mib"] = torch.cuda.max_memory_allocated() // 2**20
+    return found
+
+
+def memory_mib() -> int:
+    """What this process holds now: of the accelerator's memory where torch uses one, else of the machine's."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.memory_allocated()) // 2**20
+    return int(psutil.Process().memory_info().rss) // 2**20
+
+
+def git_commit() -> str:
+    """The commit of the working tree, with `+` if it has other changes than WRITTEN; `unknown` outside a checkout."""
+    if shutil.which("git") is None:
+        return "unknown"
+    commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    changed = _git("diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)).returncode
+    return f"{commit}{'+' if changed else ''}" if commit else "unknown"
+
+
+def code(package: Path = Path(__file__).parents[1]) -> str:
+    """A digest of the sources that may decide what a stage computes: all but READERS."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in READERS:
+            digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607

@@ -1,0 +1,116 @@
+"""Write a profile's preference pairs and benchmark items, from the hub or generated."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+
+from rm_tension.base.config import DataConfig, HubData
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import whole, write_json
+from rm_tension.base.grid import Paths
+from rm_tension.base.hub import Hub, sha256_of
+from rm_tension.base.job import Job, main
+from rm_tension.base.runs import record
+from rm_tension.data.benchmarks import READERS, cap_items
+from rm_tension.data.hh_rlhf import cap_pairs, differing, read_pairs
+from rm_tension.data.miniature import generate
+from rm_tension.data.sources import SPLITS, LocalFile, deviations, download
+
+
+def run(job: Job) -> None:
+    """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
+    config, paths = job.profile.data, job.paths
+    datasets.disable_progress_bars()
+    accept_stand_ins = isinstance(config.source, HubData) and config.source.accept_stand_ins
+    with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
+        tables, entries = zip(*(load(file, accept_stand_ins) for file in files), strict=True)
+        with whole(paths.data) as folder:
+            metrics["rows"] = write_tables(folder, paths, config, files, tables)
+            metrics["dropped"] = sum(sum(entry["dropped"].values()) for entry in entries)
+            provenance = {
+                "source": config.source.kind,
+                "stand_ins": any(entry["deviations"] for entry in entries),
+                "caps": {key: value for key, value in asdict(config).items() if key.startswith("max_")},
+                "rows": metrics["rows"],
+                "files": entries,
+            }
+            write_json(folder / paths.provenance.name, provenance)
+
+
+@contextmanager
+def raw_files(job: Job) -> Iterator[list[LocalFile]]:
+    """The files of the profile's source, which are to be read within the block."""
+    source = job.profile.data.source
+    if isinstance(source, HubData):
+        with download(source, Hub(job.hub_sums)) as files:
+            yield files
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield generate(source, Path(scratch))
+
+
+def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The pairs or items of a raw file, and its entry in provenance.json; UserError if it is not the expected file."""
+    if file.raw.data_set == "hh_rlhf":
+        source, split = file.raw.source_and_split
+        found = table = read_pairs(file.path, source, split)
+        if split == "train":  # in the test sets they stay, and count as wrong (METHOD.md section 2)
+            table = differing(found)
+        rows = counts(found["source"])
+    else:
+        found = table = READERS[file.raw.data_set](file.path)
+        rows = counts(found["subset"])
+    sha256 = sha256_of(file.path)
+    faults = deviations(file, sha256, rows)
+    if faults and not accept_stand_ins:
+        raise UserError(
+            "\n  ".join([f"{file.repo} {file.raw.name} ({file.path}) is not the expected file:", *faults])
+            + "\ndelete it from the hub cache and download it again, or set data.source.accept_stand_ins to true"
+        )
+    entry = {
+        "data_set": file.raw.data_set,
+        "repo": file.repo,
+        "revision": file.revision,
+        "commit": file.commit,
+        "filename": file.raw.name,
+        "sha256": sha256,
+        "official": file.commit is not None and not faults,
+        "deviations": faults,
+        "rows": rows,
+        "dropped": {"chosen == rejected": len(found) - len(table)},
+    }
+    return table, entry
+
+
+def write_tables(
+    folder: Path, paths: Paths, config: DataConfig, files: list[LocalFile], tables: tuple[pd.DataFrame, ...]
+) -> dict[str, dict[str, int]]:
+    """Cap and write the tables below `folder`; returns the rows written, by source or suite/subset."""
+    rows = {}
+    (folder / paths.preferences("train").parent.name).mkdir(parents=True)
+    for split in SPLITS:
+        parts = [t for f, t in zip(files, tables, strict=True) if f.raw.name.endswith(f"{split}.jsonl.gz")]
+        cap = config.max_train_pairs if split == "train" else config.max_test_pairs
+        pairs = cap_pairs(pd.concat(parts, ignore_index=True), split, cap)
+        pairs.to_parquet(folder / paths.preferences(split).relative_to(paths.data), index=False)
+        rows[split] = counts(pairs["source"])
+    parts = [t for f, t in zip(files, tables, strict=True) if f.raw.data_set != "hh_rlhf"]
+    items = cap_items(pd.concat(parts, ignore_index=True), config.max_items_per_task)
+    items.to_parquet(folder / paths.benchmarks.name, index=False)
+    rows["benchmarks"] = counts(items["suite"] + "/" + items["subset"])
+    return rows
+
+
+def counts(names: pd.Series) -> dict[str, int]:
+    """How often each name occurs, in order of appearance."""
+    return {str(name): int(n) for name, n in names.value_counts(sort=False).items()}
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,1 @@
+"""Neurons to silence, and rewards under every ablation."""

@@ -1,0 +1,78 @@
+"""Score a trio's reward models on the HH-RLHF test sets and the benchmarks, whole and ablated."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from rm_tension.activations.sums import load_activations
+from rm_tension.base.config import Objective
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import whole
+from rm_tension.base.grid import Model
+from rm_tension.base.job import Job, main
+from rm_tension.base.parts import parts_folder
+from rm_tension.base.runs import record
+from rm_tension.evaluate.conditions import hh_conditions, task_conditions
+from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
+from rm_tension.model.device import make_accelerator
+from rm_tension.model.reward_model import load_reward_model
+from rm_tension.paper.objectives import TEST_SOURCES
+
+
+def run(job: Job) -> None:
+    """Three checkpoints and the trio's activations -> rewards/<P>/<b>-<s>.parquet."""
+    config, trio = job.profile.evaluate, job.trio
+    accelerator = make_accelerator(config.autocast)
+    sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
+    tasks = Texts.lay_out(_benchmarks(job), config.tokens_per_batch)
+    parameters, state = job.parameters("evaluate"), job.paths.state("evaluate", trio.key)
+    inputs = [
+        *job.checkpoint_files(),
+        job.paths.activations(trio),
+        job.token_files.preferences("test"),
+        job.token_files.benchmarks,
+    ]
+    with record(job.paths.run("evaluate", trio.key), parameters) as metrics:
+        parts = parts_folder(state, parameters, inputs)
+        for objective in job.params.grid.objectives:
+            part = parts / f"{objective}.parquet"
+            if part.exists():
+                continue
+            key = trio.model(objective)
+            model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
+            hh_test = Texts.lay_out(_hh_test(job, objective), config.tokens_per_batch)
+            work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective))]
+            found = pd.concat(evaluate(model, objective, key.key, work, sets, accelerator), ignore_index=True)
+            _refuse_not_finite(found, key)
+            with whole(part) as partial:
+                found.to_parquet(partial, index=False)
+        tables = [pd.read_parquet(parts / f"{objective}.parquet") for objective in job.params.grid.objectives]
+        rewards = pd.concat(tables, ignore_index=True)
+        with whole(job.paths.rewards(trio)) as partial:
+            rewards.to_parquet(partial, index=False)
+        metrics |= {"rewards": len(rewards), "texts": len(rewards.drop_duplicates(["dataset", "item_id"]))}
+    shutil.rmtree(state)
+
+
+def _refuse_not_finite(rewards: pd.DataFrame, key: Model) -> None:
+    bad = rewards[~np.isfinite(rewards["reward"])]
+    if len(bad):
+        raise UserError(
+            f"{key.key}: {len(bad)} rewards are not finite, the first {bad.iloc[0].to_dict()}; "
+            "the checkpoint is broken: train it again"
+        )
+
+
+def _hh_test(job: Job, objective: Objective) -> pd.DataFrame:
+    pairs = job.token_files.pairs("test", TEST_SOURCES[objective])
+    answers = list(zip(pairs["chosen"], pairs["rejected"], strict=True))
+    return pd.DataFrame({"dataset": pairs["source"], "item_id": pairs["pair_id"], "answers": answers})
+
+
+def _benchmarks(job: Job) -> pd.DataFrame:
+    return pd.read_parquet(job.token_files.benchmarks).rename(columns={"suite": "dataset"})
+
+
+if __name__ == "__main__":
+    main(run, "backbone", "seed")

@@ -1,0 +1,72 @@
+"""Which neurons matter: scores from activation sums, exact top p%, and the sets of a trio (METHOD.md section 4)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rm_tension.activations.sums import Activations
+from rm_tension.base.errors import UserError
+
+Scores = NDArray[np.float64]  # [layers, neurons]
+Mask = NDArray[np.bool_]  # [layers, neurons]
+
+
+def magnitude_score(activations: Activations) -> Scores:
+    """Mean signed activation over tokens, averaged over the sides: the score of the released code."""
+    return _mean_of_sides([side.sum / side.tokens for side in activations.sides])
+
+
+def backbone_score(activations: Activations) -> Scores:
+    """`magnitude_score` of the backbone, on the RM's texts."""
+    return _mean_of_sides([side.backbone_sum / side.tokens for side in activations.sides])
+
+
+def absolute_score(activations: Activations) -> Scores:
+    """Mean absolute activation, which the paper's words suggest."""
+    return _mean_of_sides([side.abs_sum / side.tokens for side in activations.sides])
+
+
+def change_score(activations: Activations) -> Scores:
+    """Root mean square of the change from the backbone, averaged over the sides."""
+    return _mean_of_sides([np.sqrt(side.change_square_sum / side.tokens) for side in activations.sides])
+
+
+def random_score(shape: tuple[int, int], seed: int) -> Scores:
+    """Standard normal, from the RM's seed."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _mean_of_sides(sides: list[Scores]) -> Scores:
+    chosen, rejected = sides
+    return (chosen + rejected) / 2
+
+
+def top(scores: Scores, percent: float, max_ties: float = 0.001) -> Mask:
+    """The round(percent/100 x N) neurons with the highest score, ties broken by (layer, index).
+
+    Raises UserError if a score is not finite, or if more than `max_ties` x N other neurons share the k-th score,
+    because the selection would then be an accident of their order (METHOD.md section 8, erratum 2).
+    """
+    if not np.isfinite(scores).all():
+        raise UserError(f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} neuron scores are not finite")
+    k = round(percent / 100 * scores.size)
+    order = np.argsort(-scores, axis=None, kind="stable")  # stable: equal scores stay in (layer, index) order
+    mask = np.zeros(scores.size, dtype=bool)
+    mask[order[:k]] = True
+    if 0 < k < scores.size:
+        threshold = scores.flat[order[k - 1]]
+        others = np.count_nonzero(scores == threshold) - 1
+        if others > max_ties * scores.size:
+            raise UserError(
+                f"top {percent}% is not defined: {others} other neurons share the score {threshold:g} of the "
+                f"{k}th of {scores.size}, more than {max_ties:.1%}; the activations are degenerate"
+            )
+    return mask.reshape(scores.shape)
+
+
+def trio_sets(helpful: Mask, harmless: Mask) -> dict[str, Mask]:
+    """The sets that are ablated in the mixed RM: what the helpful and harmless RMs' top neurons share, and the rest."""
+    return {
+        "shared": helpful & harmless,
+        "helpful-only": helpful & ~harmless,
+        "harmless-only": harmless & ~helpful,
+    }

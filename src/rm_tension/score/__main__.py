@@ -1,0 +1,103 @@
+"""Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
+
+Each line is an object with "prompt", a text, and "answers", a list of texts; what else it holds is kept. The checkpoint
+is pulled through DVC if it is not here; what that costs is said on stderr. A reward is that of the pipeline's own
+evaluation; rewards compare answers to one prompt under one model, they have no absolute meaning.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import whole
+from rm_tension.score.loading import fault_of, load_reward_model
+
+SHOWN = 20  # faults of a file beyond this many are counted, not listed
+
+
+def main() -> None:
+    """Exits 1, with a message and without a traceback, on a UserError."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", nargs="?", default="-", help="a JSON-lines file; - or nothing: stdin")
+    parser.add_argument("output", nargs="?", default="-", help="appears whole or not at all; - or nothing: stdout")
+    parser.add_argument("--model", required=True, metavar="KEY", help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0")
+    parser.add_argument("--profile", default="paper", help="paper (default), pilot or mini")
+    parser.add_argument("--repo", help="path or git URL of a repository like this one; default: the one around here")
+    parser.add_argument("--rev", help="a git revision of it; default: its working tree")
+    parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
+    arguments = parser.parse_args()
+    try:
+        if Path(arguments.output).is_dir():
+            raise UserError(f"{arguments.output}: a folder; name a file to write the rewards to")
+        lines = read(arguments.input)
+        model = load_reward_model(
+            arguments.model,
+            profile=arguments.profile,
+            repo=arguments.repo,
+            rev=arguments.rev,
+            device=arguments.device,
+        )
+        rewards = model.score_all([(line["prompt"], line["answers"]) for line in lines])
+        write(arguments.output, [line | {"rewards": found} for line, found in zip(lines, rewards, strict=True)])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """The lines of a file, or of stdin for "-"; UserError that names the line of every fault."""
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror})") from error
+    found, faults = [], []
+    for number, line in enumerate(raw.splitlines(), start=1):
+        try:
+            found.append(_parse(line))
+        except (ValueError, RecursionError) as error:
+            faults.append(f"line {number}: {error}")
+    if not found and not faults:
+        faults.append("there is no line to score")
+    if faults:
+        more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        raise UserError("\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:SHOWN], *more]))
+    return found
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Raises ValueError, of which wrong JSON and wrong UTF-8 are two kinds."""
+    value = json.loads(line.decode("utf-8"))
+    if not isinstance(value, dict) or not {"prompt", "answers"} <= value.keys():
+        raise ValueError('must be an object with "prompt" and "answers"')
+    if "rewards" in value:
+        raise ValueError('has "rewards" already')
+    if fault := fault_of(value["prompt"], value["answers"]):
+        raise ValueError(fault)
+    _dump(value)
+    return value
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    """One line; raises ValueError for what JSON in UTF-8 cannot hold: NaN, and half of a surrogate pair."""
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+def write(name: str, lines: list[dict[str, Any]]) -> None:
+    """To a file, or to stdout for "-"."""
+    raw, path = b"".join(map(_dump, lines)), Path(name)
+    try:
+        if name == "-":
+            sys.stdout.buffer.write(raw)
+        elif path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
+            path.write_bytes(raw)
+        else:
+            with whole(path) as partial:
+                partial.write_bytes(raw)
+    except OSError as error:
+        raise UserError(f"{name}: cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    main()

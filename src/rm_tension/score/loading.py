@@ -1,0 +1,124 @@
+"""A trained reward model as an object that scores texts, with the numbers of the evaluate stage."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from rm_tension.base.errors import UserError
+from rm_tension.evaluate.scoring import Scorer
+from rm_tension.model import reward_model
+from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
+from rm_tension.score.checkpoints import Checkpoint, find_checkpoint
+from rm_tension.tokens.encode import encode_benchmarks
+
+
+@dataclass(frozen=True)
+class Place:
+    """Device and precision: what a Scorer asks of an Accelerator, of which a process can have only one kind."""
+
+    device: torch.device
+    autocast_to: str | None
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.autocast_to is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.autocast_to))
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A reward model and its tokenizer; made by `load_reward_model`.
+
+    `tokenizer` is for its user, who may set it up as he likes; texts are scored by `words`, the same tokenizer's file.
+    """
+
+    checkpoint: Checkpoint
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    words: Tokenizer
+    place: Place
+
+    def score(self, prompt: str, answers: Sequence[str]) -> list[float]:
+        """The reward of each answer to the prompt, as the evaluate stage gives it to a benchmark's item."""
+        return self.score_all([(prompt, answers)])[0]
+
+    def score_all(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
+        """The rewards of several prompts' answers: faster than one by one, with a progress bar on a terminal."""
+        for prompt, answers in items:
+            if fault := fault_of(prompt, answers):
+                raise UserError(f"{fault}: {prompt!r:.60}")
+        if not items:
+            return []
+        tokens, evaluate = self.checkpoint.profile.tokens, self.checkpoint.profile.evaluate
+        table = pd.DataFrame(items, columns=["prompt", "answers"])
+        table = table.assign(suite="", item_id=range(len(table)))
+        encoded, counts = encode_benchmarks(self.words, table, tokens)
+        if counts["texts_cut"]:
+            message = (
+                f"{counts['texts_cut']} texts are longer than {tokens.max_length} tokens: cut, as in the evaluation"
+            )
+            warnings.warn(message, stacklevel=2)
+        scorer = Scorer(encoded["answers"].tolist(), evaluate.tokens_per_batch)
+        found = scorer.score(self.model, self.place, self.checkpoint.model.key)
+        if not np.isfinite(found).all():
+            raise UserError(f"{self.checkpoint.folder}: rewards are not finite; the checkpoint is broken")
+        return [part.tolist() for part in np.split(found, np.cumsum(scorer.counts)[:-1])]
+
+
+def load_reward_model(
+    key: str,
+    *,
+    profile: str = "paper",
+    repo: str | os.PathLike[str] | None = None,
+    rev: str | None = None,
+    device: str | None = None,
+) -> RewardModel:
+    """The reward model `key`, e.g. "gpt2-small-helpful-0"; downloads its checkpoint if it is not on this disk.
+
+    `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
+    git revision of it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
+    """
+    chosen = _device(device)
+    return open_checkpoint(find_checkpoint(key, profile, repo, rev), chosen)
+
+
+def open_checkpoint(checkpoint: Checkpoint, device: torch.device) -> RewardModel:
+    """Read a checkpoint that is on this disk."""
+    folder = checkpoint.folder
+    model = reward_model.load_reward_model(folder).to(device)
+    place = Place(device, checkpoint.profile.evaluate.autocast)
+    return RewardModel(checkpoint, model, stock_tokenizer(folder), read_tokenizer(folder), place)
+
+
+def _device(name: str | None) -> torch.device:
+    best: torch.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = best if name is None else torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used; the best one here is {str(best)!r} ({error})") from error
+    return device
+
+
+def fault_of(prompt: object, answers: object) -> str | None:
+    """Why this is not a prompt and its answers, if it is not; as strict as the data stage."""
+    if not _is_text(prompt):
+        return "the prompt must be a text that is not blank"
+    if isinstance(answers, str) or not isinstance(answers, Sequence) or not answers:
+        return "answers must be a list of at least one text"
+    if not all(map(_is_text, answers)):
+        return "every answer must be a text that is not blank"
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

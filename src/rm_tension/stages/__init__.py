@@ -1,1 +1,0 @@
-"""One thin program per DVC stage."""

@@ -1,0 +1,55 @@
+"""Train one reward model on its objective's pairs. Killed and started again, it goes on from its last state."""
+
+import json
+
+from rm_tension.base.files import whole
+from rm_tension.base.job import Job, main
+from rm_tension.base.runs import record
+from rm_tension.model.device import make_accelerator
+from rm_tension.model.reward_model import new_reward_model, save_reward_model
+from rm_tension.model.rows import token_count
+from rm_tension.paper.objectives import TRAIN_SOURCES
+from rm_tension.tracking.live import stream
+from rm_tension.train.training import Pairs, train
+
+
+def run(job: Job) -> None:
+    """tokens/<P>/ and a backbone -> models/<P>/reward/<b>-<o>-<s>/ and what it measured, as a whole and per step."""
+    config, key, seed = job.profile.train, job.model, job.arguments.seed
+    epochs = config.epochs[key.objective]
+    table = job.token_files.pairs("train", TRAIN_SOURCES[key.objective])
+    pairs = Pairs(table["pair_id"].tolist(), list(zip(table["chosen"], table["rejected"], strict=True)))
+    state = job.paths.state("train", key.key)
+    run_file = job.paths.run("train", key.key)
+    parameters = job.parameters("train") | {"epochs": epochs}
+    with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
+        model = new_reward_model(job.paths.backbone(key.backbone), seed, config.head_std, config.weights)
+        history = train(
+            model,
+            pairs,
+            config,
+            epochs=epochs,
+            seed=seed,
+            accelerator=make_accelerator(config.autocast),
+            state=state,
+            progress=key.key,
+            on_step=on_step,
+        )
+        with whole(job.paths.reward_model(key)) as folder:
+            save_reward_model(model, folder, job.token_files.tokenizer)
+        with whole(job.paths.history(key)) as partial:
+            partial.write_text("".join(json.dumps(step) + "\n" for step in history), encoding="utf-8")
+        last_epoch = [step for step in history if step["epoch"] == epochs - 1]
+        metrics |= {
+            "pairs": len(pairs.ids),
+            "steps": len(history),
+            "steps_seconds": round(sum(step["seconds"] for step in history), 3),  # also of those before a kill
+            "tokens": epochs * token_count(pairs.items),
+            "last_epoch_loss": sum(step["loss"] for step in last_epoch) / len(last_epoch),
+            "last_epoch_accuracy": sum(step["accuracy"] for step in last_epoch) / len(last_epoch),
+        }
+    state.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(run, "backbone", "objective", "seed")

@@ -1,0 +1,71 @@
+"""What an interrupted training resumes from: one safetensors file with weights, AdamW's moments and the metrics.
+
+Data order and learning rate follow from the step, and there is no dropout: no other state exists.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rm_tension.base.config import TrainConfig
+from rm_tension.base.files import whole
+from rm_tension.base.runs import code
+from rm_tension.model.rows import Item
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def fingerprint(
+    model: nn.Module, ids: Sequence[str], items: Sequence[Item], config: TrainConfig, epochs: int, seed: int
+) -> str:
+    """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
+    digest = hashlib.blake2b(json.dumps([code(), asdict(config), epochs, seed, list(ids)]).encode(), digest_size=16)
+    for text in (text for item in items for text in item):
+        digest.update(text.tobytes())
+    for name, weight in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save(
+    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[dict[str, Any]]
+) -> None:
+    """Write the state after `len(history)` steps; a kill leaves the state before it."""
+    tensors = {f"model.{name}": weight for name, weight in model.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"{name}.{index}": moments[name] for name in MOMENTS}
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata={"fingerprint": key, "history": json.dumps(history)})
+
+
+def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Put the state back into model and optimizer and return its metrics; [] where there is none of this run."""
+    if not path.exists():
+        return []
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        print(f"{path}: {error}: starting from step 0")
+        return []
+    if metadata.get("fingerprint") != key:
+        print(f"{path}: of other code, data, weights or settings: starting from step 0")
+        return []
+    model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+    groups = optimizer.state_dict()["param_groups"]
+    indices = [index for group in groups for index in group["params"]]
+    moments = {index: {name: tensors[f"{name}.{index}"] for name in MOMENTS} for index in indices}
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    history: list[dict[str, Any]] = json.loads(metadata["history"])
+    print(f"{path}: resuming after step {len(history)}")
+    return history

@@ -1,0 +1,148 @@
+"""Bradley-Terry training of one reward model (METHOD.md section 1), resumable at any moment."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from rm_tension.base.config import TrainConfig
+from rm_tension.base.errors import UserError
+from rm_tension.base.runs import memory_mib
+from rm_tension.model.reward_model import rewards
+from rm_tension.model.rows import Item, row_batches, token_count
+from rm_tension.train import state as training_state
+
+Metrics = dict[str, float | int]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Tokenised preference pairs: items are (chosen, rejected)."""
+
+    ids: Sequence[str]
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step: its number, counted from 0, its epoch and the indices of its pairs."""
+
+    number: int
+    epoch: int
+    pairs: list[int]
+
+
+def plan(pairs: int, epochs: int, pairs_per_step: int, seed: int) -> list[Step]:
+    """All steps. Every epoch is a new permutation that depends on seed and epoch alone; its last step may be short."""
+    steps: list[Step] = []
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(pairs).tolist()
+        chunks = [order[start : start + pairs_per_step] for start in range(0, pairs, pairs_per_step)]
+        steps += [Step(len(steps) + i, epoch, chunk) for i, chunk in enumerate(chunks)]
+    return steps
+
+
+def backward(model: PreTrainedModel, items: Sequence[Item], accelerator: Accelerator, budget: int) -> Tensor:
+    """Accumulate the gradient of the mean of -log sigmoid(r(chosen) - r(rejected)) over the items.
+
+    Returns the margins r(chosen) - r(rejected), float32 [items]. The items go through the model in micro-batches of at
+    most `budget` tokens, which bounds memory and changes no gradient.
+    """
+    margins = torch.empty(len(items), device=accelerator.device)
+    for indices, rows in row_batches(items, budget):
+        with accelerator.autocast():
+            reward = rewards(model, rows.to(accelerator.device))
+        margin = reward[0::2] - reward[1::2]
+        accelerator.backward(bradley_terry(margin).sum() / len(items))
+        margins[indices] = margin.detach()
+    return margins
+
+
+def bradley_terry(margin: Tensor) -> Tensor:
+    """The loss of each pair, -log sigmoid(margin) (METHOD.md section 1)."""
+    return -torch.nn.functional.logsigmoid(margin)
+
+
+def train(
+    model: PreTrainedModel,
+    pairs: Pairs,
+    config: TrainConfig,
+    *,
+    epochs: int,
+    seed: int,
+    accelerator: Accelerator,
+    state: Path,
+    progress: str,
+    on_step: Callable[[Metrics], None] = lambda metrics: None,
+) -> list[Metrics]:
+    """Train `model` in place; returns the metrics of every step, also of those before an interruption.
+
+    `state` is the file that an interrupted run resumes from; the caller removes it once the model is safe. A run that
+    is killed and started again ends with the same bits as one that was not (on the same machine). `on_step` hears of
+    every step that is taken here, as it is taken.
+    Raises UserError, with the step and the ids of its pairs, when a loss or a gradient is not finite.
+    """
+    steps = plan(len(pairs.ids), epochs, config.pairs_per_step, seed)
+    fingerprint = training_state.fingerprint(model, pairs.ids, pairs.items, config, epochs, seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+    model, optimizer = accelerator.prepare(model.train(), optimizer)
+    history: list[Metrics] = training_state.load(state, fingerprint, model, optimizer)
+    with tqdm(desc=progress, total=len(steps), initial=len(history), unit="step", disable=None) as bar:
+        for step in steps[len(history) :]:
+            learning_rate = config.learning_rate * (1 - step.number / len(steps))  # linear to 0, no warm-up
+            history.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator))
+            bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}")
+            bar.update()
+            on_step(history[-1])
+            if len(history) % config.save_every_steps == 0 and len(history) < len(steps):
+                training_state.save(state, fingerprint, model, optimizer, history)
+    return history
+
+
+def _take(
+    step: Step,
+    learning_rate: float,
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    pairs: Pairs,
+    config: TrainConfig,
+    accelerator: Accelerator,
+) -> Metrics:
+    start = time.perf_counter()
+    items = [pairs.items[index] for index in step.pairs]
+    optimizer.zero_grad()
+    margins = backward(model, items, accelerator, config.tokens_per_micro_batch)
+    loss = float(bradley_terry(margins).mean())
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        ids = ", ".join(pairs.ids[index] for index in step.pairs)
+        raise UserError(
+            f"step {step.number}: loss {loss}, gradient norm {norm}; the pairs are {ids}; "
+            "look at their texts, or lower train.learning_rate in params.yaml"
+        )
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+    seconds = time.perf_counter() - start
+    return {
+        "step": step.number,
+        "epoch": step.epoch,
+        "loss": loss,
+        "accuracy": float((margins > 0).float().mean()),
+        "margin": float(margins.mean()),
+        "learning_rate": learning_rate,
+        "gradient_norm": norm,
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(token_count(items) / seconds, 1),
+        "memory_mib": memory_mib(),
+    }

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rm_tension.analyse.averages import is_partial, over_backbones, over_seeds, with_groups
+from rm_tension.paper.tasks import GROUPS
+from rm_tension.report import published
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+
+
+def test_spread_is_of_seeds_within_a_backbone_and_unknown_for_one_seed():
+    frame = pd.DataFrame({"backbone": ["a", "a", "b"], "seed": [0, 1, 0], "accuracy": [50.0, 60.0, 95.0]})
+    seeds = over_seeds(frame.assign(task="chat", tasks=1), "accuracy")
+    assert seeds["mean"].tolist() == [55, 95]
+    assert seeds["spread"].iloc[0] == 5
+    assert np.isnan(seeds["spread"].iloc[1])
+    assert over_backbones(seeds)[["mean", "spread"]].iloc[0].tolist() == [75, 5]
+
+
+def test_group_averages_are_of_the_tasks_that_have_a_value():
+    frame = pd.DataFrame({"task": ["chat", "focus", "safety", "donotanswer"], "retention": [0.2, 0.4, 0.5, np.nan]})
+    groups = with_groups(frame, "retention").set_index("task")
+    assert groups["retention"].to_dict() == pytest.approx(
+        {"chat": 0.2, "focus": 0.4, "safety": 0.5, "helpfulness": 0.3, "harmlessness": 0.5}
+    )
+    assert groups["tasks"].to_dict() == {"chat": 1, "focus": 1, "safety": 1, "helpfulness": 2, "harmlessness": 1}
+    assert is_partial("helpfulness", 16)
+    assert not is_partial("helpfulness", 17)
+    assert not is_partial("chat", 1)
+
+
+@pytest.mark.parametrize("measure", ["baseline_accuracy", "delta"])
+def test_published_backbones_average_to_published_tables_2_and_3(measure):
+    frame = pd.read_csv(REFERENCE / "ablation_magnitude_p10.csv").query("task != 'average'")
+    ours = over_backbones(published.published(frame, measure))["mean"]
+    theirs = pd.read_csv(REFERENCE / "ablation_magnitude_p10_average.csv").set_index(["objective", "task"])[measure]
+    assert len(theirs) == 75
+    assert (ours.reindex(theirs.index) - theirs).abs().max() <= 0.0101
+
+
+@pytest.mark.parametrize("measure", ["baseline_accuracy", "delta"])
+def test_published_tasks_average_to_published_averages_of_tables_20_and_21(measure):
+    frame = pd.read_csv(REFERENCE / "ablation_magnitude_p10.csv")
+    average = frame["task"] == "average"
+    groups = frame[average]["table"].map({20: "harmlessness", 21: "helpfulness"})
+    theirs = frame[average].assign(task=groups).set_index(["objective", "backbone", "task"])[measure]
+    ours = published.published(frame[~average], measure)["mean"].reindex(theirs.index)
+    assert (ours - theirs).abs().max() <= 0.0101
+
+
+def test_published_sets_average_to_table_4():
+    frame = published.shared_sets(REFERENCE)["mean"].rename("value").reset_index()
+    ours = with_groups(frame[~frame["task"].isin(GROUPS)], "value").set_index(["ablated_set", "task"])["value"]
+    theirs = frame[frame["task"].isin(GROUPS)].set_index(["ablated_set", "task"])["value"]
+    assert len(theirs) == 8
+    assert (ours.reindex(theirs.index) - theirs).abs().max() <= 0.0101
+
+
+def test_published_accuracies_are_the_baselines_of_tables_20_and_21():
+    frame = pd.read_csv(REFERENCE / "ablation_magnitude_p10.csv").query("task != 'average'")
+    accuracy = published.accuracy(REFERENCE)["mean"]
+    baselines = frame.set_index(["objective", "backbone", "task"])["baseline_accuracy"]
+    assert (accuracy.reindex(baselines.index) - baselines).abs().max() <= 0.0101

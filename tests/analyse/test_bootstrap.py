@@ -1,0 +1,133 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rm_tension.analyse.bootstrap import Draws, resample_items
+from rm_tension.base.grid import Trio
+
+GRID = [Trio(backbone, seed) for backbone in "abcdef" for seed in (0, 1, 2)]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_item_sums_begin_with_the_estimate_and_vary_as_they_should():
+    values = pd.DataFrame({"x": np.arange(40.0), "n": 1.0})
+    sums = resample_items(values, np.arange(40), "a", 4000)
+    assert sums.loc[0].tolist() == [780, 40]
+    assert (sums["n"] == 40).all()
+    assert sums["x"].std() == pytest.approx(values["x"].std(ddof=0) * np.sqrt(40), rel=0.05)
+    pd.testing.assert_frame_equal(sums, resample_items(values, np.arange(40), "a", 4000))
+    assert not sums.equals(resample_items(values, np.arange(40), "b", 4000))
+
+
+def test_whoever_has_an_item_counts_it_as_often():
+    universe = np.array([7, 3, 9, 5])
+    everything = resample_items(pd.DataFrame(np.eye(4), index=universe), universe, "a", 50)
+    some = resample_items(pd.DataFrame(np.eye(2), index=[9, 7]), universe, "a", 50)
+    assert (everything.sum(axis=1) == 4).all()
+    assert (some[0] == everything[2]).all()
+    assert (some[1] == everything[0]).all()
+
+
+def test_weights_are_means_of_means_even_if_backbones_differ_in_seeds():
+    trios = [Trio("a", 0), Trio("a", 1), Trio("b", 7)]
+    draws = Draws.of(trios, rng(), 500)
+    weights = draws.weights()
+    assert weights.loc[0].to_dict() == {("a", 0): 0.25, ("a", 1): 0.25, ("b", 7): 0.5}
+    assert weights.sum(axis=1).to_numpy() == pytest.approx(1)
+    assert set(weights["b", 7]) == {0, 0.5, 1}
+
+
+def test_statistics_of_trios_and_of_backbones_agree_where_they_are_linear():
+    draws = Draws.of(GRID, rng(), 200)
+    values = dict(zip(GRID, rng(1).normal(size=len(GRID)), strict=True))
+    of_trios = draws.of_trios({trio: pd.DataFrame({"x": np.full(201, value)}) for trio, value in values.items()})
+    of_backbones = draws.of_backbones(
+        lambda backbone, counts: pd.Series(
+            {"x": np.average([values[Trio(backbone, seed)] for seed in (0, 1, 2)], weights=counts)}
+        )
+    )
+    pd.testing.assert_frame_equal(of_trios, of_backbones)
+    assert of_trios["x"].iloc[0] == pytest.approx(np.mean(list(values.values())))
+
+
+def test_a_value_that_a_trio_lacks_is_left_out_of_the_mean():
+    draws = Draws.of(GRID[:2], rng(), 50)
+    frames = {GRID[0]: pd.DataFrame({"x": [1.0] * 51, "y": np.nan}), GRID[1]: pd.DataFrame({"x": [np.nan] * 51})}
+    found = draws.of_trios(frames)
+    assert found["x"].iloc[0] == 1
+    assert found["x"].isna().any()  # rows in which only the other trio was drawn
+    assert found["y"].isna().all()
+
+
+def test_seeds_of_one_backbone():
+    draws = Draws.of([Trio("a", 0), Trio("b", 0), Trio("b", 1)], rng(), 300).of_seeds("b")
+    weights = draws.weights()
+    assert list(weights) == [("b", 0), ("b", 1)]
+    assert weights.loc[0].tolist() == [0.5, 0.5]
+    assert weights["b", 0].mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_a_single_trio_says_nothing_of_its_spread():
+    draws = Draws.of(GRID[:1], rng(), 5)
+    found = draws.of_backbones(lambda backbone, counts: pd.Series({"x": 3.0}))
+    assert found["x"].iloc[0] == 3
+    assert found["x"].iloc[1:].isna().all()
+
+
+def coverage(simulations=150, resamples=200, items=200, apart=False, missing=0.0, trios=GRID, **deviation):
+    """How often the interval of the mean over trios and items, which is 0, holds it.
+
+    What makes a value: its backbone, seed and item, which all trios share, and chance, with the given standard
+    deviations. `apart` draws the items for each trio; each trio lacks the share `missing` of them.
+    """
+    held = []
+    for seed in range(simulations):
+        generator = rng(seed)
+        centre = {backbone: generator.normal(0, deviation["backbone"]) for backbone in dict.fromkeys("abcdef")}
+        shared, frames = generator.normal(0, deviation["item"], items), {}
+        for trio in trios:
+            values = centre[trio.backbone] + generator.normal(0, deviation["seed"]) + shared
+            found = pd.DataFrame({"x": values + generator.normal(0, deviation["chance"], items), "n": 1.0})
+            found = found[generator.random(items) >= missing]
+            sums = resample_items(found, np.arange(items), f"{seed} {trio.key if apart else ''}", resamples)
+            frames[trio] = pd.DataFrame({"mean": sums["x"] / sums["n"]})
+        means = Draws.of(trios, generator, resamples).of_trios(frames)["mean"]
+        low, high = np.percentile(means.iloc[1:], [2.5, 97.5])
+        held.append(low <= 0 <= high)
+    return float(np.mean(held))
+
+
+CROSSED = {"backbone": 0, "seed": 0.15, "item": 1, "chance": 1}
+# 95% plus and minus three standard errors of a share of 150.
+LEAST, MOST = 0.95 - 3 * np.sqrt(0.95 * 0.05 / 150), 0.95 + 3 * np.sqrt(0.95 * 0.05 / 150)
+
+
+def test_intervals_cover_as_often_as_they_say_where_trios_share_items():
+    assert LEAST <= coverage(**CROSSED) <= MOST
+
+
+def test_items_drawn_for_each_trio_apart_would_cover_less():
+    assert coverage(**CROSSED, apart=True) < LEAST
+
+
+def test_items_that_only_some_trios_have():
+    assert LEAST <= coverage(**CROSSED, missing=0.3) <= MOST
+
+
+def test_seeds_are_drawn_within_backbones():
+    """Where seeds, of which there are eighteen, differ as much as items."""
+    assert LEAST <= coverage(backbone=0, seed=0.5, item=0.5, chance=1) <= MOST
+
+
+def test_six_backbones_that_differ_are_few():
+    """A percentile bootstrap of few clusters is too narrow; ARTIFACT.md says how much."""
+    assert coverage(backbone=1, seed=0.5, item=0.5, chance=1) == pytest.approx(0.89, abs=0.03)
+
+
+def test_three_seeds_that_differ_are_fewer():
+    """Those of one backbone (C15); ARTIFACT.md says how much too narrow."""
+    covered = coverage(backbone=0, seed=1, item=0.5, chance=1, trios=GRID[:3], simulations=400)
+    assert covered == pytest.approx(0.70, abs=0.03)

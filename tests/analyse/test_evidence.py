@@ -1,0 +1,209 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rm_tension.analyse import accuracy
+from rm_tension.analyse.bootstrap import Draws, resample_items
+from rm_tension.analyse.evidence import LOWEST_MARGIN_RATIO, grid_evidence, trio_evidence
+from rm_tension.analyse.neuron_evidence import neuron_evidence
+from rm_tension.analyse.neurons import (
+    Neurons,
+    backbone_table,
+    depth_table,
+    overlap_table,
+    retention_table,
+    rmsd_table,
+    sets_table,
+)
+from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
+from rm_tension.analyse.published_evidence import published_evidence
+from rm_tension.analyse.retention import MEASURES, retention
+from rm_tension.analyse.score_shift import sides, spread_table, task_rewards
+from rm_tension.base.grid import Trio
+from synthetic import make_activations, make_benchmarks, make_preferences, make_rewards, small_params
+
+REFERENCE = {path.stem: pd.read_csv(path) for path in (Path(__file__).parents[2] / "reference").glob("*.csv")}
+TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
+BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
+LAYOUT = answer_layout(BENCHMARKS, PREFERENCES)
+
+
+def rewards_of(trio):
+    """Items and sides of one synthetic trio, whose benchmarks lack half of Math."""
+    scored = score(make_rewards(small_params(), trio, BENCHMARKS, PREFERENCES), LAYOUT)
+    return outcomes(scored), list(sides(task_rewards(scored, 10), 10))
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return {trio: rewards_of(trio) for trio in TRIOS}
+
+
+@pytest.fixture(scope="module")
+def rewards(grid):
+    return grid[TRIOS[0]]
+
+
+def evidence(rewards, resamples=20):
+    return trio_evidence(*rewards, 10, prompts(LAYOUT), resamples)
+
+
+def test_the_first_row_is_what_the_tables_say(rewards):
+    items, _ = rewards
+    estimate = evidence(rewards).iloc[0]
+    tasks = accuracy.task_accuracy(items)
+    plain = tasks[tasks["condition"] == "none"].set_index(["objective", "task"])["accuracy"]
+    assert len(plain) == 3 * 24
+    for (objective, task), value in plain.items():
+        assert estimate["accuracy", objective, "none", task] == pytest.approx(value)
+    for row in accuracy.changes(tasks.assign(backbone="b", seed=0)).itertuples():
+        assert estimate["delta", row.objective, row.kind, row.task] == pytest.approx(row.delta)
+    kept = retention(items).query("condition == 'none'").set_index("task")
+    assert len(kept) == 24
+    for measure in MEASURES:
+        for task, value in kept[measure].items():
+            assert estimate[measure, "mixed", "none", task] == pytest.approx(value)
+    drops = hh_drops(items)
+    for (objective, condition), drop in drops.items():
+        assert estimate["hh_delta", objective, condition, ""] == pytest.approx(-drop)
+    for condition in ("change-10", "magnitude-30"):
+        assert estimate["hh_delta", "", condition, ""] == pytest.approx(-drops.xs(condition, level=1).mean())
+    assert not [column for column in estimate.index if column[3] == "math"]
+
+
+def hh_drops(items):
+    """Points of accuracy, by objective and condition."""
+    table = accuracy.hh_accuracy(items).query("dataset == 'own'").astype({"objective": "str", "condition": "str"})
+    own = table.set_index(["objective", "condition"])["accuracy"]
+    return pd.concat(
+        {o: own[o]["none"] - own[o].drop("none") for o in ("helpful", "harmless", "mixed")}, names=["objective"]
+    )
+
+
+def test_the_first_row_of_rewards_is_what_the_table_says(rewards):
+    estimate = evidence(rewards).iloc[0]
+    table = spread_table(rewards[1]).set_index(["comparison", "objective", "side"]).sort_index()
+    measures = {
+        "log_mean_abs": "mean_abs",
+        "log_mean_abs_chosen": "mean_abs_chosen",
+        "log_mean_abs_rejected": "mean_abs_rejected",
+        "log_std": "std",
+        "log_margin": "mean_margin",
+    }
+    for comparison, first, second in (("retained", "single", "mixed"), ("ablation", "before", "after")):
+        for objective in ("helpful", "harmless"):
+            rows = table.loc[comparison, objective]
+            for measure, column in measures.items():
+                ratio = abs(rows[column][second] / rows[column][first])
+                value = np.exp(estimate[measure, objective, comparison, ""])
+                assert value == pytest.approx(ratio), (measure, objective, comparison)
+    assert table["mean_margin"]["ablation", "harmless", "before"] < 0  # over all items, of which most are the other's
+
+
+def test_a_margin_counts_by_its_size_and_none_after_has_the_lowest_ratio(rewards):
+    items, found = rewards
+    of = {one.side: one for one in found if one.comparison == "ablation" and one.objective == "harmless"}
+    assert of["before"].margins.mean() < 0  # of the items most are the other objective's
+    estimate = evidence((items, found)).iloc[0]["log_margin", "harmless", "ablation", ""]
+    assert estimate == pytest.approx(np.log(of["after"].margins.mean() / of["before"].margins.mean()))
+    silent = [one._replace(rewards=0 * one.rewards) if one.side == "after" else one for one in found]
+    lowest = evidence((items, silent)).iloc[0]["log_margin", "harmless", "ablation", ""]
+    assert lowest == pytest.approx(np.log(LOWEST_MARGIN_RATIO))
+
+
+def test_drops_of_a_backbone_are_means_over_its_seeds(grid):
+    draws = Draws.of(TRIOS, np.random.default_rng(0), 20)
+    frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, draws)
+    drops = {trio: hh_drops(items).groupby("condition").mean()["magnitude-10"] for trio, (items, _) in grid.items()}
+    small = np.mean([drops[TRIOS[0]], drops[TRIOS[1]]])
+    frame = frame.sort_index(axis=1)
+    estimate = -frame.iloc[0]["hh_delta", "", "magnitude-10"]
+    assert estimate["gpt2-small"] == pytest.approx(small)
+    assert estimate["smollm2-135m"] == pytest.approx(drops[TRIOS[2]])
+    assert estimate[""] == pytest.approx((small + drops[TRIOS[2]]) / 2)
+    assert (frame["hh_delta", "", "magnitude-10"].iloc[1:].std() > 0).all()
+
+
+def test_trios_share_the_draws_of_the_items_that_they_have(rewards):
+    items, found = rewards
+    whole = evidence((items, found))
+    again = evidence((items.assign(correct=~items["correct"]), found))
+    task = ("accuracy", "helpful", "none", "focus")
+    assert (whole[task] + again[task]).to_numpy() == pytest.approx(100)  # the same items, all turned around
+    focus = items[(items["subset"] == "focus") & (items["dataset"] == "reward-bench-2")]
+    first, *rest = focus["item"].unique()
+    without = evidence((items[items["item"] != first], found))[task]
+    counts = draws_of_focus()
+    right = focus.query("objective == 'helpful' and condition == 'none'").set_index("item")["correct"]
+    expected = 100 * counts[rest].mul(right[rest].astype(float)).sum(axis=1) / counts[rest].sum(axis=1)
+    assert without.to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
+
+
+def draws_of_focus(resamples=20):
+    """How often each item of Focus is drawn, by row."""
+    universe = prompts(LAYOUT)["reward-bench-2", "focus"]
+    ones = pd.DataFrame(np.eye(len(universe)), index=universe, columns=universe * 3)
+    return resample_items(ones, universe, "reward-bench-2/focus", resamples)
+
+
+def test_the_same_seed_gives_the_same_resamples(rewards):
+    first, second = evidence(rewards), evidence(rewards)
+    pd.testing.assert_frame_equal(first, second)
+    estimate, spread = first.iloc[0], first.iloc[1:].std()
+    for measure, whole in (("accuracy", 100), ("retention", 1)):
+        between = estimate[measure].between(0, whole, inclusive="neither")  # none right, or all, resamples to the same
+        assert between.sum() > 10
+        assert (spread[measure][between] > 0).all()
+    assert (spread > 0).mean() > 0.8
+
+
+def test_neurons_first_row_is_what_the_tables_say():
+    trios = [Trio(backbone, seed) for backbone in ("gpt2-small", "smollm2-135m") for seed in (0, 247)]
+    found = {
+        backbone: Neurons.of((seed, make_activations(Trio(backbone, seed))) for seed in (0, 247))
+        for backbone in ("gpt2-small", "smollm2-135m")
+    }
+    depth = pd.concat([depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()])
+    frame = neuron_evidence(found, 10, Draws.of(trios, np.random.default_rng(0), 50))
+    estimate = frame.iloc[0]
+    overlaps = [overlap_table(one, 10).iloc[2]["jaccard"] for one in found.values()]
+    assert estimate["jaccard", "helpful-harmless", "", ""] == pytest.approx(np.mean(overlaps))
+    kept = [retention_table(one, 10).iloc[0]["retention"] for one in found.values()]
+    assert estimate["neuron_retention", "mixed", "", ""] == pytest.approx(np.mean(kept))
+    sizes = [rmsd_table(one, 10).set_index("objective").loc["helpful"] for one in found.values()]
+    ratios = [one["rmsd"] / one["mean_top_score"] for one in sizes]
+    assert estimate["rmsd", "helpful", "", ""] == pytest.approx(np.mean(ratios))
+    late = depth[(depth["variant"] == "corrected") & (depth["third"] == "late") & (depth["objective"] == "mixed")]
+    assert estimate["late_excess", "mixed", "", "pooled"] == pytest.approx(late["neurons"].sum() / 48 - 1 / 3)
+    of_one = depth.query("variant == 'corrected' and third == 'late' and backbone == 'gpt2-small'")
+    assert estimate["late_excess", "", "", "gpt2-small"] == pytest.approx(of_one["neurons"].sum() / 72 - 1 / 3)
+    of_backbone = pd.concat([backbone_table(one, 10) for one in found.values()])
+    helpful = of_backbone.query("objective == 'helpful'")["jaccard"]
+    assert len(helpful) == 4
+    assert estimate["backbone_overlap", "helpful", "", ""] == pytest.approx(helpful.mean())
+    shared = pd.concat([sets_table(one, [10]) for one in found.values()]).query("ablated_set == 'shared'")
+    assert estimate["shared_share", "mixed", "", ""] == pytest.approx(shared["corrected"].mean() / 120)
+    assert (frame.std() > 0).all()
+
+
+def test_published_numbers_are_computed_from_the_reference():
+    row = published_evidence(REFERENCE).iloc[0]
+    assert row["accuracy", "mixed", "none", "donotanswer"] == 31.17
+    assert row["delta", "harmless", "magnitude", "alpacaeval-easy"] == 17.56
+    assert row["delta", "mixed", "shared", "donotanswer"] == 6.62
+    assert row["retention", "mixed", "none", "focus"] == pytest.approx(0.25, abs=0.01)
+    assert row["jaccard", "helpful-harmless", "", ""] == pytest.approx(0.477, abs=0.0005)
+    assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy"] == 0.052069
+    counts = row.index.to_frame()["measure"].value_counts()
+    assert counts.to_dict() == {
+        "delta": 150,
+        "accuracy": 75,
+        "retention": 25,
+        "mixed_vs_helpful": 25,
+        "mixed_vs_harmless": 25,
+        "hh_delta": 2,
+        "jaccard": 1,
+        "neuron_retention": 1,
+    }

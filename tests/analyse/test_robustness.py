@@ -1,0 +1,68 @@
+"""Ablation by either score: group averages and verdicts, worked by hand."""
+
+import pandas as pd
+import pytest
+
+from rm_tension.analyse.robustness import ablation_table, ablation_verdicts
+from rm_tension.analyse.task_sets import KEYS
+
+
+def change(kind, percent, task, delta):
+    return {
+        "objective": "mixed",
+        "backbone": "b",
+        "seed": 0,
+        "kind": kind,
+        "percent": percent,
+        "task": task,
+        "delta": delta,
+    }
+
+
+def test_group_averages_where_both_scores_were_ablated():
+    rows = [
+        change("magnitude", 10, "chat", -4.0),
+        change("magnitude", 10, "focus", -2.0),
+        change("magnitude", 20, "chat", -9.0),
+        change("absolute", 10, "chat", -1.0),
+        change("absolute", 10, "safety", 5.0),
+        change("shared", 10, "chat", -7.0),
+    ]
+    table = ablation_table(pd.DataFrame(rows)).set_index(["score", "percent", "group"])["delta"]
+    assert table.to_dict() == {
+        ("signed", 10, "helpfulness"): -3.0,
+        ("absolute", 10, "helpfulness"): -1.0,
+        ("absolute", 10, "harmlessness"): 5.0,
+    }
+
+
+def evidence(kind, own, other):
+    """Three resamples in which every RM loses `own` on its own tasks and gains `other` on the other ones."""
+    columns = {}
+    for group, single in (("helpfulness", "helpful"), ("harmlessness", "harmless")):
+        for task_group, value in ((group, own), ("harmlessness" if group == "helpfulness" else "helpfulness", other)):
+            columns |= {("delta", single, kind, task): value for task in KEYS[task_group]}
+    return pd.DataFrame({column: [value, value - 0.1, value + 0.1] for column, value in columns.items()})
+
+
+@pytest.mark.parametrize(("own", "other", "verdict"), [(-5, 2, "reproduced"), (5, 2, "not reproduced")])
+def test_c8_is_decided_for_each_score_on_its_own(own, other, verdict):
+    table = ablation_verdicts(evidence("absolute", own, other), 10).set_index(["id", "score"])["verdict"]
+    assert table["C8", "absolute"] == verdict
+    assert table["C8", "signed"] == "not applicable"
+    assert table["C6", "absolute"] == "not applicable"
+
+
+def test_c6_is_decided_at_the_percents_that_both_scores_have():
+    drops = {("magnitude", 10): 5, ("magnitude", 30): -50, ("absolute", 10): 2} | {
+        (kind, percent): 1 for kind in ("change", "random") for percent in (10, 30)
+    }
+    columns = {
+        ("hh_delta", objective, f"{kind}-{percent}", ""): [-drop, -drop - 0.1, -drop + 0.1]
+        for objective in ("helpful", "harmless", "mixed", "")
+        for (kind, percent), drop in drops.items()
+    }
+    table = ablation_verdicts(pd.DataFrame(columns), 10).set_index(["id", "score"]).loc["C6"]
+    assert table["percent"].tolist() == ["10", "10"]
+    assert table["verdict"].tolist() == ["reproduced", "reproduced"]
+    assert table["effect"].to_dict() == {"signed": 4, "absolute": 1}

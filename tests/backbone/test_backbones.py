@@ -1,0 +1,118 @@
+"""Backbones of the miniature, and what a real one must bring."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from rm_tension.backbone.backbones import make_backbone, save_backbone
+from rm_tension.backbone.neurons import input_weights, neuron_shape
+from rm_tension.base.config import HubFiles, Pretraining, RandomWeights, TrainedTokenizer
+from rm_tension.base.errors import UserError
+from rm_tension.base.hub import Hub
+from rm_tension.base.token_files import TokenFiles
+from rm_tension.model.reward_model import new_reward_model
+from rm_tension.tokens.make_tokenizer import make_tokenizer
+from small_hub import go_offline, snapshot
+
+NO_HUB = Hub(None)
+PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
+
+
+def shape(family, **changes):
+    values = {"layers": 2, "width": 16, "heads": 2, "init_std": 0.1, "gain_spread": 1.0, "seed": 1, "pretraining": None}
+    return RandomWeights(kind="random", family=family, **{**values, **changes})
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A tokenizer, and training pairs of which each token says the next."""
+    found = TokenFiles(tmp_path, "tokens")
+    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB).save_pretrained(
+        found.tokenizer
+    )
+    texts = [np.arange(start, start + 12, dtype=np.int32) for start in range(5, 25)]
+    pd.DataFrame({"chosen": texts, "rejected": texts[::-1]}).to_parquet(found.preferences("train"))
+    return found
+
+
+def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files):
+    first, again, other = (make_backbone(shape(family, seed=seed), files, 32, NO_HUB) for seed in (1, 1, 2))
+    assert neuron_shape(first) == (2, 64)
+    assert first.config.vocab_size == len(PreTrainedTokenizerFast.from_pretrained(files.tokenizer))
+    weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_gain_spread_makes_few_neurons_large(family, files):
+    def share_of_top_tenth(spread):
+        model = make_backbone(shape(family, gain_spread=spread), files, 32, NO_HUB)
+        sizes = torch.cat([weights.square().sum(dim=1) for weights in input_weights(model)]).sort(descending=False)[0]
+        return float(sizes[-len(sizes) // 10 :].sum() / sizes.sum())
+
+    assert share_of_top_tenth(0.0) < 0.3 < share_of_top_tenth(1.5)
+
+
+def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
+    life = Pretraining(steps=60, chunks_per_step=8, length=13, learning_rate=0.02)
+    first, again = (make_backbone(shape(family, pretraining=life), files, 32, NO_HUB) for _ in range(2))
+    untrained = make_backbone(shape(family), files, 32, NO_HUB)
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    text = torch.arange(5, 17)[None]
+    hits = []
+    for model in (first, untrained):  # the output embedding is tied to the input's
+        with torch.no_grad():
+            scores = model(input_ids=text).last_hidden_state @ model.get_input_embeddings().weight.T
+        hits.append(float((scores[0, :-1].argmax(dim=-1) == text[0, 1:]).float().mean()))
+    assert hits[0] > 0.9 > 0.5 > hits[1]
+
+
+def test_a_saved_backbone_becomes_a_reward_model(family, files, tmp_path):
+    save_backbone(make_backbone(shape(family), files, 32, NO_HUB), tmp_path / "backbone", files.tokenizer)
+    assert (tmp_path / "backbone" / "tokenizer.json").is_file()
+    assert neuron_shape(new_reward_model(tmp_path / "backbone", 0, 0.02, "float32")) == (2, 64)
+
+
+@pytest.fixture
+def cached(family, files, tmp_path, monkeypatch):
+    """The folder of a backbone in the hub's cache, at its pinned revision."""
+    go_offline(tmp_path / "cache", monkeypatch)
+    folder = snapshot(tmp_path / "cache", "model", PINNED)
+    make_backbone(shape(family), files, 32, NO_HUB).save_pretrained(folder)
+    return folder
+
+
+def test_a_backbone_of_the_hub_is_checked_against_its_first_fetch(cached, files, tmp_path):
+    hub = Hub(tmp_path / "hub.sha256")
+    for _ in range(2):
+        assert neuron_shape(make_backbone(PINNED, files, 32, hub)) == (2, 64)
+    recorded = hub.sums.read_text().splitlines()
+    assert [line.split("/")[-1] for line in recorded] == ["config.json", "model.safetensors"]
+    weights = bytearray((cached / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (cached / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UserError, match=r"model\.safetensors: sha256 .* but .*hub\.sha256 has"):
+        make_backbone(PINNED, files, 32, hub)
+
+
+def test_a_truncated_backbone_is_named_and_not_recorded(cached, files, tmp_path):
+    weights = cached / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    hub = Hub(tmp_path / "hub.sha256")
+    with pytest.raises(UserError, match="backbone owner/name at 1111"):
+        make_backbone(PINNED, files, 32, hub)
+    assert not hub.sums.exists()
+
+
+def test_weights_other_than_safetensors_are_refused(cached, files):
+    (cached / "model.safetensors").rename(cached / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"backbone owner/name at 1111.*safetensors"):
+        make_backbone(PINNED, files, 32, NO_HUB)
+
+
+def test_a_backbone_with_too_few_positions_is_refused(cached, files):
+    with pytest.raises(UserError, match=r"tokens\.max_length is 64, but the backbone has 32 positions"):
+        make_backbone(PINNED, files, 64, NO_HUB)

@@ -1,0 +1,72 @@
+"""params.yaml is read once and strictly."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rm_tension.base.config import load_params, parse_params
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import models, trios
+
+RAW = yaml.safe_load(Path("params.yaml").read_text())
+
+
+def changed(path, value):
+    raw = copy.deepcopy(RAW)
+    node = raw
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[int(key) if isinstance(node, list) else key]
+    node[int(last) if isinstance(node, list) else last] = value
+    return raw
+
+
+def test_the_grid_has_54_models_in_18_trios():
+    grid = load_params().grid
+    assert len({model.key for model in models(grid)}) == 54
+    assert len({trio.key for trio in trios(grid)}) == 18
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("profiles.mini.evaluate.percents.3", 120, "less than or equal to 100 (got 120)"),
+        ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
+        ("profiles.mini.evaluate.scores.0", "gradient", "'random', 'change' or 'magnitude' (got 'gradient')"),
+        ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
+        ("profiles.mini.train.lr", 0.1, "Unexpected keyword argument (got 0.1)"),
+        ("profiles.mini.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
+        ("profiles.mini.train.learning_rate", -1.0, "greater than 0"),
+        ("profiles.mini.train.pairs_per_step", 1.5, "valid integer"),
+        ("profiles.mini.train.weights", "float16", "'float32' or 'bfloat16'"),
+        ("profiles.mini.data.source.kind", "disk", "'kind'"),
+        ("profiles.pilot.data.source.accept_stand_ins", "yes", "valid boolean"),
+        ("profiles.paper.tokens.template", "{prompt}", "once each"),
+        ("profiles.paper.tokens.template", "{answer}{prompt}", "once each"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_the_path_of_the_key(path, value, message):
+    with pytest.raises(UserError) as caught:
+        parse_params(changed(path, value))
+    assert message in str(caught.value)
+    named = path.removesuffix(".kind").removesuffix(".template")  # checks of a whole section name the section
+    assert f"  {named}" in str(caught.value)
+
+
+def test_profiles_backbones_and_tokenizers_must_fit_together():
+    raw = copy.deepcopy(RAW)
+    del raw["profiles"]["mini"]["backbones"]["gpt2-large"]
+    with pytest.raises(UserError, match=r"profiles\.mini\.backbones must be those of grid\.backbones"):
+        parse_params(raw)
+    with pytest.raises(UserError, match="'bert' is not one of miniature"):
+        parse_params(changed("profiles.mini.backbones.gpt2-small.tokenizer", "bert"))
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"params\.yaml: not found; run from the repository root"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("grid: [")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_params(tmp_path / "params.yaml")

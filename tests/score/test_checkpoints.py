@@ -1,0 +1,287 @@
+"""A checkpoint comes whole or with an error that names its file, and the next try goes on from what came whole."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from bad_remotes import HangUp, damage, kill_in_the_middle, make_stalling, small_disk
+from checkout import serve
+from rm_tension.base.errors import UserError
+from rm_tension.score.checkpoints import file_md5, find_checkpoint, folder_md5
+from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, stored
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Where the loader keeps what it fetches."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return tmp_path / "xdg" / "rm-tension"
+
+
+@pytest.fixture
+def clone(origin, remote, cache, tmp_path):
+    """A clean clone whose remote is the copy's folder."""
+    return copy_repository(origin, tmp_path / "clone", remote)
+
+
+def find(repo, rev=None):
+    return find_checkpoint(KEY, "mini", repo, rev)
+
+
+def assert_whole(checkpoint, origin):
+    assert checkpoint.model.key == KEY
+    assert folder_md5(checkpoint.folder) == listed(origin)[""].removesuffix(".dir")
+    assert (checkpoint.folder / WEIGHTS).read_bytes() == (origin / PLACE / WEIGHTS).read_bytes()
+
+
+def assert_nothing_wrong_is_left(clone, cache, origin):
+    """Whatever lies in the loader's cache has the md5 that it must have; git and DVC's cache are as they were."""
+    files = listed(origin)
+    for path in cache.rglob("*"):
+        if path.is_file() and path.suffix == ".dir":
+            assert file_md5(path) == path.stem
+        elif path.is_file() and path.suffix != ".lock":
+            assert file_md5(path) == files[path.relative_to(cache / files[""].removesuffix(".dir")).as_posix()]
+    assert not (clone / PLACE).exists()
+    assert not list((clone / ".dvc" / "cache").glob("files/md5/*/*"))
+
+
+def test_the_md5_of_a_folder_is_that_of_dvc(origin):
+    assert folder_md5(origin / PLACE) == listed(origin)[""].removesuffix(".dir")
+
+
+def test_what_is_in_the_working_tree_is_used_there(origin, cache, capsys):
+    assert find(origin).folder == origin / PLACE
+    assert "nothing is downloaded" in capsys.readouterr().err
+    assert not cache.exists()
+
+
+def test_a_clean_clone_fetches_once_and_says_what_it_costs(clone, cache, origin, capsys):
+    assert_whole(find(clone), origin)
+    said = capsys.readouterr().err
+    assert f"{PLACE} (0.1 MB in 4 files): 4 files to download from" in said
+    assert str(cache) in said
+    assert_whole(find(clone), origin)
+    assert "nothing is downloaded" in capsys.readouterr().err
+    assert_nothing_wrong_is_left(clone, cache, origin)
+
+
+def test_what_dvc_has_in_its_cache_is_not_downloaded(origin, clone, cache, tmp_path, capsys):
+    shutil.copytree(origin / ".dvc" / "cache", clone / ".dvc" / "cache")
+    damage(stored(clone / ".dvc" / "cache", listed(origin)[WEIGHTS]), "corrupted")
+    assert_whole(find(clone), origin)
+    said = capsys.readouterr().err
+    assert "0 files to download from" in said
+    assert f"{WEIGHTS}: fetched from {tmp_path}" in said
+    assert "damaged" in said
+
+
+@pytest.mark.parametrize("how", ["corrupted", "truncated", "missing"])
+@pytest.mark.parametrize("name", ["", WEIGHTS, "tokenizer.json"], ids=["list", "weights", "tokenizer"])
+def test_a_damaged_remote_is_named_and_once_repaired_serves(name, how, origin, remote, cache, tmp_path):
+    md5 = listed(origin)[name]
+    damage(stored(remote, md5), how)
+    with serve(remote) as url:
+        clone = copy_repository(origin, tmp_path / "clone", url)
+        assert_named(clone, md5, name, "not there" if how == "missing" else "damaged")
+        assert_nothing_wrong_is_left(clone, cache, origin)
+        stored(remote, md5).unlink(missing_ok=True)
+        shutil.copy(stored(origin / ".dvc" / "cache", md5), stored(remote, md5))
+        assert_whole(find(clone), origin)
+
+
+def assert_named(clone, md5, name, reason):
+    with pytest.raises(UserError) as caught:
+        find(clone)
+    for part in (f"{PLACE}/{name}".rstrip("/"), md5, stored("", md5), reason):
+        assert str(part) in str(caught.value)
+
+
+def test_from_s3(origin, remote, s3, cache, tmp_path):
+    for path in remote.glob("files/md5/*/*"):
+        s3.upload_file(path, f"store/{path.relative_to(remote)}")
+    url, endpoint = f"s3://{s3.name}/store", s3.meta.client.meta.endpoint_url
+    clone = copy_repository(origin, tmp_path / "clone", url, endpointurl=endpoint)
+    md5 = listed(origin)[WEIGHTS]
+    weights = s3.Object(f"store/{stored('', md5)}")
+    weights.put(Body=b"other")
+    assert_named(clone, md5, WEIGHTS, "damaged: 5 bytes")
+    weights.delete()
+    assert_named(clone, md5, WEIGHTS, "not there")
+    assert_nothing_wrong_is_left(clone, cache, origin)
+    weights.upload_file(stored(remote, md5))
+    assert_whole(find(clone), origin)
+    s3.objects.delete()
+    shutil.rmtree(cache)
+    assert_named(clone, listed(origin)[""], "", "not there")
+
+
+def test_no_remote_and_a_remote_out_of_reach(origin, cache, tmp_path):
+    alone = copy_repository(origin, tmp_path / "alone", None)
+    with pytest.raises(UserError, match=rf"{PLACE} .* cannot be had:\n.*dvc remote add --default public URL"):
+        find(alone)
+    with serve(tmp_path) as url:
+        pass
+    unplugged = copy_repository(origin, tmp_path / "unplugged", url)
+    with pytest.raises(UserError, match=rf"{url}/files/md5/.*: .*[Cc]onnect"):
+        find(unplugged)
+    assert_nothing_wrong_is_left(unplugged, cache, origin)
+
+
+def test_a_connection_that_breaks_off(origin, remote, cache, tmp_path):
+    clone = copy_repository(origin, tmp_path / "clone", remote)
+    with serve(remote, handler=HangUp) as url:
+        half = copy_repository(origin, tmp_path / "half", url)
+        with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .* cannot be had:\n +{url}"):
+            find(half)
+    assert_nothing_wrong_is_left(clone, cache, origin)
+    assert_whole(find(clone), origin)
+
+
+def test_a_killed_download_goes_on_with_what_it_lacks(origin, remote, cache, tmp_path):
+    stalling, requests = make_stalling(), []
+    with serve(remote, handler=stalling) as url:
+        clone = copy_repository(origin, tmp_path / "clone", url)
+        code = f"from rm_tension.score.checkpoints import find_checkpoint; find_checkpoint({KEY!r}, 'mini', '.', None)"
+        kill_in_the_middle(stalling, [sys.executable, "-c", code], clone)
+    assert not list(cache.glob(f"*/{WEIGHTS}"))
+    with serve(remote, requests) as url:
+        assert_whole(find(copy_repository(origin, tmp_path / "again", url)), origin)
+    files = listed(origin)
+    fetched = {name for name, md5 in files.items() if ("GET", f"/{stored('', md5)}") in requests}
+    assert fetched == files.keys() - {"config.json"}
+    assert_nothing_wrong_is_left(clone, cache, origin)
+
+
+@pytest.mark.parametrize("protocol", ["http", "folder"])
+def test_a_full_disk_is_named_and_the_next_try_goes_on(protocol, origin, remote, cache, tmp_path):
+    with small_disk(cache) as filler, serve(remote) as url:
+        clone = copy_repository(origin, tmp_path / "clone", url if protocol == "http" else remote)
+        with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .*\n.*No space left on device"):
+            find(clone)
+        assert_nothing_wrong_is_left(clone, cache, origin)
+        filler.unlink()
+        assert_whole(find(clone), origin)
+
+
+def test_a_damaged_checkpoint_in_the_working_tree_is_refused(origin, clone, cache):
+    shutil.copytree(origin / PLACE, clone / PLACE)
+    damage(clone / PLACE / WEIGHTS, "corrupted")
+    with pytest.raises(UserError, match=rf"{PLACE}: not what dvc.lock records .* remove it and try"):
+        find(clone)
+    shutil.rmtree(clone / PLACE)
+    assert_whole(find(clone), origin)
+
+
+def test_a_damaged_checkpoint_in_the_loaders_cache_is_fetched_again(origin, clone, cache):
+    folder = find(clone).folder
+    damage(folder / WEIGHTS, "truncated")
+    assert_whole(find(clone), origin)
+    assert find(clone).folder == folder
+
+
+def test_a_revision_comes_from_the_cache_of_its_repository(origin, cache, capsys):
+    assert_whole(find(origin, "HEAD"), origin)
+    assert "0 files to download from" in capsys.readouterr().err
+
+
+def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
+    clone = copy_repository(origin, tmp_path / "clone", remote)
+    git(clone, "tag", "trained")
+    git(clone, "rm", "--quiet", "dvc.lock")
+    git(clone, "commit", "--quiet", "--all", "--message", "a remote, and nothing trained")
+    (clone / "dvc.lock").write_text("stages: {}\n")
+    with pytest.raises(UserError, match=rf"{PLACE}: not in dvc.lock.*dvc repro {STAGE}"):
+        find(clone)
+    assert_whole(find(clone, "trained"), origin)  # with the remote of today
+    with pytest.raises(UserError, match="at nonsense"):
+        find(clone, "nonsense")
+
+    shutil.rmtree(cache)
+    git(clone, "checkout", "--quiet", "trained", "--", "dvc.lock")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message", "trained again")
+    url = f"file://{clone}"
+    assert_whole(find(url), origin)
+    assert_whole(find(url, "HEAD"), origin)
+    with pytest.raises(UserError, match=r"file:///nowhere: .*No git repository was found at /nowhere"):
+        find("file:///nowhere")
+
+
+def test_from_a_folder_below_the_root_and_outside_of_any_repository(origin, cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(origin / "models")
+    assert find(None).folder == origin / PLACE
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"No git repository was found at {tmp_path}"):
+        find(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "profile", "message"),
+    [
+        (
+            "gpt2-small-helpful-1",
+            "mini",
+            "no reward model 'gpt2-small-helpful-1': .* gpt2-small, .* a seed of 0, 247, 932",
+        ),
+        ("gpt2-small-helpful-0", "maxi", "no profile 'maxi': there are mini, pilot, paper"),
+        ("gpt2-small-helpful-247", "mini", "gpt2-small-helpful-247: not in dvc.lock"),
+        ("gpt2-small-helpful-0", "paper", "models/paper/.*: not in dvc.lock.*train@paper-gpt2-small-helpful-0"),
+    ],
+)
+def test_what_there_is_not(origin, key, profile, message):
+    with pytest.raises(UserError, match=message):
+        find_checkpoint(key, profile, origin, None)
+
+
+def test_a_cache_that_cannot_be_written_to(origin, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=os.fspath(tmp_path / "file")):
+        find(copy_repository(origin, tmp_path / "clone", None))
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "{root}/escaped"], ids=["relative", "absolute"])
+def test_a_list_that_names_a_file_outside_is_refused(name, origin, remote, cache, tmp_path):
+    name = name.format(root=tmp_path)
+    clone = copy_repository(origin, tmp_path / "clone", remote)
+    md5 = listed(origin)[WEIGHTS]
+    listing = json.dumps([{"md5": md5, "relpath": name}]).encode()
+    forged = hashlib.md5(listing, usedforsecurity=False).hexdigest()
+    stored(remote, f"{forged}.dir").parent.mkdir(exist_ok=True)
+    stored(remote, f"{forged}.dir").write_bytes(listing)
+    lock = clone / "dvc.lock"
+    lock.write_text(lock.read_text().replace(listed(origin)[""], f"{forged}.dir"))
+    with pytest.raises(UserError, match=f"nothing of it is fetched .*'{name}' would be written outside"):
+        find(clone)
+    assert not list(tmp_path.rglob("escaped"))
+    lock.write_text(lock.read_text().replace(forged, "../../up"))
+    with pytest.raises(UserError, match=r"dvc\.lock: damaged .*'../../up' is not an md5"):
+        find(clone)
+
+
+def test_a_lock_file_that_is_being_written_is_named(origin, clone):
+    path, lock = clone / "dvc.lock", (origin / "dvc.lock").read_text()
+    faults = set()
+    for length in range(0, len(lock), 7):
+        path.write_text(lock[:length])
+        with pytest.raises(UserError, match=r"a (running )?`dvc repro` is (running|writing)") as caught:
+            find(clone)
+        faults.add(str(caught.value).split(",")[0])
+    assert {"dvc.lock: damaged", f"dvc.lock: damaged at stage {STAGE}", f"{PLACE}: not in dvc.lock"} <= faults
+    path.write_text(f"<<<<<<< ours\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    with pytest.raises(UserError, match=r"dvc\.lock: damaged"):
+        find(clone)
+
+
+def test_no_password_is_shown(cache, capsys):
+    with pytest.raises(UserError) as caught:
+        find("http://user:p@ssword@127.0.0.1:1/repository.git")
+    assert "//127.0.0.1:1/repository.git" in str(caught.value)
+    assert "ssword" not in str(caught.value) + capsys.readouterr().err

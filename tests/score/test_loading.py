@@ -1,0 +1,124 @@
+"""A loaded reward model gives the pipeline's own rewards, whatever it is asked together with."""
+
+import warnings
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import rm_tension
+from rm_tension import load_reward_model
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Model, Paths, Trio
+from small_repository import KEY, PLACE
+
+ITEMS = [
+    ("How do I boil an egg?", ["Seven minutes.", "No.", "Seven minutes!"]),
+    ("Why?", ["Because."]),
+    (" a {prompt}\n", ["{answer}", "ünïcode 🙂"]),
+]
+
+
+@pytest.fixture(scope="module")
+def origin(trained):
+    return trained / "origin"
+
+
+@pytest.fixture(scope="module")
+def loaded(origin):
+    return load_reward_model(KEY, profile="mini", repo=origin, device="cpu")
+
+
+def test_rewards_are_those_of_plain_transformers(loaded, origin):
+    model = AutoModelForSequenceClassification.from_pretrained(origin / PLACE, num_labels=1)
+    tokenizer = AutoTokenizer.from_pretrained(origin / PLACE)
+    for prompt, answers in ITEMS:
+        ids = [tokenizer(f"Human:{prompt}\n\nAssistant:{answer}", return_tensors="pt") for answer in answers]
+        with torch.inference_mode():
+            expected = [model(**one).logits.item() for one in ids]
+        found = loaded.score(prompt, answers)
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert all(type(reward) is float for reward in found)
+        assert len(set(found)) == len(found)
+
+
+def test_rewards_do_not_depend_on_what_is_scored_together(loaded):
+    alone = [loaded.score(prompt, answers) for prompt, answers in ITEMS]
+    one_by_one = [[loaded.score(prompt, [answer])[0] for answer in answers] for prompt, answers in ITEMS]
+    many = loaded.score_all(ITEMS * 40)
+    assert len(many) == 40 * len(ITEMS)
+    for together in (one_by_one, many[: len(ITEMS)], many[-len(ITEMS) :], loaded.score_all(ITEMS[::-1])[::-1]):
+        for first, second in zip(alone, together, strict=True):
+            assert first == pytest.approx(second, abs=1e-5)
+    assert loaded.score_all([]) == []
+
+
+def test_a_long_text_is_cut_and_said_so(loaded):
+    with pytest.warns(UserWarning, match="1 texts are longer than 64 tokens: cut, as in the evaluation"):
+        (cut, short) = loaded.score("Q", ["x" * 200, "x"])
+    with pytest.warns(UserWarning, match="1 texts are longer"):
+        assert loaded.score("Q", ["x" * 100])[0] == pytest.approx(cut, abs=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loaded.score("Q", ["x"])[0] == pytest.approx(short, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers", "message"),
+    [
+        ("", ["yes"], "the prompt must be a text that is not blank: ''"),
+        (None, ["yes"], "the prompt must be a text"),
+        ("why?", [], "at least one text: 'why[?]'"),
+        ("why?", "yes", "answers must be a list"),
+        ("why?", ["yes", " \n"], "every answer must be a text that is not blank"),
+        ("why?", ["yes", 1], "every answer must be a text"),
+    ],
+)
+def test_what_cannot_be_scored(loaded, prompt, answers, message):
+    with pytest.raises(UserError, match=message):
+        loaded.score(prompt, answers)
+    with pytest.raises(UserError, match=message):
+        loaded.score_all([*ITEMS, (prompt, answers)])
+
+
+def test_rewards_that_are_not_finite_are_refused(origin):
+    broken = load_reward_model(KEY, profile="mini", repo=origin, device="cpu")
+    with torch.no_grad():
+        broken.model.score.weight[:] = torch.nan
+    with pytest.raises(UserError, match=f"{KEY}: rewards are not finite"):
+        broken.score("why?", ["so"])
+
+
+def test_a_device_that_is_not_there(origin):
+    for name in ("quantum", "cuda:99"):
+        with pytest.raises(UserError, match=f"device '{name}' cannot be used; the best one here is '"):
+            load_reward_model(KEY, profile="mini", repo=origin, device=name)
+
+
+def test_the_package_offers_the_loader_and_nothing_that_it_has_not():
+    assert rm_tension.RewardModel.__name__ == "RewardModel"
+    with pytest.raises(AttributeError, match="has no attribute 'load'"):
+        rm_tension.load  # noqa: B018
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    "model", [Model("gpt2-small", "mixed", 0), Model("smollm2-360m", "helpful", 247)], ids=lambda model: model.key
+)
+def test_rewards_are_those_of_the_evaluation(model):
+    paths = Paths("mini")
+    table = pd.read_parquet(paths.rewards(Trio(model.backbone, model.seed)))
+    table = table[(table["objective"] == model.objective) & (table["condition"] == "none")]
+    expected = table.set_index(["dataset", "item_id", "answer_index"])["reward"].sort_index()
+    items = pd.read_parquet(paths.benchmarks)
+    loaded = load_reward_model(model.key, profile="mini", device="cpu")
+    found = loaded.score_all(
+        [(prompt, list(answers)) for prompt, answers in zip(items.prompt, items.answers, strict=True)]
+    )
+    assert len(found) > 900
+    for (suite, item), rewards in zip(items[["suite", "item_id"]].to_numpy(), found, strict=True):
+        assert rewards == pytest.approx(expected[suite, item].tolist(), abs=1e-5)
+    item = items.iloc[-1]
+    alone = loaded.score(item["prompt"], list(item["answers"]))
+    assert alone == pytest.approx(expected[item["suite"], item["item_id"]].tolist(), abs=1e-5)

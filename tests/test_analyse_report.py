@@ -1,0 +1,215 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+import yaml
+
+from rm_tension.analyse import __main__ as analyse
+from rm_tension.base.grid import Trio, trios
+from rm_tension.base.job import main
+from rm_tension.report import __main__ as report
+from rm_tension.report import document
+from synthetic import small_params, write_profile
+
+PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
+needs_latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
+
+
+class Page(HTMLParser):
+    """What a browser looks up: ids, the targets of links and images."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.images = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+        self.images += [attributes] if tag == "img" else []
+
+
+def run(monkeypatch, stage):
+    monkeypatch.setattr("sys.argv", ["stage", "--profile", "mini"])
+    main(stage)
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_latex(monkeypatch):
+    """Compiling takes seconds and has its own test."""
+
+    def stub(folder):
+        (folder / "artifact.pdf").touch()
+        return ""
+
+    monkeypatch.setattr(report, "compile_pdf", stub)
+
+
+@pytest.fixture
+def one_trio(root, monkeypatch):
+    """Results of one trio whose benchmarks lack half of Math and all of Do Not Answer."""
+    paths = write_profile(root, [Trio("gpt2-small", 0)], without=PARTIAL)
+    run(monkeypatch, analyse.run)
+    return paths
+
+
+@needs_latex
+def test_the_whole_grid(root, monkeypatch):
+    write_profile(root, trios(small_params().grid))
+    run(monkeypatch, analyse.run)
+    run(monkeypatch, report.run)
+    accuracy = pd.read_csv("results/mini/accuracy.csv")
+    assert (accuracy["correct"] + accuracy["ties"] <= accuracy["items"]).all()
+    baseline = accuracy[accuracy["condition"] == "none"]
+    assert len(baseline) == 54 * 25
+    groups = pd.read_csv("results/mini/group_accuracy.csv").query("condition == 'none'")
+    means = groups.groupby(["objective", "group"])["accuracy"].mean()
+    assert means["helpful", "helpfulness"] > means["harmless", "helpfulness"]
+    assert means["harmless", "harmlessness"] > means["helpful", "harmlessness"]
+    context = json.loads((root / "results/mini/context.json").read_text())
+    assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (18, [], [])
+    found = files(root / "reports/mini")
+    tables = {f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]}
+    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "07"]}
+    assert tables | figures | {"artifact.pdf", "index.html", "claims.md"} <= set(found)
+    page = found["README.md"].decode()
+    assert "not the paper's numbers" in page
+    assert "Incomplete" not in page
+    assert json.loads((root / "runs/mini/report.json").read_text())["metrics"]["overfull"] == 0
+    check_dvc_views(root / "reports/mini", means)
+    again = document.compile_pdf(root / "reports/mini")
+    assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
+    assert "undefined" not in again
+
+
+def check_dvc_views(folder, means):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["accuracy"]["helpfulness"]["mixed"] == pytest.approx(means["mixed", "helpfulness"], abs=0.01)
+    assert set(metrics["claims"]) == {f"C{number}" for number in range(1, 22)}
+    loss = pd.read_csv(folder / "plots/loss.csv")
+    assert loss["progress"].tolist() == list(range(2, 101, 2))
+    assert loss["helpful"].between(0.35, 0.7).all()
+    ablation = pd.read_csv(folder / "plots/ablation.csv")
+    assert ablation["percent"].tolist() == [0, 10, 30]
+    assert ablation["mixed"].iloc[0] == pytest.approx(metrics["hh_accuracy"]["mixed"], abs=0.01)
+    assert len(pd.read_csv(folder / "plots/accuracy.csv")) == 6
+
+
+@pytest.mark.parametrize("backbones", [["gpt2-small"], ["smollm2-135m", "gpt2-small", "gpt2-large", "gpt2-medium"]])
+def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
+    """As a reader makes who cuts params.yaml down to what their machine can do."""
+    write_profile(root, [Trio(backbone, 0) for backbone in backbones])
+    raw = yaml.safe_load((root / "params.yaml").read_text())
+    raw["grid"] |= {"profiles": ["mini"], "backbones": backbones, "seeds": [0]}
+    raw["profiles"] = {"mini": raw["profiles"]["mini"]}
+    raw["profiles"]["mini"]["backbones"] = {key: raw["profiles"]["mini"]["backbones"][key] for key in backbones}
+    (root / "params.yaml").write_text(yaml.safe_dump(raw))
+    run(monkeypatch, analyse.run)
+    run(monkeypatch, report.run)
+    assert "Incomplete" not in (root / "reports/mini/README.md").read_text()
+    figures = {path.stem for path in (root / "reports/mini/figures").glob("figure_02?.png")}
+    assert len(figures) == len(backbones)
+
+
+def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
+    run(monkeypatch, report.run)
+    found = files(one_trio.reports)
+    check_that_missing_cells_are_marked(found)
+    check_page(found)
+    table = found["tables/table_09.tex"].decode()
+    assert re.search(r"Chat +& 18 +& 387 +& 50 ", table)  # scored, and 3 styles of 129 prompts
+    assert "519" in table
+    run(monkeypatch, report.run)
+    assert files(one_trio.reports) == found
+
+
+def check_that_missing_cells_are_marked(found):
+    assert {f"tables/table_{number:02}.tex" for number in range(1, 22)} <= set(found)
+    assert {f"figures/figure_{number:02}.png" for number in range(1, 8)} <= set(found)
+    assert {name for name in found if name.startswith("figures/figure_02") and name.endswith(".pdf")} == {
+        "figures/figure_02.pdf",
+        "figures/figure_02d.pdf",  # the fourth backbone's
+    }
+    retention = found["tables/table_01.tex"].decode()
+    maths = next(line for line in retention.splitlines() if line.startswith("Math  "))
+    assert maths.split("&")[1].strip() == "--"
+    averages = [line for line in retention.splitlines() if line.startswith("Average")]
+    assert all("^{*}" in line for line in averages)
+    assert "Incomplete grid: 1 of 18 trios, gpt2-small-0." in retention
+    for name in ("README.md", "index.html", "artifact.tex", "claims.md"):
+        for warning in ("Stand-in files", "Incomplete grid", "Math, Do Not Answer"):
+            assert warning in found[name].decode()
+
+
+def check_page(found):
+    """It needs nothing from elsewhere and reaches everything."""
+    text = found["index.html"].decode()
+    page = Page(text)
+    assert not re.search(r"https?://|<link|<script[^>]|@import|url\(", text)
+    assert len(page.ids) == len(set(page.ids))
+    tables, figures = ({f"{kind}_{n:02}" for n in range(1, last)} for kind, last in (("table", 22), ("figure", 8)))
+    assert tables | figures <= set(page.ids)
+    assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert {link for link in page.links if not link.startswith("#")} <= set(found)
+    assert all(image["alt"] for image in page.images)
+
+
+def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_trio, monkeypatch):
+    one_trio.reports.mkdir(parents=True)
+    (one_trio.reports / "README.md").write_text("old")
+    (one_trio.results / "retention.csv").unlink()
+    with pytest.raises(SystemExit, match=r"retention\.csv: not found; run `dvc repro analyse@mini`"):
+        run(monkeypatch, report.run)
+    assert files(one_trio.reports) == {"README.md": b"old"}
+
+
+def test_without_latex_the_error_names_the_packages(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(document.UserError, match=r"apt-get install texlive-latex-base .* latexmk"):
+        document.compile_pdf(tmp_path)
+
+
+@needs_latex
+def test_a_document_that_latex_refuses_is_named(tmp_path):
+    (tmp_path / "artifact.tex").write_text(r"\documentclass{article}\begin{document}\nonsense\end{document}")
+    with pytest.raises(document.UserError, match=r"artifact\.tex: ! Undefined control sequence"):
+        document.compile_pdf(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rewards: rewards.drop(columns="condition"), "no column condition"),
+        (lambda rewards: rewards.replace({"item_id": {"chat/0": "chat/99"}}), "item_id chat/99"),
+        (lambda rewards: rewards.assign(reward=float("inf")), "not finite"),
+    ],
+)
+def test_a_broken_rewards_file_is_named(root, monkeypatch, change, message):
+    trio = Trio("gpt2-small", 0)
+    paths = write_profile(root, [trio])
+    change(pd.read_parquet(paths.rewards(trio))).to_parquet(paths.rewards(trio))
+    with pytest.raises(SystemExit, match=f"rewards/mini/gpt2-small-0.parquet: .*{message}"):
+        run(monkeypatch, analyse.run)
+    assert not paths.results.exists()
+
+
+def test_nothing_to_analyse_or_report_says_what_to_run(root, monkeypatch):
+    write_profile(root, [])
+    with pytest.raises(SystemExit, match="rewards/mini: no rewards of any trio"):
+        run(monkeypatch, analyse.run)
+    with pytest.raises(SystemExit, match="results/mini: no results"):
+        run(monkeypatch, report.run)

@@ -1,0 +1,182 @@
+"""The recipe of METHOD.md section 1: resumable to the bit, strict about NaN."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rm_tension.base.errors import UserError
+from rm_tension.model.device import make_accelerator
+from rm_tension.model.reward_model import new_reward_model
+from rm_tension.train import state as training_state
+from rm_tension.train.training import Pairs, backward, plan, train
+from samples import RECIPE, random_items
+
+
+def pairs(count=18, seed=0):
+    return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
+
+
+def run(model, state, config=RECIPE, data=None, seed=0, epochs=2):
+    return train(
+        model,
+        data or pairs(),
+        config,
+        epochs=epochs,
+        seed=seed,
+        accelerator=make_accelerator(None),
+        state=state,
+        progress="test",
+    )
+
+
+def same_weights(first, second):
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+def test_micro_batches_change_no_gradient(backbone):
+    gradients = []
+    for budget in (1, 60, 10_000):
+        model = fresh(backbone)
+        backward(model, pairs().items, make_accelerator(None), budget)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)
+
+
+def test_training_learns_what_the_pairs_say(backbone, tmp_path):
+    generator = np.random.default_rng(0)
+    items = [[np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))] for item in random_items(1, 64)]
+    model = new_reward_model(backbone, 0, 0.02, "float32")
+    history = run(model, tmp_path / "state", data=Pairs([str(i) for i in generator.permutation(64)], items))
+    assert history[-1]["accuracy"] == 1.0
+    assert history[-1]["loss"] < 0.2 < history[0]["loss"]
+    assert [step["step"] for step in history] == list(range(32))
+    assert history[0]["learning_rate"] == 0.01
+    assert history[-1]["learning_rate"] == pytest.approx(0.01 / 32)
+
+
+def test_every_epoch_has_every_pair_once_in_an_order_of_its_own():
+    orders = {}
+    for seed in (0, 247):
+        steps = plan(pairs=10, epochs=2, pairs_per_step=4, seed=seed)
+        assert [len(step.pairs) for step in steps] == [4, 4, 2] * 2
+        for epoch in (0, 1):
+            orders[seed, epoch] = [index for step in steps if step.epoch == epoch for index in step.pairs]
+            assert sorted(orders[seed, epoch]) == list(range(10))
+    assert len({tuple(order) for order in orders.values()}) == 4
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_run_that_is_not_finite_stops_and_names_step_and_pairs(backbone, tmp_path, where):
+    model = fresh(backbone)
+    with torch.no_grad():
+        model.score.weight.fill_(float("nan") if where == "loss" else 3e38)
+    with pytest.raises(UserError, match=r"step 0: loss .*gradient norm .*pair-\d+, pair-\d+.*learning_rate"):
+        run(model, tmp_path / "state")
+
+
+def _train_and_save(backbone, state, out):
+    torch.set_num_threads(1)
+    model = fresh(backbone)
+    history = run(model, state, data=pairs(60), config=replace(RECIPE, save_every_steps=2))
+    save_file(model.state_dict(), out, metadata={"steps": str(len(history))})
+
+
+def test_a_run_killed_twice_ends_with_the_same_bits(backbone, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    state = tmp_path / "state"
+    _train_and_save(backbone, tmp_path / "unused-state", tmp_path / "whole.safetensors")
+    for _ in range(2):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = context.Process(target=_train_and_save, args=(backbone, state, tmp_path / "killed.safetensors"))
+        process.start()
+        while process.is_alive() and (not state.exists() or state.stat().st_mtime_ns == before):
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert not (tmp_path / "killed.safetensors").exists()
+    _train_and_save(backbone, state, tmp_path / "killed.safetensors")
+    whole, killed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def fresh(backbone, dtype="float32"):
+    return new_reward_model(backbone, 0, 0.5, dtype)
+
+
+def stop_after_first_state(monkeypatch, model, state, **changes):
+    """Leave a state behind, as a kill would."""
+    save = training_state.save
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_state, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, state, **changes)
+    monkeypatch.undo()
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch, capsys):
+    state = tmp_path / "state"
+    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    resumed, whole = (fresh(backbone) for _ in range(2))
+    history = run(resumed, state)
+    assert "resuming after step 3" in capsys.readouterr().out
+    expected = run(whole, tmp_path / "other")
+    drop = {"seconds", "tokens_per_second", "memory_mib"}  # what the machine makes of it
+    assert [{k: v for k, v in step.items() if k not in drop} for step in history] == [
+        {k: v for k, v in step.items() if k not in drop} for step in expected
+    ]
+    assert same_weights(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"config": replace(RECIPE, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
+    ids=["settings", "seed", "data", "epochs"],
+)
+def test_a_state_of_another_run_is_not_used(backbone, tmp_path, monkeypatch, capsys, change):
+    state = tmp_path / "state"
+    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    run(fresh(backbone), state, **change)
+    assert "of other code, data, weights or settings: starting from step 0" in capsys.readouterr().out
+
+
+def test_a_state_of_other_code_is_not_used(backbone, tmp_path, monkeypatch, capsys):
+    state = tmp_path / "state"
+    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    monkeypatch.setattr(training_state, "code", lambda: "other")
+    run(fresh(backbone), state)
+    assert "of other code" in capsys.readouterr().out
+
+
+def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, monkeypatch, capsys):
+    state = tmp_path / "state"
+    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    state.write_bytes(state.read_bytes()[:-10])
+    resumed, whole = (fresh(backbone) for _ in range(2))
+    run(resumed, state)
+    assert "starting from step 0" in capsys.readouterr().out
+    run(whole, tmp_path / "other")
+    assert same_weights(resumed, whole)
+
+
+def test_bfloat16_weights_resume_to_the_same_bits(backbone, tmp_path, monkeypatch):
+    config = replace(RECIPE, weights="bfloat16")
+    stop_after_first_state(monkeypatch, fresh(backbone, "bfloat16"), tmp_path / "state", config=config)
+    resumed, whole = (fresh(backbone, "bfloat16") for _ in range(2))
+    run(resumed, tmp_path / "state", config=config)
+    run(whole, tmp_path / "other", config=config)
+    assert same_weights(resumed, whole)
