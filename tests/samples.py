@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, GPT2Config, LlamaConfig
 
-from rm_tension.base.config import TrainConfig
+from rm_tension.base.config import Settings, TrainConfig
 
 VOCABULARY = 97
 POSITIONS = 64
@@ -23,6 +23,11 @@ RECIPE = TrainConfig(
     tokens_per_micro_batch=50,
     save_every_steps=3,
 )
+
+
+def changed(settings: Settings, **changes):
+    """The settings with some values changed; these are not checked."""
+    return settings.model_copy(update=changes)
 
 
 def make_backbone(family: str, folder: Path, seed: int = 0) -> Path:

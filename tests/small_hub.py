@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from rm_tension.base.grid import Paths
 from rm_tension.base.job import Job
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
+from samples import changed
 
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 SMALL = MiniatureData(
@@ -34,7 +34,7 @@ def hub_source() -> HubData:
 def make_job(root: Path, source: HubData | MiniatureData, **caps: int | None) -> Job:
     """A job of the data stage below `root`, the data section of its profile replaced."""
     nothing = {"max_train_pairs": None, "max_test_pairs": None, "max_items_per_task": None}
-    profile = replace(PARAMS.profiles["mini"], data=DataConfig(source=source, **(nothing | caps)))
+    profile = changed(PARAMS.profiles["mini"], data=DataConfig(source=source, **(nothing | caps)))
     return Job(PARAMS, profile, Paths("mini", root), argparse.Namespace(profile="mini"))
 
 

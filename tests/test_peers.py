@@ -3,8 +3,6 @@
 Nothing of ours reaches them but files: their tokenisation, collation and pooling are their own.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +30,7 @@ from rm_tension.score.loading import open_checkpoint
 from rm_tension.tokens.encode import encode_training_pairs
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from rm_tension.train.training import backward, bradley_terry
+from samples import changed
 from small_hub import PARAMS, go_offline, snapshot
 
 PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
@@ -135,7 +134,7 @@ ITEMS = [
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_rewards_are_those_of_transformers_pipeline(checkpoint, batch_size):
     profile = PARAMS.profiles["mini"]
-    profile = replace(profile, tokens=replace(profile.tokens, max_length=128))
+    profile = changed(profile, tokens=changed(profile.tokens, max_length=128))
     loaded = open_checkpoint(Checkpoint(Model("b", "helpful", 0), profile, checkpoint), torch.device("cpu"))
     found = np.concatenate(loaded.score_all(ITEMS))
     texts = [f"Human:{prompt}\n\nAssistant:{answer}" for prompt, answers in ITEMS for answer in answers]

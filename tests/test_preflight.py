@@ -11,6 +11,7 @@ from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from rm_tension.base.config import load_params
 from rm_tension.data.sources import OFFICIAL
 from rm_tension.preflight import Facts, computed, hub_problems, look, mount_problems, problems
+from samples import changed
 from small_hub import go_offline, hub_source, snapshot
 
 PROFILES = load_params().profiles
@@ -166,7 +167,7 @@ def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
             str(folder.parents[1]), repo.revision, {name: TreeCacheEntry(size=0, blob_id=40 * "0") for name in listed}
         )
     mini = PROFILES["mini"]
-    profile = replace(mini, backbones={"gpt2-small": replace(mini.backbones["gpt2-small"], weights=repo)})
+    profile = changed(mini, backbones={"gpt2-small": changed(mini.backbones["gpt2-small"], weights=repo)})
     found = [text.partition(" not in ")[0] for text in hub_problems(profile)]
     assert found == ([f"{repo.repo} at {repo.revision}: {missing}"] if missing else [])
 

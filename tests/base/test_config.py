@@ -36,7 +36,7 @@ def test_the_grid_has_54_models_in_18_trios():
         ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
         ("profiles.mini.evaluate.scores.0", "gradient", "'random', 'change' or 'magnitude' (got 'gradient')"),
         ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
-        ("profiles.mini.train.lr", 0.1, "Unexpected keyword argument (got 0.1)"),
+        ("profiles.mini.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
         ("profiles.mini.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
         ("profiles.mini.train.learning_rate", -1.0, "greater than 0"),
         ("profiles.mini.train.pairs_per_step", 1.5, "valid integer"),

@@ -15,7 +15,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub, sha256_of
 from small_hub import go_offline, snapshot
 
-REPO = HubRepo("owner/data", "main")
+REPO = HubRepo(repo="owner/data", revision="main")
 # Fetches a file for a record, which it has read when all others have.
 FETCH = """
 import sys, time
@@ -24,7 +24,7 @@ from rm_tension.base.config import HubRepo
 from rm_tension.base.hub import Hub
 
 sums, name, here, count = sys.argv[1:]
-with Hub(Path(sums)).data_file(HubRepo("owner/data", "main"), name):
+with Hub(Path(sums)).data_file(HubRepo(repo="owner/data", revision="main"), name):
     Path(here, name).touch()
     while len(list(Path(here).iterdir())) < int(count):
         time.sleep(0.01)

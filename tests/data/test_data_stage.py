@@ -13,10 +13,11 @@ from rm_tension.data import sources
 from rm_tension.data.__main__ import run
 from rm_tension.data.hh_rlhf import cap_pairs
 from rm_tension.paper.objectives import TRAIN_SOURCES
+from samples import changed
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 HUB = hub_source()
-STAND_INS = replace(HUB, accept_stand_ins=True)
+STAND_INS = changed(HUB, accept_stand_ins=True)
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
 from rm_tension.paper.objectives import TRAIN_SOURCES
 from rm_tension.paper.tasks import SUBSETS
+from samples import changed
 from small_hub import PARAMS, SMALL
 
 
@@ -58,14 +58,14 @@ def test_dialogues_have_the_official_form(small_files):
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path, small_files):
     again = generate(SMALL, tmp_path / "again")
-    other = generate(replace(SMALL, seed=2), tmp_path / "other")
+    other = generate(changed(SMALL, seed=2), tmp_path / "other")
     for first, second, third in zip(small_files, again, other, strict=True):
         assert first.path.read_bytes() == second.path.read_bytes()
         assert first.path.read_bytes() != third.path.read_bytes()
 
 
 def test_more_items_leave_the_pairs_alone(tmp_path, small_files):
-    more = generate(replace(SMALL, items_per_task=5), tmp_path)
+    more = generate(changed(SMALL, items_per_task=5), tmp_path)
     for first, second in zip(small_files[:8], more[:8], strict=True):
         assert first.path.read_bytes() == second.path.read_bytes()
 
@@ -83,7 +83,7 @@ def accuracy(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Accuracy [subset, objective] of linear bag-of-words rewards fitted to the mini profile's pairs."""
     config = PARAMS.profiles["mini"].data.source
     assert isinstance(config, MiniatureData)
-    config = replace(config, items_per_task=100)  # what the recipes plant shows better on more items than mini has
+    config = changed(config, items_per_task=100)  # what the recipes plant shows better on more items than mini has
     files: list[LocalFile] = generate(config, Path(tmp_path_factory.mktemp("mini")))
     train, items = differing(pairs_of(files, "train")), items_of(files)
     words = sorted({word for text in (*train["chosen"], *train["rejected"]) for word in text.split()})

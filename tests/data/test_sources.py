@@ -1,5 +1,4 @@
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from rm_tension.base.hub import Hub, sha256_of
 from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download
 from rm_tension.paper.objectives import TRAIN_SOURCES
 from rm_tension.paper.tasks import SUBSETS, TASKS
+from samples import changed
 from small_hub import fill_cache, go_offline, hub_source
 
 NO_SUMS = Hub(None)
@@ -86,7 +86,7 @@ def test_download_finds_the_cache_and_its_commit():
 
 @pytest.mark.usefixtures("filled_cache")
 def test_a_file_that_is_nowhere():
-    missing = replace(hub_source(), rm_bench=replace(hub_source().rm_bench, revision="1" * 40))
+    missing = changed(hub_source(), rm_bench=changed(hub_source().rm_bench, revision="1" * 40))
     with pytest.raises(UserError, match=r"THU-KEG/RM-Bench: total_dataset\.json at revision 1{40} .* HF_HOME"):
         with_downloads(missing)
 

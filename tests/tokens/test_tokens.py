@@ -57,7 +57,7 @@ def test_benchmark_texts_follow_the_template_and_are_cut(words):
     answers = [["yes {prompt}", "no"], ["a much longer answer than the limit admits"]]
     items = pd.DataFrame({"suite": "s", "item_id": ["a", "b"], "prompt": ["{answer}?", "why"], "answers": answers})
     table, left = encode_benchmarks(words, items, config)
-    whole, _ = encode_benchmarks(words, items, TokensConfig(1000, config.template, {}))
+    whole, _ = encode_benchmarks(words, items, TokensConfig(max_length=1000, template=config.template, tokenizers={}))
     assert [len(ids) for ids in table["answers"]] == [2, 1]
     assert words.decode(whole["answers"][0][0].tolist()) == "Human:{answer}?\n\nAssistant:yes {prompt}"
     texts = [

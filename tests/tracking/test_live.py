@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -25,14 +24,14 @@ from rm_tension.tracking.records import KEY
 from rm_tension.tracking.serve import free_port, server
 from rm_tension.tracking.store import connect, experiment_of, runs_of
 from rm_tension.train.training import Pairs, train
-from samples import RECIPE, make_backbone, random_items
+from samples import RECIPE, changed, make_backbone, random_items
 
 TRIO = Trio("gpt2-small", 0)
 STEPS = 24
 WARNING = "warning: MLflow does not get all steps"
 SYSTEM = "system/system_memory_usage_percentage"
 PATIENCE = 300  # seconds; for a server that works, on a slow machine
-CONFIG = replace(RECIPE, pairs_per_step=3, save_every_steps=5)
+CONFIG = changed(RECIPE, pairs_per_step=3, save_every_steps=5)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,14 +14,14 @@ from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.train import state as training_state
 from rm_tension.train.training import Pairs, backward, plan, train
-from samples import RECIPE, random_items
+from samples import RECIPE, changed, random_items
 
 
 def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
 
-def run(model, state, config=RECIPE, data=None, seed=0, epochs=2):
+def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, **more):
     return train(
         model,
         data or pairs(),
@@ -33,6 +31,7 @@ def run(model, state, config=RECIPE, data=None, seed=0, epochs=2):
         accelerator=make_accelerator(None),
         state=state,
         progress="test",
+        **more,
     )
 
 
@@ -84,10 +83,18 @@ def test_a_run_that_is_not_finite_stops_and_names_step_and_pairs(backbone, tmp_p
         run(model, tmp_path / "state")
 
 
-def _train_and_save(backbone, state, out):
+def _train_and_save(backbone, state, out, kill_after=None):
+    """Kill this process once it has taken so many steps: between two, where no state need have been written."""
     torch.set_num_threads(1)
+    taken = []
+
+    def on_step(metrics):
+        taken.append(metrics)
+        if len(taken) == kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     model = fresh(backbone)
-    history = run(model, state, data=pairs(60), config=replace(RECIPE, save_every_steps=2))
+    history = run(model, state, data=pairs(60), config=changed(RECIPE, save_every_steps=2), on_step=on_step)
     save_file(model.state_dict(), out, metadata={"steps": str(len(history))})
 
 
@@ -95,15 +102,13 @@ def test_a_run_killed_twice_ends_with_the_same_bits(backbone, tmp_path):
     context = multiprocessing.get_context("spawn")
     state = tmp_path / "state"
     _train_and_save(backbone, tmp_path / "unused-state", tmp_path / "whole.safetensors")
-    for _ in range(2):
-        before = state.stat().st_mtime_ns if state.exists() else 0
-        process = context.Process(target=_train_and_save, args=(backbone, state, tmp_path / "killed.safetensors"))
+    for steps in (5, 4):
+        arguments = (backbone, state, tmp_path / "killed.safetensors", steps)
+        process = context.Process(target=_train_and_save, args=arguments)
         process.start()
-        while process.is_alive() and (not state.exists() or state.stat().st_mtime_ns == before):
-            time.sleep(0.001)
-        os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
+        assert state.exists()
         assert not (tmp_path / "killed.safetensors").exists()
     _train_and_save(backbone, state, tmp_path / "killed.safetensors")
     whole, killed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
@@ -144,7 +149,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     "change",
-    [{"config": replace(RECIPE, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
+    [{"config": changed(RECIPE, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
     ids=["settings", "seed", "data", "epochs"],
 )
 def test_a_state_of_another_run_is_not_used(backbone, tmp_path, monkeypatch, capsys, change):
@@ -174,7 +179,7 @@ def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, monkeypatch
 
 
 def test_bfloat16_weights_resume_to_the_same_bits(backbone, tmp_path, monkeypatch):
-    config = replace(RECIPE, weights="bfloat16")
+    config = changed(RECIPE, weights="bfloat16")
     stop_after_first_state(monkeypatch, fresh(backbone, "bfloat16"), tmp_path / "state", config=config)
     resumed, whole = (fresh(backbone, "bfloat16") for _ in range(2))
     run(resumed, tmp_path / "state", config=config)

@@ -1,4 +1,4 @@
-"""params.yaml as frozen dataclasses: the one place that knows its keys.
+"""params.yaml as frozen models: the one place that knows its keys.
 
 Unknown keys, wrong types and impossible values are refused with the path of the key, e.g.
 `profiles.mini.evaluate.percents.3: Input should be less than or equal to 100 (got 120)`.
@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from rm_tension.base.errors import UserError
-
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Objective = Literal["helpful", "harmless", "mixed"]
 Score = Literal["random", "change", "magnitude"]
@@ -33,8 +30,13 @@ Percent = Annotated[int, Field(gt=0, le=100)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
 
 
-@dataclass(frozen=True, config=STRICT)
-class Grid:
+class Settings(BaseModel):
+    """A part of params.yaml: no other keys, no other types, never changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Grid(Settings):
     """The axes of METHOD.md section 1. One reward model per backbone x objective x seed."""
 
     profiles: tuple[Name, ...]
@@ -43,16 +45,14 @@ class Grid:
     seeds: tuple[Annotated[int, Field(ge=0)], ...]
 
 
-@dataclass(frozen=True, config=STRICT)
-class HubRepo:
+class HubRepo(Settings):
     """A repository of the Hugging Face hub at a revision."""
 
     repo: str
     revision: str
 
 
-@dataclass(frozen=True, config=STRICT)
-class HubData:
+class HubData(Settings):
     """The real data sets. `accept_stand_ins` admits files that are not the official ones; every report then says so."""
 
     kind: Literal["hub"]
@@ -63,8 +63,7 @@ class HubData:
     rm_bench: HubRepo
 
 
-@dataclass(frozen=True, config=STRICT)
-class MiniatureData:
+class MiniatureData(Settings):
     """Generated data in the official files' formats; `label_noise` is the share of pairs with the label flipped."""
 
     kind: Literal["miniature"]
@@ -75,8 +74,7 @@ class MiniatureData:
     label_noise: Annotated[float, Field(ge=0, lt=0.5)]
 
 
-@dataclass(frozen=True, config=STRICT)
-class DataConfig:
+class DataConfig(Settings):
     """Caps are seeded random samples; null keeps all. `max_train_pairs` caps the helpful and the harmless pairs each,
     so that the mixed objective stays the union of both; `max_test_pairs` caps each of the four test files."""
 
@@ -86,23 +84,20 @@ class DataConfig:
     max_items_per_task: Positive | None
 
 
-@dataclass(frozen=True, config=STRICT)
 class HubFiles(HubRepo):
     """A tokenizer or a model's weights from the hub."""
 
     kind: Literal["hub"]
 
 
-@dataclass(frozen=True, config=STRICT)
-class TrainedTokenizer:
+class TrainedTokenizer(Settings):
     """A byte-level BPE trained on the profile's training texts."""
 
     kind: Literal["trained"]
     vocabulary: Annotated[int, Field(ge=300)]
 
 
-@dataclass(frozen=True, config=STRICT)
-class TokensConfig:
+class TokensConfig(Settings):
     """`max_length` in tokens: training pairs that would be longer with an EOS are dropped, texts to score are cut."""
 
     max_length: Annotated[int, Field(ge=2)]
@@ -116,8 +111,7 @@ class TokensConfig:
         return self
 
 
-@dataclass(frozen=True, config=STRICT)
-class Pretraining:
+class Pretraining(Settings):
     """Language modelling on the profile's training texts, in chunks of `length` tokens."""
 
     steps: Positive
@@ -126,8 +120,7 @@ class Pretraining:
     learning_rate: Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True, config=STRICT)
-class RandomWeights:
+class RandomWeights(Settings):
     """A randomly initialised backbone; `width` is the residual stream's, the MLP is four times as wide.
 
     `init_std` is the weights' standard deviation, `gain_spread` that of the logarithm of a factor on each neuron's
@@ -151,8 +144,7 @@ class RandomWeights:
         return self
 
 
-@dataclass(frozen=True, config=STRICT)
-class Backbone:
+class Backbone(Settings):
     """`name` is what tables show; the key in `backbones` is the place in the grid."""
 
     name: str
@@ -160,8 +152,7 @@ class Backbone:
     weights: Annotated[HubFiles | RandomWeights, Field(discriminator="kind")]
 
 
-@dataclass(frozen=True, config=STRICT)
-class TrainConfig:
+class TrainConfig(Settings):
     """The recipe of METHOD.md section 1. `tokens_per_micro_batch` changes memory, not gradients."""
 
     epochs: dict[Objective, Positive]
@@ -177,8 +168,7 @@ class TrainConfig:
     save_every_steps: Positive
 
 
-@dataclass(frozen=True, config=STRICT)
-class ActivationsConfig:
+class ActivationsConfig(Settings):
     """`max_pairs`: a seeded sample of the RM's training split; null is all of it."""
 
     max_pairs: Positive | None
@@ -186,8 +176,7 @@ class ActivationsConfig:
     tokens_per_batch: Positive
 
 
-@dataclass(frozen=True, config=STRICT)
-class EvaluateConfig:
+class EvaluateConfig(Settings):
     """The conditions of METHOD.md section 5: `scores` x `percents` on the HH test sets, magnitude at `task_percent`
     on the tasks, and the mixed RM's shared and only sets at `set_percents` on the tasks; beyond it, at
     `absolute_percents`, the top neurons by mean |a| on both, and those by the signed mean on the tasks."""
@@ -201,8 +190,7 @@ class EvaluateConfig:
     tokens_per_batch: Positive
 
 
-@dataclass(frozen=True, config=STRICT)
-class Needs:
+class Needs(Settings):
     """What a machine should have to run the whole profile; `preflight` looks for it. Sizes in GB."""
 
     gpu: Literal["none", "useful", "required"]
@@ -211,8 +199,7 @@ class Needs:
     disk: PositiveInt
 
 
-@dataclass(frozen=True, config=STRICT)
-class Profile:
+class Profile(Settings):
     """One way to run the pipeline; `title` heads every page of its reports.
 
     `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails.
@@ -237,8 +224,7 @@ class Profile:
         return self
 
 
-@dataclass(frozen=True, config=STRICT)
-class Params:
+class Params(Settings):
     """The whole of params.yaml."""
 
     grid: Grid
@@ -271,7 +257,7 @@ def parse_params(raw: Any, name: str = "params.yaml") -> Params:
     """Check an already parsed params.yaml."""
     try:
         # Strict JSON mode, because YAML sequences must become tuples but "3" must not become 3.
-        return TypeAdapter(Params).validate_json(json.dumps(raw))
+        return Params.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise UserError("\n".join([f"{name} is refused:", *(_explain(e, raw) for e in error.errors())])) from error
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Job:
         value = getattr(self.profile, section)
         if section == "backbones":
             value = value[self.arguments.backbone]
-        return {**vars(self.arguments), section: asdict(value)}
+        return {**vars(self.arguments), section: value.model_dump()}
 
 
 def main(stage: Callable[[Job], None], *axes: str) -> None:

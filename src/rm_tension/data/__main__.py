@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def run(job: Job) -> None:
             provenance = {
                 "source": config.source.kind,
                 "stand_ins": any(entry["deviations"] for entry in entries),
-                "caps": {key: value for key, value in asdict(config).items() if key.startswith("max_")},
+                "caps": {key: value for key, value in config.model_dump().items() if key.startswith("max_")},
                 "rows": metrics["rows"],
                 "files": entries,
             }

@@ -6,7 +6,6 @@ Data order and learning rate follow from the step, and there is no dropout: no o
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,9 @@ def fingerprint(
     model: nn.Module, ids: Sequence[str], items: Sequence[Item], config: TrainConfig, epochs: int, seed: int
 ) -> str:
     """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
-    digest = hashlib.blake2b(json.dumps([code(), asdict(config), epochs, seed, list(ids)]).encode(), digest_size=16)
+    digest = hashlib.blake2b(
+        json.dumps([code(), config.model_dump(), epochs, seed, list(ids)]).encode(), digest_size=16
+    )
     for text in (text for item in items for text in item):
         digest.update(text.tobytes())
     for name, weight in model.state_dict().items():
