@@ -65,24 +65,24 @@ def write_results(paths: Paths, trios: list[Trio]) -> None:
     """The tables that MLflow is filled from, with numbers that tell where they came from."""
     models = [(trio.backbone, objective, trio.seed) for trio in trios for objective in OBJECTIVES]
     tables = {
-        "accuracy": [(*m, c, task.key, a) for m in models for c, a in CONDITIONS.items() for task in TASKS],
-        "group_accuracy": [(*m, c, g, a) for m in models for c, a in CONDITIONS.items() for g in GROUPS],
-        "hh_accuracy": [(*m, c, "own", a) for m in models for c, a in CONDITIONS.items()],
+        "accuracy": [(*m, *c, task.key, a) for m in models for c, a in CONDITIONS.items() for task in TASKS],
+        "group_accuracy": [(*m, *c, g, a) for m in models for c, a in CONDITIONS.items() for g in GROUPS],
+        "hh_accuracy": [(*m, *c, "own", a) for m in models for c, a in CONDITIONS.items()],
         "ablation_magnitude": [(*m, 10, task.key, -5.0) for m in models for task in TASKS],
-        "retention": [(t.backbone, t.seed, c, task.key, 0.9) for t in trios for c in CONDITIONS for task in TASKS],
+        "retention": [(t.backbone, t.seed, *c, task.key, 0.9) for t in trios for c in CONDITIONS for task in TASKS],
     }
     model = ["backbone", "objective", "seed"]
     columns = {
-        "accuracy": [*model, "condition", "task", "accuracy"],
-        "group_accuracy": [*model, "condition", "group", "accuracy"],
-        "hh_accuracy": [*model, "condition", "dataset", "accuracy"],
+        "accuracy": [*model, "kind", "percent", "task", "accuracy"],
+        "group_accuracy": [*model, "kind", "percent", "group", "accuracy"],
+        "hh_accuracy": [*model, "kind", "percent", "subset", "accuracy"],
         "ablation_magnitude": [*model, "percent", "task", "delta"],
-        "retention": ["backbone", "seed", "condition", "task", "retention"],
+        "retention": ["backbone", "seed", "kind", "percent", "task", "retention"],
     }
     paths.results.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         pd.DataFrame(rows, columns=columns[name]).to_csv(paths.results / f"{name}.csv", index=False)
 
 
-CONDITIONS = {"none": 80.0, "magnitude-10": 75.0, "magnitude-2": 78.0}
+CONDITIONS = {("none", 0): 80.0, ("magnitude", 10): 75.0, ("magnitude", 2): 78.0}
 GROUPS = ("helpfulness", "harmlessness")

@@ -13,21 +13,22 @@ import pandas as pd
 import yaml
 
 from rm_tension.activations.sums import Activations, ActivationSums, save_activations
-from rm_tension.base.config import Params, parse_params
+from rm_tension.base.config import HH, Params, parse_params
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.evaluate.conditions import Condition, hh_conditions, task_conditions
-from rm_tension.paper.objectives import TEST_SOURCES
 from rm_tension.paper.tasks import SUBSETS, TASKS
 
+COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
 REPOSITORY = Path(__file__).parents[1]
 HELPFULNESS = {subset for task in TASKS if task.group == "helpfulness" for subset in task.subsets}
+FEW = {"hh_percents": {"random": [10, 30], "change": [10, 30], "magnitude": [10, 30], "absolute": [10]}}
 MARGINS = {"helpful": (1.0, -0.8), "harmless": (-0.8, 1.0), "mixed": (0.8, 0.5)}  # helpfulness, harmlessness items
 
 
 def small_params() -> Params:
-    """params.yaml with two ablation percents in mini instead of fifteen."""
+    """params.yaml with two ablation percents in mini."""
     raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    raw["profiles"]["mini"]["evaluate"] |= {"percents": [10, 30], "set_percents": [10]}
+    raw["profiles"]["mini"]["evaluate"] |= FEW
     return parse_params(raw)
 
 
@@ -47,29 +48,28 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
             elif subset.suite == "reward-bench-2":
                 rejected = 3
             answers = [f"answer {index}" for index in range(chosen + rejected)]
-            rows.append((item, subset.suite, subset.name, f"prompt {number}", answers, chosen))
-    return pd.DataFrame(rows, columns=["item_id", "suite", "subset", "prompt", "answers", "n_chosen"])
+            rows.append((subset.suite, subset.name, item, f"prompt {number}", answers, chosen))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def make_preferences(pairs: int = 12) -> pd.DataFrame:
-    """`pairs` HH-RLHF test pairs per source, as in data/<P>/preferences/test.parquet."""
-    rows = [(f"{source}-{n}", source, "yes", "no") for source in TEST_SOURCES["mixed"] for n in range(pairs)]
-    return pd.DataFrame(rows, columns=["pair_id", "source", "chosen", "rejected"])
+    """`pairs` HH-RLHF test pairs per source, as in data/<P>/test.parquet."""
+    sources = ("helpful-base", "harmless-base")
+    rows = [(HH, source, f"{source}-{n}", "", ["yes", "no"], 1) for source in sources for n in range(pairs)]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferences: pd.DataFrame) -> pd.DataFrame:
     """As in rewards/<P>/<trio>.parquet: the margin of MARGINS, weaker under ablation, plus noise."""
     rng = np.random.default_rng([trio.seed, *trio.backbone.encode()])
-    tasks = benchmarks.rename(columns={"suite": "dataset"})
     helpfulness = {(subset.suite, subset.name) for subset in HELPFULNESS}
-    tasks["helpfulness"] = [key in helpfulness for key in zip(tasks["dataset"], tasks["subset"], strict=True)]
-    pairs = preferences.rename(columns={"source": "dataset", "pair_id": "item_id"}).assign(n_chosen=1)
-    pairs["helpfulness"] = pairs["dataset"] != "harmless-base"
-    pairs["answers"] = [["yes", "no"]] * len(pairs)
+    keys = zip(benchmarks["dataset"], benchmarks["subset"], strict=True)
+    tasks = benchmarks.assign(helpfulness=[key in helpfulness for key in keys])
+    pairs = preferences.assign(helpfulness=preferences["subset"] != "harmless-base")
     evaluate = params.profiles["mini"].evaluate
     tables = []
     for objective in params.grid.objectives:
-        own = pairs[pairs["dataset"].isin(TEST_SOURCES[objective])]
+        own = pairs[pairs["subset"].isin(params.grid.test_files[objective])]
         for items, conditions in (own, hh_conditions(evaluate)), (tasks, task_conditions(evaluate, objective)):
             answers = _answers(items)
             margin = np.where(answers["helpfulness"], *MARGINS[objective])
@@ -77,7 +77,8 @@ def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferenc
                 mean = np.where(answers["chosen"], margin, 0) * _strength(condition)
                 reward = (mean + rng.normal(0, 0.8, len(answers))).astype("float32")
                 table = answers[["dataset", "item_id", "answer_index"]]
-                tables.append(table.assign(objective=objective, condition=str(condition), reward=reward))
+                named = {"objective": objective, "kind": condition.kind, "percent": condition.percent}
+                tables.append(table.assign(**named, reward=reward))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -104,13 +105,13 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
     """A repository below `root` with params.yaml, reference/, and the mini profile's data, rewards and activations."""
     paths, params = Paths("mini", root), small_params()
     raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    raw["profiles"]["mini"]["evaluate"] |= {"percents": [10, 30], "set_percents": [10]}
+    raw["profiles"]["mini"]["evaluate"] |= FEW
     (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     shutil.copytree(REPOSITORY / "reference", root / "reference")
     benchmarks, preferences = make_benchmarks(without=without), make_preferences()
-    paths.preferences("test").parent.mkdir(parents=True)
-    preferences.to_parquet(paths.preferences("test"))
-    benchmarks.to_parquet(paths.benchmarks)
+    paths.data.mkdir(parents=True)
+    preferences.to_parquet(paths.texts("test"))
+    benchmarks.to_parquet(paths.texts("benchmarks"))
     paths.provenance.write_text(json.dumps({"stand_ins": bool(without), "files": []}), encoding="utf-8")
     for trio in trios:
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
@@ -132,4 +133,4 @@ def _answers(items: pd.DataFrame) -> pd.DataFrame:
 def _strength(condition: Condition) -> float:
     if condition.kind in {"none", "random"}:
         return 1.0
-    return 0.0 if condition.kind == "all" else 1 - (condition.percent or 0) / 40
+    return 0.0 if condition.kind == "all" else 1 - condition.percent / 40

@@ -74,9 +74,9 @@ def test_the_whole_grid(root, monkeypatch):
     run(monkeypatch, report.run)
     accuracy = pd.read_csv("results/mini/accuracy.csv")
     assert (accuracy["correct"] + accuracy["ties"] <= accuracy["items"]).all()
-    baseline = accuracy[accuracy["condition"] == "none"]
+    baseline = accuracy[accuracy["kind"] == "none"]
     assert len(baseline) == 54 * 25
-    groups = pd.read_csv("results/mini/group_accuracy.csv").query("condition == 'none'")
+    groups = pd.read_csv("results/mini/group_accuracy.csv").query("kind == 'none'")
     means = groups.groupby(["objective", "group"])["accuracy"].mean()
     assert means["helpful", "helpfulness"] > means["harmless", "helpfulness"]
     assert means["harmless", "harmlessness"] > means["helpful", "harmlessness"]
@@ -171,7 +171,7 @@ def check_page(found):
 def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_trio, monkeypatch):
     one_trio.reports.mkdir(parents=True)
     (one_trio.reports / "README.md").write_text("old")
-    (one_trio.results / "retention.csv").unlink()
+    (one_trio.results / "means" / "retention.csv").unlink()
     with pytest.raises(SystemExit, match=r"retention\.csv: not found; run `dvc repro analyse@mini`"):
         run(monkeypatch, report.run)
     assert files(one_trio.reports) == {"README.md": b"old"}
@@ -193,7 +193,7 @@ def test_a_document_that_latex_refuses_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rewards: rewards.drop(columns="condition"), "no column condition"),
+        (lambda rewards: rewards.drop(columns="kind"), "no column kind"),
         (lambda rewards: rewards.replace({"item_id": {"chat/0": "chat/99"}}), "item_id chat/99"),
         (lambda rewards: rewards.assign(reward=float("inf")), "not finite"),
     ],

@@ -46,10 +46,17 @@ DIALOGUES = [
 ]
 PAIRS = pd.DataFrame(
     {
-        "pair_id": [f"pair-{i}" for i in range(len(DIALOGUES))],
-        "source": "helpful-base",
         "chosen": [prompt + chosen for prompt, chosen, _ in DIALOGUES],
         "rejected": [prompt + rejected for prompt, _, rejected in DIALOGUES],
+    }
+)
+TEXTS_OF_PAIRS = pd.DataFrame(
+    {
+        "dataset": "hh-rlhf",
+        "subset": "helpful-base",
+        "item_id": [f"pair-{i}" for i in PAIRS.index],
+        "prompt": "",
+        "answers": PAIRS.to_numpy().tolist(),
     }
 )
 
@@ -85,10 +92,10 @@ def backbone(family, tokenizer, tmp_path):
 
 
 def test_loss_and_gradients_of_a_step_are_those_of_trl(published, tokenizer, backbone, tmp_path):
-    table, left = encode_training_pairs(read_tokenizer(tokenizer), PAIRS, max_length=1024)
+    table, left = encode_training_pairs(read_tokenizer(tokenizer), TEXTS_OF_PAIRS, "{prompt}{answer}", max_length=1024)
     assert left == {"dropped_as_too_long": 0}
     ours = new_reward_model(backbone, 0, 0.5, "float32")
-    items = list(zip(table["chosen"], table["rejected"], strict=True))
+    items = table["answers"].tolist()
     margins = backward(ours, items, make_accelerator(None), budget=60)
 
     theirs = AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=1)

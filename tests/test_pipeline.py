@@ -22,7 +22,7 @@ GRID = load_params().grid
 def accuracy():
     """Mean accuracy over all models of an objective: rows tasks, columns objectives."""
     table = pd.read_csv(PATHS.results / "accuracy.csv")
-    whole = table[table["condition"] == "none"]
+    whole = table[table["kind"] == "none"]
     return whole.groupby(["task", "objective"])["accuracy"].mean().unstack()
 
 
@@ -57,7 +57,7 @@ def test_the_mixed_models_are_torn(accuracy):
 
 def test_no_task_is_trivial_and_seeds_differ():
     table = pd.read_csv(PATHS.results / "accuracy.csv")
-    whole = table[table["condition"] == "none"]
+    whole = table[table["kind"] == "none"]
     means = whole.groupby(["task", "objective"])["accuracy"].mean()
     assert means.between(0, 100, inclusive="neither").all()
     spread = whole.groupby(["backbone", "objective", "task"])["accuracy"].std(ddof=0)

@@ -11,13 +11,14 @@ from rm_tension.analyse.as_published import (
     undo_running_means,
 )
 
-CONDITIONS = ("none", "helpful-only-10", "harmless-only-10", "shared-10")
+CONDITIONS = (("none", 0), ("helpful-only", 10), ("harmless-only", 10), ("shared", 10))
 
 
 def make_retention(*rows):
-    """Rows of (backbone, seed, condition, task, retention); as published, one that is not defined is 0."""
+    """Rows of (backbone, seed, (kind, percent), task, retention); as published, one that is not defined is 0."""
     frame = pd.DataFrame(rows, columns=["backbone", "seed", "condition", "task", "retention"])
-    return frame.assign(retention_as_published=frame["retention"].fillna(0))
+    condition = frame.pop("condition").str
+    return frame.assign(kind=condition[0], percent=condition[1], retention_as_published=frame["retention"].fillna(0))
 
 
 def test_running_means_are_made_and_undone():
@@ -26,7 +27,7 @@ def test_running_means_are_made_and_undone():
         for condition, value in zip(CONDITIONS, (0.8, 0.6, 0.7, 0.1), strict=True)
         for seed in (0, 1)
     ]
-    rows += [("y", 0, condition, "chat", 0.5) for condition in CONDITIONS] + [("x", 0, "shared-5", "chat", 9.0)]
+    rows += [("y", 0, condition, "chat", 0.5) for condition in CONDITIONS] + [("x", 0, ("shared", 5), "chat", 9.0)]
     found = retention_after_ablation(make_retention(*rows), 10).set_index("column").loc[list(COLUMNS)]
     corrected = (np.array([0.8, 0.6, 0.7, 0.1]) + 0.5 + 0.5) / 2
     assert found["corrected"].tolist() == pytest.approx(corrected.tolist())
@@ -36,7 +37,7 @@ def test_running_means_are_made_and_undone():
 
 
 def test_a_column_without_rewards_is_missing_and_so_are_the_running_means_after_it():
-    rows = [("x", 0, condition, "chat", 0.5) for condition in CONDITIONS if condition != "helpful-only-10"]
+    rows = [("x", 0, condition, "chat", 0.5) for condition in CONDITIONS if condition != ("helpful-only", 10)]
     found = retention_after_ablation(make_retention(*rows), 10).set_index("column")
     assert found["corrected"].isna().tolist() == [False, True, False, False]
     assert found["as_published"].isna().tolist() == [False, True, True, True]
@@ -58,7 +59,7 @@ def test_math_components_stand_apart():
             ("rm-bench", "chat", True),
         ],
         columns=["dataset", "subset", "correct"],
-    ).assign(objective="mixed", condition="none")
+    ).assign(objective="mixed", kind="none", percent=0)
     found = math_components(items).set_index("suite")
     assert found[["items", "accuracy", "chance"]].to_numpy().tolist() == [[1, 100, 25], [2, 50, 50]]
 
@@ -73,7 +74,8 @@ def test_bfloat16_makes_ties_that_count_as_wrong():
     scored = pd.DataFrame({"reward": np.array([1.0001, 1.0, 2.0, 1.0], dtype=np.float32)})
     scored = scored.assign(
         objective="helpful",
-        condition="none",
+        kind="none",
+        percent=0,
         dataset="rm-bench",
         subset="chat",
         chosen=[True, False] * 2,

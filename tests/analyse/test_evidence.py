@@ -20,20 +20,21 @@ from rm_tension.analyse.neurons import (
 from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.retention import MEASURES, retention
-from rm_tension.analyse.score_shift import sides, spread_table, task_rewards
+from rm_tension.analyse.score_shift import sides, task_rewards
 from rm_tension.base.grid import Trio
 from synthetic import make_activations, make_benchmarks, make_preferences, make_rewards, small_params
 
 REFERENCE = {path.stem: pd.read_csv(path) for path in (Path(__file__).parents[2] / "reference").glob("*.csv")}
 TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
-LAYOUT = answer_layout(BENCHMARKS, PREFERENCES)
+LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True))
+FILES = small_params().grid.test_files
 
 
 def rewards_of(trio):
     """Items and sides of one synthetic trio, whose benchmarks lack half of Math."""
-    scored = score(make_rewards(small_params(), trio, BENCHMARKS, PREFERENCES), LAYOUT)
-    return outcomes(scored), list(sides(task_rewards(scored, 10), 10))
+    scored = score(make_rewards(small_params(), trio, BENCHMARKS, PREFERENCES), LAYOUT, FILES)
+    return outcomes(scored), list(sides(task_rewards(scored, 10)))
 
 
 @pytest.fixture(scope="module")
@@ -47,44 +48,43 @@ def rewards(grid):
 
 
 def evidence(rewards, resamples=20):
-    return trio_evidence(*rewards, 10, prompts(LAYOUT), resamples)
+    return trio_evidence(*rewards, 10, prompts(LAYOUT), FILES, resamples)
 
 
 def test_the_first_row_is_what_the_tables_say(rewards):
     items, _ = rewards
     estimate = evidence(rewards).iloc[0]
     tasks = accuracy.task_accuracy(items)
-    plain = tasks[tasks["condition"] == "none"].set_index(["objective", "task"])["accuracy"]
+    plain = tasks[tasks["kind"] == "none"].set_index(["objective", "task"])["accuracy"]
     assert len(plain) == 3 * 24
     for (objective, task), value in plain.items():
-        assert estimate["accuracy", objective, "none", task] == pytest.approx(value)
+        assert estimate["accuracy", objective, "none", task, 0] == pytest.approx(value)
     for row in accuracy.changes(tasks.assign(backbone="b", seed=0)).itertuples():
-        assert estimate["delta", row.objective, row.kind, row.task] == pytest.approx(row.delta)
-    kept = retention(items).query("condition == 'none'").set_index("task")
+        assert estimate["delta", row.objective, row.kind, row.task, 0] == pytest.approx(row.delta)
+    kept = retention(items).query("kind == 'none'").set_index("task")
     assert len(kept) == 24
     for measure in MEASURES:
         for task, value in kept[measure].items():
-            assert estimate[measure, "mixed", "none", task] == pytest.approx(value)
+            assert estimate[measure, "mixed", "none", task, 0] == pytest.approx(value)
     drops = hh_drops(items)
-    for (objective, condition), drop in drops.items():
-        assert estimate["hh_delta", objective, condition, ""] == pytest.approx(-drop)
-    for condition in ("change-10", "magnitude-30"):
-        assert estimate["hh_delta", "", condition, ""] == pytest.approx(-drops.xs(condition, level=1).mean())
+    for (objective, kind, percent), drop in drops.items():
+        assert estimate["hh_delta", objective, kind, "", percent] == pytest.approx(-drop)
+    for kind, percent in (("change", 10), ("magnitude", 30)):
+        mean = drops.xs((kind, percent), level=(1, 2)).mean()
+        assert estimate["hh_delta", "", kind, "", percent] == pytest.approx(-mean)
     assert not [column for column in estimate.index if column[3] == "math"]
 
 
 def hh_drops(items):
-    """Points of accuracy, by objective and condition."""
-    table = accuracy.hh_accuracy(items).query("dataset == 'own'").astype({"objective": "str", "condition": "str"})
-    own = table.set_index(["objective", "condition"])["accuracy"]
-    return pd.concat(
-        {o: own[o]["none"] - own[o].drop("none") for o in ("helpful", "harmless", "mixed")}, names=["objective"]
-    )
+    """Points of accuracy, by objective, kind and percent."""
+    table = accuracy.hh_accuracy(items, FILES).query("subset == 'own'").astype({"objective": "str", "kind": "str"})
+    own = table.set_index(["objective", "kind", "percent"])["accuracy"]
+    return pd.concat({o: own[o]["none", 0] - own[o].drop("none") for o in FILES}, names=["objective"])
 
 
 def test_the_first_row_of_rewards_is_what_the_table_says(rewards):
     estimate = evidence(rewards).iloc[0]
-    table = spread_table(rewards[1]).set_index(["comparison", "objective", "side"]).sort_index()
+    spreads = {(one.comparison, one.objective, one.side): spread(one) for one in rewards[1]}
     measures = {
         "log_mean_abs": "mean_abs",
         "log_mean_abs_chosen": "mean_abs_chosen",
@@ -94,49 +94,69 @@ def test_the_first_row_of_rewards_is_what_the_table_says(rewards):
     }
     for comparison, first, second in (("retained", "single", "mixed"), ("ablation", "before", "after")):
         for objective in ("helpful", "harmless"):
-            rows = table.loc[comparison, objective]
-            for measure, column in measures.items():
-                ratio = abs(rows[column][second] / rows[column][first])
-                value = np.exp(estimate[measure, objective, comparison, ""])
+            before, after = (spreads[comparison, objective, side] for side in (first, second))
+            for measure, name in measures.items():
+                ratio = abs(after[name] / before[name])
+                value = np.exp(estimate[measure, objective, comparison, "", 0])
                 assert value == pytest.approx(ratio), (measure, objective, comparison)
-    assert table["mean_margin"]["ablation", "harmless", "before"] < 0  # over all items, of which most are the other's
+    of_all = spreads["ablation", "harmless", "before"]
+    assert of_all["mean_margin"] < 0  # over all items, of which most are the other objective's
+
+
+def spread(side):
+    """Of the rewards of one side, straight from their definitions."""
+    rewards = side.rewards.astype(float)
+    return {
+        "mean_abs": np.abs(rewards).mean(),
+        "mean_abs_chosen": np.abs(rewards[side.chosen]).mean(),
+        "mean_abs_rejected": np.abs(rewards[~side.chosen]).mean(),
+        "std": rewards.std(),
+        "mean_margin": np.mean(
+            [
+                rewards[side.chosen & (side.items == item)].min() - rewards[~side.chosen & (side.items == item)].max()
+                for item in np.unique(side.items)
+            ]
+        ),
+    }
 
 
 def test_a_margin_counts_by_its_size_and_none_after_has_the_lowest_ratio(rewards):
     items, found = rewards
     of = {one.side: one for one in found if one.comparison == "ablation" and one.objective == "harmless"}
     assert of["before"].margins.mean() < 0  # of the items most are the other objective's
-    estimate = evidence((items, found)).iloc[0]["log_margin", "harmless", "ablation", ""]
+    estimate = evidence((items, found)).iloc[0]["log_margin", "harmless", "ablation", "", 0]
     assert estimate == pytest.approx(np.log(of["after"].margins.mean() / of["before"].margins.mean()))
     silent = [one._replace(rewards=0 * one.rewards) if one.side == "after" else one for one in found]
-    lowest = evidence((items, silent)).iloc[0]["log_margin", "harmless", "ablation", ""]
+    lowest = evidence((items, silent)).iloc[0]["log_margin", "harmless", "ablation", "", 0]
     assert lowest == pytest.approx(np.log(LOWEST_MARGIN_RATIO))
 
 
 def test_drops_of_a_backbone_are_means_over_its_seeds(grid):
     draws = Draws.of(TRIOS, np.random.default_rng(0), 20)
     frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, draws)
-    drops = {trio: hh_drops(items).groupby("condition").mean()["magnitude-10"] for trio, (items, _) in grid.items()}
+    drops = {
+        trio: hh_drops(items).groupby(["kind", "percent"]).mean()["magnitude", 10] for trio, (items, _) in grid.items()
+    }
     small = np.mean([drops[TRIOS[0]], drops[TRIOS[1]]])
     frame = frame.sort_index(axis=1)
-    estimate = -frame.iloc[0]["hh_delta", "", "magnitude-10"]
+    estimate = -frame.iloc[0].xs(("hh_delta", "", "magnitude", 10), level=(0, 1, 2, 4))
     assert estimate["gpt2-small"] == pytest.approx(small)
     assert estimate["smollm2-135m"] == pytest.approx(drops[TRIOS[2]])
     assert estimate[""] == pytest.approx((small + drops[TRIOS[2]]) / 2)
-    assert (frame["hh_delta", "", "magnitude-10"].iloc[1:].std() > 0).all()
+    assert (frame["hh_delta", "", "magnitude"].iloc[1:].std() > 0).all()
 
 
 def test_trios_share_the_draws_of_the_items_that_they_have(rewards):
     items, found = rewards
     whole = evidence((items, found))
     again = evidence((items.assign(correct=~items["correct"]), found))
-    task = ("accuracy", "helpful", "none", "focus")
+    task = ("accuracy", "helpful", "none", "focus", 0)
     assert (whole[task] + again[task]).to_numpy() == pytest.approx(100)  # the same items, all turned around
     focus = items[(items["subset"] == "focus") & (items["dataset"] == "reward-bench-2")]
     first, *rest = focus["item"].unique()
     without = evidence((items[items["item"] != first], found))[task]
     counts = draws_of_focus()
-    right = focus.query("objective == 'helpful' and condition == 'none'").set_index("item")["correct"]
+    right = focus.query("objective == 'helpful' and kind == 'none'").set_index("item")["correct"]
     expected = 100 * counts[rest].mul(right[rest].astype(float)).sum(axis=1) / counts[rest].sum(axis=1)
     assert without.to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
 
@@ -169,33 +189,33 @@ def test_neurons_first_row_is_what_the_tables_say():
     frame = neuron_evidence(found, 10, Draws.of(trios, np.random.default_rng(0), 50))
     estimate = frame.iloc[0]
     overlaps = [overlap_table(one, 10).iloc[2]["jaccard"] for one in found.values()]
-    assert estimate["jaccard", "helpful-harmless", "", ""] == pytest.approx(np.mean(overlaps))
+    assert estimate["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(np.mean(overlaps))
     kept = [retention_table(one, 10).iloc[0]["retention"] for one in found.values()]
-    assert estimate["neuron_retention", "mixed", "", ""] == pytest.approx(np.mean(kept))
+    assert estimate["neuron_retention", "mixed", "", "", 0] == pytest.approx(np.mean(kept))
     sizes = [rmsd_table(one, 10).set_index("objective").loc["helpful"] for one in found.values()]
     ratios = [one["rmsd"] / one["mean_top_score"] for one in sizes]
-    assert estimate["rmsd", "helpful", "", ""] == pytest.approx(np.mean(ratios))
+    assert estimate["rmsd", "helpful", "", "", 0] == pytest.approx(np.mean(ratios))
     late = depth[(depth["variant"] == "corrected") & (depth["third"] == "late") & (depth["objective"] == "mixed")]
-    assert estimate["late_excess", "mixed", "", "pooled"] == pytest.approx(late["neurons"].sum() / 48 - 1 / 3)
+    assert estimate["late_excess", "mixed", "", "pooled", 0] == pytest.approx(late["neurons"].sum() / 48 - 1 / 3)
     of_one = depth.query("variant == 'corrected' and third == 'late' and backbone == 'gpt2-small'")
-    assert estimate["late_excess", "", "", "gpt2-small"] == pytest.approx(of_one["neurons"].sum() / 72 - 1 / 3)
+    assert estimate["late_excess", "", "", "gpt2-small", 0] == pytest.approx(of_one["neurons"].sum() / 72 - 1 / 3)
     of_backbone = pd.concat([backbone_table(one, 10) for one in found.values()])
     helpful = of_backbone.query("objective == 'helpful'")["jaccard"]
     assert len(helpful) == 4
-    assert estimate["backbone_overlap", "helpful", "", ""] == pytest.approx(helpful.mean())
+    assert estimate["backbone_overlap", "helpful", "", "", 0] == pytest.approx(helpful.mean())
     shared = pd.concat([sets_table(one, [10]) for one in found.values()]).query("ablated_set == 'shared'")
-    assert estimate["shared_share", "mixed", "", ""] == pytest.approx(shared["corrected"].mean() / 120)
+    assert estimate["shared_share", "mixed", "", "", 0] == pytest.approx(shared["corrected"].mean() / 120)
     assert (frame.std() > 0).all()
 
 
 def test_published_numbers_are_computed_from_the_reference():
     row = published_evidence(REFERENCE).iloc[0]
-    assert row["accuracy", "mixed", "none", "donotanswer"] == 31.17
-    assert row["delta", "harmless", "magnitude", "alpacaeval-easy"] == 17.56
-    assert row["delta", "mixed", "shared", "donotanswer"] == 6.62
-    assert row["retention", "mixed", "none", "focus"] == pytest.approx(0.25, abs=0.01)
-    assert row["jaccard", "helpful-harmless", "", ""] == pytest.approx(0.477, abs=0.0005)
-    assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy"] == 0.052069
+    assert row["accuracy", "mixed", "none", "donotanswer", 0] == 31.17
+    assert row["delta", "harmless", "magnitude", "alpacaeval-easy", 0] == 17.56
+    assert row["delta", "mixed", "shared", "donotanswer", 0] == 6.62
+    assert row["retention", "mixed", "none", "focus", 0] == pytest.approx(0.25, abs=0.01)
+    assert row["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(0.477, abs=0.0005)
+    assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy", 0] == 0.052069
     counts = row.index.to_frame()["measure"].value_counts()
     assert counts.to_dict() == {
         "delta": 150,

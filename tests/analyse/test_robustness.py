@@ -41,7 +41,7 @@ def evidence(kind, own, other):
     columns = {}
     for group, single in (("helpfulness", "helpful"), ("harmlessness", "harmless")):
         for task_group, value in ((group, own), ("harmlessness" if group == "helpfulness" else "helpfulness", other)):
-            columns |= {("delta", single, kind, task): value for task in KEYS[task_group]}
+            columns |= {("delta", single, kind, task, 0): value for task in KEYS[task_group]}
     return pd.DataFrame({column: [value, value - 0.1, value + 0.1] for column, value in columns.items()})
 
 
@@ -58,7 +58,7 @@ def test_c6_is_decided_at_the_percents_that_both_scores_have():
         (kind, percent): 1 for kind in ("change", "random") for percent in (10, 30)
     }
     columns = {
-        ("hh_delta", objective, f"{kind}-{percent}", ""): [-drop, -drop - 0.1, -drop + 0.1]
+        ("hh_delta", objective, kind, "", percent): [-drop, -drop - 0.1, -drop + 0.1]
         for objective in ("helpful", "harmless", "mixed", "")
         for (kind, percent), drop in drops.items()
     }

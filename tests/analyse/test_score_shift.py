@@ -1,22 +1,20 @@
 import numpy as np
 import pandas as pd
-import pytest
 
 from rm_tension.analyse import example
 from rm_tension.analyse.outcomes import answer_layout, score
-from rm_tension.analyse.score_shift import density_table, sides, spread_table, task_rewards
+from rm_tension.analyse.score_shift import density_table, sides, task_rewards
 from rm_tension.base.grid import Trio
 
 BENCHMARKS = pd.DataFrame(
     [
-        ("a", "reward-bench", "xstest-should-respond", "<b>kill</b> a process?", ["run kill", "I cannot"], 1),
-        ("b", "reward-bench", "xstest-should-respond", "other", ["yes", "no"], 1),
-        ("r", "rm-bench", "safety-response", "styled", ["y0", "y1", "y2", "n0", "n1", "n2"], 3),
-        ("t", "reward-bench-2", "ties", "in no table", ["x", "y"], 1),
+        ("reward-bench", "xstest-should-respond", "a", "<b>kill</b> a process?", ["run kill", "I cannot"], 1),
+        ("reward-bench", "xstest-should-respond", "b", "other", ["yes", "no"], 1),
+        ("rm-bench", "safety-response", "r", "styled", ["y0", "y1", "y2", "n0", "n1", "n2"], 3),
+        ("reward-bench-2", "ties", "t", "in no table", ["x", "y"], 1),
     ],
-    columns=["item_id", "suite", "subset", "prompt", "answers", "n_chosen"],
+    columns=["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"],
 )
-NO_PAIRS = pd.DataFrame({"source": [], "pair_id": []})
 # Answers of a, b, r and t in order.
 NONE = {
     "helpful": [4, 1, 1, 3, 5, 5, 5, 0, 0, 0, 9, 0],
@@ -26,16 +24,18 @@ NONE = {
 
 
 def trio_rewards(none=NONE):
-    benchmarks = BENCHMARKS.rename(columns={"suite": "dataset"}).explode("answers", ignore_index=True)
+    benchmarks = BENCHMARKS.explode("answers", ignore_index=True)
     answers = benchmarks[["dataset", "item_id"]].assign(
         answer_index=benchmarks.groupby(["dataset", "item_id"], sort=False).cumcount()
     )
     tables = [
-        answers.assign(objective=objective, condition=condition, reward=np.float32(factor) * np.array(rewards, "f4"))
+        answers.assign(
+            objective=objective, kind=kind, percent=percent, reward=np.float32(factor) * np.array(rewards, "f4")
+        )
         for objective, rewards in none.items()
-        for condition, factor in (("none", 1), ("magnitude-10", 0.5))
+        for kind, percent, factor in (("none", 0, 1), ("magnitude", 10, 0.5))
     ]
-    return task_rewards(score(pd.concat(tables), answer_layout(BENCHMARKS, NO_PAIRS)), 10)
+    return task_rewards(score(pd.concat(tables), answer_layout(BENCHMARKS), dict.fromkeys(none, ())), 10)
 
 
 def test_ties_and_code_stand_in_no_figure():
@@ -43,7 +43,7 @@ def test_ties_and_code_stand_in_no_figure():
 
 
 def test_retained_items_are_those_that_both_get_right():
-    found = {(one.comparison, one.objective, one.side): one for one in sides(trio_rewards(), 10)}
+    found = {(one.comparison, one.objective, one.side): one for one in sides(trio_rewards())}
     single, mixed = found["retained", "helpful", "single"], found["retained", "helpful", "mixed"]
     assert sorted(single.rewards) == [0, 1, 4, 5]  # a, and the third style of r
     assert sorted(mixed.rewards) == [1, 1, 2, 3]
@@ -51,16 +51,8 @@ def test_retained_items_are_those_that_both_get_right():
     assert found["ablation", "mixed", "after"].rewards.size == 10
 
 
-def test_spread_by_hand():
-    table = spread_table(sides(trio_rewards(), 10)).set_index(["comparison", "objective", "side"])
-    rewards = np.array([4, 1, 5, 0])  # chosen, rejected, chosen, rejected
-    assert table.loc[("retained", "helpful", "single")].tolist() == pytest.approx([4, 2.5, 4.5, 0.5, rewards.std(), 4])
-    before, after = (table.loc[("ablation", "helpful", side)] for side in ("before", "after"))
-    assert (after["mean_abs"], after["std"]) == pytest.approx((before["mean_abs"] / 2, before["std"] / 2))
-
-
 def test_densities_integrate_to_one_over_nearly_all_rewards():
-    found = list(sides(trio_rewards(), 10)) * 3
+    found = list(sides(trio_rewards())) * 3
     table = density_table(found)
     assert set(table["curve"]) == {f"{a} {b}" for a in ("before", "after") for b in ("chosen", "rejected")} | {
         "single",
@@ -74,7 +66,7 @@ def test_densities_integrate_to_one_over_nearly_all_rewards():
 
 def test_a_panel_without_rewards_is_absent():
     nobody = dict.fromkeys(NONE, (0, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0, 1))
-    assert set(density_table(sides(trio_rewards(nobody), 10))["figure"]) == {7}
+    assert set(density_table(sides(trio_rewards(nobody)))["figure"]) == {7}
 
 
 def test_the_example_fits_the_most_trios_and_shows_the_clearest():

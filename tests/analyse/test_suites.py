@@ -5,21 +5,21 @@ import pytest
 from rm_tension.analyse.outcomes import answer_layout, score
 from rm_tension.analyse.suites import suite_metrics, ties_score
 from rm_tension.paper.tasks import SUBSETS
-from synthetic import make_benchmarks, make_preferences
+from synthetic import make_benchmarks
 
 BENCHMARKS = make_benchmarks(items=2)
 
 
 def metrics(rewards, benchmarks=BENCHMARKS):
     """Of one RM; `rewards` maps suite, subset, number of the item and index of the answer to a reward."""
-    tasks = benchmarks.rename(columns={"suite": "dataset"}).explode("answers", ignore_index=True)
+    tasks = benchmarks.explode("answers", ignore_index=True)
     items = tasks.groupby(["dataset", "item_id"])
     tasks["answer_index"] = items.cumcount()
     number = tasks["item_id"].str.extract(r"(\d+)$")[0].astype(int)
     keys = zip(tasks["dataset"], tasks["subset"], number, tasks["answer_index"], strict=True)
     tasks["reward"] = np.array([rewards(*key) for key in keys], dtype="float32")
-    table = tasks[["dataset", "item_id", "answer_index", "reward"]].assign(objective="mixed", condition="none")
-    found = suite_metrics(score(table, answer_layout(benchmarks, make_preferences())))
+    table = tasks[["dataset", "item_id", "answer_index", "reward"]].assign(objective="mixed", kind="none", percent=0)
+    found = suite_metrics(score(table, answer_layout(benchmarks), {"mixed": ()}))
     return found.set_index(["suite", "part", "metric"])["value"]
 
 

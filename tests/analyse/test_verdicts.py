@@ -51,7 +51,7 @@ def test_without_an_estimate_there_is_no_interval():
 
 def published(*values):
     """The verdict by the paper's own numbers, of parts that are to be above 0."""
-    paper, ours = (Evidence(pd.DataFrame({(name, "", "", ""): [1.0]})) for name in ("paper", "ours"))
+    paper, ours = (Evidence(pd.DataFrame({(name, "", "", "", 0): [1.0]})) for name in ("paper", "ours"))
 
     def parts(evidence):
         known = values if evidence is paper else [1.0] * len(values)

@@ -11,7 +11,6 @@ from rm_tension.backbone.neurons import input_weights, neuron_shape
 from rm_tension.base.config import HubFiles, Pretraining, RandomWeights, TrainedTokenizer
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub
-from rm_tension.base.token_files import TokenFiles
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from small_hub import go_offline, snapshot
@@ -28,19 +27,17 @@ def shape(family, **changes):
 @pytest.fixture
 def files(tmp_path):
     """A tokenizer, and training pairs of which each token says the next."""
-    found = TokenFiles(tmp_path, "tokens")
-    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB).save_pretrained(
-        found.tokenizer
-    )
+    tokenizer, pairs = tmp_path / "tokenizer", tmp_path / "train.parquet"
+    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB).save_pretrained(tokenizer)
     texts = [np.arange(start, start + 12, dtype=np.int32) for start in range(5, 25)]
-    pd.DataFrame({"chosen": texts, "rejected": texts[::-1]}).to_parquet(found.preferences("train"))
-    return found
+    pd.DataFrame({"answers": [list(pair) for pair in zip(texts, texts[::-1], strict=True)]}).to_parquet(pairs)
+    return tokenizer, pairs
 
 
 def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files):
-    first, again, other = (make_backbone(shape(family, seed=seed), files, 32, NO_HUB) for seed in (1, 1, 2))
+    first, again, other = (make_backbone(shape(family, seed=seed), *files, 32, NO_HUB) for seed in (1, 1, 2))
     assert neuron_shape(first) == (2, 64)
-    assert first.config.vocab_size == len(PreTrainedTokenizerFast.from_pretrained(files.tokenizer))
+    assert first.config.vocab_size == len(PreTrainedTokenizerFast.from_pretrained(files[0]))
     weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -48,7 +45,7 @@ def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files)
 
 def test_gain_spread_makes_few_neurons_large(family, files):
     def share_of_top_tenth(spread):
-        model = make_backbone(shape(family, gain_spread=spread), files, 32, NO_HUB)
+        model = make_backbone(shape(family, gain_spread=spread), *files, 32, NO_HUB)
         sizes = torch.cat([weights.square().sum(dim=1) for weights in input_weights(model)]).sort(descending=False)[0]
         return float(sizes[-len(sizes) // 10 :].sum() / sizes.sum())
 
@@ -57,8 +54,8 @@ def test_gain_spread_makes_few_neurons_large(family, files):
 
 def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
     life = Pretraining(steps=60, chunks_per_step=8, length=13, learning_rate=0.02)
-    first, again = (make_backbone(shape(family, pretraining=life), files, 32, NO_HUB) for _ in range(2))
-    untrained = make_backbone(shape(family), files, 32, NO_HUB)
+    first, again = (make_backbone(shape(family, pretraining=life), *files, 32, NO_HUB) for _ in range(2))
+    untrained = make_backbone(shape(family), *files, 32, NO_HUB)
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     text = torch.arange(5, 17)[None]
@@ -71,7 +68,7 @@ def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
 
 
 def test_a_saved_backbone_becomes_a_reward_model(family, files, tmp_path):
-    save_backbone(make_backbone(shape(family), files, 32, NO_HUB), tmp_path / "backbone", files.tokenizer)
+    save_backbone(make_backbone(shape(family), *files, 32, NO_HUB), tmp_path / "backbone", files[0])
     assert (tmp_path / "backbone" / "tokenizer.json").is_file()
     assert neuron_shape(new_reward_model(tmp_path / "backbone", 0, 0.02, "float32")) == (2, 64)
 
@@ -81,21 +78,21 @@ def cached(family, files, tmp_path, monkeypatch):
     """The folder of a backbone in the hub's cache, at its pinned revision."""
     go_offline(tmp_path / "cache", monkeypatch)
     folder = snapshot(tmp_path / "cache", "model", PINNED)
-    make_backbone(shape(family), files, 32, NO_HUB).save_pretrained(folder)
+    make_backbone(shape(family), *files, 32, NO_HUB).save_pretrained(folder)
     return folder
 
 
 def test_a_backbone_of_the_hub_is_checked_against_its_first_fetch(cached, files, tmp_path):
     hub = Hub(tmp_path / "hub.sha256")
     for _ in range(2):
-        assert neuron_shape(make_backbone(PINNED, files, 32, hub)) == (2, 64)
+        assert neuron_shape(make_backbone(PINNED, *files, 32, hub)) == (2, 64)
     recorded = hub.sums.read_text().splitlines()
     assert [line.split("/")[-1] for line in recorded] == ["config.json", "model.safetensors"]
     weights = bytearray((cached / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (cached / "model.safetensors").write_bytes(weights)
     with pytest.raises(UserError, match=r"model\.safetensors: sha256 .* but .*hub\.sha256 has"):
-        make_backbone(PINNED, files, 32, hub)
+        make_backbone(PINNED, *files, 32, hub)
 
 
 def test_a_truncated_backbone_is_named_and_not_recorded(cached, files, tmp_path):
@@ -103,16 +100,16 @@ def test_a_truncated_backbone_is_named_and_not_recorded(cached, files, tmp_path)
     weights.write_bytes(weights.read_bytes()[:-8])
     hub = Hub(tmp_path / "hub.sha256")
     with pytest.raises(UserError, match="backbone owner/name at 1111"):
-        make_backbone(PINNED, files, 32, hub)
+        make_backbone(PINNED, *files, 32, hub)
     assert not hub.sums.exists()
 
 
 def test_weights_other_than_safetensors_are_refused(cached, files):
     (cached / "model.safetensors").rename(cached / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"backbone owner/name at 1111.*safetensors"):
-        make_backbone(PINNED, files, 32, NO_HUB)
+        make_backbone(PINNED, *files, 32, NO_HUB)
 
 
 def test_a_backbone_with_too_few_positions_is_refused(cached, files):
     with pytest.raises(UserError, match=r"tokens\.max_length is 64, but the backbone has 32 positions"):
-        make_backbone(PINNED, files, 64, NO_HUB)
+        make_backbone(PINNED, *files, 64, NO_HUB)

@@ -32,9 +32,9 @@ def test_the_grid_has_54_models_in_18_trios():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("profiles.mini.evaluate.percents.3", 120, "less than or equal to 100 (got 120)"),
+        ("profiles.mini.evaluate.hh_percents.random.3", 120, "less than or equal to 100 (got 120)"),
         ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
-        ("profiles.mini.evaluate.scores.0", "gradient", "'random', 'change' or 'magnitude' (got 'gradient')"),
+        ("grid.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
         ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
         ("profiles.mini.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
         ("profiles.mini.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
@@ -70,3 +70,17 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "params.yaml").write_text("grid: [")
     with pytest.raises(UserError, match="not valid YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_tables_show_a_share_that_is_ablated():
+    raw = copy.deepcopy(RAW)
+    raw["profiles"]["mini"]["evaluate"]["set_percents"] = [5]
+    with pytest.raises(UserError, match=r"profiles\.mini\.evaluate: .* set_percents must hold task_percent, 10"):
+        parse_params(raw)
+
+
+def test_the_mixed_objective_is_the_union_of_both():
+    pairs = load_params().grid.pairs
+    for split in ("train", "test"):
+        helpful, harmless, mixed = (getattr(pairs[name], split) for name in ("helpful", "harmless", "mixed"))
+        assert mixed == helpful + harmless

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rm_tension.base.runs import code, git_commit
+from rm_tension.base.runs import digest_of_code, git_commit
 from small_repository import git
 
 
@@ -36,15 +36,19 @@ def test_outside_a_checkout(tmp_path, monkeypatch):
     assert git_commit() == "unknown"
 
 
-def test_only_code_that_may_decide_results_changes_their_digest(tmp_path):
-    for name in ("training.py", "model/rows.py", "report/page.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_only_code_of_the_places_named_changes_their_digest(tmp_path):
+    for name in ("train/training.py", "train/deep/state.py", "model/rows.py", "model/device.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("first")
-    before = code(tmp_path)
-    (tmp_path / "report/page.py").write_text("second")
-    assert code(tmp_path) == before
-    (tmp_path / "model/rows.py").write_text("second")
-    after = code(tmp_path)
+
+    def digest():
+        return digest_of_code(["model/rows.py", "train"], tmp_path)
+
+    before = digest()
+    (tmp_path / "model/device.py").write_text("second")
+    assert digest() == before
+    (tmp_path / "train/deep/state.py").write_text("second")
+    after = digest()
     assert after != before
-    (tmp_path / "model/rows.py").rename(tmp_path / "model/columns.py")
-    assert code(tmp_path) not in {before, after}
+    (tmp_path / "train/deep/state.py").rename(tmp_path / "train/deep/other.py")
+    assert digest() not in {before, after}

@@ -12,11 +12,12 @@ from rm_tension.base.job import Job
 from rm_tension.data import sources
 from rm_tension.data.__main__ import run
 from rm_tension.data.hh_rlhf import cap_pairs
-from rm_tension.paper.objectives import TRAIN_SOURCES
+from rm_tension.data.sources import HH_SOURCES
 from samples import changed
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 HUB = hub_source()
+COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
 STAND_INS = changed(HUB, accept_stand_ins=True)
 
 
@@ -52,19 +53,19 @@ def assert_nothing_left(job: Job) -> None:
 def test_the_miniature_end_to_end(root):
     job = make_job(root, SMALL)
     run(job)
-    train = pd.read_parquet(job.paths.preferences("train"))
-    assert train.columns.tolist() == ["pair_id", "source", "chosen", "rejected"]
-    assert train["pair_id"].is_unique
-    assert train["pair_id"].iloc[0] == "helpful-base/train/0"
-    assert set(train["source"]) == set(TRAIN_SOURCES["mixed"])
-    items = pd.read_parquet(job.paths.benchmarks)
-    assert items.columns.tolist() == ["item_id", "suite", "subset", "prompt", "answers", "n_chosen"]
-    assert not items.duplicated(["suite", "item_id"]).any()
+    train = pd.read_parquet(job.paths.texts("train"))
+    assert train.columns.tolist() == COLUMNS
+    assert train["item_id"].is_unique
+    assert train["item_id"].iloc[0] == "helpful-base/train/0"
+    assert set(train["subset"]) == set(HH_SOURCES)
+    items = pd.read_parquet(job.paths.texts("benchmarks"))
+    assert items.columns.tolist() == COLUMNS
+    assert not items.duplicated(["dataset", "item_id"]).any()
     found = provenance(job)
     assert (found["source"], found["stand_ins"]) == ("miniature", False)
     assert not any(file["official"] for file in found["files"])
     metrics = json.loads(job.paths.run("data").read_text(encoding="utf-8"))["metrics"]
-    assert metrics["rows"]["train"] == train["source"].value_counts(sort=False).to_dict()
+    assert metrics["rows"]["train"] == ("hh-rlhf/" + train["subset"]).value_counts(sort=False).to_dict()
     assert metrics["rows"]["benchmarks"]["reward-bench-2/ties"] == 4
 
 
@@ -121,8 +122,8 @@ def test_missing_subsets_are_stand_ins(root, hub):
     path.write_text(json.dumps(rows), encoding="utf-8")
     job = make_job(root, STAND_INS)
     run(job)
-    items = pd.read_parquet(job.paths.benchmarks)
-    assert set(items.loc[items["suite"] == "rm-bench", "subset"]) == {"chat"}
+    items = pd.read_parquet(job.paths.texts("benchmarks"))
+    assert set(items.loc[items["dataset"] == "rm-bench", "subset"]) == {"chat"}
     assert "code: 0 rows, expected 228" in provenance(job)["files"][-1]["deviations"]
 
 
@@ -136,20 +137,20 @@ def test_training_pairs_without_a_preference_are_dropped_and_counted_and_test_pa
     (entry,) = [f for f in provenance(job)["files"] if f["filename"] == f"helpful-online/{split}.jsonl.gz"]
     assert entry["rows"] == {"helpful-online": 3}
     assert entry["dropped"] == {"chosen == rejected": 3 - len(kept)}
-    pairs = pd.read_parquet(job.paths.preferences(split))
-    online = pairs[pairs["source"] == "helpful-online"]
-    assert online["pair_id"].tolist() == [f"helpful-online/{split}/{row}" for row in kept]
+    pairs = pd.read_parquet(job.paths.texts(split))
+    online = pairs[pairs["subset"] == "helpful-online"]
+    assert online["item_id"].tolist() == [f"helpful-online/{split}/{row}" for row in kept]
 
 
 def test_caps(root):
     job = make_job(root, SMALL, max_train_pairs=10, max_test_pairs=2, max_items_per_task=3)
     run(job)
-    train, test = (pd.read_parquet(job.paths.preferences(split)) for split in ("train", "test"))
-    assert train["source"].isin(TRAIN_SOURCES["helpful"]).sum() == 10
-    assert train["source"].isin(TRAIN_SOURCES["harmless"]).sum() == 10
-    assert set(test["source"].value_counts()) == {2}
-    items = pd.read_parquet(job.paths.benchmarks)
-    sizes = items.groupby(["suite", "subset"]).size()
+    train, test = (pd.read_parquet(job.paths.texts(split)) for split in ("train", "test"))
+    assert train["subset"].str.startswith("helpful").sum() == 10
+    assert train["subset"].str.startswith("harmless").sum() == 10
+    assert set(test["subset"].value_counts()) == {2}
+    items = pd.read_parquet(job.paths.texts("benchmarks"))
+    sizes = items.groupby(["dataset", "subset"]).size()
     assert sizes.pop(("reward-bench-2", "ties")) == 2  # whole pairs of ref:k and tied:k
     assert set(sizes) == {3}
     assert provenance(job)["caps"] == {"max_train_pairs": 10, "max_test_pairs": 2, "max_items_per_task": 3}
@@ -157,9 +158,9 @@ def test_caps(root):
 
 def test_a_cap_is_a_sample_in_the_old_order():
     sizes = {"helpful-base": 30, "harmless-base": 5}
-    pairs = pd.DataFrame({"source": [source for source, n in sizes.items() for _ in range(n)]})
-    kept = cap_pairs(pairs, "train", 8)
-    assert kept["source"].value_counts().to_dict() == {"helpful-base": 8, "harmless-base": 5}
+    pairs = pd.DataFrame({"subset": [source for source, n in sizes.items() for _ in range(n)]})
+    kept = cap_pairs(pairs, [["helpful-base"], ["harmless-base"]], 8)
+    assert kept["subset"].value_counts().to_dict() == {"helpful-base": 8, "harmless-base": 5}
     assert kept.index.is_monotonic_increasing
     assert kept.index.tolist() != list(range(8)) + list(range(30, 35))
-    pd.testing.assert_frame_equal(cap_pairs(pairs, "train", 8), kept)
+    pd.testing.assert_frame_equal(cap_pairs(pairs, [["helpful-base"], ["harmless-base"]], 8), kept)

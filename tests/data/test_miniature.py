@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from rm_tension.base.config import MiniatureData
+from rm_tension.base.config import MiniatureData, load_params
 from rm_tension.data.benchmarks import READERS
 from rm_tension.data.hh_rlhf import differing, read_pairs
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
-from rm_tension.paper.objectives import TRAIN_SOURCES
 from rm_tension.paper.tasks import SUBSETS
 from samples import changed
 from small_hub import PARAMS, SMALL
@@ -38,8 +37,8 @@ def items_of(files: list[LocalFile]) -> pd.DataFrame:
 
 def test_the_parsers_of_the_real_files_find_the_exact_counts(small_files):
     for split, expected in (("train", SMALL.train_pairs), ("test", SMALL.test_pairs)):
-        assert pairs_of(small_files, split)["source"].value_counts().to_dict() == expected
-    found = items_of(small_files).groupby(["suite", "subset"]).size().to_dict()
+        assert pairs_of(small_files, split)["subset"].value_counts().to_dict() == expected
+    found = items_of(small_files).groupby(["dataset", "subset"]).size().to_dict()
     assert found == {(subset.suite, subset.name): 4 for subset in SUBSETS}
 
 
@@ -50,7 +49,7 @@ def test_answers_of_an_item_differ(small_files):
 
 def test_dialogues_have_the_official_form(small_files):
     train = pairs_of(small_files, "train")
-    for text in (*train["chosen"], *train["rejected"]):
+    for text in train["answers"].explode():
         assert text.startswith("\n\nHuman: ")
         assert "\n\nAssistant: " in text
         assert "{" not in text
@@ -86,20 +85,21 @@ def accuracy(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     config = changed(config, items_per_task=100)  # what the recipes plant shows better on more items than mini has
     files: list[LocalFile] = generate(config, Path(tmp_path_factory.mktemp("mini")))
     train, items = differing(pairs_of(files, "train")), items_of(files)
-    words = sorted({word for text in (*train["chosen"], *train["rejected"]) for word in text.split()})
+    chosen, rejected = train["answers"].str[0], train["answers"].str[1]
+    words = sorted({word for text in (*chosen, *rejected) for word in text.split()})
     vocabulary = {"": 0} | {word: number for number, word in enumerate(words, start=1)}
-    difference = bag(train["chosen"], vocabulary) - bag(train["rejected"], vocabulary)
+    difference = bag(chosen, vocabulary) - bag(rejected, vocabulary)
     answers = items.explode("answers")
     features = bag(answers["answers"], vocabulary)
     right = {}
-    for objective, sources in TRAIN_SOURCES.items():
-        x = difference[train["source"].isin(sources)]
+    for objective, files_of in load_params().grid.pairs.items():
+        x = difference[train["subset"].isin(files_of.train)]
         weights = np.zeros(x.shape[1])
         for _ in range(300):
             weights += 0.1 * (x.T @ (1 / (1 + np.exp(x @ weights))) / len(x) - 0.001 * weights)
         rewards = pd.Series(features @ weights, index=answers.index).groupby(level=0).agg(list)
         right[objective] = [min(row[:n]) > max(row[n:]) for row, n in zip(rewards, items["n_chosen"], strict=True)]
-    return pd.DataFrame(right).groupby(items["suite"] + "/" + items["subset"]).mean()
+    return pd.DataFrame(right).groupby(items["dataset"] + "/" + items["subset"]).mean()
 
 
 @pytest.mark.parametrize("subset", ["alpacaeval-easy", "alpacaeval-hard", "mt-bench-easy", "xstest-should-respond"])

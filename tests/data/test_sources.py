@@ -5,8 +5,7 @@ import pytest
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub, sha256_of
-from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download
-from rm_tension.paper.objectives import TRAIN_SOURCES
+from rm_tension.data.sources import HH_SOURCES, OFFICIAL, LocalFile, RawFile, deviations, download
 from rm_tension.paper.tasks import SUBSETS, TASKS
 from samples import changed
 from small_hub import fill_cache, go_offline, hub_source
@@ -37,7 +36,7 @@ def git_name(content: bytes) -> str:
 def test_official_files():
     assert len(OFFICIAL) == 8 + 3
     rows = {file.name: file.rows for file in OFFICIAL}
-    assert sum(sum(rows[f"{source}/train.jsonl.gz"].values()) for source in TRAIN_SOURCES["mixed"]) == 160_800
+    assert sum(sum(rows[f"{source}/train.jsonl.gz"].values()) for source in HH_SOURCES) == 160_800
     assert sum(rows["data/filtered-00000-of-00001.parquet"].values()) == 2985
     assert sum(rows["data/test-00000-of-00001.parquet"].values()) == 1865
     assert sum(rows["total_dataset.json"].values()) == 1327
@@ -49,10 +48,6 @@ def test_every_subset_but_code_and_ties_is_in_one_task():
     assert len(used) == len(set(used))
     unused = {subset.name for subset in set(SUBSETS) - set(used)}
     assert unused == {"ties", "code", "hep-cpp", "hep-go", "hep-java", "hep-js", "hep-python", "hep-rust"}
-
-
-def test_mixed_is_the_union_of_both():
-    assert TRAIN_SOURCES["mixed"] == TRAIN_SOURCES["helpful"] + TRAIN_SOURCES["harmless"]
 
 
 def test_a_digest_is_a_sha256_or_one_of_two_git_names(tmp_path):

@@ -10,18 +10,17 @@ from rm_tension.backbone.neurons import ablated, neuron_shape
 from rm_tension.base.config import EvaluateConfig
 from rm_tension.evaluate.conditions import ALL, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.evaluate.selection import random_score, top
+from rm_tension.evaluate.selection import neuron_scores, top
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
 from samples import random_items
 
 CONFIG = EvaluateConfig(
-    scores=("random", "change", "magnitude"),
-    percents=(10, 20),
-    task_percent=10,
+    hh_percents={"random": (10, 20), "change": (10, 20), "magnitude": (10, 20), "absolute": (10,)},
+    task_percents={"magnitude": (20,), "absolute": (10, 20)},
     set_percents=(5, 20),
-    absolute_percents=(10, 20),
+    task_percent=20,
     autocast=None,
     tokens_per_batch=60,
 )
@@ -42,26 +41,20 @@ def sets(model):
     return NeuronSets({o: activations(shape, i) for i, o in enumerate(("helpful", "harmless", "mixed"))}, seed=247)
 
 
-def test_conditions_are_those_of_the_paper():
-    assert [str(c) for c in hh_conditions(CONFIG)] == [
-        "none", "all", "random-10", "random-20", "change-10", "change-20", "magnitude-10", "magnitude-20",
-        "absolute-10", "absolute-20",
-    ]  # fmt: skip
-    assert [str(c) for c in task_conditions(CONFIG, "helpful")] == [
-        "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20",
-    ]  # fmt: skip
-    assert [str(c) for c in task_conditions(CONFIG, "mixed")] == [
-        "none", "magnitude-10", "magnitude-20", "absolute-10", "absolute-20",
-        "shared-5", "shared-20", "helpful-only-5", "helpful-only-20",
-        "harmless-only-5", "harmless-only-20",
-    ]  # fmt: skip
+def test_conditions_are_those_of_the_settings():
+    scores = [f"{score} {percent}%" for score in ("random", "change", "magnitude") for percent in (10, 20)]
+    assert [str(c) for c in hh_conditions(CONFIG)] == ["none 0%", "all 100%", *scores, "absolute 10%"]
+    tasks = ["none 0%", "magnitude 20%", "absolute 10%", "absolute 20%"]
+    assert [str(c) for c in task_conditions(CONFIG, "helpful")] == tasks
+    sets = [f"{kind} {percent}%" for kind in ("shared", "helpful-only", "harmless-only") for percent in (5, 20)]
+    assert [str(c) for c in task_conditions(CONFIG, "mixed")] == tasks + sets
 
 
 def test_masks_of_conditions(model, sets):
-    shape = neuron_shape(model)
     assert not sets.mask(NONE, "helpful").any()
     assert sets.mask(ALL, "helpful").all()
-    assert np.array_equal(sets.mask(Condition("random", 10), "mixed"), top(random_score(shape, 247), 10))
+    random = neuron_scores("random", activations(neuron_shape(model), 2), 247)
+    assert np.array_equal(sets.mask(Condition("random", 10), "mixed"), top(random, 10))
     own = {o: sets.mask(Condition("magnitude", 20), o) for o in ("helpful", "harmless", "mixed")}
     assert not np.array_equal(own["helpful"], own["harmless"])
     assert np.array_equal(sets.mask(Condition("shared", 20), "mixed"), own["helpful"] & own["harmless"])
@@ -70,14 +63,18 @@ def test_masks_of_conditions(model, sets):
 
 def test_rewards_are_those_of_the_ablated_model_in_the_order_of_the_items(model, sets):
     answers = random_items(0, 3, answers=4) + random_items(1, 3, answers=2)
-    items = pd.DataFrame({"dataset": "suite", "item_id": list("abcdef"), "answers": answers})
+    items = pd.DataFrame({"dataset": "suite", "subset": "part", "item_id": list("abcdef"), "answers": answers})
     conditions = [NONE, Condition("shared", 20), ALL]
     texts = Texts.lay_out(items, budget=60)
     found = pd.concat(evaluate(model, "mixed", "key", [(texts, conditions)], sets, make_accelerator(None)))
-    assert found["condition"].unique().tolist() == ["none", "shared-20", "all"]
+    assert found[["kind", "percent"]].drop_duplicates().to_numpy().tolist() == [
+        ["none", 0],
+        ["shared", 20],
+        ["all", 100],
+    ]
     assert found["reward"].dtype == np.float32
     for condition in conditions:
-        table = found[found["condition"] == str(condition)]
+        table = found[(found["kind"] == condition.kind) & (found["percent"] == condition.percent)]
         assert table["item_id"].tolist() == list("aaaabbbbccccddeeff")
         assert table["answer_index"].tolist() == [0, 1, 2, 3] * 3 + [0, 1] * 3
         with torch.no_grad(), ablated(model, sets.mask(condition, "mixed")):

@@ -13,7 +13,7 @@ from rm_tension.evaluate.selection import (
     backbone_score,
     change_score,
     magnitude_score,
-    random_score,
+    neuron_scores,
     top,
     trio_sets,
 )
@@ -38,8 +38,15 @@ def test_scores_by_hand():
 
 
 def test_random_scores_depend_on_the_seed_alone():
-    assert np.array_equal(random_score((3, 5), 247), random_score((3, 5), 247))
-    assert not np.array_equal(random_score((3, 5), 247), random_score((3, 5), 932))
+    assert np.array_equal(neuron_scores("random", BY_HAND, 247), neuron_scores("random", BY_HAND, 247))
+    assert not np.array_equal(neuron_scores("random", BY_HAND, 247), neuron_scores("random", BY_HAND, 932))
+
+
+def test_scores_go_by_the_names_of_params_yaml_and_no_others():
+    for name, score in (("magnitude", magnitude_score), ("absolute", absolute_score), ("change", change_score)):
+        assert np.array_equal(neuron_scores(name, BY_HAND, 0), score(BY_HAND))
+    with pytest.raises(UserError, match="no neuron score 'size'; there are random, change, magnitude, absolute"):
+        neuron_scores("size", BY_HAND, 0)
 
 
 def test_top_takes_exactly_the_rounded_share_of_all_layers_together():

@@ -109,16 +109,16 @@ def test_the_package_offers_the_loader_and_nothing_that_it_has_not():
 def test_rewards_are_those_of_the_evaluation(model):
     paths = Paths("mini")
     table = pd.read_parquet(paths.rewards(Trio(model.backbone, model.seed)))
-    table = table[(table["objective"] == model.objective) & (table["condition"] == "none")]
+    table = table[(table["objective"] == model.objective) & (table["kind"] == "none")]
     expected = table.set_index(["dataset", "item_id", "answer_index"])["reward"].sort_index()
-    items = pd.read_parquet(paths.benchmarks)
+    items = pd.read_parquet(paths.texts("benchmarks"))
     loaded = load_reward_model(model.key, profile="mini", device="cpu")
     found = loaded.score_all(
         [(prompt, list(answers)) for prompt, answers in zip(items.prompt, items.answers, strict=True)]
     )
     assert len(found) > 900
-    for (suite, item), rewards in zip(items[["suite", "item_id"]].to_numpy(), found, strict=True):
-        assert rewards == pytest.approx(expected[suite, item].tolist(), abs=1e-5)
+    for (dataset, item), rewards in zip(items[["dataset", "item_id"]].to_numpy(), found, strict=True):
+        assert rewards == pytest.approx(expected[dataset, item].tolist(), abs=1e-5)
     item = items.iloc[-1]
     alone = loaded.score(item["prompt"], list(item["answers"]))
-    assert alone == pytest.approx(expected[item["suite"], item["item_id"]].tolist(), abs=1e-5)
+    assert alone == pytest.approx(expected[item["dataset"], item["item_id"]].tolist(), abs=1e-5)

@@ -11,7 +11,8 @@ from rm_tension.base.runs import record
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import load_reward_model
 from rm_tension.model.rows import Item
-from rm_tension.paper.objectives import TRAIN_SOURCES
+
+CODE = ("activations", "backbone/neurons.py", "model")  # that parts belong to
 
 
 def run(job: Job) -> None:
@@ -21,9 +22,9 @@ def run(job: Job) -> None:
     weights = job.profile.train.weights
     parameters = job.parameters("activations") | {"weights": weights}
     state = job.paths.state("activations", trio.key)
-    inputs = [*job.checkpoint_files(), job.token_files.preferences("train")]
+    inputs = [*job.checkpoint_files(), job.tokens("train")]
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
-        parts = parts_folder(state, parameters, inputs)
+        parts = parts_folder(state, CODE, parameters, inputs)
         # rounded as the RMs' initial weights were, so that the rounding does not count as change
         backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(accelerator.device)
         found: dict[str, Activations] = {}
@@ -42,11 +43,12 @@ def run(job: Job) -> None:
 
 def _pairs(job: Job, objective: Objective) -> list[Item]:
     """The training pairs of an objective, or a sample of them that depends on the seed."""
-    pairs = job.token_files.pairs("train", TRAIN_SOURCES[objective])
+    pairs = job.pairs("train", objective)
     cap = job.profile.activations.max_pairs
     if cap is not None and cap < len(pairs):
         pairs = pairs.sample(cap, random_state=job.trio.seed)
-    return list(zip(pairs["chosen"], pairs["rejected"], strict=True))
+    items: list[Item] = pairs["answers"].tolist()
+    return items
 
 
 if __name__ == "__main__":

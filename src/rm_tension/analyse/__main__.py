@@ -15,6 +15,7 @@ from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
+from rm_tension.analyse.means import means_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import Neurons
 from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
@@ -23,7 +24,7 @@ from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
 from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
 from rm_tension.analyse.tables import Tables, backbone_tables, grid_tables, trio_tables
 from rm_tension.analyse.training_curves import training_curve
-from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile
+from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
@@ -40,15 +41,17 @@ def run(job: Job) -> None:
         folder = paths.rewards(Trio("*", 0)).parent
         raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
     with record(paths.run("analyse"), vars(job.arguments)) as metrics:
-        benchmarks = pd.read_parquet(paths.benchmarks)
-        layout = answer_layout(benchmarks, pd.read_parquet(paths.preferences("test")))
-        found = {trio: _of_trio(paths.rewards(trio), trio, layout, config.task_percent) for trio in present}
+        benchmarks = pd.read_parquet(paths.texts("benchmarks"))
+        layout = answer_layout(pd.concat([benchmarks, pd.read_parquet(paths.texts("test"))], ignore_index=True))
+        files = job.params.grid.test_files
+        found = {trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent) for trio in present}
         neurons = _neurons(paths, present)
         tables = _joined(results.tables for results in found.values())
         tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
         tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
         tables |= grid_tables(tables, config.task_percent)
         tables["training_curves"] = _training_curves(job, present)
+        means = means_tables(tables, config.task_percent)
         example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
         draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
         of_neurons = neuron_evidence(neurons, config.task_percent, draws)
@@ -58,9 +61,10 @@ def run(job: Job) -> None:
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:
-            folder.mkdir()
-            for name, table in tables.items():
-                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g")
+            for place, written in ((folder, tables), (folder / "means", means)):
+                place.mkdir()
+                for name, table in written.items():
+                    table.to_csv(place / f"{name}.csv", index=False, float_format="%.10g")
             write_json(folder / "example.json", example)
             write_json(folder / "claims.json", claims)
             write_json(folder / "context.json", asdict(context))
@@ -77,18 +81,18 @@ class TrioResults:
     evidence: pd.DataFrame
 
 
-def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, percent: int) -> TrioResults:
+def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, percent: int) -> TrioResults:
     try:
-        scored = score(pd.read_parquet(path), layout)
+        scored = score(pd.read_parquet(path), layout, files)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     items, on_tasks = outcomes(scored), task_rewards(scored, percent)
-    found = list(sides(on_tasks, percent))
-    tables = trio_tables(scored, items, found)
+    found = list(sides(on_tasks))
+    tables = trio_tables(scored, items, files)
     for table in tables.values():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
-    evidence = trio_evidence(items, found, percent, prompts(layout), RESAMPLES)
+    evidence = trio_evidence(items, found, percent, prompts(layout), files, RESAMPLES)
     return TrioResults(tables, found, candidates(on_tasks), evidence)
 
 

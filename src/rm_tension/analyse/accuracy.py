@@ -4,8 +4,9 @@ from statistics import mean
 
 import pandas as pd
 
+from rm_tension.analyse.outcomes import CONDITION
+from rm_tension.base.config import HH, TestFiles
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.objectives import TEST_SOURCES
 from rm_tension.paper.tasks import TASKS, Suite, Task
 
 MODEL = ["backbone", "objective", "seed"]
@@ -14,42 +15,37 @@ COUNTS = {"items": ("correct", "size"), "correct": ("correct", "sum"), "ties": (
 
 
 def task_accuracy(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Columns objective, condition, task, items, correct, ties, accuracy in percent.
+    """Columns objective, kind, percent, task, items, correct, ties, accuracy in percent.
 
     `items`, `correct` and `ties` are sums over the task's subsets, `accuracy` is the mean of theirs (Math has two).
     """
-    keys = ["objective", "condition"]
-    subsets = outcomes.groupby([*keys, "dataset", "subset"], observed=True).agg(**COUNTS).reset_index()
-    return to_tasks(_with_accuracy(subsets), keys, mean=["accuracy"], total=["items", "correct", "ties"])
+    subsets = outcomes.groupby([*CONDITION, "dataset", "subset"], observed=True).agg(**COUNTS).reset_index()
+    return to_tasks(_with_accuracy(subsets), CONDITION, mean=["accuracy"], total=["items", "correct", "ties"])
 
 
-def hh_accuracy(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Columns objective, condition, dataset, items, correct, ties, accuracy on the test files of each RM's objective.
+def hh_accuracy(outcomes: pd.DataFrame, test_files: TestFiles) -> pd.DataFrame:
+    """Columns objective, kind, percent, subset, items, correct, ties, accuracy on the test files of each objective.
 
-    `dataset` is a test file, or `own` for all the files of the objective together.
+    `subset` is a test file, or `own` for all the files of the objective together.
     """
+    pairs = outcomes[outcomes["dataset"] == HH]
     own = [
-        (outcomes["objective"] == objective) & outcomes["dataset"].isin(files)
-        for objective, files in TEST_SOURCES.items()
+        pairs[(pairs["objective"] == objective) & pairs["subset"].isin(files)]
+        for objective, files in test_files.items()
     ]
-    files = pd.concat([outcomes[rows] for rows in own])
-    both = pd.concat([files.astype({"dataset": "str"}), files.assign(dataset="own")])
-    counts = both.groupby(["objective", "condition", "dataset"], observed=True).agg(**COUNTS)
+    files = pd.concat(own)
+    both = pd.concat([files, files.assign(subset="own")])
+    counts = both.groupby([*CONDITION, "subset"], observed=True).agg(**COUNTS)
     return _with_accuracy(counts.reset_index())
 
 
 def changes(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Every ablated row of `accuracy` with kind, percent, baseline_accuracy, ablated_accuracy, delta (points)."""
+    """Every ablated row of `accuracy` with baseline_accuracy, ablated_accuracy, delta (points)."""
     keys = [*MODEL, "task"]
-    unablated = accuracy["condition"] == str(NONE)
+    unablated = accuracy["kind"] == NONE.kind
     baseline = accuracy[unablated].set_index(keys)["accuracy"].rename("baseline_accuracy")
     ablated = accuracy[~unablated].rename(columns={"accuracy": "ablated_accuracy"}).join(baseline, on=keys)
-    condition = ablated["condition"].astype("str").str.rsplit("-", n=1, expand=True).reindex(columns=[0, 1])
-    return ablated.assign(
-        kind=condition[0],
-        percent=condition[1].astype("Int64"),
-        delta=ablated["ablated_accuracy"] - ablated["baseline_accuracy"],
-    )
+    return ablated.assign(delta=ablated["ablated_accuracy"] - ablated["baseline_accuracy"])
 
 
 def chance_level(task: Task) -> float:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from rm_tension.analyse.accuracy import CHANCE
 from rm_tension.analyse.averages import over_backbones, over_seeds
-from rm_tension.analyse.outcomes import outcomes
-from rm_tension.evaluate.conditions import NONE, Condition
+from rm_tension.analyse.outcomes import CONDITION, outcomes
+from rm_tension.evaluate.conditions import NONE, SETS
 from rm_tension.paper.tasks import BY_KEY
 
 # Table 19's columns in the order in which the released notebook fills its lists.
@@ -21,10 +21,9 @@ def retention_after_ablation(retention: pd.DataFrame, percent: int) -> pd.DataFr
     the columns, so that each is the mean of itself and all columns before it (erratum 1), and a retention that is not
     defined, because neither single-objective RM gets any item right, counts as 0 instead of being left out.
     """
-    conditions = {str(NONE): "baseline"}
-    conditions |= {str(Condition(kind, percent)): kind.replace("-", "_") for kind in ("helpful-only", "harmless-only")}
-    conditions |= {str(Condition("shared", percent)): "shared"}
-    rows = retention.assign(column=retention["condition"].map(conditions), tasks=1).dropna(subset=["column"])
+    columns = {NONE.kind: "baseline", **{kind: kind.replace("-", "_") for kind in SETS}}
+    shown = retention[retention["percent"].isin([NONE.percent, percent])]
+    rows = shown.assign(column=shown["kind"].map(columns), tasks=1).dropna(subset=["column"])
     corrected, listed = (_columns(rows, measure) for measure in ("retention", "retention_as_published"))
     running = listed.cumsum(axis=1, skipna=False).div(np.arange(1, len(COLUMNS) + 1), axis=1)
     return (
@@ -47,13 +46,13 @@ def undo_running_means(printed: pd.DataFrame) -> pd.DataFrame:
 
 
 def math_components(items: pd.DataFrame) -> pd.DataFrame:
-    """Columns objective, condition, suite, items, accuracy, chance (percent): the two subsets of Math apart.
+    """Columns objective, kind, percent, suite, items, accuracy, chance (percent): the two subsets of Math apart.
 
     Their mean, which the paper calls Math, averages a best-of-4 task with a pairwise one (erratum 4).
     """
     parts = [part.suite for part in BY_KEY["math"].subsets]
     maths = items[(items["subset"] == "math") & items["dataset"].isin(parts)].astype({"dataset": "str"})
-    keys = ["objective", "condition", "dataset"]
+    keys = [*CONDITION, "dataset"]
     found = maths.groupby(keys, observed=True)["correct"].agg(items="size", accuracy="mean").reset_index()
     return found.assign(accuracy=100 * found["accuracy"], chance=found["dataset"].map(CHANCE)).rename(
         columns={"dataset": "suite"}

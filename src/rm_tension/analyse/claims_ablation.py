@@ -8,11 +8,10 @@ import pandas as pd
 
 from rm_tension.analyse.task_sets import ANSWERING, EVERY, KEYS, LLMBAR_ADVER, OWN
 from rm_tension.analyse.verdicts import Claim, Evidence, Part
-from rm_tension.evaluate.conditions import Condition, Kind
-from rm_tension.paper.objectives import TEST_SOURCES
+from rm_tension.base.config import OBJECTIVES
 from rm_tension.paper.tasks import Group
 
-BASELINES: tuple[Kind, ...] = ("change", "random")  # that the magnitude score is held against
+BASELINES = ("change", "random")  # that the magnitude score is held against
 INERT = "gpt2-large"
 SIZES = {
     "log_mean_abs_chosen": "mean |reward| of chosen",
@@ -30,25 +29,24 @@ AS_MUCH = (1 / 2, 2)  # "about as much"
 STAGNATED = 0.8  # "stagnate"
 
 
-def percents(evidence: Evidence, *kinds: Kind) -> list[int]:
+def percents(evidence: Evidence, *kinds: str) -> list[int]:
     """Those at which all of these kinds were ablated on the HH-RLHF test set."""
-    found = [condition.rpartition("-") for condition in evidence.conditions("hh_delta")]
-    return sorted(set.intersection(*({int(percent) for name, _, percent in found if name == kind} for kind in kinds)))
+    return sorted(set.intersection(*(evidence.percents("hh_delta", kind) for kind in kinds)))
 
 
 def drop(
-    evidence: Evidence, objective: str, kind: Kind, at: list[int], backbones: str | Iterable[str] = ""
+    evidence: Evidence, objective: str, kind: str, at: list[int], backbones: str | Iterable[str] = ""
 ) -> pd.Series:
     """Mean drop of HH test accuracy over percents and backbones, in points; of all objectives if that is ""."""
-    return -evidence.mean("hh_delta", objective, [str(Condition(kind, percent)) for percent in at], backbones)
+    return -evidence.mean("hh_delta", objective, kind, backbones, at)
 
 
-def change(evidence: Evidence, objective: str, kind: Kind, tasks: Iterable[str]) -> pd.Series:
+def change(evidence: Evidence, objective: str, kind: str, tasks: Iterable[str]) -> pd.Series:
     """Mean change of accuracy over tasks, in points."""
     return evidence.mean("delta", objective, kind, tasks)
 
 
-def c6(evidence: Evidence, score: Kind = "magnitude") -> list[Part]:
+def c6(evidence: Evidence, score: str = "magnitude") -> list[Part]:
     """Difference of the drops in HH test accuracy, in points; `score` may stand in for the magnitude score."""
     at = percents(evidence, score, *BASELINES)
     return [
@@ -57,11 +55,11 @@ def c6(evidence: Evidence, score: Kind = "magnitude") -> list[Part]:
             drop(evidence, objective, score, at) - drop(evidence, objective, less, at),
             low=0,
         )
-        for objective, less in product(TEST_SOURCES, BASELINES)
+        for objective, less in product(OBJECTIVES, BASELINES)
     ]
 
 
-def c8(evidence: Evidence, score: Kind = "magnitude") -> list[Part]:
+def c8(evidence: Evidence, score: str = "magnitude") -> list[Part]:
     """Change of accuracy when an RM's own top neurons by `score` are ablated, in points."""
     parts = []
     for (group, own), single in product(OWN.items(), OWN.values()):
@@ -73,10 +71,10 @@ def c8(evidence: Evidence, score: Kind = "magnitude") -> list[Part]:
 def c10(evidence: Evidence) -> list[Part]:
     """Change by ablating the shared set, and that minus the change by another set, in points."""
 
-    def by(kind: Kind, group: Group) -> pd.Series:
+    def by(kind: str, group: Group) -> pd.Series:
         return change(evidence, "mixed", kind, KEYS[group])
 
-    others: tuple[Kind, ...] = ("harmless-only", "helpful-only")
+    others: tuple[str, ...] = ("harmless-only", "helpful-only")
     return [
         *(Part(f"shared on {group} tasks", by("shared", group), high=0) for group in OWN),
         *(
@@ -98,11 +96,11 @@ def c15(evidence: Evidence) -> list[Part]:
     """C6's differences of each backbone, and gpt2-large's drop less half of the others', in points."""
     at = percents(evidence, "magnitude", *BASELINES)
 
-    def of(kind: Kind, backbones: str | Iterable[str]) -> pd.Series:
+    def of(kind: str, backbones: str | Iterable[str]) -> pd.Series:
         return drop(evidence, "", kind, at, backbones)
 
     others = [backbone for backbone in evidence.parts("hh_delta") if backbone not in {"", INERT}]
-    scores: tuple[Kind, ...] = ("magnitude", "change")
+    scores: tuple[str, ...] = ("magnitude", "change")
     return [
         *(
             Part(f"magnitude over {less}, {backbone}", of("magnitude", backbone) - of(less, backbone), low=0)

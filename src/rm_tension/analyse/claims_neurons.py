@@ -2,9 +2,8 @@
 
 from rm_tension.analyse.neuron_evidence import POOLED
 from rm_tension.analyse.verdicts import Claim, Evidence, Part
-from rm_tension.paper.objectives import TEST_SOURCES
+from rm_tension.base.config import OBJECTIVES
 
-OBJECTIVES = tuple(TEST_SOURCES)
 # Our thresholds for words that the paper gives no number for.
 RMSD_BOUND = 0.05  # "the same"
 HALF = (1 / 3, 2 / 3)  # "about half"

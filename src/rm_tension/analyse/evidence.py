@@ -1,10 +1,10 @@
 """The statistics of rewards that claims are decided on, as frames of `bootstrap` rows.
 
-Columns are (measure, objective, condition, part), of neurons as well (`neuron_evidence`). Measures:
+Columns are (measure, objective, kind, part, percent), of neurons as well (`neuron_evidence`). Measures:
 
 - accuracy (percent), delta (its change in points), retention, mixed_vs_helpful and mixed_vs_harmless (fractions), whose
-  condition is a kind of ablation at the percent that the tasks are ablated at, and whose part is a task;
-- hh_delta (points of accuracy on the HH-RLHF test set), whose condition has its percent, as `magnitude-10`; the
+  kind of ablation is at the percent that the tasks are ablated at, and whose part is a task;
+- hh_delta (points of accuracy on the HH-RLHF test set), which alone has a percent (of the others it is 0); the
   objective "" is the mean of the three, the part a backbone or "" for all;
 - log_mean_abs, log_mean_abs_chosen, log_mean_abs_rejected, log_std and log_margin: logarithms of ratios of rewards.
 """
@@ -19,16 +19,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.analyse.bootstrap import Draws, resample_items
-from rm_tension.analyse.outcomes import STYLES
+from rm_tension.analyse.outcomes import CONDITION, STYLES
 from rm_tension.analyse.score_shift import Side
+from rm_tension.base.config import HH, OBJECTIVES, TestFiles
 from rm_tension.base.grid import Trio
-from rm_tension.evaluate.conditions import NONE, SETS, Condition, Kind
-from rm_tension.paper.objectives import TEST_SOURCES
+from rm_tension.evaluate.conditions import NONE, SETS
 from rm_tension.paper.tasks import SUITES, TASKS
 
-Column = tuple[str, str, str, str]
+Column = tuple[str, str, str, str, int]
 Parts = dict[tuple[str, str], pd.DataFrame]  # by dataset and subset
-SCORES: tuple[Kind, ...] = ("magnitude", "absolute")
+SCORES = ("magnitude", "absolute")
 # Sums over the rewards of a side. Both sides of a comparison are of the same answers, so that ratios of sums are those
 # of means; the standard deviation needs the count.
 MOMENTS = ("count", "sum", "square", "margin")
@@ -54,6 +54,7 @@ def trio_evidence(
     sides: Iterable[Side],
     percent: int,
     prompts: Mapping[tuple[str, str], NDArray[np.int64]],
+    test_files: TestFiles,
     resamples: int,
 ) -> pd.DataFrame:
     """The measures of one trio over resamples of its items, from `outcomes.outcomes` and `score_shift.sides`.
@@ -66,7 +67,7 @@ def trio_evidence(
         dataset, subset = map(str, key)
         sums = part.dropna(axis=1, how="all").droplevel(["dataset", "subset"])
         parts[dataset, subset] = resample_items(sums, prompts[dataset, subset], f"{dataset}/{subset}", resamples)
-    columns = dict([*_of_tasks(parts, percent), *_of_hh(parts), *_of_sides(parts)])
+    columns = dict([*_of_tasks(parts, percent), *_of_hh(parts, test_files), *_of_sides(parts)])
     return pd.DataFrame(columns)
 
 
@@ -80,18 +81,20 @@ def grid_evidence(frames: Mapping[Trio, pd.DataFrame], draws: Draws) -> pd.DataF
         )
         for backbone in draws.seeds
     }
-    columns = {(*column[:3], backbone): one[column] for backbone, one in of_backbones.items() for column in measures}
+    columns = {
+        (*column[:3], backbone, column[4]): one[column] for backbone, one in of_backbones.items() for column in measures
+    }
     return found.join(pd.DataFrame(columns))
 
 
 def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side]) -> pd.DataFrame:
-    """Sums of a prompt, indexed by dataset, subset, prompt; columns (what, objective, condition or side)."""
-    names = ["dataset", "subset", "objective", "condition"]
+    """Sums of a prompt, indexed by dataset, subset, prompt; columns (what, objective, kind or side, percent or 0)."""
+    names = ["dataset", "subset", "objective", "kind"]
     rows = items.astype(dict.fromkeys(names, "str")).assign(prompt=items["item"] // STYLES)
-    right = rows.pivot(
-        index=["dataset", "subset", "prompt", "item"], columns=["objective", "condition"], values="correct"
-    ).astype(np.float64)
-    helpful, harmless, mixed = (right[objective, str(NONE)] for objective in TEST_SOURCES)
+    right = rows.pivot(index=["dataset", "subset", "prompt", "item"], columns=CONDITION, values="correct").astype(
+        np.float64
+    )
+    helpful, harmless, mixed = (right[objective, NONE.kind, NONE.percent] for objective in OBJECTIVES)
     either = np.maximum(helpful, harmless)
     counts = {
         "items": 1.0,
@@ -102,12 +105,12 @@ def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side]) -> pd.DataFrame:
         "any_harmless": np.maximum(harmless, mixed),
         "both_harmless": harmless * mixed,
     }
-    rest = pd.DataFrame({(name, "", ""): value for name, value in counts.items()}, index=right.index)
+    rest = pd.DataFrame({(name, "", "", 0): value for name, value in counts.items()}, index=right.index)
     sums = pd.concat({"correct": right}, axis=1).join(rest).groupby(level=["dataset", "subset", "prompt"])
     total = sums.sum(min_count=1)
     prompt = total.index.get_level_values("prompt")
     moments = {
-        (f"{side.comparison} {name}", side.objective, side.side): column.reindex(prompt, fill_value=0.0).to_numpy()
+        (f"{side.comparison} {name}", side.objective, side.side, 0): column.reindex(prompt, fill_value=0.0).to_numpy()
         for side in sides
         for name, column in _moments(side).items()
     }
@@ -126,48 +129,48 @@ def _moments(side: Side) -> pd.DataFrame:
 
 
 def _of_tasks(parts: Parts, percent: int) -> Iterator[tuple[Column, pd.Series]]:
-    kinds = {str(Condition(kind, percent)): kind for kind in (*SCORES, *SETS)}
     for task in TASKS:
         subsets = [parts[key] for part in task.subsets if (key := (part.suite, part.name)) in parts]
         if len(subsets) < len(task.subsets):
             continue
-        accuracy = _sum(100 * one["correct"].div(one["items", "", ""], axis=0) for one in subsets) / len(subsets)
-        for objective, condition in accuracy.columns:
-            if condition == str(NONE):
-                yield ("accuracy", objective, "none", task.key), accuracy[objective, condition]
-            elif condition in kinds:
-                change = accuracy[objective, condition] - accuracy[objective, str(NONE)]
-                yield ("delta", objective, kinds[condition], task.key), change
+        accuracy = _sum(100 * one["correct"].div(one["items", "", "", 0], axis=0) for one in subsets) / len(subsets)
+        for objective, kind, share in accuracy.columns:
+            if kind == NONE.kind:
+                yield ("accuracy", objective, kind, task.key, 0), accuracy[objective, kind, share]
+            elif kind in (*SCORES, *SETS) and share == percent:
+                change = accuracy[objective, kind, share] - accuracy[objective, NONE.kind, NONE.percent]
+                yield ("delta", objective, kind, task.key, 0), change
         for measure, (part, whole) in RETENTIONS.items():
-            kept = _sum(one[part, "", ""] / one[whole, "", ""] for one in subsets)
-            yield (measure, "mixed", "none", task.key), kept / len(subsets)
+            kept = _sum(one[part, "", "", 0] / one[whole, "", "", 0] for one in subsets)
+            yield (measure, "mixed", NONE.kind, task.key, 0), kept / len(subsets)
 
 
-def _of_hh(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
+def _of_hh(parts: Parts, test_files: TestFiles) -> Iterator[tuple[Column, pd.Series]]:
     changes: dict[str, pd.DataFrame] = {}
-    for objective, files in TEST_SOURCES.items():
-        found = [parts[file, file] for file in files if (file, file) in parts]
+    for objective, files in test_files.items():
+        found = [parts[HH, file] for file in files if (HH, file) in parts]
         if len(found) < len(files):
             continue
-        items = _sum(one["items", "", ""] for one in found)
+        items = _sum(one["items", "", "", 0] for one in found)
         accuracy = 100 * _sum(one["correct"][objective] for one in found).div(items, axis=0)
-        changes[objective] = accuracy.drop(columns=str(NONE)).sub(accuracy[str(NONE)], axis=0)
-    if len(changes) == len(TEST_SOURCES):
+        baseline = accuracy.pop((NONE.kind, NONE.percent))
+        changes[objective] = accuracy.sub(baseline, axis=0)
+    if len(changes) == len(test_files):
         changes[""] = _sum(changes.values()) / len(changes)
     for name, change in changes.items():
-        for condition in change:
-            yield ("hh_delta", name, str(condition), ""), change[condition]
+        for kind, percent in map(tuple, change.columns):
+            yield ("hh_delta", name, kind, "", int(percent)), change[kind, percent]
 
 
 def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
     """Logarithms of the second side's rewards relative to the first's."""
     tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(axis=1)
     for comparison, (first, second), objective in SHIFTS:
-        of = {name: tasks[f"{comparison} {name}", objective] for name in (*MOMENTS, *SIZES)}
+        of = {name: tasks[f"{comparison} {name}", objective].droplevel(-1, axis=1) for name in (*MOMENTS, *SIZES)}
         std = np.sqrt(of["square"] / of["count"] - (of["sum"] / of["count"]) ** 2)
         for name, size in {"std": std, **{name: of[name] for name in SIZES}}.items():
-            yield (f"log_{name}", objective, comparison, ""), np.log(size[second] / size[first])
-        yield ("log_margin", objective, comparison, ""), _log_margin(of["margin"][first], of["margin"][second])
+            yield (f"log_{name}", objective, comparison, "", 0), np.log(size[second] / size[first])
+        yield ("log_margin", objective, comparison, "", 0), _log_margin(of["margin"][first], of["margin"][second])
 
 
 def _log_margin(before: pd.Series, after: pd.Series) -> pd.Series:

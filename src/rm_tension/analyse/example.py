@@ -22,7 +22,7 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
 
     One row per item of a trio that fits the rule; `rewards` is that of `score_shift.task_rewards`.
     """
-    plain = rewards.xs(str(NONE), axis=1, level="condition").reset_index()
+    plain = rewards.xs(NONE.kind, axis=1, level="kind").reset_index()
     subsets = pd.MultiIndex.from_frame(plain[["dataset", "subset"]])
     plain = plain[subsets.isin(ANSWERED)]
     keys = ["dataset", "item_id", "item"]
@@ -47,7 +47,7 @@ def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> dict[
         ["trios", "clarity", "item"], ascending=[False, False, True], kind="stable"
     )
     chosen = best.iloc[0]
-    text = benchmarks[(benchmarks["suite"] == chosen["dataset"]) & (benchmarks["item_id"] == chosen["item_id"])].iloc[0]
+    text = benchmarks.set_index(["dataset", "item_id"]).loc[(chosen["dataset"], chosen["item_id"])]
     example = {
         "suite": chosen["dataset"],
         "subset": text["subset"],

@@ -33,12 +33,12 @@ def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) 
         found = neurons[backbone]
         tops = {o: top(np.average(scores, axis=0, weights=counts), percent) for o, scores in found.magnitude.items()}
         values: dict[Column, float] = {
-            ("rmsd", objective, "", ""): rmsd(found.difference[objective], counts)
+            ("rmsd", objective, "", "", 0): rmsd(found.difference[objective], counts)
             / mean_top_score(found.magnitude[objective], percent, counts)
             for objective in tops
         }
-        values["jaccard", "helpful-harmless", "", ""] = jaccard(tops["helpful"], tops["harmless"])
-        values["neuron_retention", "mixed", "", ""] = neuron_retention(tops)
+        values["jaccard", "helpful-harmless", "", "", 0] = jaccard(tops["helpful"], tops["harmless"])
+        values["neuron_retention", "mixed", "", "", 0] = neuron_retention(tops)
         means = np.average(by_seed[backbone], axis=0, weights=counts)
         return pd.Series(values | dict(zip(by_seed[backbone], means, strict=True)))
 
@@ -49,9 +49,9 @@ def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) 
 def _by_seed(found: Neurons, percent: int) -> pd.DataFrame:
     """The measures of each seed's RMs alone, a row for each seed."""
     overlap = backbone_table(found, percent).groupby("objective", sort=False)["jaccard"]
-    columns = {("backbone_overlap", str(objective), "", ""): list(values) for objective, values in overlap}
+    columns = {("backbone_overlap", str(objective), "", "", 0): list(values) for objective, values in overlap}
     tops = {single: [top(scores, percent) for scores in found.magnitude[single]] for single in ("helpful", "harmless")}
-    columns["shared_share", "mixed", "", ""] = [
+    columns["shared_share", "mixed", "", "", 0] = [
         trio_sets(helpful, harmless)["shared"].mean() for helpful, harmless in zip(*tops.values(), strict=True)
     ]
     return pd.DataFrame(columns)
@@ -76,8 +76,8 @@ def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         return drawn.without_spread(top - every)
 
     columns: dict[Column, pd.Series] = {
-        ("late_excess", str(objective), "", POOLED): values for objective, values in shares(draws).items()
+        ("late_excess", str(objective), "", POOLED, 0): values for objective, values in shares(draws).items()
     }
     for backbone in draws.seeds:
-        columns["late_excess", "", "", backbone] = shares(draws.of_seeds(backbone)).mean(axis=1)
+        columns["late_excess", "", "", backbone, 0] = shares(draws.of_seeds(backbone)).mean(axis=1)
     return pd.DataFrame(columns)

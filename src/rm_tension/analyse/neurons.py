@@ -159,21 +159,12 @@ def retention_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["variant", "retention"])
 
 
-def agreement_table(neurons: Neurons, percent: float) -> pd.DataFrame:
-    """Columns objective, seed, jaccard of the top neurons by the signed mean and by the mean of |a|."""
-    return _agreement(neurons, neurons.absolute, percent)
-
-
 def backbone_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns objective, seed, jaccard of the top neurons of an RM and of its backbone on the same texts."""
-    return _agreement(neurons, neurons.backbone, percent)
-
-
-def _agreement(neurons: Neurons, others: Mapping[str, BySeed], percent: float) -> pd.DataFrame:
     rows = [
         (objective, seed, jaccard(top(one, percent), top(other, percent)))
         for objective, scores in neurons.magnitude.items()
-        for seed, one, other in zip(neurons.seeds, scores, others[objective], strict=True)
+        for seed, one, other in zip(neurons.seeds, scores, neurons.backbone[objective], strict=True)
     ]
     return pd.DataFrame(rows, columns=["objective", "seed", "jaccard"])
 

@@ -4,31 +4,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rm_tension.base.config import HH, TestFiles
 from rm_tension.base.errors import UserError
 
-COLUMNS = ("objective", "condition", "dataset", "item_id", "answer_index", "reward")
+COLUMNS = ("objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward")
+CONDITION = ["objective", "kind", "percent"]
 KEY = ["dataset", "item_id", "answer_index"]
 STYLES = 3  # RM-Bench: answers are three chosen, then three rejected, each in style order
 
 
-def answer_layout(benchmarks: pd.DataFrame, preferences: pd.DataFrame) -> pd.DataFrame:
+def answer_layout(texts: pd.DataFrame) -> pd.DataFrame:
     """One row per answer that a reward model scores: dataset, subset, item_id, answer_index, chosen (bool), item (int).
 
-    `item` numbers what is right or wrong as a whole: a prompt with all its answers, except in RM-Bench, where the
-    chosen and the rejected answer of one style are an item of their own. `preferences` is the HH-RLHF test split.
+    `texts` has the columns of `grid.Paths.texts`. `item` numbers what is right or wrong as a whole: a prompt with all
+    its answers, except in RM-Bench, where the chosen and the rejected answer of one style are an item of their own.
     """
-    counts = benchmarks["answers"].map(len).to_numpy(dtype=np.int64)
-    row = np.repeat(np.arange(len(benchmarks)), counts)
-    tasks = benchmarks[["suite", "subset", "item_id"]].rename(columns={"suite": "dataset"}).iloc[row]
+    counts = texts["answers"].map(len).to_numpy(dtype=np.int64)
+    row = np.repeat(np.arange(len(texts)), counts)
     index = np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)
-    chosen = index < benchmarks["n_chosen"].to_numpy()[row]
-    style = np.where(tasks["dataset"] == "rm-bench", index % STYLES, 0)
-    tasks = tasks.assign(answer_index=index, chosen=chosen, item=row * STYLES + style)
-
-    pairs = preferences[["source", "pair_id"]].set_axis(["dataset", "item_id"], axis=1)
-    pairs = pairs.assign(subset=pairs["dataset"], item=(len(benchmarks) + np.arange(len(pairs))) * STYLES)
-    sides = [pairs.assign(answer_index=side, chosen=side == 0) for side in (0, 1)]
-    return pd.concat([tasks, *sides], ignore_index=True)
+    answers = texts[["dataset", "subset", "item_id"]].iloc[row].reset_index(drop=True)
+    style = np.where(answers["dataset"] == "rm-bench", index % STYLES, 0)
+    chosen = index < texts["n_chosen"].to_numpy()[row]
+    return answers.assign(answer_index=index, chosen=chosen, item=row * STYLES + style)
 
 
 def prompts(layout: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.int64]]:
@@ -38,37 +35,45 @@ def prompts(layout: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.int64]]:
     return {(str(dataset), str(subset)): part.unique() for (dataset, subset), part in parts}
 
 
-def score(rewards: pd.DataFrame, layout: pd.DataFrame) -> pd.DataFrame:
+def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) -> pd.DataFrame:
     """The rewards with `subset`, `chosen` and `item` of each answer.
 
-    Raises UserError if a column is missing, a reward is not finite, an answer is unknown to `layout` or scored twice
-    under a condition, or a data set lacks answers.
+    `test_files` are the subsets of HH-RLHF that each objective is tested on. Raises UserError if a column is missing, a
+    reward is not finite, an answer is unknown to `layout` or scored twice under a condition, or a data set lacks
+    answers.
     """
     if missing := [column for column in COLUMNS if column not in rewards]:
         raise UserError(f"no column {', '.join(missing)}; its columns are {', '.join(map(str, rewards))}")
     rewards = rewards[list(COLUMNS)]
     _refuse(rewards[~np.isfinite(rewards["reward"])], "reward is not finite")
     slot = pd.MultiIndex.from_frame(layout[KEY]).get_indexer(pd.MultiIndex.from_frame(rewards[KEY]))
-    _refuse(rewards[slot < 0], "answer is not in benchmarks.parquet or preferences/test.parquet")
+    _refuse(rewards[slot < 0], "answer is in neither benchmarks.parquet nor test.parquet")
 
-    categories = {name: rewards[name].astype("category") for name in ("objective", "condition", "dataset")}
+    categories = {name: rewards[name].astype("category") for name in ("objective", "kind", "dataset")}
     found = {name: layout[name].to_numpy()[slot] for name in ("subset", "chosen", "item")}
     scored = rewards.assign(**categories, **found, slot=slot)
-    parts = scored.groupby(["objective", "condition", "dataset"], observed=True)
+    parts = scored.groupby([*CONDITION, "dataset"], observed=True)
     counts = parts.agg(rewards=("slot", "size"), answers=("slot", "nunique")).reset_index()
-    counts["expected"] = counts["dataset"].astype("str").map(layout["dataset"].value_counts())
+    expected = {
+        objective: layout[(layout["dataset"] != HH) | layout["subset"].isin(files)]["dataset"].value_counts()
+        for objective, files in test_files.items()
+    }
+    counts["expected"] = [
+        expected[objective].get(dataset, 0)
+        for objective, dataset in zip(counts["objective"], counts["dataset"], strict=True)
+    ]
     wrong = counts[(counts["rewards"] != counts["expected"]) | (counts["answers"] != counts["expected"])]
     _refuse(wrong, "rewards are not one for each expected answer", "parts")
     return scored.drop(columns="slot")
 
 
 def outcomes(scored: pd.DataFrame) -> pd.DataFrame:
-    """One row per objective, condition and item: dataset, subset, correct and tie (bool).
+    """One row per objective, kind, percent and item: dataset, subset, correct and tie (bool).
 
     Correct: the lowest reward of the chosen answers is strictly above the highest of the rejected ones, in float32.
     A tie of those two counts as wrong.
     """
-    keys = ["objective", "condition", "item"]
+    keys = [*CONDITION, "item"]
     chosen = scored[scored["chosen"]].groupby(keys, observed=True)
     lowest = chosen.agg(dataset=("dataset", "first"), subset=("subset", "first"), chosen=("reward", "min"))
     highest = scored[~scored["chosen"]].groupby(keys, observed=True)["reward"].max().rename("rejected")

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from rm_tension.evaluate.conditions import Condition
-
 PRINTED_NEURON_RETENTION = 0.549  # section 5 of the paper; no table holds what it is the mean of
 # Mean drop on the HH-RLHF test set by magnitude at 10 and 30%, relative to the accuracy before, in percent: the
 # released curves (METHOD.md section 8, erratum 15). Their ratio is what counts (C21).
@@ -19,24 +17,25 @@ def published_evidence(reference: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     magnitude = reference["ablation_magnitude_p10_average"]
     sets = reference["ablation_shared_sets"].query("ablated_set != 'baseline' and task != 'average'")
-    retention = reference["retention"].assign(objective="mixed", condition="none")
+    retention = reference["retention"].assign(objective="mixed", kind="none")
     overlap = reference["neuron_overlap_p10"].query("objective_a == 'helpful' and objective_b == 'harmless'")
     retained = pd.DataFrame({"objective": ["mixed"], "value": [PRINTED_NEURON_RETENTION]})
-    pairwise = reference["retention_pairwise_gpt2-large"].assign(objective="mixed", condition="none")
+    pairwise = reference["retention_pairwise_gpt2-large"].assign(objective="mixed", kind="none")
     drops = pd.DataFrame({"percent": RELEASED_HH_DROPS.keys(), "delta": RELEASED_HH_DROPS.values()})
-    drops["condition"] = [str(Condition("magnitude", percent)) for percent in drops["percent"]]
     found = (
-        ("accuracy", magnitude.assign(condition="none"), "baseline_accuracy"),
-        ("delta", magnitude.assign(condition="magnitude"), "delta"),
-        ("delta", sets.assign(objective="mixed", condition=sets["ablated_set"]), "value"),
+        ("accuracy", magnitude.assign(kind="none"), "baseline_accuracy"),
+        ("delta", magnitude.assign(kind="magnitude"), "delta"),
+        ("delta", sets.assign(objective="mixed", kind=sets["ablated_set"]), "value"),
         ("retention", retention, "retention"),
         *((name, pairwise, name) for name in ("mixed_vs_helpful", "mixed_vs_harmless")),
-        ("jaccard", overlap.assign(objective="helpful-harmless", condition="", task=""), "jaccard"),
-        ("neuron_retention", retained.assign(condition="", task=""), "value"),
-        ("hh_delta", drops.assign(objective="", task="", delta=-drops["delta"]), "delta"),
+        ("jaccard", overlap.assign(objective="helpful-harmless", kind="", task=""), "jaccard"),
+        ("neuron_retention", retained.assign(kind="", task=""), "value"),
+        ("hh_delta", drops.assign(objective="", kind="magnitude", task="", delta=-drops["delta"]), "delta"),
     )
     means = [
-        frame.assign(measure=measure).groupby(["measure", "objective", "condition", "task"])[value].mean()
+        frame.assign(measure=measure, percent=frame.get("percent", 0))
+        .groupby(["measure", "objective", "kind", "task", "percent"])[value]
+        .mean()
         for measure, frame, value in found
     ]
     return pd.DataFrame([pd.concat(means)])

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from rm_tension.analyse.accuracy import to_tasks
+from rm_tension.analyse.outcomes import CONDITION
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import SUITES
 
@@ -11,22 +12,22 @@ COLUMNS = [*MEASURES, "retention_as_published"]
 
 
 def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Columns condition, task and COLUMNS, all fractions, of one trio.
+    """Columns kind, percent, task and COLUMNS, all fractions, of one trio.
 
     With M, A and B the items that the mixed, helpful and harmless RM get right, retention is |M and (A or B)| /
     |A or B|, and the pairwise ones are Jaccard indices. M is taken under each condition of the mixed RM, A and B
     without ablation. NaN where nobody is right, and as published 0; no rows if the trio lacks an RM.
     """
     tasks = outcomes[outcomes["dataset"].isin(SUITES)]
-    right = tasks.pivot(index=["dataset", "subset", "item"], columns=["objective", "condition"], values="correct")
-    single = [(objective, str(NONE)) for objective in ("helpful", "harmless")]
+    right = tasks.pivot(index=["dataset", "subset", "item"], columns=CONDITION, values="correct")
+    single = [(objective, NONE.kind, NONE.percent) for objective in ("helpful", "harmless")]
     if not set(single) <= set(right.columns) or "mixed" not in right.columns.get_level_values("objective"):
-        return pd.DataFrame(columns=["condition", "task", *COLUMNS])
+        return pd.DataFrame(columns=["kind", "percent", "task", *COLUMNS])
     helpful, harmless = (right[key].astype(bool) for key in single)
     either = helpful | harmless
     subsets = []
-    for condition in right["mixed"]:
-        mixed = right["mixed", condition].astype(bool)
+    for kind, percent in right["mixed"]:
+        mixed = right["mixed", kind, percent].astype(bool)
         counts = {
             "kept": mixed & either,
             "either": either,
@@ -42,5 +43,5 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
             "mixed_vs_harmless": sums["both_harmless"] / sums["any_harmless"],
         }
         ratios["retention_as_published"] = ratios["retention"].fillna(0)
-        subsets.append(pd.DataFrame(ratios).assign(condition=str(condition)).reset_index())
-    return to_tasks(pd.concat(subsets), ["condition"], mean=COLUMNS, total=[])
+        subsets.append(pd.DataFrame(ratios).assign(kind=kind, percent=percent).reset_index())
+    return to_tasks(pd.concat(subsets), ["kind", "percent"], mean=COLUMNS, total=[])

@@ -14,14 +14,13 @@ from rm_tension.analyse.claims_ablation import BASELINES, c6, c8, percents
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import PAIRS, Neurons, jaccard
 from rm_tension.analyse.verdicts import Claim, Evidence, decide
-from rm_tension.evaluate.conditions import Kind
 from rm_tension.evaluate.selection import top
 from rm_tension.paper.tasks import GROUPS
 
 PERCENTS = (5, 10, 20)
 NEURON_CLAIMS = [claim for claim in CLAIMS if claim.id in {"C5", "C7", "C9"}]
 ABLATION_CLAIMS = {"C6": c6, "C8": c8}
-KINDS: dict[str, Kind] = {"signed": "magnitude", "absolute": "absolute"}
+KINDS = {"signed": "magnitude", "absolute": "absolute"}
 VERDICT = ["score", "percent", "id", "effect", "low", "high", "verdict"]
 
 
@@ -58,7 +57,7 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
     """
     both = percents(Evidence(evidence), *KINDS.values(), *BASELINES)
     at = {"C6": ", ".join(map(str, both)), "C8": percent}
-    others = [c for c in evidence.columns if c[0] == "hh_delta" and c[2].rpartition("-")[2] not in map(str, both)]
+    others = [column for column in evidence.columns if column[0] == "hh_delta" and int(column[4]) not in both]
     found = Evidence(evidence.drop(columns=others))
     rows = [
         (score, at[claim.id], *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rm_tension.evaluate.conditions import NONE, Condition
+from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import TASKS
 
 BINS = 80
 SHOWN = (0.5, 99.5)  # percentiles of a panel's rewards between which its densities are drawn
 SINGLES = ("helpful", "harmless")
-SPREAD = ("mean_abs", "mean_abs_chosen", "mean_abs_rejected", "std", "mean_margin")
 
 
 class Side(NamedTuple):
@@ -38,16 +37,17 @@ class Side(NamedTuple):
 
 
 def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
-    """The answers of the 25 tasks by (objective, condition), unablated and without the top neurons, of one trio.
+    """The answers of the 25 tasks by (objective, kind), unablated and without the top neurons, of one trio.
 
     Indexed by dataset, subset, item_id, answer_index, item, chosen.
     """
     subsets = {(part.suite, part.name) for task in TASKS for part in task.subsets}
-    conditions = scored["condition"].isin([str(NONE), str(Condition("magnitude", percent))])
-    rows = scored[conditions].astype({"dataset": "str", "condition": "str", "objective": "str"})
+    ablated = (scored["kind"] == "magnitude") & (scored["percent"] == percent)
+    rows = scored[ablated | (scored["kind"] == NONE.kind)]
+    rows = rows.astype({"dataset": "str", "kind": "str", "objective": "str"})
     rows = rows[pd.MultiIndex.from_frame(rows[["dataset", "subset"]]).isin(subsets)]
     keys = ["dataset", "subset", "item_id", "answer_index", "item", "chosen"]
-    return rows.pivot(index=keys, columns=["objective", "condition"], values="reward")
+    return rows.pivot(index=keys, columns=["objective", "kind"], values="reward")
 
 
 def margins(rewards: pd.DataFrame, chosen: NDArray[np.bool_], items: NDArray[np.int64]) -> pd.DataFrame:
@@ -61,38 +61,22 @@ def right(rewards: pd.DataFrame) -> pd.DataFrame:
     return (margins(rewards, chosen, items) > 0).loc[items].set_axis(rewards.index)
 
 
-def sides(rewards: pd.DataFrame, percent: int) -> Iterator[Side]:
+def sides(rewards: pd.DataFrame) -> Iterator[Side]:
     """Both sides of every comparison of one trio, from `task_rewards`."""
     chosen, items = (rewards.index.get_level_values(name).to_numpy() for name in ("chosen", "item"))
     correct = right(rewards)
-    none, ablated = str(NONE), str(Condition("magnitude", percent))
 
     def side(comparison: str, objective: str, name: str, column: tuple[str, str], rows: NDArray[np.bool_]) -> Side:
         return Side(comparison, objective, name, rewards[column].to_numpy()[rows], chosen[rows], items[rows])
 
     for single in SINGLES:
-        both = (correct[single, none] & correct["mixed", none]).to_numpy()
-        yield side("retained", single, "single", (single, none), both)
-        yield side("retained", single, "mixed", ("mixed", none), both)
+        both = (correct[single, NONE.kind] & correct["mixed", NONE.kind]).to_numpy()
+        yield side("retained", single, "single", (single, NONE.kind), both)
+        yield side("retained", single, "mixed", ("mixed", NONE.kind), both)
     everything = np.ones(len(rewards), dtype=bool)
     for objective in (*SINGLES, "mixed"):
-        yield side("ablation", objective, "before", (objective, none), everything)
-        yield side("ablation", objective, "after", (objective, ablated), everything)
-
-
-def spread_table(found: Iterable[Side]) -> pd.DataFrame:
-    """Columns objective, comparison, side, answers, and of the rewards SPREAD (std: population)."""
-    rows = [(one.objective, one.comparison, one.side, one.rewards.size, *_spread(one)) for one in found]
-    return pd.DataFrame(rows, columns=["objective", "comparison", "side", "answers", *SPREAD])
-
-
-def _spread(side: Side) -> tuple[float, ...]:
-    if not side.rewards.size:
-        return (np.nan,) * len(SPREAD)
-    rewards = side.rewards.astype(np.float64)
-    size = np.abs(rewards)
-    means = (size.mean(), size[side.chosen].mean(), size[~side.chosen].mean(), rewards.std(), side.margins.mean())
-    return tuple(map(float, means))
+        yield side("ablation", objective, "before", (objective, NONE.kind), everything)
+        yield side("ablation", objective, "after", (objective, "magnitude"), everything)
 
 
 def density_table(found: Iterable[Side]) -> pd.DataFrame:

@@ -7,23 +7,22 @@ import pandas as pd
 from rm_tension.analyse import accuracy, as_published, averages, neurons, robustness
 from rm_tension.analyse.neurons import Neurons
 from rm_tension.analyse.retention import retention
-from rm_tension.analyse.score_shift import Side, spread_table
 from rm_tension.analyse.suites import suite_metrics
+from rm_tension.base.config import TestFiles
 from rm_tension.evaluate.conditions import NONE, SETS
 from rm_tension.paper.tasks import SUITES
 
 Tables = dict[str, pd.DataFrame]
 
 
-def trio_tables(scored: pd.DataFrame, items: pd.DataFrame, sides: Iterable[Side]) -> Tables:
-    """By file name, from `outcomes.score`, `outcomes.outcomes` and `score_shift.sides` of one trio."""
-    unablated = scored[scored["condition"] == str(NONE)]
+def trio_tables(scored: pd.DataFrame, items: pd.DataFrame, test_files: TestFiles) -> Tables:
+    """By file name, from `outcomes.score` and `outcomes.outcomes` of one trio."""
+    unablated = scored[scored["kind"] == NONE.kind]
     return {
         "accuracy": accuracy.task_accuracy(items),
-        "hh_accuracy": accuracy.hh_accuracy(items),
+        "hh_accuracy": accuracy.hh_accuracy(items, test_files),
         "retention": retention(items),
         "suites": suite_metrics(unablated),
-        "reward_spread": spread_table(sides),
         "math_components": as_published.math_components(items),
         "ties": as_published.ties(unablated[unablated["dataset"].isin(SUITES)]),
     }
@@ -36,7 +35,6 @@ def backbone_tables(found: Neurons, percent: int, percents: Iterable[int]) -> Ta
         "neuron_depth": neurons.depth_table(found, percent),
         "neuron_overlap": neurons.overlap_table(found, percent),
         "neuron_retention": neurons.retention_table(found, percent),
-        "neuron_scores": neurons.agreement_table(found, percent),
         "backbone_overlap": neurons.backbone_table(found, percent),
         "neuron_overlap_by_score": robustness.overlap_table(found),
         "neuron_sets": neurons.sets_table(found, percents),

@@ -24,24 +24,24 @@ class Evidence:
         self._columns: dict[Any, pd.Series] = dict(frame.items())
         self._nothing = pd.Series(math.nan, index=frame.index)
 
-    def get(self, measure: str, objective: str = "", condition: str = "", part: str = "") -> pd.Series:
-        return self._columns.get((measure, objective, condition, part), self._nothing)
+    def get(self, measure: str, objective: str = "", kind: str = "", part: str = "", percent: int = 0) -> pd.Series:
+        return self._columns.get((measure, objective, kind, part, percent), self._nothing)
 
     def mean(
-        self, measure: str, objective: str, conditions: str | Iterable[str], parts: str | Iterable[str]
+        self, measure: str, objective: str, kind: str, parts: str | Iterable[str], percents: Iterable[int] = (0,)
     ) -> pd.Series:
-        """The mean over those of the conditions and parts (tasks, backbones) that have a value."""
-        lists = ([one] if isinstance(one, str) else one for one in (conditions, parts))
-        found = [self.get(measure, objective, condition, part) for condition, part in product(*lists)]
+        """The mean over those of the parts (tasks, backbones) and percents that have a value."""
+        parts = [parts] if isinstance(parts, str) else parts
+        found = [self.get(measure, objective, kind, part, percent) for percent, part in product(percents, parts)]
         return pd.concat(found, axis=1).mean(axis=1) if found else self._nothing
 
-    def conditions(self, measure: str) -> list[str]:
-        """The conditions of a measure, in order."""
-        return list(dict.fromkeys(condition for name, _, condition, _ in self._columns if name == measure))
+    def percents(self, measure: str, kind: str) -> set[int]:
+        """At which a kind of ablation has a measure."""
+        return {percent for name, _, its, _, percent in self._columns if (name, its) == (measure, kind)}
 
     def parts(self, measure: str) -> list[str]:
         """The parts of a measure, in order."""
-        return list(dict.fromkeys(part for name, _, _, part in self._columns if name == measure))
+        return list(dict.fromkeys(part for name, _, _, part, _ in self._columns if name == measure))
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,19 @@ from rm_tension.base.runs import record
 
 
 def run(job: Job) -> None:
-    """tokens/<P>/<tokenizer>/ -> models/<P>/backbones/<b>/."""
+    """tokens/<P>/<b>/ -> models/<P>/backbones/<b>/."""
     name = job.arguments.backbone
     backbone = job.profile.backbones[name]
-    files = job.token_files
     with record(job.paths.run("backbone", name), job.parameters("backbones")) as metrics:
-        model = make_backbone(backbone.weights, files, job.profile.tokens.max_length, Hub(job.hub_sums))
+        model = make_backbone(
+            backbone.weights,
+            job.paths.tokenizer(name),
+            job.tokens("train"),
+            job.profile.tokens.max_length,
+            Hub(job.hub_sums),
+        )
         with whole(job.paths.backbone(name)) as folder:
-            save_backbone(model, folder, files.tokenizer)
+            save_backbone(model, folder, job.paths.tokenizer(name))
         layers, neurons = neuron_shape(model)
         metrics |= {"parameters": model.num_parameters(), "layers": layers, "neurons": layers * neurons}
 

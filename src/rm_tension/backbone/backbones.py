@@ -13,22 +13,23 @@ from rm_tension.backbone.pretraining import pretrain
 from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub
-from rm_tension.base.token_files import TokenFiles
 from rm_tension.model.reward_model import quiet
 from rm_tension.model.tokenizer import stock_tokenizer
 
 MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 
 
-def make_backbone(source: HubFiles | RandomWeights, files: TokenFiles, positions: int, hub: Hub) -> PreTrainedModel:
-    """The backbone without its language-model head; `files` are those of its tokenizer.
+def make_backbone(
+    source: HubFiles | RandomWeights, tokenizer: Path, pairs: Path, positions: int, hub: Hub
+) -> PreTrainedModel:
+    """The backbone without its language-model head; `pairs` are the training pairs in its tokenizer's ids.
 
     Weights from the hub keep their type and must be safetensors; random ones are float32 and know `positions` tokens.
     Raises UserError if the hub has no such weights, or if they cannot take `positions` tokens.
     """
     quiet()
     if isinstance(source, RandomWeights):
-        model = _random_model(source, files, positions)
+        model = _random_model(source, tokenizer, pairs, positions)
     else:
         with hub.model_files(source, *MODEL_FILES) as folder:
             try:
@@ -49,16 +50,16 @@ def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
 
 
-def _random_model(source: RandomWeights, files: TokenFiles, positions: int) -> PreTrainedModel:
+def _random_model(source: RandomWeights, tokenizer: Path, pairs: Path, positions: int) -> PreTrainedModel:
     torch.manual_seed(source.seed)
-    config = _random_config(source, files.tokenizer, positions)
+    config = _random_config(source, tokenizer, positions)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     # In a pretrained model a few neurons carry much of a block; freshly drawn ones are alike and none is missed.
     for weights in input_weights(model.base_model):
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
     if source.pretraining:
-        pairs = pd.read_parquet(files.preferences("train"))
-        texts = [*pairs["chosen"], *pairs["rejected"]]
+        sides = pd.read_parquet(pairs)["answers"].str
+        texts = [*sides[0], *sides[1]]
         pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
     backbone: PreTrainedModel = model.base_model
     return backbone

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -16,17 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from rm_tension.base.errors import UserError
 
 Objective = Literal["helpful", "harmless", "mixed"]
-Score = Literal["random", "change", "magnitude"]
 Family = Literal["gpt2", "llama"]
 Dtype = Literal["float32", "bfloat16"]
 ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 
+TestFiles = Mapping[str, tuple[HHSource, ...]]  # of HH-RLHF, by objective
 Positive = Annotated[int, Field(gt=0)]
 Percent = Annotated[int, Field(gt=0, le=100)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy and pandas take
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
 
 
@@ -36,13 +39,32 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class Pairs(Settings):
+    """The files of HH-RLHF that an objective is trained and tested on."""
+
+    train: tuple[HHSource, ...]
+    test: tuple[HHSource, ...]
+
+
 class Grid(Settings):
     """The axes of METHOD.md section 1. One reward model per backbone x objective x seed."""
 
     profiles: tuple[Name, ...]
     backbones: tuple[Name, ...]
     objectives: tuple[Objective, ...]
-    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    pairs: dict[Objective, Pairs]
+    seeds: tuple[Seed, ...]
+
+    @model_validator(mode="after")
+    def _every_objective_has_pairs(self) -> "Grid":
+        if set(self.objectives) != set(self.pairs):
+            raise ValueError(f"pairs must be those of the objectives {', '.join(self.objectives)}")
+        return self
+
+    @property
+    def test_files(self) -> TestFiles:
+        """By objective."""
+        return {objective: self.pairs[objective].test for objective in self.objectives}
 
 
 class HubRepo(Settings):
@@ -177,17 +199,24 @@ class ActivationsConfig(Settings):
 
 
 class EvaluateConfig(Settings):
-    """The conditions of METHOD.md section 5: `scores` x `percents` on the HH test sets, magnitude at `task_percent`
-    on the tasks, and the mixed RM's shared and only sets at `set_percents` on the tasks; beyond it, at
-    `absolute_percents`, the top neurons by mean |a| on both, and those by the signed mean on the tasks."""
+    """The conditions of METHOD.md section 5, as shares (%) of all neurons that are silenced.
 
-    scores: tuple[Score, ...]
-    percents: tuple[Percent, ...]
-    task_percent: Percent
+    By neuron score (`SCORES` of evaluate/selection.py): `hh_percents` on the HH test sets, `task_percents` on the
+    benchmarks. `set_percents`: of the mixed RM's shared and only sets on the benchmarks. Tables show `task_percent`.
+    """
+
+    hh_percents: dict[Name, tuple[Percent, ...]]
+    task_percents: dict[Name, tuple[Percent, ...]]
     set_percents: tuple[Percent, ...]
-    absolute_percents: tuple[Percent, ...]
+    task_percent: Percent
     autocast: Dtype | None
     tokens_per_batch: Positive
+
+    @model_validator(mode="after")
+    def _tables_have_their_percent(self) -> "EvaluateConfig":
+        if not {self.task_percent} <= {*self.task_percents.get("magnitude", ())} & {*self.set_percents}:
+            raise ValueError(f"task_percents.magnitude and set_percents must hold task_percent, {self.task_percent}")
+        return self
 
 
 class Needs(Settings):

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from rm_tension.base.config import Grid, Objective
+
+Split = Literal["train", "test", "benchmarks"]
 
 
 @dataclass(frozen=True, order=True)
@@ -57,14 +60,12 @@ class Paths:
     def data(self) -> Path:
         return self.root / "data" / self.profile
 
-    def preferences(self, split: str) -> Path:
-        """Columns pair_id, source, chosen, rejected; split is train or test."""
-        return self.data / "preferences" / f"{split}.parquet"
+    def texts(self, split: Split) -> Path:
+        """Columns dataset, subset, item_id, prompt, answers (the chosen ones first), n_chosen.
 
-    @property
-    def benchmarks(self) -> Path:
-        """Columns item_id, suite, subset, prompt, answers (the chosen ones first), n_chosen."""
-        return self.data / "benchmarks.parquet"
+        Of HH-RLHF's pairs (train, test) the answers are whole dialogues and the prompt is empty.
+        """
+        return self.data / f"{split}.parquet"
 
     @property
     def provenance(self) -> Path:
@@ -77,8 +78,15 @@ class Paths:
         return self.root / "hub.sha256"
 
     @property
-    def tokens(self) -> Path:
+    def all_tokens(self) -> Path:
         return self.root / "tokens" / self.profile
+
+    def tokens(self, backbone: str, split: Split) -> Path:
+        """Columns dataset, subset, item_id, answers: a list of token ids for each."""
+        return self.all_tokens / backbone / f"{split}.parquet"
+
+    def tokenizer(self, backbone: str) -> Path:
+        return self.all_tokens / backbone / "tokenizer"
 
     def backbone(self, backbone: str) -> Path:
         return self.root / "models" / self.profile / "backbones" / backbone
@@ -90,7 +98,7 @@ class Paths:
         return self.root / "activations" / self.profile / f"{trio.key}.safetensors"
 
     def rewards(self, trio: Trio) -> Path:
-        """Columns objective, condition, dataset, item_id, answer_index, reward."""
+        """Columns objective, kind, percent, dataset, item_id, answer_index, reward."""
         return self.root / "rewards" / self.profile / f"{trio.key}.parquet"
 
     @property

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rm_tension.base.config import HubData, Params, Profile, load_params
+import pandas as pd
+
+from rm_tension.base.config import HubData, Objective, Params, Profile, load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.grid import Model, Paths, Trio
-from rm_tension.base.token_files import TokenFiles
+from rm_tension.base.grid import Model, Paths, Split, Trio
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,18 @@ class Job:
     def model(self) -> Model:
         return self.trio.model(self.arguments.objective)
 
-    @property
-    def token_files(self) -> TokenFiles:
+    def tokens(self, split: Split) -> Path:
         """Those of the backbone's tokenizer."""
-        return TokenFiles(self.paths.tokens, self.profile.backbones[self.arguments.backbone].tokenizer)
+        return self.paths.tokens(self.arguments.backbone, split)
+
+    def pairs(self, split: Literal["train", "test"], objective: Objective) -> pd.DataFrame:
+        """An objective's tokenised pairs; raises UserError if there are none."""
+        wanted = getattr(self.params.grid.pairs[objective], split)
+        table = pd.read_parquet(self.tokens(split))
+        table = table[table["subset"].isin(wanted)].reset_index(drop=True)
+        if table.empty:
+            raise UserError(f"{self.tokens(split)}: no pairs of {', '.join(wanted)}")
+        return table
 
     @property
     def hub_sums(self) -> Path | None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,6 @@ from rm_tension.base.files import write_json
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "hub.sha256", "reports")
-# What looks at results or machines, and decides no result
-READERS = ("analyse", "report", "tracking", "score", "preflight.py")
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
 
 
@@ -71,13 +69,13 @@ def git_commit() -> str:
     return f"{commit}{'+' if changed else ''}" if commit else "unknown"
 
 
-def code(package: Path = Path(__file__).parents[1]) -> str:
-    """A digest of the sources that may decide what a stage computes: all but READERS."""
+def digest_of_code(places: Iterable[str], package: Path = Path(__file__).parents[1]) -> str:
+    """Of the sources in some folders and files below `package`: those that decide what a stage computes."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package)
-        if name.parts[0] not in READERS:
-            digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    for place in places:
+        path = package / place
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(f"{source.relative_to(package).as_posix()}\0".encode() + source.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

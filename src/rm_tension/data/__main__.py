@@ -9,17 +9,17 @@ from typing import Any
 import datasets
 import pandas as pd
 
-from rm_tension.base.config import DataConfig, HubData
+from rm_tension.base.config import HubData
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole, write_json
-from rm_tension.base.grid import Paths
+from rm_tension.base.grid import Split
 from rm_tension.base.hub import Hub, sha256_of
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import record
 from rm_tension.data.benchmarks import READERS, cap_items
 from rm_tension.data.hh_rlhf import cap_pairs, differing, read_pairs
 from rm_tension.data.miniature import generate
-from rm_tension.data.sources import SPLITS, LocalFile, deviations, download
+from rm_tension.data.sources import HH_SOURCES, SPLITS, LocalFile, deviations, download
 
 
 def run(job: Job) -> None:
@@ -30,7 +30,7 @@ def run(job: Job) -> None:
     with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
         tables, entries = zip(*(load(file, accept_stand_ins) for file in files), strict=True)
         with whole(paths.data) as folder:
-            metrics["rows"] = write_tables(folder, paths, config, files, tables)
+            metrics["rows"] = write_tables(folder, job, files, tables)
             metrics["dropped"] = sum(sum(entry["dropped"].values()) for entry in entries)
             provenance = {
                 "source": config.source.kind,
@@ -61,10 +61,9 @@ def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[st
         found = table = read_pairs(file.path, source, split)
         if split == "train":  # in the test sets they stay, and count as wrong (METHOD.md section 2)
             table = differing(found)
-        rows = counts(found["source"])
     else:
         found = table = READERS[file.raw.data_set](file.path)
-        rows = counts(found["subset"])
+    rows = counts(found["subset"])
     sha256 = sha256_of(file.path)
     faults = deviations(file, sha256, rows)
     if faults and not accept_stand_ins:
@@ -88,22 +87,27 @@ def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[st
 
 
 def write_tables(
-    folder: Path, paths: Paths, config: DataConfig, files: list[LocalFile], tables: tuple[pd.DataFrame, ...]
+    folder: Path, job: Job, files: list[LocalFile], tables: tuple[pd.DataFrame, ...]
 ) -> dict[str, dict[str, int]]:
-    """Cap and write the tables below `folder`; returns the rows written, by source or suite/subset."""
-    rows = {}
-    (folder / paths.preferences("train").parent.name).mkdir(parents=True)
-    for split in SPLITS:
-        parts = [t for f, t in zip(files, tables, strict=True) if f.raw.name.endswith(f"{split}.jsonl.gz")]
-        cap = config.max_train_pairs if split == "train" else config.max_test_pairs
-        pairs = cap_pairs(pd.concat(parts, ignore_index=True), split, cap)
-        pairs.to_parquet(folder / paths.preferences(split).relative_to(paths.data), index=False)
-        rows[split] = counts(pairs["source"])
-    parts = [t for f, t in zip(files, tables, strict=True) if f.raw.data_set != "hh_rlhf"]
-    items = cap_items(pd.concat(parts, ignore_index=True), config.max_items_per_task)
-    items.to_parquet(folder / paths.benchmarks.name, index=False)
-    rows["benchmarks"] = counts(items["suite"] + "/" + items["subset"])
-    return rows
+    """Cap and write the tables below `folder`; returns the rows written, by split and by dataset/subset."""
+    config, pairs = job.profile.data, job.params.grid.pairs
+    read = list(zip(files, tables, strict=True))
+    train, test = (
+        pd.concat([t for f, t in read if f.raw.name.endswith(f"{split}.jsonl.gz")], ignore_index=True)
+        for split in SPLITS
+    )
+    benchmarks = pd.concat([t for f, t in read if f.raw.data_set != "hh_rlhf"], ignore_index=True)
+    # one pool for each objective, so that the mixed one stays the union; in the test set one for each file
+    pools = (pairs["helpful"].train, pairs["harmless"].train)
+    capped: dict[Split, pd.DataFrame] = {
+        "train": cap_pairs(train, pools, config.max_train_pairs),
+        "test": cap_pairs(test, [(source,) for source in HH_SOURCES], config.max_test_pairs),
+        "benchmarks": cap_items(benchmarks, config.max_items_per_task),
+    }
+    folder.mkdir()
+    for split, table in capped.items():
+        table.to_parquet(folder / job.paths.texts(split).name, index=False)
+    return {split: counts(table["dataset"] + "/" + table["subset"]) for split, table in capped.items()}
 
 
 def counts(names: pd.Series) -> dict[str, int]:

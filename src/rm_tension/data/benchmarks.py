@@ -58,7 +58,7 @@ def cap_items(items: pd.DataFrame, cap: int | None) -> pd.DataFrame:
     if cap is None:
         return items
     kept = []
-    for _, subset in items.groupby(["suite", "subset"], sort=False):
+    for _, subset in items.groupby(["dataset", "subset"], sort=False):
         unit = subset["item_id"].str.replace(r"^ties/(ref|tied):", "", regex=True)
         units = unit.drop_duplicates()
         sampled = units.sample(min(len(units), cap * len(units) // len(subset)), random_state=CAP_SEED)
@@ -67,14 +67,14 @@ def cap_items(items: pd.DataFrame, cap: int | None) -> pd.DataFrame:
 
 
 def _items(path: Path, table: pd.DataFrame, suite: Suite, subset: pd.Series) -> pd.DataFrame:
-    """Columns item_id (`<subset>/<the file's id>`), suite, subset, prompt, answers, n_chosen."""
+    """The columns of `grid.Paths.texts`; item_id is `<subset>/<the file's id>`."""
     names = subset.str.lower().str.replace(" ", "-")
     # RM-Bench's ids already begin with the domain.
     ids = [f"{name}/{str(key).removeprefix(name + '/')}" for name, key in zip(names, table["id"], strict=True)]
     answers = table["chosen"] + table["rejected"]
     n_chosen = table["chosen"].map(len)
     items = pd.DataFrame(
-        {"item_id": ids, "suite": suite, "subset": names, "prompt": table["prompt"], "answers": answers}
+        {"dataset": suite, "subset": names, "item_id": ids, "prompt": table["prompt"], "answers": answers}
     ).assign(n_chosen=n_chosen)
     _require(path, items, pd.Series([(suite, name) in KNOWN for name in names]), "is of an unknown subset")
     _require(path, items, ~items["item_id"].duplicated(), "occurs twice")

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from rm_tension.activations.sums import load_activations
-from rm_tension.base.config import Objective
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.grid import Model
@@ -17,7 +16,9 @@ from rm_tension.evaluate.conditions import hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import load_reward_model
-from rm_tension.paper.objectives import TEST_SOURCES
+
+# that parts belong to
+CODE = ("activations/sums.py", "backbone/neurons.py", "evaluate", "model")
 
 
 def run(job: Job) -> None:
@@ -25,23 +26,23 @@ def run(job: Job) -> None:
     config, trio = job.profile.evaluate, job.trio
     accelerator = make_accelerator(config.autocast)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
-    tasks = Texts.lay_out(_benchmarks(job), config.tokens_per_batch)
+    tasks = Texts.lay_out(pd.read_parquet(job.tokens("benchmarks")), config.tokens_per_batch)
     parameters, state = job.parameters("evaluate"), job.paths.state("evaluate", trio.key)
     inputs = [
         *job.checkpoint_files(),
         job.paths.activations(trio),
-        job.token_files.preferences("test"),
-        job.token_files.benchmarks,
+        job.tokens("test"),
+        job.tokens("benchmarks"),
     ]
     with record(job.paths.run("evaluate", trio.key), parameters) as metrics:
-        parts = parts_folder(state, parameters, inputs)
+        parts = parts_folder(state, CODE, parameters, inputs)
         for objective in job.params.grid.objectives:
             part = parts / f"{objective}.parquet"
             if part.exists():
                 continue
             key = trio.model(objective)
             model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
-            hh_test = Texts.lay_out(_hh_test(job, objective), config.tokens_per_batch)
+            hh_test = Texts.lay_out(job.pairs("test", objective), config.tokens_per_batch)
             work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective))]
             found = pd.concat(evaluate(model, objective, key.key, work, sets, accelerator), ignore_index=True)
             _refuse_not_finite(found, key)
@@ -62,16 +63,6 @@ def _refuse_not_finite(rewards: pd.DataFrame, key: Model) -> None:
             f"{key.key}: {len(bad)} rewards are not finite, the first {bad.iloc[0].to_dict()}; "
             "the checkpoint is broken: train it again"
         )
-
-
-def _hh_test(job: Job, objective: Objective) -> pd.DataFrame:
-    pairs = job.token_files.pairs("test", TEST_SOURCES[objective])
-    answers = list(zip(pairs["chosen"], pairs["rejected"], strict=True))
-    return pd.DataFrame({"dataset": pairs["source"], "item_id": pairs["pair_id"], "answers": answers})
-
-
-def _benchmarks(job: Job) -> pd.DataFrame:
-    return pd.read_parquet(job.token_files.benchmarks).rename(columns={"suite": "dataset"})
 
 
 if __name__ == "__main__":

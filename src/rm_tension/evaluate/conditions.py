@@ -6,42 +6,37 @@ Beyond the paper's own, the top neurons by mean |a| (`absolute`) are silenced be
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from rm_tension.base.config import EvaluateConfig
 
-Kind = Literal["none", "all", "random", "change", "magnitude", "absolute", "shared", "helpful-only", "harmless-only"]
-SETS: tuple[Kind, ...] = ("shared", "helpful-only", "harmless-only")
+SETS = ("shared", "helpful-only", "harmless-only")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Condition:
-    """Which neurons are set to zero: none, all, or a set chosen at `percent` of all neurons."""
+    """Which neurons are set to zero: `percent` of all by a score or a set of that name (`kind`); `none`, or `all`."""
 
-    kind: Kind
-    percent: int | None = None
+    kind: str
+    percent: int
 
     def __str__(self) -> str:
-        """The name in rewards/*.parquet: `none`, `all`, `magnitude-10`, `helpful-only-5`."""
-        return self.kind if self.percent is None else f"{self.kind}-{self.percent}"
+        """For a progress bar."""
+        return f"{self.kind} {self.percent}%"
 
 
-NONE = Condition("none")
-ALL = Condition("all")
+NONE = Condition("none", 0)
+ALL = Condition("all", 100)
 
 
 def hh_conditions(config: EvaluateConfig) -> Iterator[Condition]:
     """For every RM on its HH test sets."""
     yield from (NONE, ALL)
-    yield from (Condition(score, percent) for score in config.scores for percent in config.percents)
-    yield from (Condition("absolute", percent) for percent in config.absolute_percents)
+    yield from (Condition(score, percent) for score, percents in config.hh_percents.items() for percent in percents)
 
 
 def task_conditions(config: EvaluateConfig, objective: str) -> Iterator[Condition]:
     """For an RM on the benchmarks; the mixed RM's include the sets of its trio."""
     yield NONE
-    signed_percents = dict.fromkeys((config.task_percent, *config.absolute_percents))
-    yield from (Condition("magnitude", percent) for percent in signed_percents)
-    yield from (Condition("absolute", percent) for percent in config.absolute_percents)
+    yield from (Condition(score, percent) for score, percents in config.task_percents.items() for percent in percents)
     if objective == "mixed":
         yield from (Condition(kind, percent) for kind in SETS for percent in config.set_percents)

@@ -11,46 +11,32 @@ from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
-from rm_tension.evaluate.conditions import SETS, Condition
+from rm_tension.evaluate.conditions import ALL, NONE, SETS, Condition
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.evaluate.selection import (
-    Mask,
-    absolute_score,
-    change_score,
-    magnitude_score,
-    random_score,
-    top,
-    trio_sets,
-)
+from rm_tension.evaluate.selection import Mask, neuron_scores, top, trio_sets
 from rm_tension.model.rows import Item
 
-COLUMNS = ["objective", "condition", "dataset", "item_id", "answer_index", "reward"]
+COLUMNS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward"]
 
 
 class NeuronSets:
     """The neurons that each condition silences in a reward model of a trio."""
 
     def __init__(self, activations: Mapping[str, Activations], seed: int) -> None:
-        self._magnitude = {objective: magnitude_score(found) for objective, found in activations.items()}
-        self._absolute = {objective: absolute_score(found) for objective, found in activations.items()}
-        self._change = {objective: change_score(found) for objective, found in activations.items()}
+        self._activations = activations
         self._seed = seed
 
     def mask(self, condition: Condition, objective: str) -> Mask:
-        """Which neurons are set to zero: bool [layers, neurons]."""
-        magnitude = self._magnitude[objective]
-        if condition.percent is None:
-            return np.full(magnitude.shape, condition.kind == "all")
+        """Which neurons are set to zero: bool [layers, neurons]; UserError for an unknown score."""
+        if condition in (NONE, ALL):
+            return np.full(self._activations[objective].chosen.sum.shape, condition == ALL)
         if condition.kind in SETS:
-            tops = (top(self._magnitude[single], condition.percent) for single in ("helpful", "harmless"))
+            tops = (self._top("magnitude", condition.percent, single) for single in ("helpful", "harmless"))
             return trio_sets(*tops)[condition.kind]
-        scores = {
-            "magnitude": magnitude,
-            "absolute": self._absolute[objective],
-            "change": self._change[objective],
-            "random": random_score(magnitude.shape, self._seed),
-        }
-        return top(scores[condition.kind], condition.percent)
+        return self._top(condition.kind, condition.percent, objective)
+
+    def _top(self, score: str, percent: int, objective: str) -> Mask:
+        return top(neuron_scores(score, self._activations[objective], self._seed), percent)
 
 
 @dataclass
@@ -83,4 +69,5 @@ def evaluate(
         for condition in conditions:
             with ablated(model, sets.mask(condition, objective)):
                 reward: NDArray[np.float32] = texts.scorer.score(model, accelerator, f"{key} {condition}")
-            yield texts.rows.assign(objective=objective, condition=str(condition), reward=reward)[COLUMNS]
+            rows = texts.rows.assign(objective=objective, kind=condition.kind, percent=condition.percent, reward=reward)
+            yield rows[COLUMNS]

@@ -1,5 +1,7 @@
 """Which neurons matter: scores from activation sums, exact top p%, and the sets of a trio (METHOD.md section 4)."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,14 +32,30 @@ def change_score(activations: Activations) -> Scores:
     return _mean_of_sides([np.sqrt(side.change_square_sum / side.tokens) for side in activations.sides])
 
 
-def random_score(shape: tuple[int, int], seed: int) -> Scores:
-    """Standard normal, from the RM's seed."""
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
 def _mean_of_sides(sides: list[Scores]) -> Scores:
     chosen, rejected = sides
     return (chosen + rejected) / 2
+
+
+def random_score(activations: Activations, rng: np.random.Generator) -> Scores:
+    """Standard normal."""
+    return rng.standard_normal(activations.chosen.sum.shape)
+
+
+# By the name that `evaluate` in params.yaml uses; the generator is seeded by the RM's seed.
+SCORES: dict[str, Callable[[Activations, np.random.Generator], Scores]] = {
+    "random": random_score,
+    "change": lambda activations, _: change_score(activations),
+    "magnitude": lambda activations, _: magnitude_score(activations),
+    "absolute": lambda activations, _: absolute_score(activations),
+}
+
+
+def neuron_scores(name: str, activations: Activations, seed: int) -> Scores:
+    """The scores of an RM's neurons under a name of SCORES; raises UserError for another."""
+    if name not in SCORES:
+        raise UserError(f"params.yaml, evaluate: no neuron score {name!r}; there are {', '.join(SCORES)}")
+    return SCORES[name](activations, np.random.default_rng(seed))
 
 
 def top(scores: Scores, percent: float, max_ties: float = 0.001) -> Mask:

@@ -64,7 +64,7 @@ def model_cards(number: str, source: Source) -> TextTable:
 def tasks(number: str, source: Source, suite: Suite) -> TextTable:
     """Tables 7, 8 and 9."""
     accuracy = source.table("accuracy")
-    items = accuracy[accuracy["condition"] == str(NONE)].groupby("task")["items"].max()
+    items = accuracy[accuracy["kind"] == NONE.kind].groupby("task")["items"].max()
     rows = [
         [
             task.label,

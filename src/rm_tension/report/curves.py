@@ -44,30 +44,24 @@ def ablation_curves_per_backbone(source: Source) -> Iterator[Drawing]:
 def curves(axes: Axes, accuracy: pd.DataFrame, colour: str) -> None:
     """One line per score from no ablation on, and a level where all neurons are ablated.
 
-    `accuracy` is indexed by condition, with mean and spread.
+    `accuracy` is indexed by kind and percent, with mean and spread.
     """
     for score, (line, marker) in SCORES.items():
-        points = {0: str(NONE)} | {
-            int(condition.removeprefix(f"{score}-")): condition
-            for condition in accuracy.index
-            if condition.startswith(f"{score}-")
-        }
-        percents = sorted(points)
-        rows = accuracy.loc[[points[percent] for percent in percents]]
+        rows = pd.concat([at(accuracy, kind=kind) for kind in (NONE.kind, score)]).sort_index()
         shade = SHADES.get(score, colour)
         look: dict[str, Any] = {"color": shade, "linestyle": line, "marker": marker}
-        axes.plot(percents, rows["mean"], label=score, markersize=3, linewidth=1.4, **look)
+        axes.plot(rows.index, rows["mean"], label=score, markersize=3, linewidth=1.4, **look)
         low, high = rows["mean"] - rows["spread"], rows["mean"] + rows["spread"]
-        axes.fill_between(percents, low, high, color=shade, alpha=0.15, linewidth=0)
-    if str(ALL) in accuracy.index:
-        axes.axhline(accuracy["mean"][str(ALL)], color="0.6", linewidth=0.8, label="all neurons ablated")
+        axes.fill_between(rows.index, low, high, color=shade, alpha=0.15, linewidth=0)
+    if (ALL.kind, ALL.percent) in accuracy.index:
+        axes.axhline(accuracy["mean"][ALL.kind, ALL.percent], color="0.6", linewidth=0.8, label="all neurons ablated")
 
 
 def _grid(source: Source, backbones: dict[str, str]) -> Figure:
     """A row of panels for each backbone, a column for each objective."""
     figure = Figure(figsize=(WIDTH, min(9.2, 1.0 + 1.9 * len(backbones))), layout="constrained")
     panels = figure.subplots(len(backbones), len(OBJECTIVES), sharex=True, sharey="row", squeeze=False)
-    own = at(source.hh_accuracy, dataset="own")
+    own = source.means("hh_accuracy", subset="own")
     for row, (backbone, name) in zip(panels, backbones.items(), strict=True):
         for axes, objective in zip(row, OBJECTIVES, strict=True):
             accuracy = at(own, backbone=backbone, objective=objective)

@@ -50,7 +50,8 @@ def ablation_densities(source: Source) -> Iterator[Drawing]:
 
 def neuron_depth(source: Source) -> Iterator[Drawing]:
     """Figure 4, with the as-published pooling beside the corrected one, and each backbone."""
-    depth = source.table("neuron_depth").groupby(["variant", "backbone", "objective", "third"])["share"].mean()
+    table = source.table("means/neuron_depth")
+    depth = table.set_index(["variant", "backbone", "objective", "third"])["share"].sort_index()
     known = {(variant, backbone) for variant, backbone, *_ in depth.index}
     shown = [(f"All{label}", (variant, "pooled")) for variant, label in VARIANTS.items()]
     shown += [(name, ("corrected", backbone)) for backbone, name in source.backbones.items()]

@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from rm_tension.analyse.averages import at
 from rm_tension.base.files import write_json
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.source import Source
@@ -22,8 +21,8 @@ def write_dvc_views(source: Source, folder: Path) -> None:
 
 def metrics(source: Source) -> dict[str, Any]:
     """Averages over backbones and seeds, and the verdicts."""
-    retained = at(source.retention("retention"), backbone="average")["mean"]
-    hh = at(source.hh_accuracy, backbone="average", condition="none", dataset="own")["mean"]
+    retained = source.means("retention", measure="retention", backbone="average")["mean"]
+    hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")["mean"]
     groups = _group_accuracy(source)
     return {
         "accuracy": {
@@ -39,16 +38,16 @@ def metrics(source: Source) -> dict[str, Any]:
 
 def loss(source: Source) -> pd.DataFrame:
     """Mean training loss of all RMs of an objective: columns progress (%), helpful, harmless, mixed."""
-    curves = source.table("training_curves").groupby(["progress", "objective"])["loss"].mean().unstack()
-    return curves.reindex(columns=list(OBJECTIVES)).reset_index()
+    curves = source.table("means/training_curves").query("backbone == 'average'")
+    wide = curves.pivot(index="progress", columns="objective", values="loss")
+    return wide.reindex(columns=list(OBJECTIVES)).reset_index()
 
 
 def ablation(source: Source) -> pd.DataFrame:
     """HH-RLHF accuracy of an objective's RMs (%) by share of neurons ablated by magnitude (%), columns as in `loss`."""
-    own = at(source.hh_accuracy, backbone="average", dataset="own")["mean"].unstack("objective")
-    curve = own[own.index.str.fullmatch(r"none|magnitude-\d+")]
-    percent = [0 if condition == "none" else int(condition.removeprefix("magnitude-")) for condition in curve.index]
-    return curve.assign(percent=percent).sort_values("percent")[["percent", *own.columns]]
+    own = source.means("hh_accuracy", backbone="average", subset="own")["mean"].unstack("objective")
+    curve = own[own.index.isin(["none", "magnitude"], level="kind")].droplevel("kind").sort_index()
+    return curve.reset_index()
 
 
 def accuracy(source: Source) -> pd.DataFrame:
@@ -59,5 +58,5 @@ def accuracy(source: Source) -> pd.DataFrame:
 
 
 def _group_accuracy(source: Source) -> pd.Series:
-    means = at(source.accuracy, backbone="average")["mean"]
+    means = source.means("accuracy", backbone="average")["mean"]
     return means[means.index.get_level_values("task").isin(GROUPS)]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rm_tension.analyse.as_published import COLUMNS, undo_running_means
 from rm_tension.analyse.averages import over_seeds, with_average, with_groups
+from rm_tension.analyse.means import pairs
 
 GROUP_OF_TABLE = {17: "harmlessness", 18: "helpfulness"}
 
@@ -71,8 +72,9 @@ def rmsd(folder: Path) -> pd.DataFrame:
 
 
 def neuron_overlap(folder: Path) -> pd.DataFrame:
-    """Section 5's Jaccard indices as released, columns backbone, objective_a, objective_b, jaccard."""
-    return pd.read_csv(folder / "neuron_overlap_p10.csv")
+    """Section 5's Jaccard indices as released, indexed by pair, backbone (and `average`), variant."""
+    frame = pairs(pd.read_csv(folder / "neuron_overlap_p10.csv"))[["pair", "backbone", "jaccard"]]
+    return with_average(over_seeds(frame.assign(variant="as_published", tasks=1), "jaccard"))
 
 
 def published(frame: pd.DataFrame, value: str) -> pd.DataFrame:

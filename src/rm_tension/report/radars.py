@@ -21,16 +21,16 @@ from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES
 
 def radars(source: Source) -> Iterator[Drawing]:
     """Figure 2, ours above the published one, and 2a to 2f, the same for each backbone that there is."""
-    theirs = published.accuracy(source.reference)
+    ours, theirs = source.means("accuracy"), published.accuracy(source.reference)
     whose_rows = (f"ours ({source.context.profile})", "paper")
-    present = set(source.accuracy.index.get_level_values("backbone"))
+    present = set(ours.index.get_level_values("backbone"))
     letters = dict(zip(source.backbones, ascii_lowercase, strict=False)) | {"average": ""}
     for backbone, label in {"average": "mean of backbones", **source.backbones}.items():
         if backbone not in present:
             continue
         figure = Figure(figsize=(WIDTH, 7.8), layout="constrained")
         panels = figure.subplots(2, 2, subplot_kw={"projection": "polar"})
-        for row, accuracy, whose in zip(panels, (source.accuracy, theirs), whose_rows, strict=True):
+        for row, accuracy, whose in zip(panels, (ours, theirs), whose_rows, strict=True):
             for axes, group in zip(row, GROUPS, strict=True):
                 radar(axes, group, at(accuracy, backbone=backbone)["mean"])
                 axes.set_title(f"{GROUP_LABELS[group]}, {whose}", y=1.2)

@@ -1,18 +1,15 @@
-"""What tables and figures are made of: the analysed results as averages, the settings, the published numbers."""
+"""What tables and figures are made of: the analysed results, the settings, the published numbers."""
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from rm_tension.analyse.averages import at, over_seeds, with_average, with_groups
 from rm_tension.analyse.context import Context
 from rm_tension.base.config import Profile
 from rm_tension.base.errors import UserError
-from rm_tension.evaluate.conditions import NONE
 
 
 @dataclass(frozen=True)
@@ -40,44 +37,15 @@ class Source:
         """One of the JSON files; raises UserError if it is missing."""
         return json.loads(self._file(f"{name}.json").read_text(encoding="utf-8"))
 
-    @cached_property
-    def accuracy(self) -> pd.DataFrame:
-        """Unablated accuracy, indexed by backbone (and `average`), objective, task (and group)."""
-        frame = self.table("accuracy")
-        frame = frame.loc[frame["condition"] == str(NONE), ["backbone", "seed", "objective", "task", "accuracy"]]
-        return with_average(over_seeds(with_groups(frame, "accuracy"), "accuracy"))
+    def means(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
+        """Averages of `analyse.means` by file name: mean, spread, tasks.
 
-    def retention(self, measure: str) -> pd.DataFrame:
-        """By the unablated mixed RM, indexed by backbone (and `average`), task (and group); `measure` is a column."""
-        frame = self.table("retention")
-        frame = frame.loc[frame["condition"] == str(NONE), ["backbone", "seed", "task", measure]]
-        return with_average(over_seeds(with_groups(frame, measure), measure))
-
-    @cached_property
-    def hh_accuracy(self) -> pd.DataFrame:
-        """Accuracy on HH-RLHF test files, indexed by backbone (and `average`), objective, condition, dataset."""
-        frame = self.table("hh_accuracy").drop(columns=["items", "correct", "ties"]).assign(tasks=1)
-        return with_average(over_seeds(frame, "accuracy"))
-
-    @cached_property
-    def magnitude(self) -> pd.DataFrame:
-        """Ablation of the top neurons, indexed by measure, objective, backbone (and `average`), task (and group)."""
-        frame = self.table("ablation_magnitude").query("percent == @self.task_percent")
-        keys = ["objective", "backbone", "seed", "task"]
-        measures = ("baseline_accuracy", "delta")
-        means = {name: over_seeds(with_groups(frame[[*keys, name]], name), name) for name in measures}
-        return with_average(pd.concat(means, names=["measure"]))
-
-    @cached_property
-    def shared_sets(self) -> pd.DataFrame:
-        """Change of the mixed RM under ablation of each set, indexed by ablated_set (and baseline), backbone, task.
-
-        The backbone `average` is among them.
+        Indexed by `levels`, or by all of its keys; `at` selects the value of some of them, which are then left out.
         """
-        frame = self.table("ablation_shared_sets").query("percent == @self.task_percent")
-        changes = with_groups(frame[["ablated_set", "backbone", "seed", "task", "delta"]], "delta")
-        baseline = pd.concat({"baseline": at(self.accuracy, objective="mixed")}, names=["ablated_set"])
-        return pd.concat([with_average(over_seeds(changes, "delta")), baseline])
+        frame = self.table(f"means/{name}")
+        for key, value in at.items():
+            frame = frame[frame[key] == value].drop(columns=key)
+        return frame.set_index(list(levels) or [str(key) for key in frame if key not in {"mean", "spread", "tasks"}])
 
     def _file(self, name: str) -> Path:
         path = self.results / name

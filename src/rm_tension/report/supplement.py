@@ -5,7 +5,7 @@ from itertools import product
 
 import pandas as pd
 
-from rm_tension.analyse.averages import at, over_seeds, with_average
+from rm_tension.analyse.means import KEPT
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report import published
 from rm_tension.report.source import Source
@@ -14,12 +14,11 @@ from rm_tension.report.table import Row, Section, Table, TextTable, beside
 from rm_tension.report.tables import FRACTION, GROUP_LABELS, OBJECTIVES, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
 
 PAIRS = {
-    ("harmless", "helpful"): "Helpful and harmless RM: Jaccard index",
-    ("helpful", "mixed"): "Helpful and mixed RM: Jaccard index",
-    ("harmless", "mixed"): "Harmless and mixed RM: Jaccard index",
+    "harmless-helpful": "Helpful and harmless RM: Jaccard index",
+    "helpful-mixed": "Helpful and mixed RM: Jaccard index",
+    "harmless-mixed": "Harmless and mixed RM: Jaccard index",
 }
 BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
-KEPT = "Neuron retention"
 SUITES = {
     **{
         f"reward-bench/{part}/accuracy": f"RewardBench: {part}" for part in ("Chat", "Chat Hard", "Safety", "Reasoning")
@@ -38,10 +37,7 @@ SUITES = {
 
 def neuron_overlap(number: str, source: Source) -> Table:
     """Section 5 of the paper: neurons that two RMs share and that the mixed RM keeps."""
-    columns = ["pair", "backbone", "variant", "jaccard"]
-    kept = source.table("neuron_retention").assign(pair=KEPT).rename(columns={"retention": "jaccard"})
-    ours = pd.concat([_pairs(source.table("neuron_overlap")), kept])[columns]
-    theirs = _pairs(published.neuron_overlap(source.reference)).assign(variant="as_published")[columns]
+    columns = ["pair", "backbone", "variant"]
     keys = {**source.backbones, "average": "Mean"}
     return Table(
         number,
@@ -49,10 +45,10 @@ def neuron_overlap(number: str, source: Source) -> Table:
         "Corrected: exactly that share of neurons. As published: mean activations clamped at 0, and all neurons at or "
         "above the percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron retention is the "
         "share of all neurons of the three sets that the mixed RM's and a single-objective RM's set have in common.",
-        beside(_means(ours, "jaccard"), _means(theirs, "jaccard"), columns[:-1]),
+        beside(source.means("neuron_overlap"), published.neuron_overlap(source.reference), columns),
         [
             Section(label, [Row((pair, key), name) for key, name in keys.items()])
-            for pair, label in {**{"-".join(pair): label for pair, label in PAIRS.items()}, KEPT: KEPT}.items()
+            for pair, label in {**PAIRS, KEPT: "Neuron retention"}.items()
         ],
         {"corrected": "Corrected", "as_published": "As published"},
         published="column",
@@ -63,16 +59,16 @@ def neuron_overlap(number: str, source: Source) -> Table:
 
 def overlap_by_score(number: str, source: Source) -> Table:
     """How much the overlap depends on the score and on how many neurons are taken."""
-    frame = _pairs(source.table("neuron_overlap_by_score")).astype({"percent": "str"})
-    percents = frame["percent"].drop_duplicates()
+    means = source.means("neuron_overlap_by_score", backbone="average")
+    percents = means.index.unique("percent")
     return Table(
         number,
         "Overlap by score and share",
         "Mean of backbones. The magnitude score is the signed mean activation, as in the released code; the paper's "
         "words suggest the mean of |activation|.",
-        beside(at(_means(frame, "jaccard"), backbone="average"), None, ["pair", "percent", "score"]),
+        beside(means, None, ["pair", "percent", "score"]),
         [
-            Section(label, [Row(("-".join(pair), percent), f"top {percent}%") for percent in percents])
+            Section(label, [Row((pair, percent), f"top {percent}%") for percent in percents])
             for pair, label in PAIRS.items()
         ],
         BY_SCORE,
@@ -82,15 +78,13 @@ def overlap_by_score(number: str, source: Source) -> Table:
 
 def set_sizes(number: str, source: Source) -> Table:
     """The sets of Tables 4, 17 and 18, and what the released code takes for them."""
-    frame = source.table("neuron_sets").query("percent == @source.task_percent").drop(columns=["percent", "blocks"])
-    frame = frame.melt(["backbone", "seed", "ablated_set"], var_name="variant", value_name="neurons")
     variants = {"corrected": "corrected", "as_published": "as published"}
     return Table(
         number,
         f"Sizes of the sets at {source.task_percent}%",
         "Neurons. As published: in a block in which one RM has no top neuron, all of the other's count as shared "
         f"(METHOD.md section 8, erratum 5). {OVER_SEEDS}",
-        beside(_means(frame, "neurons"), None, ["ablated_set", "variant", "backbone"]),
+        beside(source.means("neuron_sets"), None, ["ablated_set", "variant", "backbone"]),
         [
             Section(label.removesuffix(" ablated"), [Row((key, variant), name) for variant, name in variants.items()])
             for key, label in SETS.items()
@@ -101,16 +95,16 @@ def set_sizes(number: str, source: Source) -> Table:
 
 def suites(number: str, source: Source) -> Table:
     """The suites' own summary numbers beside the paper's group averages, and how many items are tied."""
-    official = source.table("suites")
-    official["task"] = official["suite"] + "/" + official["part"] + "/" + official["metric"]
-    frame = pd.concat([official.drop(columns=["suite", "part", "metric"]), _tied(source.table("ties"))])
+    keys = ["objective", "backbone", "task"]
+    official = source.means("suites").rename_axis(index={"metric": "task"}).reorder_levels(keys)
+    ours = pd.concat([official, source.means("accuracy", *keys)])
     return Table(
         number,
         "Official metrics of the three suites",
         "What the suites' own rules give (METHOD.md section 2), which the paper does not use, beside the averages of "
         f"its 17 and 8 tasks and the share of items whose decisive rewards are equal, in float32 and rounded as in "
         f"the released code; all in percent. {WITH_MEAN}",
-        beside(pd.concat([_means(frame, "value"), source.accuracy]), None, ["objective", "backbone", "task"]),
+        beside(ours, None, keys),
         backbone_sections(source),
         SUITES,
     )
@@ -118,14 +112,14 @@ def suites(number: str, source: Source) -> Table:
 
 def math_apart(number: str, source: Source) -> Table:
     """The two subsets of Math, which the paper averages."""
-    parts = source.table("math_components").query("condition == 'none'").rename(columns={"suite": "task"})
-    means = _means(parts.drop(columns=["condition", "items", "chance"]), "accuracy")
+    keys = ["objective", "backbone", "task"]
+    parts = source.means("math_components").rename_axis(index={"suite": "task"}).reorder_levels(keys)
     return Table(
         number,
         "Math taken apart",
         "Accuracy (%). Math is the mean of a best-of-4 task (chance 25%) and a pairwise one (chance 50%; METHOD.md "
         f"section 8, erratum 4). {WITH_MEAN} In the paper, Math's ± is the mean of the two (erratum 16).",
-        beside(pd.concat([means, source.accuracy]), None, ["objective", "backbone", "task"]),
+        beside(pd.concat([parts, source.means("accuracy", *keys)]), None, keys),
         backbone_sections(source),
         {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math"},
     )
@@ -133,16 +127,15 @@ def math_apart(number: str, source: Source) -> Table:
 
 def ablation_by_score(number: str, source: Source) -> Table:
     """What ablating the top neurons by either score does to the group averages."""
-    frame = source.table("ablation_by_score").rename(columns={"group": "task"})
-    frame = frame.sort_values("percent", kind="stable").astype({"percent": "str"})
-    percents = frame["percent"].drop_duplicates()
+    means = source.means("ablation_by_score", backbone="average")
+    percents = sorted(means.index.unique("percent"))
     return Table(
         number,
         "Ablation by score and share",
         "Change of the group averages (points) when an RM's own top neurons are silenced, mean of backbones; scores as "
         f"in Table S4. {OVER_SEEDS}",
         beside(
-            at(with_average(over_seeds(frame, "delta")), backbone="average"),
+            means,
             None,
             ["objective", "task", "percent", "score"],
         ),
@@ -177,26 +170,6 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
         rows,
         "lXlrr",
     )
-
-
-def _means(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """`averages` of one number a row: over seeds, if there are any, and over backbones."""
-    return with_average(over_seeds(frame.assign(tasks=1), value))
-
-
-def _pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The two objectives as one column `pair`, in alphabetical order."""
-    names = ["-".join(sorted(pair)) for pair in zip(frame["objective_a"], frame["objective_b"], strict=True)]
-    return frame.assign(pair=names).drop(columns=["objective_a", "objective_b"])
-
-
-def _tied(ties: pd.DataFrame) -> pd.DataFrame:
-    """Percent of all items that are tied, columns backbone, seed, objective, task (the kind of tie), value."""
-    kinds = ["ties", "ties_bfloat16"]
-    counts = ties[kinds].mul(ties["items"], axis=0).assign(items=ties["items"])
-    sums = counts.groupby([ties["backbone"], ties["seed"], ties["objective"]]).sum()
-    shares = sums[kinds].div(sums["items"], axis=0).reset_index()
-    return shares.melt(["backbone", "seed", "objective"], var_name="task", value_name="value")
 
 
 TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {

@@ -24,7 +24,7 @@ class Row(NamedTuple):
     `paper` labels the line of published values below the row.
     """
 
-    key: tuple[str, ...]
+    key: tuple[str | int, ...]
     label: str
     change: bool = False
     paper: str = "paper"

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from rm_tension.analyse.averages import at, over_seeds, with_groups
-from rm_tension.evaluate.conditions import NONE
+from rm_tension.analyse.averages import at
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import cards, published
 from rm_tension.report.source import Source
@@ -32,14 +31,14 @@ FRACTION = 0.03  # three points of a quantity between 0 and 1
 def retention_per_task(number: str, source: Source) -> Table:
     """Table 1."""
     measure = {"measure": "retention"}
-    ours, theirs = source.retention("retention"), published.retention(source.reference)
-    average = [at(means, backbone="average").assign(**measure) for means in (ours, theirs)]
+    ours = source.means("retention", measure="retention", backbone="average").assign(**measure)
+    theirs = at(published.retention(source.reference), backbone="average").assign(**measure)
     return Table(
         number,
         "Behavioural retention",
         "Of the items that the helpful or the harmless RM gets right, the fraction that the mixed RM gets right too. "
         + OVER_BACKBONES,
-        beside(average[0], average[1], ["task", "measure"]),
+        beside(ours, theirs, ["task", "measure"]),
         task_sections(),
         {"retention": "Retention"},
         published="column",
@@ -70,7 +69,11 @@ def magnitude(number: str, source: Source, group: Group, backbones: dict[str, st
         f"Ablation of the magnitude neurons, {group} tasks",
         f"Accuracy (%) and its change in points when the top {source.task_percent}% of neurons by magnitude are "
         f"ablated. {spread}",
-        beside(source.magnitude, published.magnitude(source.reference), ["objective", "backbone", "measure", "task"]),
+        beside(
+            source.means("ablation_magnitude"),
+            published.magnitude(source.reference),
+            ["objective", "backbone", "measure", "task"],
+        ),
         [
             Section(label, [row._replace(key=(objective, *row.key)) for row in rows])
             for objective, label in OBJECTIVES.items()
@@ -90,7 +93,7 @@ def shared_sets(
         f"Mixed RM: accuracy (%) and its change in points when the neurons that the top {source.task_percent}% of the "
         f"helpful and of the harmless RM share, or that only one of them has, are ablated. {OVER_BACKBONES}",
         beside(
-            at(source.shared_sets, backbone="average"),
+            source.means("ablation_shared_sets", backbone="average"),
             published.shared_sets(source.reference),
             ["ablated_set", "task"],
         ),
@@ -107,7 +110,7 @@ def hh_accuracy(number: str, source: Source) -> Table:
         "Accuracy on the HH-RLHF test sets",
         "Accuracy (%) on the test sets of the objective that each RM was trained on; the paper's values are not "
         f"known. {WITH_MEAN}",
-        beside(at(source.hh_accuracy, condition=str(NONE)), None, ["objective", "backbone", "dataset"]),
+        beside(source.means("hh_accuracy", kind="none", percent=0), None, ["objective", "backbone", "subset"]),
         backbone_sections(source),
         {"helpful-base": "helpful-base", "harmless-base": "harmless-base", "own": "all of its own"},
     )
@@ -122,7 +125,7 @@ def pairwise_retention(number: str, source: Source, single: str) -> Table:
         f"Jaccard index of the items that the mixed and the {single} RM get right. {WITH_MEAN} The paper's values are "
         "known for GPT2-large only.",
         beside(
-            source.retention(measure),
+            source.means("retention", measure=measure),
             published.pairwise_retention(source.reference, measure),
             ["task", "backbone"],
         ),
@@ -141,7 +144,7 @@ def accuracy_per_task(number: str, source: Source, group: Group) -> Table:
         f"Accuracy per backbone, {group} tasks",
         f"Accuracy (%) of every RM. {WITH_MEAN} The published values of SmolLM2-135M are the baselines of Tables 20 "
         "and 21.",
-        beside(source.accuracy, published.accuracy(source.reference), ["objective", "backbone", "task"]),
+        beside(source.means("accuracy"), published.accuracy(source.reference), ["objective", "backbone", "task"]),
         backbone_sections(source),
         task_columns(group),
     )
@@ -153,7 +156,9 @@ def retention_per_backbone(number: str, source: Source) -> Table:
         number,
         "Behavioural retention per backbone",
         f"As Table 1. {OVER_SEEDS}",
-        beside(source.retention("retention"), published.retention(source.reference), ["task", "backbone"]),
+        beside(
+            source.means("retention", measure="retention"), published.retention(source.reference), ["task", "backbone"]
+        ),
         task_sections(),
         source.backbones,
         digits=3,
@@ -163,14 +168,13 @@ def retention_per_backbone(number: str, source: Source) -> Table:
 
 def rmsd(number: str, source: Source) -> Table:
     """Table 16."""
-    ours = over_seeds(source.table("rmsd")[["backbone", "objective", "rmsd"]].assign(tasks=1), "rmsd")
     return Table(
         number,
         "Chosen against rejected texts: RMSD of mean activations",
         "With d the mean activation on chosen less that on rejected texts, averaged over seeds: the root mean square "
         "of d over blocks, averaged over the neurons of a block. It is on the activations' own scale, so that "
         "differences from the paper are shown, not judged.",
-        beside(ours, published.rmsd(source.reference), ["backbone", "objective"]),
+        beside(source.means("rmsd"), published.rmsd(source.reference), ["backbone", "objective"]),
         [Section("", [Row((key,), name) for key, name in source.backbones.items()])],
         OBJECTIVES,
         published="column",
@@ -181,7 +185,6 @@ def rmsd(number: str, source: Source) -> Table:
 
 def retention_after_ablation(number: str, source: Source, variant: Literal["corrected", "as_published"]) -> Table:
     """Table 19, and with `as_published` its running means (METHOD.md section 8, erratum 1)."""
-    frame = source.table("retention_after_ablation")[["task", "column", variant]]
     told = {
         "corrected": "The published values are corrected too: the printed columns are running means (Table 19b).",
         "as_published": "As in the released notebook: column k is the mean of the first k columns of Table 19, and a "
@@ -192,7 +195,7 @@ def retention_after_ablation(number: str, source: Source, variant: Literal["corr
         f"Retention after ablation, {variant.replace('_', ' ')}",
         f"Retention by the mixed RM when a set of neurons at {source.task_percent}% is ablated. {told[variant]}",
         beside(
-            over_seeds(with_groups(frame, variant), variant),
+            source.means("retention_after_ablation", variant=variant),
             published.retention_after_ablation(source.reference, variant),
             ["task", "column"],
         ),

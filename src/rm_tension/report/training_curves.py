@@ -13,17 +13,17 @@ COLUMNS = 3
 
 def training_curves(source: Source) -> Iterator[Drawing]:
     """A panel for each backbone."""
-    table = source.table("training_curves")
+    table = source.table("means/training_curves").set_index(["objective", "progress"])
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     columns = min(COLUMNS, len(source.backbones))
     grid = panels(figure, len(source.backbones), columns, sharex=True, sharey=True)
     for axes, (backbone, name) in zip(grid.flat, source.backbones.items(), strict=False):
-        curves = table[table["backbone"] == backbone].groupby(["objective", "progress"])["loss"].agg(["mean", "std"])
+        curves = table[table["backbone"] == backbone]
         for objective, label in OBJECTIVES.items():
             if objective in curves.index:
                 curve = curves.loc[objective]
-                axes.plot(curve.index, curve["mean"], color=COLOURS[objective], linewidth=1.2, label=label)
-                low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
+                axes.plot(curve.index, curve["loss"], color=COLOURS[objective], linewidth=1.2, label=label)
+                low, high = curve["loss"] - curve["std"], curve["loss"] + curve["std"]
                 axes.fill_between(curve.index, low, high, color=COLOURS[objective], alpha=0.2, linewidth=0)
         axes.set_title(name)
         if curves.empty:

@@ -18,7 +18,7 @@ from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import reward_model
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.score.checkpoints import Checkpoint, find_checkpoint
-from rm_tension.tokens.encode import encode_benchmarks
+from rm_tension.tokens.encode import encode_test_items
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class RewardModel:
             return []
         tokens, evaluate = self.checkpoint.profile.tokens, self.checkpoint.profile.evaluate
         table = pd.DataFrame(items, columns=["prompt", "answers"])
-        table = table.assign(suite="", item_id=range(len(table)))
-        encoded, counts = encode_benchmarks(self.words, table, tokens)
+        table = table.assign(dataset="", subset="", item_id=range(len(table)))
+        encoded, counts = encode_test_items(self.words, table, tokens.template, tokens.max_length)
         if counts["texts_cut"]:
             message = (
                 f"{counts['texts_cut']} texts are longer than {tokens.max_length} tokens: cut, as in the evaluation"

@@ -1,41 +1,55 @@
-"""Tokenise all texts, once for each tokenizer of the profile, and keep the tokenizer beside them."""
+"""Tokenise all texts, once for each tokenizer of the profile, into a folder for each backbone."""
+
+import shutil
+from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from rm_tension.base.files import whole
+from rm_tension.base.grid import Split
 from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import record
-from rm_tension.base.token_files import TokenFiles
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
-from rm_tension.tokens.encode import encode_benchmarks, encode_test_pairs, encode_training_pairs
+from rm_tension.tokens.encode import encode_test_items, encode_training_pairs
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 
+Items = dict[Split, pd.DataFrame]
 CHECKED = 1000  # texts of which transformers must make the same ids
 
 
 def run(job: Job) -> None:
-    """data/<P>/ -> tokens/<P>/<tokenizer>/."""
-    config, paths = job.profile.tokens, job.paths
-    train, test = (pd.read_parquet(paths.preferences(split)) for split in ("train", "test"))
-    benchmarks = pd.read_parquet(paths.benchmarks)
-    texts = pd.concat([train["chosen"], train["rejected"]])
-    with record(paths.run("tokens"), job.parameters("tokens")) as metrics, whole(paths.tokens) as folder:
-        for name, source in config.tokenizers.items():
-            files = TokenFiles(folder, name)
-            make_tokenizer(source, texts, Hub(job.hub_sums)).save_pretrained(files.tokenizer)
-            words = read_tokenizer(files.tokenizer)
-            stock_tokenizer(files.tokenizer, texts.head(CHECKED))
-            tables = {
-                files.preferences("train"): encode_training_pairs(words, train, config.max_length),
-                files.preferences("test"): encode_test_pairs(words, test, config.max_length),
-                files.benchmarks: encode_benchmarks(words, benchmarks, config),
-            }
-            counts: dict[str, int] = {"vocabulary": words.get_vocab_size()}
-            for path, (table, left) in tables.items():
-                table.to_parquet(path, index=False)
-                counts |= {f"{path.stem}_{what}": count for what, count in {"rows": len(table), **left}.items()}
-            metrics[name] = counts
+    """data/<P>/ -> tokens/<P>/<backbone>/, the same for all backbones of a tokenizer.
+
+    A stage of one backbone depends on files of its own folder, so that another tokenizer's change is none of its.
+    """
+    items: Items = {split: pd.read_parquet(job.paths.texts(split)) for split in get_args(Split)}
+    backbones: dict[str, list[str]] = {}
+    for key, backbone in job.profile.backbones.items():
+        backbones.setdefault(backbone.tokenizer, []).append(key)
+    with record(job.paths.run("tokens"), job.parameters("tokens")) as metrics, whole(job.paths.all_tokens) as folder:
+        for name, (first, *others) in backbones.items():
+            metrics[name] = tokenise(job, name, items, folder / first)
+            for key in others:
+                shutil.copytree(folder / first, folder / key)
+
+
+def tokenise(job: Job, name: str, items: Items, folder: Path) -> dict[str, int]:
+    """Write tokenizer, train, test and benchmarks below `folder`; returns counts of rows and of what was left out."""
+    config = job.profile.tokens
+    sides = items["train"]["answers"].str
+    texts = pd.concat([sides[0], sides[1]])
+    make_tokenizer(config.tokenizers[name], texts, Hub(job.hub_sums)).save_pretrained(folder / "tokenizer")
+    words = read_tokenizer(folder / "tokenizer")
+    stock_tokenizer(folder / "tokenizer", texts.head(CHECKED))
+    counts: dict[str, int] = {"vocabulary": words.get_vocab_size()}
+    for split, texts_of in items.items():
+        encode = encode_training_pairs if split == "train" else encode_test_items
+        table, left = encode(words, texts_of, config.template, config.max_length)
+        table.to_parquet(folder / f"{split}.parquet", index=False)
+        counts |= {f"{split}_{what}": count for what, count in {"rows": len(table), **left}.items()}
+    return counts
 
 
 if __name__ == "__main__":

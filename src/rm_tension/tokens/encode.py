@@ -1,71 +1,67 @@
 """Texts to token ids, without EOS (METHOD.md sections 1 and 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from rm_tension.base.config import TokensConfig
+from rm_tension.base.config import HH
 
+Tokens = NDArray[np.int32]
+KEY = ["dataset", "subset", "item_id"]
 TEXTS_PER_BATCH = 4096
 
 
-def encode(words: Tokenizer, texts: pd.Series) -> pd.Series:
+def encode(words: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
     """Token ids of each text: int32 arrays."""
-    encoded: list[np.ndarray] = []
+    encoded: list[Tokens] = []
     for start in range(0, len(texts), TEXTS_PER_BATCH):
-        batch = texts.iloc[start : start + TEXTS_PER_BATCH].tolist()
-        found = words.encode_batch_fast(batch, add_special_tokens=False)
+        found = words.encode_batch_fast(texts[start : start + TEXTS_PER_BATCH], add_special_tokens=False)
         encoded += [np.array(one.ids, dtype=np.int32) for one in found]
-    return pd.Series(encoded, index=texts.index, dtype=object)
+    return encoded
 
 
 def encode_training_pairs(
-    words: Tokenizer, preferences: pd.DataFrame, max_length: int
+    words: Tokenizer, items: pd.DataFrame, template: str, max_length: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Columns pair_id, source, chosen, rejected (ids), and a count of the dropped pairs.
+    """Columns dataset, subset, item_id, answers (ids of each), and a count of the dropped pairs.
 
     A pair is dropped, not cut, if a side with an EOS would be over `max_length` tokens: the release filters after it
     has appended one, although nothing ever reads it (METHOD.md section 1).
     """
-    table = _encode_sides(words, preferences)
-    fits = (table[["chosen", "rejected"]].map(len) < max_length).all(axis=1)
-    return table[fits], {"dropped_as_too_long": int((~fits).sum())}
+    answers = _answers(words, items, template)
+    fits = np.array([max(map(len, texts)) < max_length for texts in answers], dtype=bool)
+    table = _table(items, answers)[fits]
+    return table, {"dropped_as_too_long": int((~fits).sum())}
 
 
-def encode_test_pairs(
-    words: Tokenizer, preferences: pd.DataFrame, max_length: int
+def encode_test_items(
+    words: Tokenizer, items: pd.DataFrame, template: str, max_length: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """As `encode_training_pairs`, but all pairs stay: what is beyond `max_length` tokens is cut off, and counted."""
-    table = _encode_sides(words, preferences)
-    sides = table[["chosen", "rejected"]]
-    table[["chosen", "rejected"]] = sides.map(lambda ids: ids[:max_length])
-    return table, {"texts_cut": int((sides.map(len) > max_length).to_numpy().sum())}
+    """As `encode_training_pairs`, but all items stay: what is beyond `max_length` tokens is cut off, and counted.
 
-
-def _encode_sides(words: Tokenizer, preferences: pd.DataFrame) -> pd.DataFrame:
-    sides = {side: encode(words, preferences[side]) for side in ("chosen", "rejected")}
-    return preferences[["pair_id", "source"]].assign(**sides)
-
-
-def encode_benchmarks(
-    words: Tokenizer, benchmarks: pd.DataFrame, config: TokensConfig
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Columns suite, item_id, answers (one list of ids per answer), and a count of the texts that were cut.
-
-    The text is the template with prompt and answer (METHOD.md section 2); what is beyond `max_length` tokens is cut
-    off, because GPT-2 has no positions for it.
+    GPT-2 has no positions for it.
     """
-    answers = benchmarks[["suite", "item_id", "prompt", "answers"]].explode("answers")
-    before, between, after = _split(config.template)
-    texts = before + answers["prompt"] + between + answers["answers"] + after
-    ids = encode(words, texts.reset_index(drop=True))
-    answers["answers"] = [text[: config.max_length] for text in ids]
-    table = answers.groupby(["suite", "item_id"], sort=False)["answers"].agg(list).reset_index()
-    return table, {"texts_cut": int((ids.map(len) > config.max_length).sum())}
+    answers = _answers(words, items, template)
+    cut = sum(len(text) > max_length for texts in answers for text in texts)
+    return _table(items, [[text[:max_length] for text in texts] for texts in answers]), {"texts_cut": cut}
 
 
-def _split(template: str) -> tuple[str, str, str]:
+def _table(items: pd.DataFrame, answers: list[list[Tokens]]) -> pd.DataFrame:
+    return items[KEY].assign(answers=pd.Series(answers, index=items.index, dtype=object))
+
+
+def _answers(words: Tokenizer, items: pd.DataFrame, template: str) -> list[list[Tokens]]:
+    """The ids of every answer of every item; the text is the template with prompt and answer (METHOD.md section 2)."""
     # not str.format: the texts are full of braces
     before, rest = template.split("{prompt}")
     between, after = rest.split("{answer}")
-    return before, between, after
+    texts: list[str] = []
+    counts = []  # of HH-RLHF the answers are whole dialogues
+    for dataset, prompt, answers in zip(items["dataset"], items["prompt"], items["answers"], strict=True):
+        counts.append(len(answers))
+        texts += list(answers) if dataset == HH else [before + prompt + between + answer + after for answer in answers]
+    ids = iter(encode(words, texts))
+    return [[next(ids) for _ in range(count)] for count in counts]

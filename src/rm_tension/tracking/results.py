@@ -29,31 +29,31 @@ class Results:
     retention: pd.DataFrame
 
     def of_model(self, backbone: str, objective: str, seed: int) -> list[Point]:
-        """accuracy/<task>, group/<group>, hh/<data set>, ablation/<score> over %, ablation_change/<condition>/<...>."""
+        """accuracy/<task>, group/<group>, hh/<data set>, ablation/<score> over %, ablation_change/<kind>-<%>/<...>."""
         keys = {"backbone": backbone, "objective": objective, "seed": seed}
         tasks, groups = _rows(self.accuracy, **keys), _rows(self.group_accuracy, **keys)
         hh = _rows(self.hh_accuracy, **keys)
-        points = _points("accuracy/{task}", _rows(tasks, condition="none"), "accuracy")
-        points += _points("group/{group}", _rows(groups, condition="none"), "accuracy")
-        points += _points("hh/{dataset}", _rows(hh, condition="none"), "accuracy")
-        points += _curves(_rows(hh, dataset="own"))
+        points = _points("accuracy/{task}", _rows(tasks, kind="none"), "accuracy")
+        points += _points("group/{group}", _rows(groups, kind="none"), "accuracy")
+        points += _points("hh/{subset}", _rows(hh, kind="none"), "accuracy")
+        points += _curves(_rows(hh, subset="own"))
         changes = _rows(self.ablation_magnitude, **keys)
         points += _points("ablation_change/magnitude-{percent}/{task}", changes, "delta")
-        whole = groups[groups["condition"] == "none"].set_index("group")["accuracy"]
-        ablated = groups[groups["condition"] != "none"]
+        whole = groups[groups["kind"] == "none"].set_index("group")["accuracy"]
+        ablated = groups[groups["kind"] != "none"]
         delta = ablated["accuracy"] - ablated["group"].map(whole)
-        points += _points("ablation_change/{condition}/{group}", ablated.assign(delta=delta), "delta")
+        points += _points("ablation_change/{kind}-{percent}/{group}", ablated.assign(delta=delta), "delta")
         return points
 
     def of_trio(self, backbone: str, seed: int) -> list[Point]:
-        """retention/<task or group>, and retention_after/<condition>/<group> with neurons ablated."""
-        columns = ["condition", "task", "retention"]
+        """retention/<task or group>, and retention_after/<kind>-<%>/<group> with neurons ablated."""
+        columns = ["kind", "percent", "task", "retention"]
         table = with_groups(_rows(self.retention, backbone=backbone, seed=seed)[columns], "retention")
-        whole, groups = _rows(table, condition="none"), table[table["task"].isin(["helpfulness", "harmlessness"])]
-        ablated = groups[groups["condition"] != "none"]
+        whole, groups = _rows(table, kind="none"), table[table["task"].isin(["helpfulness", "harmlessness"])]
+        ablated = groups[groups["kind"] != "none"]
         return [
             *_points("retention/{task}", whole, "retention"),
-            *_points("retention_after/{condition}/{task}", ablated, "retention"),
+            *_points("retention_after/{kind}-{percent}/{task}", ablated, "retention"),
         ]
 
 
@@ -66,11 +66,11 @@ def read_results(folder: Path) -> Results | None:
 
 MODEL = ("backbone", "objective", "seed")
 COLUMNS = {
-    "accuracy": (*MODEL, "condition", "task", "accuracy"),
-    "group_accuracy": (*MODEL, "condition", "group", "accuracy"),
-    "hh_accuracy": (*MODEL, "condition", "dataset", "accuracy"),
+    "accuracy": (*MODEL, "kind", "percent", "task", "accuracy"),
+    "group_accuracy": (*MODEL, "kind", "percent", "group", "accuracy"),
+    "hh_accuracy": (*MODEL, "kind", "percent", "subset", "accuracy"),
     "ablation_magnitude": (*MODEL, "percent", "task", "delta"),
-    "retention": ("backbone", "seed", "condition", "task", "retention"),
+    "retention": ("backbone", "seed", "kind", "percent", "task", "retention"),
 }
 
 
@@ -94,8 +94,8 @@ def _points(key: str, table: pd.DataFrame, column: str) -> list[Point]:
 
 def _curves(hh: pd.DataFrame) -> list[Point]:
     """HH test accuracy by the share of neurons ablated: each score's curve begins with the whole model at 0%."""
-    value = dict(zip(hh["condition"], hh["accuracy"], strict=True))
-    parts = [(condition.rpartition("-"), accuracy) for condition, accuracy in value.items()]
-    curves = [Point(f"ablation/{score}", accuracy, int(percent)) for (score, _, percent), accuracy in parts if score]
-    starts = [Point(key, value["none"]) for key in dict.fromkeys(point.key for point in curves)]
+    whole, ablated = hh[hh["kind"] == "none"]["accuracy"], hh[~hh["kind"].isin(["none", "all"])]
+    rows = zip(ablated["kind"], ablated["accuracy"], ablated["percent"], strict=True)
+    curves = [Point(f"ablation/{score}", accuracy, int(percent)) for score, accuracy, percent in rows]
+    starts = [Point(key, float(whole.iloc[0])) for key in dict.fromkeys(point.key for point in curves)]
     return sorted([*starts, *curves], key=lambda point: (point.key, point.step))

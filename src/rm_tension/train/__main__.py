@@ -8,17 +8,16 @@ from rm_tension.base.runs import record
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
-from rm_tension.paper.objectives import TRAIN_SOURCES
 from rm_tension.tracking.live import stream
 from rm_tension.train.training import Pairs, train
 
 
 def run(job: Job) -> None:
-    """tokens/<P>/ and a backbone -> models/<P>/reward/<b>-<o>-<s>/ and what it measured, as a whole and per step."""
+    """tokens/<P>/<b>/ and the backbone -> models/<P>/reward/<b>-<o>-<s>/, and what was measured, per step too."""
     config, key, seed = job.profile.train, job.model, job.arguments.seed
     epochs = config.epochs[key.objective]
-    table = job.token_files.pairs("train", TRAIN_SOURCES[key.objective])
-    pairs = Pairs(table["pair_id"].tolist(), list(zip(table["chosen"], table["rejected"], strict=True)))
+    table = job.pairs("train", key.objective)
+    pairs = Pairs(table["item_id"].tolist(), table["answers"].tolist())
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
@@ -36,7 +35,7 @@ def run(job: Job) -> None:
             on_step=on_step,
         )
         with whole(job.paths.reward_model(key)) as folder:
-            save_reward_model(model, folder, job.token_files.tokenizer)
+            save_reward_model(model, folder, job.paths.tokenizer(key.backbone))
         with whole(job.paths.history(key)) as partial:
             partial.write_text("".join(json.dumps(step) + "\n" for step in history), encoding="utf-8")
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]

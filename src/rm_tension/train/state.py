@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from rm_tension.base.config import TrainConfig
 from rm_tension.base.files import whole
-from rm_tension.base.runs import code
+from rm_tension.base.runs import digest_of_code
 from rm_tension.model.rows import Item
 
+CODE = ("model", "train")  # that a state belongs to
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -27,7 +28,7 @@ def fingerprint(
 ) -> str:
     """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
     digest = hashlib.blake2b(
-        json.dumps([code(), config.model_dump(), epochs, seed, list(ids)]).encode(), digest_size=16
+        json.dumps([digest_of_code(CODE), config.model_dump(), epochs, seed, list(ids)]).encode(), digest_size=16
     )
     for text in (text for item in items for text in item):
         digest.update(text.tobytes())
