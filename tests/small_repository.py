@@ -13,11 +13,15 @@ from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.hub import Hub
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
+from rm_tension.model.settings import ScoringSettings
+from rm_tension.score.checkpoints import file_md5
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import POSITIONS, make_backbone
 
 REPOSITORY = Path(__file__).parents[1]
+TEMPLATE = "Human:{prompt}\n\nAssistant:{answer}"
 KEY, STAGE = "gpt2-small-helpful-0", "train@mini-gpt2-small-helpful-0"
+SETTINGS = ScoringSettings(profile="mini", key=KEY, template=TEMPLATE, max_length=POSITIONS, autocast=None)
 PLACE = Paths("mini").reward_model(Model("gpt2-small", "helpful", 0))
 
 
@@ -36,16 +40,14 @@ def make_reward_model(folder, seed=0):
     tokenizer.save_pretrained(scratch / "tokenizer")
     model = new_reward_model(make_backbone("gpt2", scratch / "backbone"), seed, head_std=0.5, dtype="float32")
     model.resize_token_embeddings(len(tokenizer))
-    save_reward_model(model, folder, scratch / "tokenizer")
+    save_reward_model(model, folder, scratch / "tokenizer", SETTINGS)
     shutil.rmtree(scratch)
 
 
 def make_repository(folder, remote):
     """The train stage of dvc.yaml without its dependencies, one of its cells done, committed and pushed to `remote`."""
     folder.mkdir()
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    params["profiles"]["mini"]["tokens"]["max_length"] = POSITIONS
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    shutil.copy(REPOSITORY / "params.yaml", folder)
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]
     stage = {"matrix": stage["matrix"], "cmd": stage["cmd"], "outs": stage["outs"][:1]}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}, sort_keys=False), encoding="utf-8")
@@ -77,6 +79,11 @@ def listed(folder):
     (out,) = lock["stages"][STAGE]["outs"]
     listing = stored(folder / ".dvc" / "cache", out["md5"]).read_text(encoding="utf-8")
     return {file["relpath"]: file["md5"] for file in json.loads(listing)} | {"": out["md5"]}
+
+
+def md5s(folder):
+    """Of the files of a folder by their name in it."""
+    return {path.relative_to(folder).as_posix(): file_md5(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def stored(store, md5):

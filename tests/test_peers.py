@@ -20,18 +20,16 @@ from trl import RewardConfig, RewardTrainer
 
 from hub_tokenizers import EOS, write_tokenizer
 from rm_tension.base.config import HubFiles
-from rm_tension.base.grid import Model
 from rm_tension.base.hub import Hub
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
+from rm_tension.model.settings import ScoringSettings
 from rm_tension.model.tokenizer import read_tokenizer
-from rm_tension.score.checkpoints import Checkpoint
 from rm_tension.score.loading import open_checkpoint
 from rm_tension.tokens.encode import encode_training_pairs
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from rm_tension.train.training import backward, bradley_terry
-from samples import changed
-from small_hub import PARAMS, go_offline, snapshot
+from small_hub import go_offline, snapshot
 
 PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
 DIALOGUES = [
@@ -127,7 +125,9 @@ def test_loss_and_gradients_of_a_step_are_those_of_trl(published, tokenizer, bac
 @pytest.fixture
 def checkpoint(tokenizer, backbone, tmp_path):
     """A reward model as the train stage saves it."""
-    save_reward_model(new_reward_model(backbone, 0, 0.5, "float32"), tmp_path / "checkpoint", tokenizer)
+    template = "Human:{prompt}\n\nAssistant:{answer}"
+    settings = ScoringSettings(profile="p", key="k", template=template, max_length=128, autocast=None)
+    save_reward_model(new_reward_model(backbone, 0, 0.5, "float32"), tmp_path / "checkpoint", tokenizer, settings)
     return tmp_path / "checkpoint"
 
 
@@ -140,9 +140,7 @@ ITEMS = [
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_rewards_are_those_of_transformers_pipeline(checkpoint, batch_size):
-    profile = PARAMS.profiles["mini"]
-    profile = changed(profile, tokens=changed(profile.tokens, max_length=128))
-    loaded = open_checkpoint(Checkpoint(Model("b", "helpful", 0), profile, checkpoint), torch.device("cpu"))
+    loaded = open_checkpoint(checkpoint, torch.device("cpu"))
     found = np.concatenate(loaded.score_all(ITEMS))
     texts = [f"Human:{prompt}\n\nAssistant:{answer}" for prompt, answers in ITEMS for answer in answers]
     classify = pipeline("text-classification", model=str(checkpoint), device="cpu", batch_size=batch_size)
@@ -152,9 +150,7 @@ def test_rewards_are_those_of_transformers_pipeline(checkpoint, batch_size):
 
 
 def test_what_a_user_does_to_the_tokenizer_changes_no_reward(checkpoint):
-    loaded = open_checkpoint(
-        Checkpoint(Model("b", "helpful", 0), PARAMS.profiles["mini"], checkpoint), torch.device("cpu")
-    )
+    loaded = open_checkpoint(checkpoint, torch.device("cpu"))
     before = loaded.score_all(ITEMS)
     loaded.tokenizer(["some text", "a"], truncation=True, max_length=2, padding=True)
     loaded.tokenizer.backend_tokenizer.enable_truncation(2)

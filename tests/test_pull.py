@@ -8,8 +8,8 @@ import pytest
 
 from bad_remotes import damage, kill_in_the_middle, make_stalling, small_disk
 from checkout import dvc, serve
-from rm_tension.score.checkpoints import file_md5, folder_md5
-from small_repository import PLACE, copy_repository, listed, stored
+from rm_tension.score.checkpoints import file_md5
+from small_repository import PLACE, copy_repository, listed, md5s, stored
 
 PULL = [sys.executable, "-m", "dvc", "pull", str(PLACE)]
 WEIGHTS = "model.safetensors"
@@ -27,7 +27,7 @@ def fails(clone):
 
 def succeeds(clone, origin):
     dvc("pull", str(PLACE), folder=clone)
-    assert folder_md5(clone / PLACE) == folder_md5(origin / PLACE)
+    assert md5s(clone / PLACE) == md5s(origin / PLACE)
 
 
 @pytest.mark.parametrize("how", ["truncated", "missing"])
@@ -51,7 +51,7 @@ def test_without_verify_a_corrupted_file_goes_through(origin, remote, tmp_path):
     damage(stored(remote, listed(origin)[WEIGHTS]), "corrupted")
     clone = copy_repository(origin, tmp_path / "clone", remote)
     dvc("pull", str(PLACE), folder=clone)
-    assert folder_md5(clone / PLACE) != folder_md5(origin / PLACE)
+    assert md5s(clone / PLACE) != md5s(origin / PLACE)
 
 
 def test_no_remote_and_a_remote_out_of_reach(origin, tmp_path):

@@ -9,8 +9,11 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub
 from rm_tension.model.reward_model import load_reward_model, new_reward_model, rewards, save_reward_model
 from rm_tension.model.rows import collate
+from rm_tension.model.settings import ScoringSettings
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import make_backbone, random_items
+
+SETTINGS = ScoringSettings(profile="p", key="k", template="{prompt}{answer}", max_length=9, autocast=None)
 
 
 def test_the_head_depends_on_the_seed_alone(backbone):
@@ -36,7 +39,7 @@ def save_tokenizer(folder):
 
 def test_a_saved_model_gives_the_same_rewards_and_loads_in_transformers(model, tmp_path):
     rows = collate(random_items(0, 4))
-    save_reward_model(model, tmp_path / "saved", save_tokenizer(tmp_path / "tokenizer"))
+    save_reward_model(model, tmp_path / "saved", save_tokenizer(tmp_path / "tokenizer"), SETTINGS)
     names = {path.name for path in (tmp_path / "saved").iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json"}
     with torch.no_grad():

@@ -3,18 +3,21 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
+from contextlib import suppress
 
 import pytest
 
 from bad_remotes import HangUp, damage, kill_in_the_middle, make_stalling, small_disk
 from checkout import serve
 from rm_tension.base.errors import UserError
-from rm_tension.score.checkpoints import file_md5, find_checkpoint, folder_md5
-from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, stored
+from rm_tension.score.checkpoints import file_md5, find_checkpoint
+from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, md5s, stored
 
 WEIGHTS = "model.safetensors"
+MISSING = "No such file|No storage files available|failed to load directory"
 
 
 @pytest.fixture
@@ -34,30 +37,25 @@ def find(repo, rev=None):
     return find_checkpoint(KEY, "mini", repo, rev)
 
 
-def assert_whole(checkpoint, origin):
-    assert checkpoint.model.key == KEY
-    assert folder_md5(checkpoint.folder) == listed(origin)[""].removesuffix(".dir")
-    assert (checkpoint.folder / WEIGHTS).read_bytes() == (origin / PLACE / WEIGHTS).read_bytes()
+def assert_whole(folder, origin):
+    assert md5s(folder) == md5s(origin / PLACE)
+    assert (folder / WEIGHTS).read_bytes() == (origin / PLACE / WEIGHTS).read_bytes()
 
 
 def assert_nothing_wrong_is_left(clone, cache, origin):
-    """Whatever lies in the loader's cache has the md5 that it must have; git and DVC's cache are as they were."""
+    """Whatever lies in the loader's cache has the md5 that it must have; the working tree is as it was."""
     files = listed(origin)
+    folder = cache / files[""].removesuffix(".dir")
     for path in cache.rglob("*"):
-        if path.is_file() and path.suffix == ".dir":
-            assert file_md5(path) == path.stem
+        if path.is_file() and path.suffix == ".json" and path.parent == cache:
+            assert json.loads(path.read_text()) == {name: md5 for name, md5 in files.items() if name}
         elif path.is_file() and path.suffix != ".lock":
-            assert file_md5(path) == files[path.relative_to(cache / files[""].removesuffix(".dir")).as_posix()]
+            assert file_md5(path) == files[path.relative_to(folder).as_posix()]
     assert not (clone / PLACE).exists()
-    assert not list((clone / ".dvc" / "cache").glob("files/md5/*/*"))
-
-
-def test_the_md5_of_a_folder_is_that_of_dvc(origin):
-    assert folder_md5(origin / PLACE) == listed(origin)[""].removesuffix(".dir")
 
 
 def test_what_is_in_the_working_tree_is_used_there(origin, cache, capsys):
-    assert find(origin).folder == origin / PLACE
+    assert find(origin) == origin / PLACE
     assert "nothing is downloaded" in capsys.readouterr().err
     assert not cache.exists()
 
@@ -65,21 +63,22 @@ def test_what_is_in_the_working_tree_is_used_there(origin, cache, capsys):
 def test_a_clean_clone_fetches_once_and_says_what_it_costs(clone, cache, origin, capsys):
     assert_whole(find(clone), origin)
     said = capsys.readouterr().err
-    assert f"{PLACE} (0.1 MB in 4 files): 4 files to download from" in said
+    assert f"{PLACE}: 5 files to fetch into" in said
     assert str(cache) in said
     assert_whole(find(clone), origin)
     assert "nothing is downloaded" in capsys.readouterr().err
     assert_nothing_wrong_is_left(clone, cache, origin)
 
 
-def test_what_dvc_has_in_its_cache_is_not_downloaded(origin, clone, cache, tmp_path, capsys):
+def test_what_dvc_has_in_its_cache_is_used_and_checked(origin, clone, cache):
     shutil.copytree(origin / ".dvc" / "cache", clone / ".dvc" / "cache")
-    damage(stored(clone / ".dvc" / "cache", listed(origin)[WEIGHTS]), "corrupted")
+    bad = stored(clone / ".dvc" / "cache", listed(origin)[WEIGHTS])
+    damage(bad, "corrupted")
+    with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .*damaged"):
+        find(clone)
+    assert_nothing_wrong_is_left(clone, cache, origin)
+    bad.unlink()
     assert_whole(find(clone), origin)
-    said = capsys.readouterr().err
-    assert "0 files to download from" in said
-    assert f"{WEIGHTS}: fetched from {tmp_path}" in said
-    assert "damaged" in said
 
 
 @pytest.mark.parametrize("how", ["corrupted", "truncated", "missing"])
@@ -89,9 +88,11 @@ def test_a_damaged_remote_is_named_and_once_repaired_serves(name, how, origin, r
     damage(stored(remote, md5), how)
     with serve(remote) as url:
         clone = copy_repository(origin, tmp_path / "clone", url)
-        assert_named(clone, md5, name, "not there" if how == "missing" else "damaged")
+        said = assert_named(clone, md5, name, MISSING if how == "missing" else "damaged|failed to load directory")
         assert_nothing_wrong_is_left(clone, cache, origin)
         stored(remote, md5).unlink(missing_ok=True)
+        if (name, how) == ("", "corrupted"):  # DVC keeps a list that it can read; the message says where
+            shutil.rmtree(re.search(r"remove (\S+)", said)[1])
         shutil.copy(stored(origin / ".dvc" / "cache", md5), stored(remote, md5))
         assert_whole(find(clone), origin)
 
@@ -99,8 +100,10 @@ def test_a_damaged_remote_is_named_and_once_repaired_serves(name, how, origin, r
 def assert_named(clone, md5, name, reason):
     with pytest.raises(UserError) as caught:
         find(clone)
-    for part in (f"{PLACE}/{name}".rstrip("/"), md5, stored("", md5), reason):
-        assert str(part) in str(caught.value)
+    for part in (f"{PLACE}/{name}".rstrip("/"), md5):
+        assert part in str(caught.value)
+    assert re.search(reason, str(caught.value))
+    return str(caught.value)
 
 
 def test_from_s3(origin, remote, s3, cache, tmp_path):
@@ -113,23 +116,23 @@ def test_from_s3(origin, remote, s3, cache, tmp_path):
     weights.put(Body=b"other")
     assert_named(clone, md5, WEIGHTS, "damaged: 5 bytes")
     weights.delete()
-    assert_named(clone, md5, WEIGHTS, "not there")
+    assert_named(clone, md5, WEIGHTS, MISSING)
     assert_nothing_wrong_is_left(clone, cache, origin)
     weights.upload_file(stored(remote, md5))
     assert_whole(find(clone), origin)
     s3.objects.delete()
     shutil.rmtree(cache)
-    assert_named(clone, listed(origin)[""], "", "not there")
+    assert_named(clone, listed(origin)["config.json"], "config.json", MISSING)  # DVC has kept the list
 
 
 def test_no_remote_and_a_remote_out_of_reach(origin, cache, tmp_path):
     alone = copy_repository(origin, tmp_path / "alone", None)
-    with pytest.raises(UserError, match=rf"{PLACE} .* cannot be had:\n.*dvc remote add --default public URL"):
+    with pytest.raises(UserError, match=rf"(?s){PLACE}, .*dvc remote add --default public URL"):
         find(alone)
     with serve(tmp_path) as url:
         pass
     unplugged = copy_repository(origin, tmp_path / "unplugged", url)
-    with pytest.raises(UserError, match=rf"{url}/files/md5/.*: .*[Cc]onnect"):
+    with pytest.raises(UserError, match=rf"(?s){PLACE}, .*[Cc]onnect"):
         find(unplugged)
     assert_nothing_wrong_is_left(unplugged, cache, origin)
 
@@ -138,7 +141,7 @@ def test_a_connection_that_breaks_off(origin, remote, cache, tmp_path):
     clone = copy_repository(origin, tmp_path / "clone", remote)
     with serve(remote, handler=HangUp) as url:
         half = copy_repository(origin, tmp_path / "half", url)
-        with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .* cannot be had:\n +{url}"):
+        with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .*[Pp]ayload"):
             find(half)
     assert_nothing_wrong_is_left(clone, cache, origin)
     assert_whole(find(clone), origin)
@@ -163,7 +166,7 @@ def test_a_killed_download_goes_on_with_what_it_lacks(origin, remote, cache, tmp
 def test_a_full_disk_is_named_and_the_next_try_goes_on(protocol, origin, remote, cache, tmp_path):
     with small_disk(cache) as filler, serve(remote) as url:
         clone = copy_repository(origin, tmp_path / "clone", url if protocol == "http" else remote)
-        with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .*\n.*No space left on device"):
+        with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .*No space left on device"):
             find(clone)
         assert_nothing_wrong_is_left(clone, cache, origin)
         filler.unlink()
@@ -173,22 +176,22 @@ def test_a_full_disk_is_named_and_the_next_try_goes_on(protocol, origin, remote,
 def test_a_damaged_checkpoint_in_the_working_tree_is_refused(origin, clone, cache):
     shutil.copytree(origin / PLACE, clone / PLACE)
     damage(clone / PLACE / WEIGHTS, "corrupted")
-    with pytest.raises(UserError, match=rf"{PLACE}: not what dvc.lock records .* remove it and try"):
+    with pytest.raises(UserError, match=rf"{PLACE}: not what dvc.lock records, in {WEIGHTS}; .* remove it and try"):
         find(clone)
     shutil.rmtree(clone / PLACE)
     assert_whole(find(clone), origin)
 
 
 def test_a_damaged_checkpoint_in_the_loaders_cache_is_fetched_again(origin, clone, cache):
-    folder = find(clone).folder
+    folder = find(clone)
     damage(folder / WEIGHTS, "truncated")
     assert_whole(find(clone), origin)
-    assert find(clone).folder == folder
+    assert find(clone) == folder
 
 
 def test_a_revision_comes_from_the_cache_of_its_repository(origin, cache, capsys):
     assert_whole(find(origin, "HEAD"), origin)
-    assert "0 files to download from" in capsys.readouterr().err
+    assert "6 files to fetch" not in capsys.readouterr().err
 
 
 def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
@@ -196,7 +199,7 @@ def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
     git(clone, "tag", "trained")
     git(clone, "rm", "--quiet", "dvc.lock")
     git(clone, "commit", "--quiet", "--all", "--message", "a remote, and nothing trained")
-    (clone / "dvc.lock").write_text("stages: {}\n")
+    (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     with pytest.raises(UserError, match=rf"{PLACE}: not in dvc.lock.*dvc repro {STAGE}"):
         find(clone)
     assert_whole(find(clone, "trained"), origin)  # with the remote of today
@@ -216,21 +219,17 @@ def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
 
 def test_from_a_folder_below_the_root_and_outside_of_any_repository(origin, cache, tmp_path, monkeypatch):
     monkeypatch.chdir(origin / "models")
-    assert find(None).folder == origin / PLACE
+    assert find(None) == origin / PLACE
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=rf"No git repository was found at {tmp_path}"):
+    with pytest.raises(UserError, match=rf"{tmp_path}: no dvc.yaml there"):
         find(None)
 
 
 @pytest.mark.parametrize(
     ("key", "profile", "message"),
     [
-        (
-            "gpt2-small-helpful-1",
-            "mini",
-            "no reward model 'gpt2-small-helpful-1': .* gpt2-small, .* a seed of 0, 247, 932",
-        ),
-        ("gpt2-small-helpful-0", "maxi", "no profile 'maxi': there are mini, pilot, paper"),
+        ("gpt2-small-helpful-1", "mini", "gpt2-small-helpful-1: dvc.yaml has no such reward model: .*dvc stage list"),
+        ("gpt2-small-helpful-0", "maxi", "models/maxi/.*: dvc.yaml has no such reward model: PROFILE and"),
         ("gpt2-small-helpful-247", "mini", "gpt2-small-helpful-247: not in dvc.lock"),
         ("gpt2-small-helpful-0", "paper", "models/paper/.*: not in dvc.lock.*train@paper-gpt2-small-helpful-0"),
     ],
@@ -238,6 +237,22 @@ def test_from_a_folder_below_the_root_and_outside_of_any_repository(origin, cach
 def test_what_there_is_not(origin, key, profile, message):
     with pytest.raises(UserError, match=message):
         find_checkpoint(key, profile, origin, None)
+
+
+def test_a_params_yaml_that_todays_code_refuses_does_not_matter(origin, cache, clone):
+    params = clone / "params.yaml"
+    params.write_text(params.read_text().replace("learning_rate: 0.001", "lr: 0.001"))
+    git(clone, "commit", "--quiet", "--all", "--message", "as it was once")
+    assert_whole(find(clone, "HEAD"), origin)
+
+
+def test_once_fetched_it_needs_no_remote_no_lock_and_no_writing(origin, clone, cache, remote):
+    folder = find(clone)
+    (folder / ".DS_Store").touch()  # a stray file is nobody's concern
+    for path in (folder.with_suffix(".lock"), *remote.glob("files/md5/*/*"), *clone.glob(".dvc/cache/files/md5/*/*")):
+        path.unlink()
+    assert find(clone) == folder
+    assert not folder.with_suffix(".lock").exists()
 
 
 def test_a_cache_that_cannot_be_written_to(origin, tmp_path, monkeypatch):
@@ -258,11 +273,11 @@ def test_a_list_that_names_a_file_outside_is_refused(name, origin, remote, cache
     stored(remote, f"{forged}.dir").write_bytes(listing)
     lock = clone / "dvc.lock"
     lock.write_text(lock.read_text().replace(listed(origin)[""], f"{forged}.dir"))
-    with pytest.raises(UserError, match=f"nothing of it is fetched .*'{name}' would be written outside"):
+    with pytest.raises(UserError, match=f"{PLACE}, list of files"):
         find(clone)
     assert not list(tmp_path.rglob("escaped"))
     lock.write_text(lock.read_text().replace(forged, "../../up"))
-    with pytest.raises(UserError, match=r"dvc\.lock: damaged .*'../../up' is not an md5"):
+    with pytest.raises(UserError, match=r"dvc\.lock: '../../up.dir' is not an md5\n  damaged"):
         find(clone)
 
 
@@ -271,12 +286,15 @@ def test_a_lock_file_that_is_being_written_is_named(origin, clone):
     faults = set()
     for length in range(0, len(lock), 7):
         path.write_text(lock[:length])
+        with suppress(UserError):
+            assert_whole(find(clone), origin)  # all that matters is there already
+            continue
         with pytest.raises(UserError, match=r"a (running )?`dvc repro` is (running|writing)") as caught:
             find(clone)
-        faults.add(str(caught.value).split(",")[0])
-    assert {"dvc.lock: damaged", f"dvc.lock: damaged at stage {STAGE}", f"{PLACE}: not in dvc.lock"} <= faults
+        faults.add(str(caught.value).split(":")[0])
+    assert faults == {"dvc.lock", str(PLACE)}
     path.write_text(f"<<<<<<< ours\n{lock}=======\n{lock}>>>>>>> theirs\n")
-    with pytest.raises(UserError, match=r"dvc\.lock: damaged"):
+    with pytest.raises(UserError, match=r"(?s)dvc\.lock: .*damaged"):
         find(clone)
 
 

@@ -129,5 +129,5 @@ def test_a_folder_as_output_is_refused_before_anything_is_loaded_and_a_pipe_stay
 
 
 def test_no_model_of_that_name(run, tmp_path):
-    with pytest.raises(SystemExit, match="error: no reward model 'gpt3-helpful-0'"):
+    with pytest.raises(SystemExit, match=r"error: models/mini/reward/gpt3-helpful-0: .* no such reward model"):
         run(lines_file(tmp_path), model="gpt3-helpful-0")

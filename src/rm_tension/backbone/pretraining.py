@@ -11,8 +11,8 @@ from rm_tension.base.config import Pretraining
 from rm_tension.model.rows import Tokens
 
 
-def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretraining, eos: int, seed: int) -> float:
-    """Train a language model in place on chunks of the texts, an EOS after each; returns the last step's loss in nats.
+def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretraining, eos: int, seed: int) -> None:
+    """Train a language model in place on chunks of the texts, an EOS after each.
 
     The learning rate falls linearly to 0. Raises ValueError if the texts do not fill a single chunk.
     """
@@ -23,8 +23,8 @@ def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretrainin
     generator = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     model.train()
-    loss = torch.tensor(torch.nan)
-    for step in tqdm(range(config.steps), desc="language modelling", unit="step", leave=False, disable=None):
+    bar = tqdm(range(config.steps), desc="language modelling", unit="step", leave=False, disable=None)
+    for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - step / config.steps)
         batch = chunks[generator.integers(0, len(chunks), config.chunks_per_step)]
@@ -33,4 +33,4 @@ def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretrainin
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    return float(loss.detach())
+        bar.set_postfix(loss=f"{float(loss.detach()):.2f}")

@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from rm_tension.base.errors import UserError
 from rm_tension.model.rows import Rows
+from rm_tension.model.settings import ScoringSettings, save_settings
 from rm_tension.model.tokenizer import stock_tokenizer
 
 
@@ -56,12 +57,16 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:
-    """Write weights as safetensors, config and the files of `tokenizer`, so that transformers' pipelines just work."""
+def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path, settings: ScoringSettings) -> None:
+    """Write weights as safetensors, config and the files of `tokenizer`, so that transformers' pipelines just work.
+
+    Beside them what our own scoring needs to know.
+    """
     model.config.pad_token_id = stock_tokenizer(tokenizer).pad_token_id  # they refuse batches without one
     model.config.problem_type = "regression"  # or they would return the sigmoid of a reward
     model.save_pretrained(folder)
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
+    save_settings(settings, folder)
 
 
 def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:

@@ -23,8 +23,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", nargs="?", default="-", help="a JSON-lines file; - or nothing: stdin")
     parser.add_argument("output", nargs="?", default="-", help="appears whole or not at all; - or nothing: stdout")
-    parser.add_argument("--model", required=True, metavar="KEY", help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0")
-    parser.add_argument("--profile", default="paper", help="paper (default), pilot or mini")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="KEY",
+        help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0; or a folder: ./DIR",
+    )
+    parser.add_argument("--profile", default="paper", help="that it was trained under; default: paper")
     parser.add_argument("--repo", help="path or git URL of a repository like this one; default: the one around here")
     parser.add_argument("--rev", help="a git revision of it; default: its working tree")
     parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import reward_model
+from rm_tension.model.settings import ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
-from rm_tension.score.checkpoints import Checkpoint, find_checkpoint
+from rm_tension.score.checkpoints import find_checkpoint
 from rm_tension.tokens.encode import encode_test_items
+
+TOKENS_PER_BATCH = 4096  # of the rows that go through the model together; changes memory, not rewards
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,12 @@ class Place:
 class RewardModel:
     """A reward model and its tokenizer; made by `load_reward_model`.
 
-    `tokenizer` is for its user, who may set it up as he likes; texts are scored by `words`, the same tokenizer's file.
+    `settings` are those that the checkpoint was trained beside, whatever params.yaml says today. `tokenizer` is for
+    its user, who may set it up as he likes; texts are scored by `words`, the same tokenizer's file.
     """
 
-    checkpoint: Checkpoint
+    folder: Path
+    settings: ScoringSettings
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     words: Tokenizer
@@ -58,19 +64,17 @@ class RewardModel:
                 raise UserError(f"{fault}: {prompt!r:.60}")
         if not items:
             return []
-        tokens, evaluate = self.checkpoint.profile.tokens, self.checkpoint.profile.evaluate
+        template, max_length = self.settings.template, self.settings.max_length
         table = pd.DataFrame(items, columns=["prompt", "answers"])
         table = table.assign(dataset="", subset="", item_id=range(len(table)))
-        encoded, counts = encode_test_items(self.words, table, tokens.template, tokens.max_length)
+        encoded, counts = encode_test_items(self.words, table, template, max_length)
         if counts["texts_cut"]:
-            message = (
-                f"{counts['texts_cut']} texts are longer than {tokens.max_length} tokens: cut, as in the evaluation"
-            )
+            message = f"{counts['texts_cut']} texts are longer than {max_length} tokens: cut, as in the evaluation"
             warnings.warn(message, stacklevel=2)
-        scorer = Scorer(encoded["answers"].tolist(), evaluate.tokens_per_batch)
-        found = scorer.score(self.model, self.place, self.checkpoint.model.key)
+        scorer = Scorer(encoded["answers"].tolist(), TOKENS_PER_BATCH)
+        found = scorer.score(self.model, self.place, self.settings.key)
         if not np.isfinite(found).all():
-            raise UserError(f"{self.checkpoint.folder}: rewards are not finite; the checkpoint is broken")
+            raise UserError(f"{self.folder}: rewards are not finite; the checkpoint is broken")
         return [part.tolist() for part in np.split(found, np.cumsum(scorer.counts)[:-1])]
 
 
@@ -84,19 +88,21 @@ def load_reward_model(
 ) -> RewardModel:
     """The reward model `key`, e.g. "gpt2-small-helpful-0"; downloads its checkpoint if it is not on this disk.
 
-    `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
-    git revision of it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
+    `key` may also be the path of a checkpoint's folder, with a `/` in it, which needs no repository. `repo` is a path
+    or git URL of a repository like this one (None: the one around the working directory), `rev` any git revision of
+    it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
     """
     chosen = _device(device)
-    return open_checkpoint(find_checkpoint(key, profile, repo, rev), chosen)
+    folder = Path(key) if "/" in key else find_checkpoint(key, profile, repo, rev)
+    return open_checkpoint(folder, chosen)
 
 
-def open_checkpoint(checkpoint: Checkpoint, device: torch.device) -> RewardModel:
+def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
     """Read a checkpoint that is on this disk."""
-    folder = checkpoint.folder
+    settings = load_settings(folder)
     model = reward_model.load_reward_model(folder).to(device)
-    place = Place(device, checkpoint.profile.evaluate.autocast)
-    return RewardModel(checkpoint, model, stock_tokenizer(folder), read_tokenizer(folder), place)
+    place = Place(device, settings.autocast)
+    return RewardModel(folder, settings, model, stock_tokenizer(folder), read_tokenizer(folder), place)
 
 
 def _device(name: str | None) -> torch.device:

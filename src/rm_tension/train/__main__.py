@@ -8,6 +8,7 @@ from rm_tension.base.runs import record
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
+from rm_tension.model.settings import ScoringSettings
 from rm_tension.tracking.live import stream
 from rm_tension.train.training import Pairs, train
 
@@ -35,7 +36,7 @@ def run(job: Job) -> None:
             on_step=on_step,
         )
         with whole(job.paths.reward_model(key)) as folder:
-            save_reward_model(model, folder, job.paths.tokenizer(key.backbone))
+            save_reward_model(model, folder, job.paths.tokenizer(key.backbone), _settings(job))
         with whole(job.paths.history(key)) as partial:
             partial.write_text("".join(json.dumps(step) + "\n" for step in history), encoding="utf-8")
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]
@@ -48,6 +49,18 @@ def run(job: Job) -> None:
             "last_epoch_accuracy": sum(step["accuracy"] for step in last_epoch) / len(last_epoch),
         }
     state.unlink(missing_ok=True)
+
+
+def _settings(job: Job) -> ScoringSettings:
+    """A record, no parameter: another template, which the evaluation alone reads, must not train anything again."""
+    tokens = job.profile.tokens
+    return ScoringSettings(
+        profile=job.paths.profile,
+        key=job.model.key,
+        template=tokens.template,
+        max_length=tokens.max_length,
+        autocast=job.profile.evaluate.autocast,
+    )
 
 
 if __name__ == "__main__":
