@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,7 @@ def mlflow(folder: Path) -> Iterator[str]:
                 line = process.stdout.readline()
                 assert line, f"ended without an address:\n{printed}"
                 printed += line
+            until(lambda: urllib.request.urlopen(f"{address[0].partition('/#/')[0]}/health"))  # noqa: S310
             yield address[0]
         finally:
             process.terminate()
@@ -65,7 +67,7 @@ def until(condition):
     """The first true value of a function of the page, which may replace an element while we look at it."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with suppress(WebDriverException):
+        with suppress(WebDriverException, OSError):
             if value := condition():
                 return value
         time.sleep(0.1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from mlflow_ui import mlflow, open_view, window
 from PIL import Image
 
-from rm_tension.tracking.views import views
+from rm_tension.tracking.views import VIEWS
 
 IMAGES = Path("docs/images")
 CHARTS = {"tension": 1}  # of a view; the others have two
@@ -18,7 +18,7 @@ def main() -> None:
     """Every saved view, at the top of its page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile, mlflow(Path()) as address, window(Path(profile)) as driver:
-        for name in views("any"):
+        for name in VIEWS["views"]:
             open_view(driver, address, name, CHARTS.get(name, 2))
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
             path = IMAGES / f"tracking-{name}.png"

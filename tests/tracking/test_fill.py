@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from rm_tension.base.grid import Paths, Trio
-from rm_tension.report import drawing
-from rm_tension.tracking.dvc_lock import Lock
+from rm_tension.tracking.__main__ import free_port
 from rm_tension.tracking.fill import fill
-from rm_tension.tracking.records import COLOURS, KEY
-from rm_tension.tracking.serve import free_port
-from rm_tension.tracking.store import connect, experiment_of, runs_of
+from rm_tension.tracking.names import KEY
+from rm_tension.tracking.store import experiment_of, runs_of
 from runs_folder import make_steps, write_results, write_runs, write_training
 
 TRIOS = [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)]
@@ -31,14 +30,14 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(PARAMS.parent / "src"), "MLFLOW_HT
 def empty(tmp_path_factory):
     """A store without runs, made once: making the tables takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}")
+    MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
 
 @pytest.fixture
 def client(empty, tmp_path):
     shutil.copy(empty, tmp_path / "mlflow.db")
-    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
 @pytest.fixture
@@ -122,10 +121,6 @@ def test_a_training_has_all_its_numbers(client, paths):
     assert len(views) == 5
 
 
-def test_colours_are_those_of_the_report():
-    assert COLOURS == drawing.COLOURS
-
-
 def test_a_second_fill_adds_nothing(client, paths):
     fill(client, paths, TITLE)
     before = stored(client)
@@ -146,23 +141,17 @@ def test_a_changed_run_is_replaced_and_no_other(client, paths):
     assert history(client, after[changed[0]], "train/loss")[0] == (0, 0.6)
 
 
-def test_results_that_come_later_complete_the_runs(client, paths):
+def test_results_that_come_later_are_added(client, paths):
     shutil.move(paths.results, "aside")
     fill(client, paths, TITLE)
-    before = stored(client)
     shutil.move("aside", paths.results)
-    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 7, "completed": 8}
-    after = stored(client)
-    assert {run.info.run_id for run in before.values()} == {run.info.run_id for run in after.values()}
-    run = after["mini/train/gpt2-large-mixed-0"]
+    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 3, "replaced": 12}  # trios, and all below them
+    run = stored(client)["mini/train/gpt2-large-mixed-0"]
     assert run.data.metrics["accuracy/math-prm"] == 80
     assert len(history(client, run, "train/loss")) == 30
-    shutil.rmtree(paths.results)  # as while DVC runs `analyse` again
-    assert "replaced" not in verbs(fill(client, paths, TITLE))
-    assert "accuracy/math-prm" in stored(client)["mini/train/gpt2-large-mixed-0"].data.metrics
 
 
-def test_a_fill_that_was_killed_is_completed(client, paths, monkeypatch):
+def test_a_fill_that_was_killed_is_made_whole(client, paths, monkeypatch):
     def kill(*_):
         raise KeyboardInterrupt
 
@@ -170,7 +159,15 @@ def test_a_fill_that_was_killed_is_completed(client, paths, monkeypatch):
         patch.setattr(client, "set_terminated", kill)
         with pytest.raises(KeyboardInterrupt):
             fill(client, paths, TITLE)
-    assert verbs(fill(client, paths, TITLE)) == {"completed": 1, "added": 14}
+    assert verbs(fill(client, paths, TITLE)) == {"replaced": 1, "added": 14}
+    assert len(stored(client)) == 15
+
+
+def test_runs_without_files_here_are_kept(client, paths):
+    fill(client, paths, TITLE)
+    for path in (paths.run("train", "gpt2-large-mixed-0"), paths.histories / "gpt2-large-mixed-0.jsonl"):
+        path.unlink()
+    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 14, "kept, without a readable file here": 1}
     assert len(stored(client)) == 15
 
 
@@ -208,22 +205,13 @@ def command(folder, *arguments):
     )
 
 
-def test_what_only_somebody_else_has_is_missing(paths):
-    kept = [str(paths.run("train", "gpt2-large-mixed-0")), "runs/mini/train-gpt2-small-mixed-0.json", "results/mini"]
-    outs = [{"path": path, "md5": "c"} for path in [*kept, "models/mini/x", "runs/pilot/data.json"]]
-    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"train": {"outs": outs}}}))
-    lock = Lock(Path("dvc.lock"))
-    assert lock.missing("mini") == ["runs/mini/train-gpt2-small-mixed-0.json"]
-    assert lock.missing("pilot") == ["runs/pilot/data.json"]
-
-
 def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
     shutil.copy(PARAMS, tmp_path)
     both = [command(tmp_path), command(tmp_path)]
     outputs = [one.communicate()[0].strip() for one in both]
     assert [one.returncode for one in both] == [0, 0]
     assert sorted(outputs) == ["mini: 15 runs added", "mini: 15 runs unchanged"]
-    assert len(stored(connect(f"sqlite:///{tmp_path}/.mlflow/mlflow.db"))) == 15
+    assert len(stored(MlflowClient(f"sqlite:///{tmp_path}/.mlflow/mlflow.db"))) == 15
     cut(Paths("mini", tmp_path).run("data"))
     third = command(tmp_path)
     assert "data.json: damaged" in third.communicate()[1]
@@ -255,7 +243,10 @@ def test_long_trainings_fit_into_memory(paths, tmp_path):
     line = [sys.executable, "-c", MEASURED, "--fill-only"]
     done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert int(re.search(r"VmHWM:\s*(\d+) kB", done.stdout)[1]) < 700_000
-    client = connect(f"sqlite:///{tmp_path}/.mlflow/mlflow.db")
+    client = MlflowClient(f"sqlite:///{tmp_path}/.mlflow/mlflow.db")
     run = stored(client)["mini/train/gpt2-large-mixed-0"]
-    assert len(history(client, run, "train/margin")) == 20_000
+    steps = [step for step, _ in history(client, run, "train/margin")]
+    assert steps[:513] == [*range(512), 512]
+    assert steps[-1] == 19_999
+    assert len(steps) < 2_000  # more than that no chart can show
     assert run.data.metrics["train/loss"] == make_steps(20_000)[-1]["loss"]

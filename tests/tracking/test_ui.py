@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from browser import needs_chromium
 from rm_tension.base.config import load_params
 from rm_tension.base.grid import models, trios
-from rm_tension.tracking.views import view_url, views
+from rm_tension.tracking.views import VIEWS, view_url
 from runs_folder import make_steps, write_results, write_runs
 
 GRID = load_params().grid
@@ -126,5 +126,5 @@ def test_the_description_leads_to_the_views(page, address):
     links = "a[href*='viewStateShareKey=']"
     urls = until(lambda: [link.get_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, links)])
     experiment_id = address.split("/experiments/")[1].split("/")[0]
-    expected = [view_url(experiment_id, name) for name in views("any")]
+    expected = [view_url(experiment_id, name) for name in VIEWS["views"]]
     assert [url.partition("/#")[2] for url in urls] == [url[1:] for url in expected]

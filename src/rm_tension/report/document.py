@@ -11,8 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from rm_tension.base.errors import UserError
+from rm_tension.paper.objectives import COLOURS
 from rm_tension.report.contents import Report
-from rm_tension.report.drawing import COLOURS, save
+from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, warnings
 from rm_tension.report.page import axes, choices, words

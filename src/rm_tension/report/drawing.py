@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from rm_tension.report.item import Item
 
 # Paul Tol's high-contrast scheme: told apart in grey and with any colour vision. Markers repeat the distinction.
-COLOURS = {"helpful": "#004488", "harmless": "#BB5566", "mixed": "#DDAA33"}
 MARKERS = {"helpful": "o", "harmless": "s", "mixed": "^"}
 WIDTH = 7.2  # inches, the text width of a page
 STYLE: dict[Any, Any] = {

@@ -2,59 +2,50 @@
 
 import argparse
 import os
-import sqlite3
+import socket
 import sys
 from pathlib import Path
 
 from filelock import FileLock
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths
-from rm_tension.tracking.dvc_lock import Lock, pull
-from rm_tension.tracking.fill import Outcome, fill
+from rm_tension.tracking.dvc_lock import missing, pull
+from rm_tension.tracking.fill import fill
 from rm_tension.tracking.live import words_of
-from rm_tension.tracking.serve import free_port, serve
-from rm_tension.tracking.store import LOCAL, connect, experiment_of, local_uri
+from rm_tension.tracking.store import LOCAL, artifact_root, experiment_of, local_uri
 from rm_tension.tracking.views import view_url
+
+HOST = "127.0.0.1"
 
 
 def main() -> None:
     """Exits 1 if something in runs/ could not be read, after doing the rest."""
     parser = argparse.ArgumentParser(prog="python -m rm_tension.tracking", description=__doc__)
-    parser.add_argument("--pull", action="store_true", help="first `dvc pull` what is missing of runs/ and results/")
+    parser.add_argument(
+        "--pull", action="store_true", help="first fetch from DVC what is missing of runs/ and results/"
+    )
     parser.add_argument("--fill-only", action="store_true", help="do not serve the UI")
-    parser.add_argument("--store", metavar="URI", help="fill this one, e.g. http://127.0.0.1:5000; serve nothing")
+    parser.add_argument("--store", metavar="URI", help=f"fill this one, e.g. http://{HOST}:5000; serve nothing")
     parser.add_argument("--port", type=int, default=0, help="of the UI; 0 (the default) is a free one")
     arguments = parser.parse_args()
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own seven take minutes
     try:
-        look_for_missing(load_params(), arguments.pull)
-        pages, problems = fill_profiles(load_params(), arguments.store or local_uri())
-        if not (arguments.fill_only or arguments.store):
-            serve(arguments.port or free_port(), pages or {"no runs yet": ""})
+        params = load_params()
+        if arguments.pull:
+            pull([name for profile in params.grid.profiles for name in missing(profile)])
+        pages, problems = fill_profiles(params, arguments.store or local_uri())
     except UserError as error:
         sys.exit(f"error: {error}")
-    except (MlflowException, sqlite3.Error, OSError) as error:  # the last two: a full disk
-        sys.exit(f"error: the store does not work, what it has stays: {words_of(error)}")
-    sys.exit(1 if problems else 0)
-
-
-def look_for_missing(params: Params, fetch: bool) -> None:
-    """Fetch or name what dvc.lock has and this checkout lacks: from a part of runs/, a part of the runs is filled."""
-    try:
-        lock = Lock(Path("dvc.lock"))
-    except UserError:
-        return  # the fill names it
-    missing = {profile: lock.missing(profile) for profile in params.grid.profiles}
-    for profile, paths in missing.items():
-        if paths and not fetch:
-            print(
-                f"{profile}: {len(paths)} outputs of dvc.lock are not here; with --pull, they are fetched", flush=True
-            )
-    if fetch and any(missing.values()):
-        pull(sorted(path for paths in missing.values() for path in paths))
+    except (MlflowException, OSError) as error:  # the second: a full disk
+        remedy = "" if arguments.store else f"; {LOCAL} is filled from runs/, so it may be moved away"
+        sys.exit(f"error: the store does not work, what it has stays: {words_of(error)}{remedy}")
+    if problems or arguments.fill_only or arguments.store:
+        sys.exit(1 if problems else 0)
+    serve(arguments.port or free_port(), pages or {"no runs yet": ""})
 
 
 def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
@@ -62,12 +53,14 @@ def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
     pages: dict[str, str] = {}
     problems: list[str] = []
     LOCAL.mkdir(exist_ok=True)
-    with FileLock(LOCAL / "fill.lock"):  # two fills of this checkout at once would write each run twice
-        client = connect(uri)
+    # two fills of this checkout at once would write each run twice, and MLflow breaks a fresh file that two open
+    with FileLock(LOCAL / "fill.lock"):
+        client = MlflowClient(uri)
         for profile in params.grid.profiles:
             if Path("runs", profile).is_dir():
                 outcome = fill(client, Paths(profile), params.profiles[profile].title)
-                print(f"{profile}: {_words(outcome)}", flush=True)
+                done = [f"{count} runs {verb}" for verb, count in sorted(outcome.runs.items()) if count]
+                print(f"{profile}: {', '.join(done) or 'no runs'}", flush=True)
                 problems += outcome.problems
                 pages[f"all runs of {profile}"] = view_url(experiment_of(client, profile).experiment_id, "tension")
     for problem in problems:
@@ -75,8 +68,24 @@ def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
     return pages, problems
 
 
-def _words(outcome: Outcome) -> str:
-    return ", ".join(f"{count} runs {verb}" for verb, count in sorted(outcome.runs.items()) if count) or "no runs"
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+def serve(port: int, pages: dict[str, str]) -> None:
+    """Become `mlflow server` on the local store, on this machine only. `pages`: what to say of its addresses."""
+    for name, page in pages.items():
+        print(f"{name}:\nhttp://{HOST}:{port}/{page}")
+    print("They answer as soon as MLflow has started. Ctrl-C ends it.", flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", local_uri(), "--default-artifact-root", artifact_root()]
+    command += ["--no-serve-artifacts", "--uvicorn-opts", "--log-level warning"]
+    # Its job workers serve language model features that nobody uses here.
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    os.execve(sys.executable, command, environment)  # noqa: S606
 
 
 if __name__ == "__main__":

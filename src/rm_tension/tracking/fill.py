@@ -1,7 +1,6 @@
 """Fill a store from runs/: the same runs as those who trained see, also for those who computed nothing."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +9,15 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric,
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths
-from rm_tension.tracking.contents import Content, of_record, of_trio
+from rm_tension.tracking.contents import Content, contents
 from rm_tension.tracking.dvc_lock import Lock
-from rm_tension.tracking.records import KEY, SHA256, STEP_METRICS, Record, Steps, read, read_steps, run_files
-from rm_tension.tracking.results import Results, read_results
-from rm_tension.tracking.store import BATCH, chunks, experiment_of, log_steps, logged_steps, runs_of
+from rm_tension.tracking.names import KEY, SHA256
+from rm_tension.tracking.records import read_all
+from rm_tension.tracking.results import Results
+from rm_tension.tracking.store import experiment_of, runs_of
 from rm_tension.tracking.views import describe
 
-PARENT = "mlflow.parentRunId"
-UNCHANGED = "unchanged"
-KEPT = "kept, for results/ is missing or damaged"
-TEXTS = 100  # parameters or tags that MLflow takes in a request
+TEXTS, NUMBERS = 100, 1000  # parameters or tags, and metrics, that MLflow takes in a request
 
 
 @dataclass
@@ -34,141 +31,79 @@ class Outcome:
 def fill(client: MlflowClient, paths: Paths, title: str) -> Outcome:
     """Bring the experiment of one profile up to date with runs/<P>/, results/<P>/, dvc.lock and the report.
 
-    A run of which the store has something else is replaced; one that the store has in part, because training streamed
-    it or a fill was killed, is completed; one without a file here is kept, for this checkout may lack it.
+    A run of which the store has something else, or a part, is written anew; one without a file here is kept, for this
+    checkout may lack it.
     """
     outcome = Outcome()
     experiment = experiment_of(client, paths.profile)
     known: dict[str, list[Run]] = defaultdict(list)
     for run in runs_of(client, experiment):
         known[run.data.tags[KEY]].append(run)
+    records = list(read_all(paths, outcome.problems))
+    lock = _or_none(outcome.problems, Lock, paths.root / "dvc.lock")
+    results = _or_none(outcome.problems, Results, paths.results)
     ids: dict[str, str] = {}
-    for content in _contents(paths, outcome.problems):
+    for content in contents(records, lock, results, paths):
         parent = ids.get(content.parent or "")
-        ids[content.key], verb = _put(client, experiment, content, parent, known[content.key])
+        ids[content.key], verb = _put(client, experiment, content, parent, known.pop(content.key, []))
         outcome.runs[verb] += 1
-    outcome.runs["kept, without a readable file here"] += sum(key not in ids for key, runs in known.items() if runs)
+    outcome.runs["kept, without a readable file here"] += len(known)
     describe(client, experiment, title)
     return outcome
 
 
-def _contents(paths: Paths, problems: list[str]) -> Iterator[Content]:
-    """Parents first; the steps of one training at a time. What cannot be read is named in `problems` and left out."""
-    lock, results = _or_none(problems, _lock, paths), _or_none(problems, _results, paths)
-    found = [_or_none(problems, read, paths, stage, path) for stage, path in run_files(paths)]
-    records = [record for record in found if record]
-    trios: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        trios[record.trio].append(record)
-    yield from (of_trio(runs, results) for trio, runs in trios.items() if trio)
-    for record in records:
-        steps: Steps | None = _or_none(problems, read_steps, paths, record) if record.stage == "train" else []
-        if steps is not None:
-            yield of_record(record, steps, _origin(record, records), lock, results, paths)
-
-
-def _lock(paths: Paths) -> Lock:
-    return Lock(paths.root / "dvc.lock")
-
-
-def _results(paths: Paths) -> Results | None:
-    return read_results(paths.results)
-
-
-def _or_none(problems: list[str], reader: Any, *arguments: Any) -> Any:
+def _or_none(problems: list[str], reader: Any, path: Any) -> Any:
     try:
-        return reader(*arguments)
+        return reader(path)
     except UserError as error:
         problems.append(str(error))
         return None
-
-
-def _origin(record: Record, records: Iterable[Record]) -> dict[str, Any]:
-    """Parameters of earlier stages that decide a training: which weights and data, at which revisions."""
-    origin: dict[str, Any] = {}
-    for other in records:
-        if record.stage == "train" and other.stage == "data":
-            origin |= {"data": other.parameters["data"]}
-        if record.stage == "train" and other.key == f"{record.profile}/backbone/{record.parameters['backbone']}":
-            origin |= {"weights": other.parameters["backbones"]["weights"]}
-    return origin
 
 
 def _put(
     client: MlflowClient, experiment: Experiment, content: Content, parent: str | None, known: list[Run]
 ) -> tuple[str, str]:
     """Make the store hold this content once; returns the id of its run and what was done."""
-    verb, run = _choose(client, content, known)
-    if run is None:
-        start, tags = int(1000 * content.start), {KEY: content.key}
-        run = client.create_run(experiment.experiment_id, start, tags, run_name=content.name)
-    if verb not in {UNCHANGED, KEPT}:
-        _complete(client, run, content)
-    if parent and run.data.tags.get(PARENT) != parent:
-        client.set_tag(run.info.run_id, PARENT, parent)
+    same = next((run for run in known if run.data.tags.get(SHA256) == content.sha256), None)
+    if same and parent in (None, same.data.tags.get("mlflow.parentRunId")):
+        run_id, verb = same.info.run_id, "unchanged"
+    else:
+        run_id, verb = _write(client, experiment, content, parent), "replaced" if known else "added"
     for other in known:
-        being_trained = SHA256 not in other.data.tags and other.info.status == "RUNNING"
-        if other.info.run_id != run.info.run_id and not being_trained:
+        being_trained = SHA256 not in other.data.tags and other.info.start_time > 1000 * content.end
+        if other.info.run_id != run_id and not being_trained:
             client.delete_run(other.info.run_id)
-    return run.info.run_id, verb
+    return run_id, verb
 
 
-def _choose(client: MlflowClient, content: Content, known: list[Run]) -> tuple[str, Run | None]:
-    """Which of the runs with this key becomes the content, if any, and what that is called."""
-    filled = [run for run in known if SHA256 in run.data.tags]
-    for run in filled:
-        if run.data.tags[SHA256] == content.sha256:
-            return UNCHANGED, run
-    for run in known:
-        if _is_part(client, run, content):
-            return "completed", run
-    if filled and content.without_results:
-        return KEPT, filled[0]
-    return "replaced" if known else "added", None
-
-
-def _is_part(client: MlflowClient, run: Run, content: Content) -> bool:
-    """Whether everything that the run has is also in the content."""
-    last = {point.key: point.value for point in content.metrics}
-    numbers = {key: value for key, value in run.data.metrics.items() if not key.startswith(("train/", "system/"))}
-    logged = logged_steps(client, run)
-    return (
-        run.data.params.items() <= content.params.items()
-        and numbers.items() <= last.items()
-        and all(step < len(content.steps) and content.steps[step]["loss"] == loss for step, loss in logged.items())
-    )
-
-
-def _complete(client: MlflowClient, run: Run, content: Content) -> None:
+def _write(client: MlflowClient, experiment: Experiment, content: Content, parent: str | None) -> str:
+    tags = {KEY: content.key} | content.tags | ({"mlflow.parentRunId": parent} if parent else {})
+    start, end = int(1000 * content.start), int(1000 * content.end)
+    run = client.create_run(experiment.experiment_id, start, {KEY: content.key}, run_name=content.name)
     run_id = run.info.run_id
-    params = [Param(key, value) for key, value in content.params.items() if key not in run.data.params]
-    tags = [RunTag(key, value) for key, value in content.tags.items() if run.data.tags.get(key) != value]
-    for chunk in chunks(params, TEXTS):
+    last = max((point.step for point in content.metrics if point.key.startswith("train/")), default=0)
+
+    def moment(key: str, step: int) -> int:
+        """The history knows no times, so the steps are spread evenly from the run's start to its end."""
+        return start + (end - start) * (step + 1) // (last + 1) if key.startswith("train/") else end
+
+    for chunk in _chunks([Param(*item) for item in content.params.items()], TEXTS):
         client.log_batch(run_id, params=chunk)
-    for chunk in chunks(tags, TEXTS):
+    for chunk in _chunks([RunTag(*item) for item in tags.items()], TEXTS):
         client.log_batch(run_id, tags=chunk)
-    end = int(1000 * content.end)
-    numbers = [Metric(*point[:2], end, point.step) for point in content.metrics if point.key not in run.data.metrics]
-    for chunk in chunks(numbers, BATCH):
+    for chunk in _chunks([Metric(p.key, p.value, moment(p.key, p.step), p.step) for p in content.metrics], NUMBERS):
         client.log_batch(run_id, metrics=chunk)
-    logged = logged_steps(client, run)
-    missing = [step for step in content.steps if step["step"] not in logged]
-    if missing:
-        log_steps(client, run_id, missing, lambda step: _step_metrics(step, content))
-    if content.data and not (run.inputs and run.inputs.dataset_inputs):
+    if content.data:
         client.log_inputs(run_id, [_dataset(path, md5, content) for path, md5 in content.data.items()])
-    for file, folder in content.artefacts:
+    for file, folder in content.files:
         client.log_artifact(run_id, str(file), folder or None)
     client.set_terminated(run_id, "FINISHED", end)
     client.set_tag(run_id, SHA256, content.sha256)  # last: from here on the run is whole
+    return str(run_id)
 
 
-def _step_metrics(step: dict[str, float], content: Content) -> Iterator[Metric]:
-    """The history knows no times, so the steps are spread evenly from the run's start to its end."""
-    number = int(step["step"])
-    moment = content.start + (content.end - content.start) * (number + 1) / len(content.steps)
-    names = (name for name in STEP_METRICS if name in step)
-    return (Metric(f"train/{name}", step[name], int(1000 * moment), number) for name in names)
+def _chunks(items: list[Any], size: int) -> list[list[Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _dataset(path: str, md5: str, content: Content) -> DatasetInput:
