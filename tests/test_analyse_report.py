@@ -12,6 +12,7 @@ from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import main
 from rm_tension.report import __main__ as report
 from rm_tension.report import document
+from rm_tension.report.source import Source
 from synthetic import small_params, write_profile
 
 PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
@@ -71,7 +72,11 @@ def one_trio(root, monkeypatch):
 def test_the_whole_grid(root, monkeypatch):
     write_profile(root, trios(small_params().grid))
     run(monkeypatch, analyse.run)
+    read, table = set(), Source.table
+    monkeypatch.setattr(Source, "table", lambda source, name: (read.add(name), table(source, name))[1])
     run(monkeypatch, report.run)
+    means = {f"means/{path.stem}" for path in (root / "results/mini/means").glob("*.csv")}
+    assert means == {name for name in read if name.startswith("means/")}  # every average has its reader
     accuracy = pd.read_csv("results/mini/accuracy.csv")
     assert (accuracy["correct"] + accuracy["ties"] <= accuracy["items"]).all()
     baseline = accuracy[accuracy["kind"] == "none"]

@@ -164,3 +164,21 @@ def test_a_server_that_ends_early_shows_its_words(tmp_path):
 def test_profiles_of_the_documents_exist():
     named = {name for c in ALL for name in re.findall(r"@(\w+)|--profile (\w+)", c.text) for name in name if name}
     assert named <= set(load_params().profiles)
+
+
+def test_where_to_change_what_names_folders_that_are_there():
+    rows = re.findall(r"^\| (a .*?) \| (.*?) \|", Path("README.md").read_text(), re.MULTILINE)
+    folders = {
+        what: re.findall(r"`((?:src/|\.dvc/)[^`]*)`", where)
+        for what, where in rows
+        if where.startswith(("`src/", "`.dvc"))
+    }
+    assert list(folders) == [
+        "a new loss",
+        "a new benchmark",
+        "a new neuron score",
+        "a new table",
+        "a faster attention",
+        "a new remote",
+    ]
+    assert all(found and all(Path(one).is_dir() for one in found) for found in folders.values())

@@ -1,6 +1,7 @@
 """After `dvc repro report@mini`: what the miniature plants is found, and DVC keeps its promises."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -120,6 +121,23 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A clone with all that the pipeline made; tests that change a file of it put it back."""
+    folder = clone(tmp_path_factory, share_cache=True)
+    dvc("checkout", "--with-deps", "report@mini", folder=folder)
+    assert changed_stages(folder) == set()
+    return folder
+
+
+@contextmanager
+def changed(path):
+    """Put the file back after the block."""
+    before = path.read_bytes()
+    yield path
+    path.write_bytes(before)
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "stages"),
     [
@@ -127,23 +145,49 @@ def contents(folder):
         ("activations", "max_pairs", 10, {"activations"}),
         ("train", "learning_rate", 0.5, {"train", "report"}),
         ("tokens", "max_length", 512, {"tokens", "backbone", "report"}),
+        ("data", "max_items_per_task", 5, {"data"}),
     ],
 )
-def test_a_changed_parameter_touches_only_what_depends_on_it(tmp_path_factory, section, key, value, stages):
-    folder = clone(tmp_path_factory, share_cache=True)
-    dvc("checkout", "--with-deps", "report@mini", folder=folder)
-    assert changed_stages(folder) == set()
-    raw = yaml.safe_load((folder / "params.yaml").read_text())
-    raw["profiles"]["mini"][section][key] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(raw))
-    assert changed_stages(folder) == stages
+def test_a_changed_parameter_touches_only_what_depends_on_it(checkout, section, key, value, stages):
+    with changed(checkout / "params.yaml") as params:
+        raw = yaml.safe_load(params.read_text())
+        raw["profiles"]["mini"][section][key] = value
+        params.write_text(yaml.safe_dump(raw))
+        assert changed_stages(checkout) == stages
 
 
-def test_touching_the_report_code_touches_only_the_report(tmp_path_factory):
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("report/latex.py", {"report"}),  # a table
+        ("analyse/claims_neurons.py", {"analyse", "report"}),  # a claim
+        ("paper/tasks.csv", {"data", "analyse", "report"}),  # a task
+        ("data/sources.py", {"data"}),  # a benchmark
+        ("tokens/encode.py", {"tokens"}),
+        ("evaluate/selection.py", {"evaluate", "analyse"}),  # a neuron score
+        ("backbone/neurons.py", {"backbone", "activations", "evaluate"}),  # a family
+        ("train/training.py", {"train"}),  # a loss
+        ("activations/stats.py", {"activations"}),
+        ("model/rows.py", {"backbone", "train", "activations", "evaluate"}),  # a faster attention
+        ("base/config.py", set()),
+        ("tracking/live.py", set()),
+        ("score/loading.py", set()),
+        ("preflight.py", set()),
+    ],
+)
+def test_a_changed_file_touches_only_what_is_made_with_it(checkout, file, stages):
+    with changed(checkout / "src/rm_tension" / file) as source:
+        source.write_bytes(source.read_bytes() + b"# touched\n")
+        assert changed_stages(checkout) == stages
+
+
+def test_another_template_for_the_benchmarks_trains_nothing_again(tmp_path_factory):
     folder = clone(tmp_path_factory, share_cache=True)
     dvc("checkout", "--with-deps", "report@mini", folder=folder)
-    touch_the_report_code(folder)
-    assert changed_stages(folder) == {"report"}
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("Human:{prompt}", "User:{prompt}"))
+    dvc("repro", "--single-item", "tokens@mini", folder=folder)
+    assert changed_stages(folder) == {"evaluate", "report"}  # the report shows the settings
 
 
 def changed_stages(folder):

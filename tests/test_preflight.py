@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 
 from rm_tension.base.config import load_params
+from rm_tension.base.errors import UserError
 from rm_tension.data.sources import OFFICIAL
 from rm_tension.preflight import Facts, computed, hub_problems, look, mount_problems, problems
 from samples import changed
@@ -110,6 +111,8 @@ def test_what_is_in_the_working_tree_counts_and_a_pull_only_warns(tmp_path, monk
     assert [problem.warning for problem in look(["paper"])] == [False, True, False]
     assert [problem.warning for problem in look(["paper"], may_pull=True)] == [True, True, True]
     assert not look([])
+    with pytest.raises(UserError, match=r"no profile huge: params\.yaml has mini, pilot, paper"):
+        look(["huge"])
 
 
 def fill(cache, kind, repo, *names):
@@ -178,6 +181,7 @@ def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
         ("dvc repro report@paper", {"paper"}),
         ("dvc --wait-for-lock repro train@pilot-gpt2-small-mixed-0 report@mini", {"pilot", "mini"}),
         ("dvc repro --pull report@paper", {"paper"}),
+        ("dvc repro train@pilot-2-gpt2-small-mixed-0", {"pilot-2"}),
         ("dvc repro --dry report@paper", set()),
         ("dvc status report@paper", set()),
         ("dvc push --remote store --with-deps report@paper", set()),
@@ -186,7 +190,7 @@ def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
     ],
 )
 def test_only_what_computes_needs_a_profiles_machine(command, profiles):
-    assert computed(command.split()) == profiles
+    assert computed(command.split(), {*PROFILES, "pilot-2"}) == profiles
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from rm_tension.base.errors import UserError
 from rm_tension.data.sources import OFFICIAL, DataSet
 
 GB = 1e9
-NAMED = re.compile(r"@(\w+)")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 HUB_TIMEOUT = 10  # seconds
 # `dvc repro` with one of these takes from the remote, or leaves alone, what dvc.lock has; it may compute nothing.
@@ -222,20 +221,29 @@ def _gpu_memory() -> float | None:
     return torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
 
 
-def computed(words: Collection[str]) -> set[str]:
+def computed(words: Collection[str], profiles: Collection[str]) -> set[str]:
     """The profiles that a `dvc repro` names; no other documented command of DVC computes anything."""
+    named = re.compile(f"@({'|'.join(map(re.escape, sorted(profiles, reverse=True)))})(-|$)")  # the longest fits first
     computes = "repro" in words and "--dry" not in words
-    return {name for word in words for name in NAMED.findall(word)} if computes else set()
+    return {found[1] for word in words if (found := named.search(word))} if computes else set()
+
+
+def known_profiles() -> dict[str, Profile]:
+    """Those of params.yaml; raises UserError outside a repository."""
+    if not Path("params.yaml").exists():
+        raise UserError(f"{Path.cwd()}: no params.yaml: run in the repository; in a container, mount it at /workspace")
+    return load_params().profiles
 
 
 def look(names: Collection[str], may_pull: bool = False) -> list[Problem]:
     """All problems of the named profiles on this machine, mere warnings if what they lack may not be needed.
 
-    Raises UserError outside a repository.
+    Raises UserError outside a repository, and for a profile that params.yaml has not.
     """
-    if not Path("params.yaml").exists():
-        raise UserError(f"{Path.cwd()}: no params.yaml: run in the repository; in a container, mount it at /workspace")
-    profiles = {name: profile for name, profile in load_params().profiles.items() if name in names}
+    known = known_profiles()
+    if unknown := set(names) - set(known):
+        raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(known)}")
+    profiles = {name: profile for name, profile in known.items() if name in names}
     facts = gather(with_gpu=any(profile.needs.gpu != "none" for profile in profiles.values()))
     found = list(mount_problems(facts))
     for name, profile in profiles.items():
@@ -250,16 +258,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m rm_tension.preflight"
     )
-    parser.add_argument("--profile", action="append", default=[], choices=("mini", "pilot", "paper"))
+    parser.add_argument("--profile", action="append", default=[], help="of params.yaml; several times for several")
     parser.add_argument("command", nargs="*", help="to run if nothing is missing")
     arguments = parser.parse_args()
     command: list[str] = arguments.command
     words = " ".join(command).split()  # those of `bash -c` as well
-    profiles = computed(words) | {*arguments.profile}
-    if command[:1] != ["dvc"] and not profiles and command:
+    if command and command[0] != "dvc" and "repro" not in words and not arguments.profile:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
     try:
-        found = look(profiles, may_pull=not PULLS.isdisjoint(words))
+        names = computed(words, known_profiles()) | {*arguments.profile}
+        found = look(names, may_pull=not PULLS.isdisjoint(words))
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in found:

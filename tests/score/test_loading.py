@@ -1,5 +1,7 @@
 """A loaded reward model gives the pipeline's own rewards, whatever it is asked together with."""
 
+import shutil
+import subprocess
 import warnings
 
 import pandas as pd
@@ -41,6 +43,29 @@ def test_rewards_are_those_of_plain_transformers(loaded, origin):
         assert found == pytest.approx(expected, abs=1e-5)
         assert all(type(reward) is float for reward in found)
         assert len(set(found)) == len(found)
+
+
+def test_a_folder_that_was_copied_elsewhere_is_enough(loaded, origin, tmp_path, monkeypatch):
+    shutil.copytree(origin / PLACE, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    copied = load_reward_model("./copy", device="cpu")
+    assert copied.settings.key == KEY
+    assert copied.score_all(ITEMS) == loaded.score_all(ITEMS)
+    (tmp_path / "copy" / "scoring.json").write_text('{"key": "x"}')
+    with pytest.raises(UserError, match=r"scoring\.json: damaged \(profile: Field required"):
+        load_reward_model("./copy", device="cpu")
+    (tmp_path / "copy" / "scoring.json").unlink()
+    with pytest.raises(UserError, match=r"scoring\.json: not found, .*train it again"):
+        load_reward_model("./copy", device="cpu")
+
+
+def test_another_template_in_params_yaml_changes_no_reward_of_a_checkpoint(loaded, origin, tmp_path):
+    subprocess.run(["git", "clone", "--quiet", origin, tmp_path / "clone"], check=True)
+    shutil.copytree(origin / PLACE, tmp_path / "clone" / PLACE)
+    params = tmp_path / "clone" / "params.yaml"
+    params.write_text(params.read_text().replace("Human:{prompt}", "User:{prompt}"))
+    again = load_reward_model(KEY, profile="mini", repo=tmp_path / "clone", device="cpu")
+    assert again.score_all(ITEMS) == loaded.score_all(ITEMS)
 
 
 def test_rewards_do_not_depend_on_what_is_scored_together(loaded):

@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 
 from rm_tension.base.config import HH, TestFiles
 from rm_tension.base.errors import UserError
+from rm_tension.paper.tasks import RM_BENCH_STYLES
 
 COLUMNS = ("objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward")
 CONDITION = ["objective", "kind", "percent"]
 KEY = ["dataset", "item_id", "answer_index"]
-STYLES = 3  # RM-Bench: answers are three chosen, then three rejected, each in style order
+STYLES = len(RM_BENCH_STYLES)
 
 
 def answer_layout(texts: pd.DataFrame) -> pd.DataFrame:

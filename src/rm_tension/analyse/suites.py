@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.analyse.outcomes import STYLES, outcomes
-from rm_tension.paper.tasks import SUBSETS
+from rm_tension.paper.tasks import RM_BENCH_STYLES, SUBSETS
 
 Metric = tuple[str, str, str, float]  # suite, part, metric, value in percent
 
@@ -18,7 +18,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Safety": ("refusals-", "xstest-", "donotanswer"),
     "Reasoning": ("math-prm", "hep-"),
 }
-STYLE_NAMES = ("concise", "detailed", "markdown")
 DOMAINS = {
     "chat": ("chat",),
     "math": ("math",),
@@ -104,8 +103,8 @@ def rm_bench(scored: pd.DataFrame) -> Iterator[Metric]:
         if set(part["subset"]) != set(subsets):
             continue
         matrix = style_matrix(part)
-        for i, chosen in enumerate(STYLE_NAMES):
-            for j, rejected in enumerate(STYLE_NAMES):
+        for i, chosen in enumerate(RM_BENCH_STYLES):
+            for j, rejected in enumerate(RM_BENCH_STYLES):
                 yield "rm-bench", domain, f"{chosen} > {rejected}", matrix[i, j]
         below = np.tril_indices(STYLES, -1)
         levels = np.array([matrix[below].mean(), matrix.diagonal().mean(), matrix.T[below].mean()])

@@ -8,9 +8,8 @@ import pandas as pd
 from rm_tension.data.hh_rlhf import CAP_SEED
 from rm_tension.data.raw import Columns, damaged, read_table
 from rm_tension.data.sources import DataSet
-from rm_tension.paper.tasks import SUBSETS, Suite
+from rm_tension.paper.tasks import RM_BENCH_STYLES, SUBSETS, Suite
 
-RM_BENCH_STYLES = ("concise", "detailed", "detailed with markdown")  # of the three chosen and of the three rejected
 KNOWN = {(subset.suite, subset.name) for subset in SUBSETS}
 
 

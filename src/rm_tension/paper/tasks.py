@@ -12,6 +12,8 @@ Group = Literal["helpfulness", "harmlessness"]
 Suite = Literal["reward-bench", "reward-bench-2", "rm-bench"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 SUITES: tuple[Suite, ...] = get_args(Suite)
+# RM-Bench: answers are three chosen, then three rejected, each in this order
+RM_BENCH_STYLES = ("concise", "detailed", "markdown")
 
 
 @dataclass(frozen=True)
