@@ -13,6 +13,7 @@ import rm_tension
 from rm_tension import load_reward_model
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio
+from rm_tension.score import loading
 from small_repository import KEY, PLACE
 
 ITEMS = [
@@ -89,6 +90,33 @@ def test_a_long_text_is_cut_and_said_so(loaded):
         assert loaded.score("Q", ["x"])[0] == pytest.approx(short, abs=1e-5)
 
 
+def test_what_can_be_walked_once_is_as_good_as_a_list(loaded):
+    prompts, answers = zip(*ITEMS, strict=True)
+    assert loaded.score_all(zip(prompts, map(iter, answers), strict=True)) == loaded.score_all(ITEMS)
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(loaded):
+    with pytest.warns(UserWarning, match="the prompt of item 2 alone fills 64 tokens: no answer was seen"):
+        (_, (first, second)) = loaded.score_all([("Q", ["x"]), ("x" * 200, ["yes", "no"])])
+    assert first == pytest.approx(second, abs=1e-6)
+
+
+def test_many_answers_go_through_the_model_in_turns_and_get_the_rewards_of_one_by_one(loaded, monkeypatch):
+    longest = []
+    lay_out = loading.Scorer.__init__
+
+    def watch(scorer, items, budget):
+        longest.append(max(sum(map(len, item)) for item in items))
+        lay_out(scorer, items, budget)
+
+    monkeypatch.setattr(loading.Scorer, "__init__", watch)
+    monkeypatch.setattr(loading, "PART_TOKENS", 100)
+    answers = [f"Answer {i}" + "!" * (i % 7) for i in range(150)]
+    together = loaded.score("Why?", answers)
+    assert longest[0] <= 100
+    assert together == pytest.approx([loaded.score("Why?", [answer])[0] for answer in answers], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("prompt", "answers", "message"),
     [
@@ -96,6 +124,7 @@ def test_a_long_text_is_cut_and_said_so(loaded):
         (None, ["yes"], "the prompt must be a text"),
         ("why?", [], "at least one text: 'why[?]'"),
         ("why?", "yes", "answers must be a list"),
+        ("why\ud83d?", ["yes"], "half a surrogate pair"),
         ("why?", ["yes", " \n"], "every answer must be a text that is not blank"),
         ("why?", ["yes", 1], "every answer must be a text"),
     ],

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,7 @@ BAD = [
     (b'{"prompt": "why?", "answers": ["a", null]}', "line 2: every answer must be a text"),
     (b'{"prompt": "why?", "answers": ["\\ud83d"]}', "line 2: .*surrogates not allowed"),
     (b'{"prompt": "why?", "answers": ["a"], "n": NaN}', "line 2: Out of range float values are not JSON"),
+    (b'{"prompt": "why?", "prompt": "how?", "answers": ["a"]}', "line 2: 'prompt' stands there twice"),
     (b'{"prompt": "why?", "answers": ["a"], "rewards": [1]}', 'line 2: has "rewards" already'),
 ]
 
@@ -126,6 +129,51 @@ def test_a_folder_as_output_is_refused_before_anything_is_loaded_and_a_pipe_stay
     write(str(tmp_path / "pipe"), LINES[:1])
     assert json.loads(os.read(reader, 100_000)) == LINES[0]
     os.close(reader)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    path = lines_file(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(str(path)) == LINES
+
+
+WRITE = """
+import sys
+from rm_tension.score.__main__ import UserError, write
+try:
+    write("-", [{"a": 1}])
+except UserError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+@contextmanager
+def full_disk():
+    with Path("/dev/full").open("wb") as file:
+        yield file
+
+
+@contextmanager
+def reader_that_has_gone():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    yield write_end
+    os.close(write_end)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"), [(full_disk, "No space left on device"), (reader_that_has_gone, "Broken pipe")]
+)
+def test_a_stream_that_ends_is_an_error_without_a_traceback(stream, reason):
+    with stream() as stdout:
+        done = subprocess.run([sys.executable, "-c", WRITE], stdout=stdout, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, f"error: -: cannot be written ({reason})\n")
+
+
+def test_a_closed_stdout_is_an_error_without_a_traceback():
+    command = ["bash", "-c", 'exec "$0" -c "$1" >&-', sys.executable, WRITE]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: -: cannot be written (stdout is closed)\n")
 
 
 def test_no_model_of_that_name(run, tmp_path):

@@ -6,7 +6,10 @@ evaluation; rewards compare answers to one prompt under one model, they have no 
 """
 
 import argparse
+import codecs
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,7 +61,7 @@ def read(name: str) -> list[dict[str, Any]]:
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror})") from error
     found, faults = [], []
-    for number, line in enumerate(raw.splitlines(), start=1):
+    for number, line in enumerate(raw.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
         try:
             found.append(_parse(line))
         except (ValueError, RecursionError) as error:
@@ -73,7 +76,7 @@ def read(name: str) -> list[dict[str, Any]]:
 
 def _parse(line: bytes) -> dict[str, Any]:
     """Raises ValueError, of which wrong JSON and wrong UTF-8 are two kinds."""
-    value = json.loads(line.decode("utf-8"))
+    value = json.loads(line.decode("utf-8"), object_pairs_hook=_without_doubles)
     if not isinstance(value, dict) or not {"prompt", "answers"} <= value.keys():
         raise ValueError('must be an object with "prompt" and "answers"')
     if "rewards" in value:
@@ -81,6 +84,15 @@ def _parse(line: bytes) -> dict[str, Any]:
     if fault := fault_of(value["prompt"], value["answers"]):
         raise ValueError(fault)
     _dump(value)
+    return value
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError for a key that stands in it twice, of which JSON readers take the first or the last."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
     return value
 
 
@@ -94,7 +106,7 @@ def write(name: str, lines: list[dict[str, Any]]) -> None:
     raw, path = b"".join(map(_dump, lines)), Path(name)
     try:
         if name == "-":
-            sys.stdout.buffer.write(raw)
+            _to_stdout(raw)
         elif path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
             path.write_bytes(raw)
         else:
@@ -102,6 +114,18 @@ def write(name: str, lines: list[dict[str, Any]]) -> None:
                 partial.write_bytes(raw)
     except OSError as error:
         raise UserError(f"{name}: cannot be written ({error.strerror})") from error
+
+
+def _to_stdout(raw: bytes) -> None:
+    """Raises OSError where it is closed, or its reader is gone, or its disk is full: here, not as Python exits."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+    try:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more as it exits
+        raise
 
 
 if __name__ == "__main__":

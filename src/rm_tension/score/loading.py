@@ -2,11 +2,11 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,11 @@ from rm_tension.model import reward_model
 from rm_tension.model.settings import ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.score.checkpoints import find_checkpoint
-from rm_tension.tokens.encode import encode_test_items
+from rm_tension.tokens.encode import Tokens, encode, encode_test_items
 
-TOKENS_PER_BATCH = 4096  # of the rows that go through the model together; changes memory, not rewards
+# They change time and memory, and rewards by rounding only.
+TOKENS_PER_BATCH = 4096  # of the rows that go through the model together
+PART_TOKENS = 2048  # of the answers that share a row
 
 
 @dataclass(frozen=True)
@@ -53,29 +55,52 @@ class RewardModel:
     words: Tokenizer
     place: Place
 
-    def score(self, prompt: str, answers: Sequence[str]) -> list[float]:
+    def score(self, prompt: str, answers: Iterable[str]) -> list[float]:
         """The reward of each answer to the prompt, as the evaluate stage gives it to a benchmark's item."""
         return self.score_all([(prompt, answers)])[0]
 
-    def score_all(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
-        """The rewards of several prompts' answers: faster than one by one, with a progress bar on a terminal."""
-        for prompt, answers in items:
+    def score_all(self, items: Iterable[tuple[str, Iterable[str]]]) -> list[list[float]]:
+        """The rewards of several prompts' answers: faster than one by one, with a progress bar on a terminal.
+
+        Time and memory grow with the tokens, also of a thousand answers to one prompt.
+        """
+        rows = [(prompt, answers if isinstance(answers, str) else list(answers)) for prompt, answers in items]
+        for prompt, answers in rows:
             if fault := fault_of(prompt, answers):
                 raise UserError(f"{fault}: {prompt!r:.60}")
-        if not items:
+        if not rows:
             return []
-        template, max_length = self.settings.template, self.settings.max_length
-        table = pd.DataFrame(items, columns=["prompt", "answers"])
+        table = pd.DataFrame(rows, columns=["prompt", "answers"])
         table = table.assign(dataset="", subset="", item_id=range(len(table)))
+        template, max_length = self.settings.template, self.settings.max_length
         encoded, counts = encode_test_items(self.words, table, template, max_length)
         if counts["texts_cut"]:
-            message = f"{counts['texts_cut']} texts are longer than {max_length} tokens: cut, as in the evaluation"
-            warnings.warn(message, stacklevel=2)
-        scorer = Scorer(encoded["answers"].tolist(), TOKENS_PER_BATCH)
-        found = scorer.score(self.model, self.place, self.settings.key)
+            self._warn_of_cuts(counts["texts_cut"], [prompt for prompt, _ in rows])
+        parts = [part for texts in encoded["answers"] for part in _parts(texts)]
+        found = Scorer(parts, TOKENS_PER_BATCH).score(self.model, self.place, self.settings.key)
         if not np.isfinite(found).all():
             raise UserError(f"{self.folder}: rewards are not finite; the checkpoint is broken")
-        return [part.tolist() for part in np.split(found, np.cumsum(scorer.counts)[:-1])]
+        ends = np.cumsum([len(answers) for _, answers in rows])
+        return [part.tolist() for part in np.split(found, ends[:-1])]
+
+    def _warn_of_cuts(self, count: int, prompts: Sequence[str]) -> None:
+        limit, before = self.settings.max_length, self.settings.template.partition("{answer}")[0]
+        warnings.warn(f"{count} texts are longer than {limit} tokens: cut, as in the evaluation", stacklevel=3)
+        alone = encode(self.words, [before.replace("{prompt}", prompt) for prompt in prompts])
+        if full := [str(number) for number, ids in enumerate(alone, start=1) if len(ids) >= limit]:
+            what = f"the prompt of item {', '.join(full)} alone fills {limit} tokens"
+            warnings.warn(f"{what}: no answer was seen, and all have one reward", stacklevel=3)
+
+
+def _parts(texts: Sequence[Tokens]) -> Iterator[list[Tokens]]:
+    """The answers of an item in turns of at most PART_TOKENS, or of one; attention is square within a turn's row."""
+    part: list[Tokens] = []
+    for text in texts:
+        if part and sum(map(len, part)) + len(text) > PART_TOKENS:
+            yield part
+            part = []
+        part.append(text)
+    yield part
 
 
 def load_reward_model(
@@ -123,8 +148,12 @@ def fault_of(prompt: object, answers: object) -> str | None:
         return "answers must be a list of at least one text"
     if not all(map(_is_text, answers)):
         return "every answer must be a text that is not blank"
+    try:
+        "".join([prompt, *answers]).encode()
+    except UnicodeEncodeError as error:
+        return f"half a surrogate pair, which is no letter ({error.reason})"
     return None
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
