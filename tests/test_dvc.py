@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rm_tension.activations import __main__ as activations
+from rm_tension.evaluate import __main__ as evaluate
+from rm_tension.train import state
+
 SRC = Path("src")
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
 # The ground floor passes on what `params:` and the paths already track; tracking only watches.
@@ -45,6 +49,13 @@ def test_a_stage_depends_on_the_code_that_it_imports(stage):
     assert not missing
     unused = {one for one in listed if not any(path == one or one in path.parents for path in needed)}
     assert not unused
+
+
+@pytest.mark.parametrize(
+    ("stage", "code"), [("train", state.CODE), ("activations", activations.CODE), ("evaluate", evaluate.CODE)]
+)
+def test_interrupted_work_belongs_to_the_code_that_its_stage_depends_on(stage, code):
+    assert list(code) == [path.removeprefix("src/rm_tension/") for path in STAGES[stage]["deps"] if "src/" in path]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations
 from rm_tension.evaluate.selection import Mask, Scores, absolute_score, backbone_score, magnitude_score, top, trio_sets
+from rm_tension.paper.figures import THIRDS
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
 PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))
-THIRDS = ("early", "middle", "late")
 DEPTH_KEYS = ["objective", "seed", "variant", "third"]
 
 

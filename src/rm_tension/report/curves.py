@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from rm_tension.analyse.averages import at
 from rm_tension.evaluate.conditions import ALL, NONE
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS
 from rm_tension.report.drawing import WIDTH, Drawing, blank
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES

@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rm_tension.analyse.neurons import THIRDS
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS, THIRDS
 from rm_tension.report.drawing import WIDTH, Drawing, blank, legend_below, panels
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES

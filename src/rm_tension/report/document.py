@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from rm_tension.base.errors import UserError
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex

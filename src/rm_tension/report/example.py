@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS
 from rm_tension.report.drawing import WIDTH, Drawing, blank
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES

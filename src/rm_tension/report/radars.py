@@ -12,7 +12,7 @@ from matplotlib.projections.polar import PolarAxes
 
 from rm_tension.analyse.accuracy import chance_level
 from rm_tension.analyse.averages import at
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import published
 from rm_tension.report.drawing import MARKERS, WIDTH, Drawing, legend_below

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS
 from rm_tension.report.drawing import WIDTH, Drawing, blank, legend_below, panels
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES

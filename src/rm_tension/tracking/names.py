@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rm_tension.paper.objectives import COLOURS
+from rm_tension.paper.figures import COLOURS
 
 AXES = ("backbone", "objective", "seed")
 KEY = "rm_tension.key"  # one run of the store per key, whoever wrote it: training while it runs, or the fill
