@@ -72,6 +72,13 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
+def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
+    path = tmp_path / "params.yaml"
+    for number in ("5e-5", "5e-05", "0.00005"):
+        path.write_text(Path("params.yaml").read_text().replace("learning_rate: 0.001", f"learning_rate: {number}"))
+        assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
+
+
 def test_tables_show_a_share_that_is_ablated():
     raw = copy.deepcopy(RAW)
     raw["profiles"]["mini"]["evaluate"]["set_percents"] = [5]

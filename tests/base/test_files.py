@@ -1,5 +1,7 @@
 """Files appear whole or not at all; parts of an interrupted stage are reused only for the same work."""
 
+import os
+
 import pytest
 
 from rm_tension.base.files import whole, write_json
@@ -18,6 +20,39 @@ def test_a_file_or_folder_appears_whole_and_replaces_the_old_one(tmp_path):
     assert (tmp_path / "file").read_text() == "new"
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_link_stays_one_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    write_json(tmp_path / "disk" / "file", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "file")
+    write_json(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "file").read_text() == '"new"\n'
+    (tmp_path / "disk" / "folder").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "disk" / "folder")
+    with whole(tmp_path / "linked") as partial:
+        partial.mkdir()
+        (partial / "inside").touch()
+    assert (tmp_path / "linked").is_symlink()
+    assert (tmp_path / "disk" / "folder" / "inside").exists()
+
+
+def test_what_is_new_has_the_umasks_modes_and_what_is_replaced_keeps_its_own(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with whole(tmp_path / "folder") as partial:
+            partial.mkdir(mode=0o700)
+            (partial / "file").touch(mode=0o600)  # as safetensors does
+        write_json(tmp_path / "kept", 1)
+        assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o640
+        (tmp_path / "kept").chmod(0o604)
+        write_json(tmp_path / "kept", 2)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "folder" / "file").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o604
 
 
 def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):

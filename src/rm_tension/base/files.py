@@ -14,21 +14,40 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; rename it into place only if the block succeeds.
 
     It replaces a file by a file and a folder by a folder, and is on the disk before it does, so that a loss of power
-    leaves no empty file. Raises IsADirectoryError or NotADirectoryError, and removes nothing, if `path` is the other.
+    leaves no empty file. A link stays one, and what it leads to is replaced. What is new has the modes of the umask,
+    whatever a library gave it; a file that is replaced keeps its mode, and for root its owner. Raises
+    IsADirectoryError or NotADirectoryError, and removes nothing, if `path` is the other.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)  # what a killed run left
     try:
         yield partial
         for file in [partial, *partial.rglob("*")]:
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
             _flush(file)
+        if path.is_file() and partial.is_file():
+            _keep_mode_and_owner(path, partial)
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)
         partial.replace(path)
         _flush(path.parent)
     finally:
         _remove(partial)
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # there is no way to look at it without setting it
+    os.umask(mask)
+    return mask
+
+
+def _keep_mode_and_owner(old: Path, new: Path) -> None:
+    known = old.stat()
+    new.chmod(known.st_mode)
+    if os.geteuid() == 0:
+        os.chown(new, known.st_uid, known.st_gid)
 
 
 def _flush(path: Path) -> None:
