@@ -19,6 +19,13 @@ def archives(tmp_path_factory):
     return [next((folder / "dist").glob("*.tar.gz")) for folder in (first, second)]
 
 
+def test_a_checkout_has_the_same_bytes_whatever_git_is_told_of_line_ends(tmp_path_factory):
+    first, second = clone(tmp_path_factory), tmp_path_factory.mktemp("converted")
+    subprocess.run(["git", "clone", "--quiet", "--config", "core.autocrlf=true", first, second], check=True)
+    for name in ("dvc.yaml", "src/rm_tension/train/training.py", "reference/accuracy.csv"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
 def test_the_same_commit_gives_the_same_bytes(archives):
     assert archives[0].read_bytes() == archives[1].read_bytes()
     sums = archives[0].with_name("SHA256SUMS").read_text()

@@ -188,7 +188,7 @@ def _unreachable(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=HUB_TIMEOUT):  # noqa: S310  (the hub's https, or HF_ENDPOINT)
             return ""
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the second: HF_ENDPOINT is no address
         return str(error)
 
 

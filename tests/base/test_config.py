@@ -43,6 +43,8 @@ def test_the_grid_has_54_models_in_18_trios():
         ("profiles.mini.train.weights", "float16", "'float32' or 'bfloat16'"),
         ("profiles.mini.data.source.kind", "disk", "'kind'"),
         ("profiles.pilot.data.source.accept_stand_ins", "yes", "valid boolean"),
+        ("profiles.mini.title", "helpful \u2192 harmless", "should match pattern"),
+        ("profiles.mini.backbones.gpt2-small.name", "\u6a21\u578b", "should match pattern"),
         ("profiles.paper.tokens.template", "{prompt}", "once each"),
         ("profiles.paper.tokens.template", "{answer}{prompt}", "once each"),
     ],

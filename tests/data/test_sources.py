@@ -15,8 +15,9 @@ NO_SUMS = Hub(None)
 
 @pytest.fixture
 def filled_cache(tmp_path, monkeypatch):
-    go_offline(tmp_path / "hub", monkeypatch)
-    fill_cache(tmp_path / "hub", tmp_path / "scratch")
+    """In a place with a name that a pattern or the search for a commit might take for something else."""
+    go_offline(tmp_path / "snapshots" / "[hub]", monkeypatch)
+    fill_cache(tmp_path / "snapshots" / "[hub]", tmp_path / "[scratch]")
 
 
 def local(path: Path, digest: str | None, **rows: int) -> LocalFile:

@@ -218,6 +218,16 @@ def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
     assert third.returncode == 1
 
 
+@pytest.mark.parametrize("name", ["who?", "100%20", "a#b"])
+def test_a_folder_whose_name_no_address_can_hold_is_named(name, tmp_path):
+    (tmp_path / name).mkdir()
+    shutil.copy(PARAMS, tmp_path / name)
+    process = command(tmp_path / name)
+    assert f"{tmp_path / name}/.mlflow/mlflow.db: MLflow takes no store" in process.communicate()[1]
+    assert process.returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_server_that_is_down_is_named(paths, tmp_path):
     shutil.copy(PARAMS, tmp_path)
     process = command(tmp_path, "--store", f"http://user:secret@127.0.0.1:{free_port()}")

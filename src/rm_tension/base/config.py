@@ -31,6 +31,8 @@ TestFiles = Mapping[str, tuple[HHSource, ...]]  # of HH-RLHF, by objective
 Positive = Annotated[int, Field(gt=0)]
 Percent = Annotated[int, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy and pandas take
+# What LaTeX can print in a table: Latin letters, their accents, and the usual punctuation.
+Shown = Annotated[str, Field(pattern=r"^[ -~\u00a0-\u017f\u2013\u2014\u2018-\u201d\u2026]+$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
 
 
@@ -170,7 +172,7 @@ class RandomWeights(Settings):
 class Backbone(Settings):
     """`name` is what tables show; the key in `backbones` is the place in the grid."""
 
-    name: str
+    name: Shown
     tokenizer: Name
     weights: Annotated[HubFiles | RandomWeights, Field(discriminator="kind")]
 
@@ -235,7 +237,7 @@ class Profile(Settings):
     `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails.
     """
 
-    title: str
+    title: Shown
     required_claims: tuple[ClaimId, ...]
     needs: Needs
     data: DataConfig

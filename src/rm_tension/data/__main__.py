@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pandas as pd
 
 from rm_tension.base.config import HubData
@@ -25,7 +24,6 @@ from rm_tension.data.sources import HH_SOURCES, SPLITS, LocalFile, deviations, d
 def run(job: Job) -> None:
     """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
     config, paths = job.profile.data, job.paths
-    datasets.disable_progress_bars()
     accept_stand_ins = isinstance(config.source, HubData) and config.source.accept_stand_ins
     with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
         tables, entries = zip(*(load(file, accept_stand_ins) for file in files), strict=True)

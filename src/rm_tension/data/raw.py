@@ -2,17 +2,14 @@
 
 import gzip
 import json
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pandas as pd
-import pyarrow
-from datasets.exceptions import DatasetGenerationError
+import pyarrow.parquet
 
 from rm_tension.base.errors import UserError
 
@@ -40,23 +37,17 @@ def read_table(path: Path, columns: Columns) -> pd.DataFrame:
 
     Raises UserError for a file that cannot be read and for the first row that lacks what `columns` asks for.
     """
-    if path.suffix == ".parquet":
-        rows = _load("parquet", path)
-        _check_rows(path, rows, columns)
-    else:
-        # Before the library, whose errors name no row and which turns a number among texts into a text.
-        _check_rows(path, _json_rows(path), columns)
-        rows = _load("json", path)
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else list(_json_rows(path))
+    _check_rows(path, rows, columns)
     return pd.DataFrame(rows, columns=list(columns.all))
 
 
-def _load(form: str, path: Path) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as cache:  # of its own: a shared one might answer for an older file
-        try:
-            table = datasets.load_dataset(form, data_files=str(path), split="train", cache_dir=cache)
-            return list(table.to_list())
-        except (DatasetGenerationError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-            raise damaged(path, f"not readable as {form} ({error.__cause__ or error})") from error
+def _parquet_rows(path: Path) -> list[Any]:
+    try:
+        rows: list[Any] = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise damaged(path, f"not readable as parquet ({error})") from error
+    return rows
 
 
 def _json_rows(path: Path) -> Iterator[Any]:

@@ -20,7 +20,6 @@ from rm_tension.report.page import axes, choices, words
 from rm_tension.report.table import TextTable, blocks, header
 from rm_tension.report.tables import OBJECTIVES
 
-DEBIAN_PACKAGES = "texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk"
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
 TEX_MARKS: dict[str, Any] = {  # LaTeX is full of braces
     "variable_start_string": "<<",
@@ -48,7 +47,7 @@ def compile_pdf(folder: Path) -> str:
 
     Raises UserError if LaTeX is missing or refuses the document.
     """
-    needs = f"on Debian, `apt-get install {DEBIAN_PACKAGES}` or `make tex`"
+    needs = "`make tex` says which packages of Debian have it, and as root installs them"
     if which("latexmk") is None:
         raise UserError(f"latexmk not found, which compiles artifact.pdf: {needs}")
     with tempfile.TemporaryDirectory() as scratch:

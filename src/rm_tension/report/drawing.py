@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,7 +34,7 @@ class Drawing(Item):
 
 def save(drawing: Drawing, folder: Path) -> None:
     """As PDF, SVG and PNG, without dates and random ids, so that the same numbers give the same bytes."""
-    with mpl.rc_context(STYLE):
+    with style.context(["default", STYLE]):  # whatever a matplotlibrc says
         drawing.figure.savefig(folder / f"{drawing.name}.pdf", metadata={"CreationDate": None})
         drawing.figure.savefig(folder / f"{drawing.name}.svg", metadata={"Date": None})
         drawing.figure.savefig(folder / f"{drawing.name}.png", dpi=160)

@@ -1,5 +1,6 @@
 """Figure 1: one prompt, two answers, the rewards of a trio."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ def example(source: Source) -> Iterator[Drawing]:
         blank(axes, "\n".join(textwrap.wrap(record["reason"], 100)))
         yield Drawing("1", HEADING, record["rule"], figure)
         return
-    texts = {"prompt": _wrapped(found["prompt"], 104)} | {side: _wrapped(found[side], 50) for side in SIDES}
+    full = {name: visible(found[name].strip()) for name in ("prompt", *SIDES)}
+    texts = {"prompt": _wrapped(full["prompt"], 104)} | {side: _wrapped(full[side], 50) for side in SIDES}
     lines = [len(texts["prompt"]), max(len(texts[side]) for side in SIDES)]
     heights = [*(LINE * (count + 2) for count in lines), 1.7]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
@@ -57,7 +59,7 @@ def example(source: Source) -> Iterator[Drawing]:
         f"Item {found['item_id']} of {found['suite']}, {found['subset']}; {backbone}, seed {found['seed']}. "
         f"{record['rule']} The text is from a safety benchmark and may disturb.",
         figure,
-        {title: found[name].strip() for name, title in titles.items()},
+        {title: full[name] for name, title in titles.items()},
         found["rewards"],
     )
 
@@ -87,6 +89,11 @@ def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
     axes.set_xlabel("reward")
 
 
+def visible(text: str) -> str:
+    """Control characters, which XML forbids, as people write them: \\x07."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]", lambda found: rf"\x{ord(found[0]):02x}", text)
+
+
 def _wrapped(text: str, width: int) -> list[str]:
-    lines = [part for line in text.strip().splitlines() for part in textwrap.wrap(line, width) or [""]]
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width) or [""]]
     return lines if len(lines) <= LONGEST else [*lines[: LONGEST - 1], "[...]"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-import matplotlib as mpl
+from matplotlib import style
 
 from rm_tension.report.curves import ablation_curves, ablation_curves_per_backbone
 from rm_tension.report.distributions import ablation_densities, neuron_depth, score_shift
@@ -26,5 +26,5 @@ FIGURES: dict[str, Callable[[Source], Iterator[Drawing]]] = {
 
 def make_figures(source: Source) -> list[Drawing]:
     """All figures, in the order of their numbers."""
-    with mpl.rc_context(STYLE):
+    with style.context(["default", STYLE]):
         return [drawing for make in FIGURES.values() for drawing in make(source)]

@@ -89,7 +89,8 @@ def file_md5(path: Path) -> str:
 
 
 def _open(where: str, rev: str | None) -> DVCFileSystem:
-    with _named(f"{where}{f' at {rev}' if rev else ''}", remedies=()):
+    owned = "if another user owns it, `git config --global --add safe.directory DIR`"
+    with _named(f"{where}{f' at {rev}' if rev else ''}", remedies=(owned,)):
         files = DVCFileSystem(where, rev=rev)
         repo = files.repo  # opened here, and cloned if it is at a URL
         if not repo.fs.isfile(repo.fs.join(repo.root_dir, "dvc.yaml")):

@@ -7,14 +7,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
+from rm_tension.base.errors import UserError
 from rm_tension.tracking.names import KEY
 
 LOCAL = Path(".mlflow")
 
 
 def local_uri() -> str:
-    """The sqlite store that `make mlflow` fills."""
-    return f"sqlite:///{LOCAL.absolute() / 'mlflow.db'}"
+    """The sqlite store that `make mlflow` fills; UserError in a folder whose name an address cannot hold."""
+    path = LOCAL.absolute() / "mlflow.db"
+    if odd := sorted(set("?#%") & set(str(path))):
+        raise UserError(f"{path}: MLflow takes no store below a folder with {' '.join(odd)} in its name: rename it")
+    return f"sqlite:///{path}"
 
 
 def artifact_root() -> str:
