@@ -20,7 +20,6 @@ from rm_tension.report.page import axes, choices, words
 from rm_tension.report.table import TextTable, blocks, header
 from rm_tension.report.tables import OBJECTIVES
 
-DEBIAN_PACKAGES = "texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk"
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
 TEX_MARKS: dict[str, Any] = {  # LaTeX is full of braces
     "variable_start_string": "<<",
@@ -48,9 +47,9 @@ def compile_pdf(folder: Path) -> str:
 
     Raises UserError if LaTeX is missing or refuses the document.
     """
-    needs = f"on Debian, `apt-get install {DEBIAN_PACKAGES}` or `make tex`"
+    remedy = "`make tex` installs what it takes on Debian"
     if which("latexmk") is None:
-        raise UserError(f"latexmk not found, which compiles artifact.pdf: {needs}")
+        raise UserError(f"latexmk not found, which compiles artifact.pdf: {remedy}")
     with tempfile.TemporaryDirectory() as scratch:
         command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={scratch}"]
         fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
@@ -60,7 +59,7 @@ def compile_pdf(folder: Path) -> str:
         if done.returncode:
             output = done.stdout.decode(errors="replace").splitlines()
             first = next((line for line in output if line.startswith("!")), f"latexmk exits {done.returncode}")
-            raise UserError(f"{folder / 'artifact.tex'}: {first}; if a package is missing: {needs}")
+            raise UserError(f"{folder / 'artifact.tex'}: {first}; if a package is missing: {remedy}")
         copyfile(Path(scratch) / "artifact.pdf", folder / "artifact.pdf")
         return (Path(scratch) / "artifact.log").read_text(encoding="utf-8", errors="replace")
 
