@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from rm_tension.base.config import OBJECTIVES
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
 
@@ -29,7 +30,7 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
     answer = plain[plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
     refusal = plain[~plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
     pairs = answer.merge(refusal, on=keys, suffixes=(" answer", " refusal"))
-    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in ("helpful", "harmless", "mixed")}
+    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in OBJECTIVES}
     parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
 
@@ -60,7 +61,7 @@ def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> dict[
         "refusal": text["answers"][chosen["index refusal"]],
         "rewards": {
             objective: {side: float(chosen[f"{objective} {side}"]) for side in ("answer", "refusal")}
-            for objective in ("helpful", "harmless", "mixed")
+            for objective in OBJECTIVES
         },
     }
     return {"rule": RULE, "example": example, "reason": None}

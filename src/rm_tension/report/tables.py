@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from rm_tension.analyse.as_published import COLUMNS
 from rm_tension.analyse.averages import at
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import cards, published
@@ -16,12 +17,6 @@ GROUP_LABELS: dict[Group, str] = {
     "harmlessness": "Harmlessness-oriented tasks",
 }
 SETS = {"shared": "Shared ablated", "helpful-only": "Helpful-only ablated", "harmless-only": "Harmless-only ablated"}
-AFTER_ABLATION = {
-    "baseline": "Baseline",
-    "helpful_only": "Helpful-only",
-    "harmless_only": "Harmless-only",
-    "shared": "Shared",
-}
 OVER_SEEDS = "± is the population standard deviation over seeds."
 WITH_MEAN = f"{OVER_SEEDS} Mean: of the backbones, with the mean of their standard deviations."
 OVER_BACKBONES = "Means over backbones; ± is the mean over backbones of the population standard deviation over seeds."
@@ -200,7 +195,7 @@ def retention_after_ablation(number: str, source: Source, variant: Literal["corr
             ["task", "column"],
         ),
         task_sections(),
-        AFTER_ABLATION,
+        {column: column.replace("_", "-").capitalize() for column in COLUMNS},
         published="column",
         digits=3,
         points=FRACTION,
