@@ -25,11 +25,9 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
     """
     plain = rewards.xs(NONE.kind, axis=1, level="kind").reset_index()
     subsets = pd.MultiIndex.from_frame(plain[["dataset", "subset"]])
-    plain = plain[subsets.isin(ANSWERED)]
-    keys = ["dataset", "item_id", "item"]
-    answer = plain[plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
-    refusal = plain[~plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
-    pairs = answer.merge(refusal, on=keys, suffixes=(" answer", " refusal"))
+    plain = plain[subsets.isin(ANSWERED)].drop(columns="subset").rename(columns={"answer_index": "index"})
+    answer, refusal = (plain[plain["chosen"] == side].drop(columns="chosen") for side in (True, False))
+    pairs = answer.merge(refusal, on=["dataset", "item_id", "item"], suffixes=(" answer", " refusal"))
     margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in OBJECTIVES}
     parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")

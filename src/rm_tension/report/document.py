@@ -81,17 +81,12 @@ def _page(name: str, report: Report) -> str:
         **(TEX_MARKS if name.endswith(".tex") else {}),
     )
     environment.filters |= {"escape_tex": escape, "markdown": markdown}
-    values = {
-        "report": report,
-        "context": report.context,
-        "by_number": {table.number: table for table in report.tables},
-    }
-    helpers = {"header": header, "blocks": blocks, "axes": axes, "words": words, "PACKAGES": PACKAGES}
-    constants = {"STEEPEST": STEEPEST, "OBJECTIVES": OBJECTIVES, "COLOURS": COLOURS}
+    environment.globals |= {"header": header, "blocks": blocks, "axes": axes, "words": words}
+    environment.globals |= {"PACKAGES": PACKAGES, "STEEPEST": STEEPEST, "OBJECTIVES": OBJECTIVES, "COLOURS": COLOURS}
     return environment.get_template(name).render(
-        **values,
-        **helpers,
-        **constants,
+        report=report,
+        context=report.context,
+        by_number={table.number: table for table in report.tables},
         choices=choices(report.tables),
         warnings=warnings(report.context),
         caption=lambda item: caption(item, report.context),

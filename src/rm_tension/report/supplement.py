@@ -132,11 +132,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
         "Ablation by score and share",
         "Change of the group averages (points) when an RM's own top neurons are silenced, mean of backbones; scores as "
         f"in Table S4. {OVER_SEEDS}",
-        beside(
-            means,
-            None,
-            ["objective", "task", "percent", "score"],
-        ),
+        beside(means, None, ["objective", "task", "percent", "score"]),
         [
             Section(
                 label,
