@@ -4,12 +4,11 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS environment
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+COPY debian-latex.txt /opt/locks/
 # Debian's versions are those of its stable release
-# hadolint ignore=DL3008
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-    ca-certificates git latexmk make python3 python3-venv \
-    texlive-fonts-recommended texlive-latex-base texlive-latex-extra texlive-latex-recommended \
+ && DEBIAN_FRONTEND=noninteractive xargs --arg-file=/opt/locks/debian-latex.txt \
+    apt-get install --yes --no-install-recommends ca-certificates git make python3 python3-venv \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \

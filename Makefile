@@ -1,7 +1,7 @@
 # The commands of README.md. Everything runs in .venv, made from requirements.lock.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-TEX := texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended latexmk
+TEX := $(shell cat debian-latex.txt)
 .PHONY: help setup tex test lint types mini mlflow container audit archive lock clean
 
 help: ## show this list

@@ -182,9 +182,9 @@ def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_tri
     assert files(one_trio.reports) == {"README.md": b"old"}
 
 
-def test_without_latex_the_error_names_the_packages(tmp_path, monkeypatch):
+def test_without_latex_the_error_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(document.UserError, match=r"apt-get install texlive-latex-base .* latexmk"):
+    with pytest.raises(document.UserError, match=r"latexmk not found, .* `make tex`"):
         document.compile_pdf(tmp_path)
 
 

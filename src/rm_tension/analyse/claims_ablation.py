@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from rm_tension.analyse.task_sets import ANSWERING, EVERY, KEYS, LLMBAR_ADVER, OWN
+from rm_tension.analyse.task_sets import ANSWERING, EVERY, KEYS, LLMBAR_ADVER, OWN, SINGLES
 from rm_tension.analyse.verdicts import Claim, Evidence, Part
 from rm_tension.base.config import OBJECTIVES
 from rm_tension.paper.tasks import Group
@@ -115,13 +115,11 @@ def c15(evidence: Evidence) -> list[Part]:
 
 def c16(evidence: Evidence) -> list[Part]:
     """Share of tasks that the two single-objective ablations change in opposite directions."""
-    products = pd.concat(
-        [
-            change(evidence, "helpful", "magnitude", [task]) * change(evidence, "harmless", "magnitude", [task])
-            for task in EVERY
-        ],
-        axis=1,
+    helpful, harmless = (
+        pd.concat([change(evidence, single, "magnitude", [task]) for task in EVERY], axis=1, keys=EVERY)
+        for single in SINGLES
     )
+    products = helpful * harmless
     return [Part("tasks with opposite signs", (products < 0).sum(axis=1) / products.notna().sum(axis=1), low=MOST)]
 
 

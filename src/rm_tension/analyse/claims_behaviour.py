@@ -101,15 +101,11 @@ def c14(evidence: Evidence) -> list[Part]:
     """Difference of mean pairwise retention, a fraction."""
 
     def over(measure: str, tasks: list[str], group: Group) -> pd.Series:
-        of_tasks, of_others = (
-            evidence.mean(measure, "mixed", "none", one) for one in (tasks, without(KEYS[group], tasks))
-        )
-        return of_tasks - of_others
+        others = without(KEYS[group], tasks)
+        return evidence.mean(measure, "mixed", "none", tasks) - evidence.mean(measure, "mixed", "none", others)
 
-    refusals, alpaca = (
-        over("mixed_vs_harmless", REFUSALS, "harmlessness"),
-        over("mixed_vs_helpful", ALPACA, "helpfulness"),
-    )
+    refusals = over("mixed_vs_harmless", REFUSALS, "harmlessness")
+    alpaca = over("mixed_vs_helpful", ALPACA, "helpfulness")
     return [
         Part("harmless RM, refusals over other harmlessness tasks", refusals, low=0),
         Part("helpful RM, AlpacaEval over other helpfulness tasks", alpaca, low=0),

@@ -11,6 +11,7 @@ Columns are (measure, objective, kind, part, percent), of neurons as well (`neur
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
+from itertools import product
 from operator import add
 from typing import Any
 
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 
 from rm_tension.analyse.bootstrap import Draws, resample_items
 from rm_tension.analyse.outcomes import CONDITION, STYLES
+from rm_tension.analyse.retention import RATIOS, counts
 from rm_tension.analyse.score_shift import Side
+from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.base.config import HH, OBJECTIVES, TestFiles
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE, SETS
@@ -28,25 +31,14 @@ from rm_tension.paper.tasks import SUITES, TASKS
 
 Column = tuple[str, str, str, str, int]
 Parts = dict[tuple[str, str], pd.DataFrame]  # by dataset and subset
-SCORES = ("magnitude", "absolute")
+SCORES = {"signed": "magnitude", "absolute": "absolute"}  # kinds of ablation, by the score that they silence by
 # Sums over the rewards of a side. Both sides of a comparison are of the same answers, so that ratios of sums are those
 # of means; the standard deviation needs the count.
 MOMENTS = ("count", "sum", "square", "margin")
 SIZES = ("mean_abs", "mean_abs_chosen", "mean_abs_rejected")
-SHIFTS = (
-    ("retained", ("single", "mixed"), "helpful"),
-    ("retained", ("single", "mixed"), "harmless"),
-    ("ablation", ("before", "after"), "helpful"),
-    ("ablation", ("before", "after"), "harmless"),
-)
+SHIFTS = {"retained": ("single", "mixed"), "ablation": ("before", "after")}
 # Of mean margins, for the geometric mean of ratios, which a single 0 would make 0. Ours: the paper shows densities.
 LOWEST_MARGIN_RATIO = 0.01
-# Of retention, by its measure: the numerator and denominator, as columns of `_prompt_sums`.
-RETENTIONS = {
-    "retention": ("kept", "either"),
-    "mixed_vs_helpful": ("both_helpful", "any_helpful"),
-    "mixed_vs_harmless": ("both_harmless", "any_harmless"),
-}
 
 
 def trio_evidence(
@@ -94,18 +86,9 @@ def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side]) -> pd.DataFrame:
     right = rows.pivot(index=["dataset", "subset", "prompt", "item"], columns=CONDITION, values="correct").astype(
         np.float64
     )
-    helpful, harmless, mixed = (right[objective, NONE.kind, NONE.percent] for objective in OBJECTIVES)
-    either = np.maximum(helpful, harmless)
-    counts = {
-        "items": 1.0,
-        "either": either,
-        "kept": either * mixed,
-        "any_helpful": np.maximum(helpful, mixed),
-        "both_helpful": helpful * mixed,
-        "any_harmless": np.maximum(harmless, mixed),
-        "both_harmless": harmless * mixed,
-    }
-    rest = pd.DataFrame({(name, "", "", 0): value for name, value in counts.items()}, index=right.index)
+    retained = counts(*(right[objective, NONE.kind, NONE.percent] for objective in OBJECTIVES))
+    columns = {(name, "", "", 0): value for name, value in {"items": 1.0, **retained}.items()}
+    rest = pd.DataFrame(columns, index=right.index)
     sums = pd.concat({"correct": right}, axis=1).join(rest).groupby(level=["dataset", "subset", "prompt"])
     total = sums.sum(min_count=1)
     prompt = total.index.get_level_values("prompt")
@@ -137,10 +120,10 @@ def _of_tasks(parts: Parts, percent: int) -> Iterator[tuple[Column, pd.Series]]:
         for objective, kind, share in accuracy.columns:
             if kind == NONE.kind:
                 yield ("accuracy", objective, kind, task.key, 0), accuracy[objective, kind, share]
-            elif kind in (*SCORES, *SETS) and share == percent:
+            elif kind in (*SCORES.values(), *SETS) and share == percent:
                 change = accuracy[objective, kind, share] - accuracy[objective, NONE.kind, NONE.percent]
                 yield ("delta", objective, kind, task.key, 0), change
-        for measure, (part, whole) in RETENTIONS.items():
+        for measure, (part, whole) in RATIOS.items():
             kept = _sum(one[part, "", "", 0] / one[whole, "", "", 0] for one in subsets)
             yield (measure, "mixed", NONE.kind, task.key, 0), kept / len(subsets)
 
@@ -165,7 +148,7 @@ def _of_hh(parts: Parts, test_files: TestFiles) -> Iterator[tuple[Column, pd.Ser
 def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
     """Logarithms of the second side's rewards relative to the first's."""
     tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(axis=1)
-    for comparison, (first, second), objective in SHIFTS:
+    for (comparison, (first, second)), objective in product(SHIFTS.items(), SINGLES):
         of = {name: tasks[f"{comparison} {name}", objective].droplevel(-1, axis=1) for name in (*MOMENTS, *SIZES)}
         std = np.sqrt(of["square"] / of["count"] - (of["sum"] / of["count"]) ** 2)
         for name, size in {"std": std, **{name: of[name] for name in SIZES}}.items():

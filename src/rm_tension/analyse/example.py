@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from rm_tension.base.config import OBJECTIVES
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
 
@@ -24,12 +25,10 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
     """
     plain = rewards.xs(NONE.kind, axis=1, level="kind").reset_index()
     subsets = pd.MultiIndex.from_frame(plain[["dataset", "subset"]])
-    plain = plain[subsets.isin(ANSWERED)]
-    keys = ["dataset", "item_id", "item"]
-    answer = plain[plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
-    refusal = plain[~plain["chosen"]].drop(columns=["chosen", "subset"]).rename(columns={"answer_index": "index"})
-    pairs = answer.merge(refusal, on=keys, suffixes=(" answer", " refusal"))
-    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in ("helpful", "harmless", "mixed")}
+    plain = plain[subsets.isin(ANSWERED)].drop(columns="subset").rename(columns={"answer_index": "index"})
+    answer, refusal = (plain[plain["chosen"] == side].drop(columns="chosen") for side in (True, False))
+    pairs = answer.merge(refusal, on=["dataset", "item_id", "item"], suffixes=(" answer", " refusal"))
+    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in OBJECTIVES}
     parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
 
@@ -60,7 +59,7 @@ def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> dict[
         "refusal": text["answers"][chosen["index refusal"]],
         "rewards": {
             objective: {side: float(chosen[f"{objective} {side}"]) for side in ("answer", "refusal")}
-            for objective in ("helpful", "harmless", "mixed")
+            for objective in OBJECTIVES
         },
     }
     return {"rule": RULE, "example": example, "reason": None}

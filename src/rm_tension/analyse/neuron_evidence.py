@@ -20,6 +20,7 @@ from rm_tension.analyse.neurons import (
     neuron_retention,
     rmsd,
 )
+from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.selection import top, trio_sets
 
 POOLED = "pooled"
@@ -50,7 +51,7 @@ def _by_seed(found: Neurons, percent: int) -> pd.DataFrame:
     """The measures of each seed's RMs alone, a row for each seed."""
     overlap = backbone_table(found, percent).groupby("objective", sort=False)["jaccard"]
     columns = {("backbone_overlap", str(objective), "", "", 0): list(values) for objective, values in overlap}
-    tops = {single: [top(scores, percent) for scores in found.magnitude[single]] for single in ("helpful", "harmless")}
+    tops = {single: [top(scores, percent) for scores in found.magnitude[single]] for single in SINGLES}
     columns["shared_share", "mixed", "", "", 0] = [
         trio_sets(helpful, harmless)["shared"].mean() for helpful, harmless in zip(*tops.values(), strict=True)
     ]

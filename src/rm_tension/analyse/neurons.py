@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations
+from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.selection import Mask, Scores, absolute_score, backbone_score, magnitude_score, top, trio_sets
 from rm_tension.paper.figures import THIRDS
 
@@ -177,7 +178,7 @@ def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
     """
     rows = []
     for (index, seed), percent in product(enumerate(neurons.seeds), percents):
-        helpful, harmless = (top(neurons.magnitude[single][index], percent) for single in ("helpful", "harmless"))
+        helpful, harmless = (top(neurons.magnitude[single][index], percent) for single in SINGLES)
         lone = helpful.any(axis=1) ^ harmless.any(axis=1)
         extra = (helpful ^ harmless)[lone]
         for name, mask in trio_sets(helpful, harmless).items():

@@ -1,13 +1,21 @@
 """What the mixed RM keeps of what the single-objective RMs get right (METHOD.md section 3)."""
 
+import numpy as np
 import pandas as pd
 
 from rm_tension.analyse.accuracy import to_tasks
 from rm_tension.analyse.outcomes import CONDITION
+from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import SUITES
 
-MEASURES = ["retention", "mixed_vs_helpful", "mixed_vs_harmless"]
+# Of each measure the numerator and the denominator, as `counts` names them.
+RATIOS = {
+    "retention": ("kept", "either"),
+    "mixed_vs_helpful": ("both_helpful", "any_helpful"),
+    "mixed_vs_harmless": ("both_harmless", "any_harmless"),
+}
+MEASURES = list(RATIOS)
 COLUMNS = [*MEASURES, "retention_as_published"]
 
 
@@ -20,28 +28,29 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
     """
     tasks = outcomes[outcomes["dataset"].isin(SUITES)]
     right = tasks.pivot(index=["dataset", "subset", "item"], columns=CONDITION, values="correct")
-    single = [(objective, NONE.kind, NONE.percent) for objective in ("helpful", "harmless")]
+    single = [(objective, NONE.kind, NONE.percent) for objective in SINGLES]
     if not set(single) <= set(right.columns) or "mixed" not in right.columns.get_level_values("objective"):
         return pd.DataFrame(columns=["kind", "percent", "task", *COLUMNS])
-    helpful, harmless = (right[key].astype(bool) for key in single)
-    either = helpful | harmless
+    right = right.astype(np.float64)
+    helpful, harmless = (right[key] for key in single)
     subsets = []
     for kind, percent in right["mixed"]:
-        mixed = right["mixed", kind, percent].astype(bool)
-        counts = {
-            "kept": mixed & either,
-            "either": either,
-            "both_helpful": mixed & helpful,
-            "any_helpful": mixed | helpful,
-            "both_harmless": mixed & harmless,
-            "any_harmless": mixed | harmless,
-        }
-        sums = pd.DataFrame(counts).groupby(["dataset", "subset"], observed=True).sum()
-        ratios = {
-            "retention": sums["kept"] / sums["either"],
-            "mixed_vs_helpful": sums["both_helpful"] / sums["any_helpful"],
-            "mixed_vs_harmless": sums["both_harmless"] / sums["any_harmless"],
-        }
-        ratios["retention_as_published"] = ratios["retention"].fillna(0)
-        subsets.append(pd.DataFrame(ratios).assign(kind=kind, percent=percent).reset_index())
+        each = pd.DataFrame(counts(helpful, harmless, right["mixed", kind, percent]))
+        sums = each.groupby(["dataset", "subset"], observed=True).sum()
+        ratios = pd.DataFrame({measure: sums[part] / sums[whole] for measure, (part, whole) in RATIOS.items()})
+        published = ratios["retention"].fillna(0)
+        subsets.append(ratios.assign(retention_as_published=published, kind=kind, percent=percent).reset_index())
     return to_tasks(pd.concat(subsets), ["kind", "percent"], mean=COLUMNS, total=[])
+
+
+def counts(helpful: pd.Series, harmless: pd.Series, mixed: pd.Series) -> dict[str, pd.Series]:
+    """What the RMs' right items (1, or 0 if wrong, or NaN) add to the sums of RATIOS."""
+    either = np.maximum(helpful, harmless)
+    return {
+        "either": either,
+        "kept": either * mixed,
+        "any_helpful": np.maximum(helpful, mixed),
+        "both_helpful": helpful * mixed,
+        "any_harmless": np.maximum(harmless, mixed),
+        "both_harmless": harmless * mixed,
+    }

@@ -11,6 +11,7 @@ from rm_tension.analyse import averages
 from rm_tension.analyse.bootstrap import Draws
 from rm_tension.analyse.claims import CLAIMS
 from rm_tension.analyse.claims_ablation import BASELINES, c6, c8, percents
+from rm_tension.analyse.evidence import SCORES
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import PAIRS, Neurons, jaccard
 from rm_tension.analyse.verdicts import Claim, Evidence, decide
@@ -20,7 +21,6 @@ from rm_tension.paper.tasks import GROUPS
 PERCENTS = (5, 10, 20)
 NEURON_CLAIMS = [claim for claim in CLAIMS if claim.id in {"C5", "C7", "C9"}]
 ABLATION_CLAIMS = {"C6": c6, "C8": c8}
-KINDS = {"signed": "magnitude", "absolute": "absolute"}
 VERDICT = ["score", "percent", "id", "effect", "low", "high", "verdict"]
 
 
@@ -43,7 +43,7 @@ def verdict_table(neurons: Mapping[str, Neurons], draws: Draws) -> pd.DataFrame:
     """Columns VERDICT, of the claims that rest on neurons alone."""
     scored = {backbone: dict(by_score(found)) for backbone, found in neurons.items()}
     rows = []
-    for score, percent in product(KINDS, PERCENTS):
+    for score, percent in product(SCORES, PERCENTS):
         found = {backbone: of_score[score] for backbone, of_score in scored.items()}
         evidence = Evidence(neuron_evidence(found, percent, draws))
         rows += [(score, percent, *_decided(claim, evidence)) for claim in NEURON_CLAIMS]
@@ -55,7 +55,7 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
 
     C6 is over the percents at which both scores were ablated.
     """
-    both = percents(Evidence(evidence), *KINDS.values(), *BASELINES)
+    both = percents(Evidence(evidence), *SCORES.values(), *BASELINES)
     at = {"C6": ", ".join(map(str, both)), "C8": percent}
     others = [column for column in evidence.columns if column[0] == "hh_delta" and int(column[4]) not in both]
     found = Evidence(evidence.drop(columns=others))
@@ -63,7 +63,7 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
         (score, at[claim.id], *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))
         for claim in CLAIMS
         if claim.id in ABLATION_CLAIMS
-        for score, kind in KINDS.items()
+        for score, kind in SCORES.items()
     ]
     return pd.DataFrame(rows, columns=VERDICT)
 
@@ -73,7 +73,7 @@ def ablation_table(changes: pd.DataFrame) -> pd.DataFrame:
 
     At the percents at which both scores were ablated.
     """
-    by_score = [changes[changes["kind"] == kind].assign(score=score) for score, kind in KINDS.items()]
+    by_score = [changes[changes["kind"] == kind].assign(score=score) for score, kind in SCORES.items()]
     both = set.intersection(*(set(one["percent"]) for one in by_score))
     found = pd.concat(by_score, ignore_index=True)
     keys = ["objective", "backbone", "seed", "score", "percent", "task", "delta"]

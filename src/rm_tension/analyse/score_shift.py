@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rm_tension.analyse.task_sets import SINGLES
+from rm_tension.base.config import OBJECTIVES
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import TASKS
 
 BINS = 80
 SHOWN = (0.5, 99.5)  # percentiles of a panel's rewards between which its densities are drawn
-SINGLES = ("helpful", "harmless")
 
 
 class Side(NamedTuple):
@@ -74,7 +75,7 @@ def sides(rewards: pd.DataFrame) -> Iterator[Side]:
         yield side("retained", single, "single", (single, NONE.kind), both)
         yield side("retained", single, "mixed", ("mixed", NONE.kind), both)
     everything = np.ones(len(rewards), dtype=bool)
-    for objective in (*SINGLES, "mixed"):
+    for objective in OBJECTIVES:
         yield side("ablation", objective, "before", (objective, NONE.kind), everything)
         yield side("ablation", objective, "after", (objective, "magnitude"), everything)
 

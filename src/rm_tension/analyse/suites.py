@@ -133,4 +133,4 @@ def _percent(shares: pd.Series) -> dict[str, float]:
 def _weight(subset: str) -> int:
     """The official weight: the size, but math-prm as much as the six hep-* subsets together."""
     sizes = {part.name: part.size for part in SUBSETS if part.suite == "reward-bench"}
-    return 984 if subset == "math-prm" else sizes[subset]
+    return sum(sizes[name] for name in sizes if name.startswith("hep-")) if subset == "math-prm" else sizes[subset]

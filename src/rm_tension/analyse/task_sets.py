@@ -1,7 +1,8 @@
-"""The sets of tasks that the paper's claims are about (METHOD.md section 7)."""
+"""The sets of tasks that the paper's claims are about (METHOD.md section 7), and whose own they are."""
 
 from rm_tension.paper.tasks import TASKS, Group, group_tasks
 
+SINGLES = ("helpful", "harmless")  # the objectives of one group each
 OWN: dict[Group, str] = {"harmlessness": "harmless", "helpfulness": "helpful"}
 KEYS: dict[Group, list[str]] = {group: [task.key for task in group_tasks(group)] for group in OWN}
 EVERY = [task.key for task in TASKS]

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.paper.figures import COLOURS, THIRDS
 from rm_tension.report.drawing import WIDTH, Drawing, blank, legend_below, panels
 from rm_tension.report.source import Source
@@ -89,7 +90,7 @@ def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) ->
     frame = source.table("reward_density").query("figure == @number")
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     grid = figure.subplots(1, 2)
-    for axes, panel in zip(grid, ("helpful", "harmless"), strict=True):
+    for axes, panel in zip(grid, SINGLES, strict=True):
         for curve, look in looks.items():
             points = frame[(frame["panel"] == panel) & (frame["curve"] == curve)].sort_values("reward")
             look = {"color": COLOURS[panel], "label": curve} | look

@@ -47,9 +47,9 @@ def compile_pdf(folder: Path) -> str:
 
     Raises UserError if LaTeX is missing or refuses the document.
     """
-    needs = "`make tex` says which packages of Debian have it, and as root installs them"
+    remedy = "`make tex` installs what it takes on Debian"
     if which("latexmk") is None:
-        raise UserError(f"latexmk not found, which compiles artifact.pdf: {needs}")
+        raise UserError(f"latexmk not found, which compiles artifact.pdf: {remedy}")
     with tempfile.TemporaryDirectory() as scratch:
         command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={scratch}"]
         fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
@@ -59,7 +59,7 @@ def compile_pdf(folder: Path) -> str:
         if done.returncode:
             output = done.stdout.decode(errors="replace").splitlines()
             first = next((line for line in output if line.startswith("!")), f"latexmk exits {done.returncode}")
-            raise UserError(f"{folder / 'artifact.tex'}: {first}; if a package is missing: {needs}")
+            raise UserError(f"{folder / 'artifact.tex'}: {first}; if a package is missing: {remedy}")
         copyfile(Path(scratch) / "artifact.pdf", folder / "artifact.pdf")
         return (Path(scratch) / "artifact.log").read_text(encoding="utf-8", errors="replace")
 
@@ -81,17 +81,12 @@ def _page(name: str, report: Report) -> str:
         **(TEX_MARKS if name.endswith(".tex") else {}),
     )
     environment.filters |= {"escape_tex": escape, "markdown": markdown}
-    values = {
-        "report": report,
-        "context": report.context,
-        "by_number": {table.number: table for table in report.tables},
-    }
-    helpers = {"header": header, "blocks": blocks, "axes": axes, "words": words, "PACKAGES": PACKAGES}
-    constants = {"STEEPEST": STEEPEST, "OBJECTIVES": OBJECTIVES, "COLOURS": COLOURS}
+    environment.globals |= {"header": header, "blocks": blocks, "axes": axes, "words": words}
+    environment.globals |= {"PACKAGES": PACKAGES, "STEEPEST": STEEPEST, "OBJECTIVES": OBJECTIVES, "COLOURS": COLOURS}
     return environment.get_template(name).render(
-        **values,
-        **helpers,
-        **constants,
+        report=report,
+        context=report.context,
+        by_number={table.number: table for table in report.tables},
         choices=choices(report.tables),
         warnings=warnings(report.context),
         caption=lambda item: caption(item, report.context),

@@ -1,4 +1,4 @@
-"""What all figures share: the palette, the style, an item of the report that holds a figure, and how it is saved."""
+"""What all figures share: markers, the style, an item of the report that holds a figure, and how it is saved."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rm_tension.report.item import Item
 
-# Paul Tol's high-contrast scheme: told apart in grey and with any colour vision. Markers repeat the distinction.
+# The colours are Paul Tol's high-contrast scheme: told apart in grey and with any colour vision. Markers say it again.
 MARKERS = {"helpful": "o", "harmless": "s", "mixed": "^"}
 WIDTH = 7.2  # inches, the text width of a page
 STYLE: dict[Any, Any] = {

@@ -1,7 +1,7 @@
 """What the paper has no table for: neurons that RMs share, official suite metrics, what its errata change."""
 
 from collections.abc import Callable
-from itertools import product
+from itertools import combinations, product
 
 import pandas as pd
 
@@ -14,9 +14,7 @@ from rm_tension.report.table import Row, Section, Table, TextTable, beside
 from rm_tension.report.tables import FRACTION, GROUP_LABELS, OBJECTIVES, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
 
 PAIRS = {
-    "harmless-helpful": "Helpful and harmless RM: Jaccard index",
-    "helpful-mixed": "Helpful and mixed RM: Jaccard index",
-    "harmless-mixed": "Harmless and mixed RM: Jaccard index",
+    "-".join(sorted((a, b))): f"{a.capitalize()} and {b} RM: Jaccard index" for a, b in combinations(OBJECTIVES, 2)
 }
 BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
 SUITES = {
@@ -134,11 +132,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
         "Ablation by score and share",
         "Change of the group averages (points) when an RM's own top neurons are silenced, mean of backbones; scores as "
         f"in Table S4. {OVER_SEEDS}",
-        beside(
-            means,
-            None,
-            ["objective", "task", "percent", "score"],
-        ),
+        beside(means, None, ["objective", "task", "percent", "score"]),
         [
             Section(
                 label,

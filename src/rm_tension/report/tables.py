@@ -4,24 +4,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from rm_tension.analyse.as_published import COLUMNS
 from rm_tension.analyse.averages import at
+from rm_tension.evaluate import conditions
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import cards, published
 from rm_tension.report.source import Source
 from rm_tension.report.table import Row, Section, Table, TextTable, beside
 
 OBJECTIVES = {"helpful": "Helpful RM", "harmless": "Harmless RM", "mixed": "Mixed RM"}
-GROUP_LABELS: dict[Group, str] = {
-    "helpfulness": "Helpfulness-oriented tasks",
-    "harmlessness": "Harmlessness-oriented tasks",
-}
-SETS = {"shared": "Shared ablated", "helpful-only": "Helpful-only ablated", "harmless-only": "Harmless-only ablated"}
-AFTER_ABLATION = {
-    "baseline": "Baseline",
-    "helpful_only": "Helpful-only",
-    "harmless_only": "Harmless-only",
-    "shared": "Shared",
-}
+GROUP_LABELS: dict[Group, str] = {group: f"{group.capitalize()}-oriented tasks" for group in GROUPS}
+SETS = {kind: f"{kind.capitalize()} ablated" for kind in conditions.SETS}
 OVER_SEEDS = "± is the population standard deviation over seeds."
 WITH_MEAN = f"{OVER_SEEDS} Mean: of the backbones, with the mean of their standard deviations."
 OVER_BACKBONES = "Means over backbones; ± is the mean over backbones of the population standard deviation over seeds."
@@ -200,7 +193,7 @@ def retention_after_ablation(number: str, source: Source, variant: Literal["corr
             ["task", "column"],
         ),
         task_sections(),
-        AFTER_ABLATION,
+        {column: column.replace("_", "-").capitalize() for column in COLUMNS},
         published="column",
         digits=3,
         points=FRACTION,
