@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from bad_remotes import HangUp, damage, kill_in_the_middle, make_stalling, small_disk
-from checkout import serve
+from checkout import dvc, serve
 from rm_tension.base.errors import UserError
 from rm_tension.score.checkpoints import file_md5, find_checkpoint
 from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, md5s, stored
@@ -47,9 +47,7 @@ def assert_nothing_wrong_is_left(clone, cache, origin):
     files = listed(origin)
     folder = cache / files[""].removesuffix(".dir")
     for path in cache.rglob("*"):
-        if path.is_file() and path.suffix == ".json" and path.parent == cache:
-            assert json.loads(path.read_text()) == {name: md5 for name, md5 in files.items() if name}
-        elif path.is_file() and path.suffix != ".lock":
+        if path.is_file() and path.suffix != ".lock":
             assert file_md5(path) == files[path.relative_to(folder).as_posix()]
     assert not (clone / PLACE).exists()
 
@@ -57,6 +55,19 @@ def assert_nothing_wrong_is_left(clone, cache, origin):
 def test_what_is_in_the_working_tree_is_used_there(origin, cache, capsys):
     assert find(origin) == origin / PLACE
     assert "nothing is downloaded" in capsys.readouterr().err
+    assert not cache.exists()
+
+
+def test_a_working_tree_needs_neither_its_list_nor_that_nothing_else_is_there(origin, clone, cache, remote):
+    shutil.copytree(origin / PLACE, clone / PLACE)
+    (clone / PLACE / ".DS_Store").touch()
+    stored(remote, listed(origin)[""]).rename(remote / "list")
+    assert find(clone) == clone / PLACE  # there is no cache, and what the remote has is of no use
+    (clone / PLACE / "notes.txt").touch()
+    with pytest.raises(UserError, match=f"{PLACE}, list of files"):  # which tells notes from weights
+        find(clone)
+    (remote / "list").rename(stored(remote, listed(origin)[""]))
+    assert find(clone) == clone / PLACE
     assert not cache.exists()
 
 
@@ -79,6 +90,17 @@ def test_what_dvc_has_in_its_cache_is_used_and_checked(origin, clone, cache):
     assert_nothing_wrong_is_left(clone, cache, origin)
     bad.unlink()
     assert_whole(find(clone), origin)
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_what_is_fetched_is_no_link_into_dvcs_cache(kind, origin, clone, cache, remote):
+    shutil.copytree(origin / ".dvc" / "cache", clone / ".dvc" / "cache")
+    dvc("config", "--local", "cache.type", kind, folder=clone)
+    folder = find(clone)
+    shutil.rmtree(clone / ".dvc" / "cache")
+    shutil.rmtree(remote)
+    assert_whole(folder, origin)
+    assert {path.stat().st_nlink for path in folder.iterdir()} == {1}
 
 
 @pytest.mark.parametrize("how", ["corrupted", "truncated", "missing"])
@@ -200,7 +222,7 @@ def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
     git(clone, "rm", "--quiet", "dvc.lock")
     git(clone, "commit", "--quiet", "--all", "--message", "a remote, and nothing trained")
     (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-    with pytest.raises(UserError, match=rf"{PLACE}: not in dvc.lock.*dvc repro {STAGE}"):
+    with pytest.raises(UserError, match=rf"mini-{KEY}: not in dvc.lock.*are: none.*dvc repro {STAGE}"):
         find(clone)
     assert_whole(find(clone, "trained"), origin)  # with the remote of today
     with pytest.raises(UserError, match="at nonsense"):
@@ -221,17 +243,16 @@ def test_from_a_folder_below_the_root_and_outside_of_any_repository(origin, cach
     monkeypatch.chdir(origin / "models")
     assert find(None) == origin / PLACE
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=rf"{tmp_path}: no dvc.yaml there"):
+    with pytest.raises(UserError, match=rf"{tmp_path}: no dvc.lock there"):
         find(None)
 
 
 @pytest.mark.parametrize(
     ("key", "profile", "message"),
     [
-        ("gpt2-small-helpful-1", "mini", "gpt2-small-helpful-1: dvc.yaml has no such reward model: .*dvc stage list"),
-        ("gpt2-small-helpful-0", "maxi", "models/maxi/.*: dvc.yaml has no such reward model: PROFILE and"),
-        ("gpt2-small-helpful-247", "mini", "gpt2-small-helpful-247: not in dvc.lock"),
-        ("gpt2-small-helpful-0", "paper", "models/paper/.*: not in dvc.lock.*train@paper-gpt2-small-helpful-0"),
+        ("gpt2-small-helpful-1", "mini", rf"mini-gpt2-small-helpful-1: not in dvc.lock.* 1 .*nearest are: mini-{KEY};"),
+        ("gpt2-small-helpful-0", "maxi", rf"maxi-{KEY}: not in dvc.lock.*nearest are: mini-{KEY};"),
+        ("../escaped", "mini", "not in dvc.lock"),
     ],
 )
 def test_what_there_is_not(origin, key, profile, message):
@@ -239,11 +260,12 @@ def test_what_there_is_not(origin, key, profile, message):
         find_checkpoint(key, profile, origin, None)
 
 
-def test_a_params_yaml_that_todays_code_refuses_does_not_matter(origin, cache, clone):
-    params = clone / "params.yaml"
-    params.write_text(params.read_text().replace("learning_rate: 0.001", "lr: 0.001"))
+def test_dvc_lock_alone_says_what_is_there(origin, clone, cache):
+    folder = find(clone)
+    for name in ("params.yaml", "dvc.yaml"):
+        (clone / name).write_text("what nobody can read: [")
     git(clone, "commit", "--quiet", "--all", "--message", "as it was once")
-    assert_whole(find(clone, "HEAD"), origin)
+    assert find(clone) == find(clone, "HEAD") == folder
 
 
 def test_once_fetched_it_needs_no_remote_no_lock_and_no_writing(origin, clone, cache, remote):
@@ -251,8 +273,9 @@ def test_once_fetched_it_needs_no_remote_no_lock_and_no_writing(origin, clone, c
     (folder / ".DS_Store").touch()  # a stray file is nobody's concern
     for path in (folder.with_suffix(".lock"), *remote.glob("files/md5/*/*"), *clone.glob(".dvc/cache/files/md5/*/*")):
         path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]}  # of folders: what came or went
     assert find(clone) == folder
-    assert not folder.with_suffix(".lock").exists()
+    assert {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]} == before
 
 
 def test_a_cache_that_cannot_be_written_to(origin, tmp_path, monkeypatch):
@@ -292,7 +315,7 @@ def test_a_lock_file_that_is_being_written_is_named(origin, clone):
         with pytest.raises(UserError, match=r"a (running )?`dvc repro` is (running|writing)") as caught:
             find(clone)
         faults.add(str(caught.value).split(":")[0])
-    assert faults == {"dvc.lock", str(PLACE)}
+    assert faults == {"dvc.lock", f"mini-{KEY}"}
     path.write_text(f"<<<<<<< ours\n{lock}=======\n{lock}>>>>>>> theirs\n")
     with pytest.raises(UserError, match=r"(?s)dvc\.lock: .*damaged"):
         find(clone)

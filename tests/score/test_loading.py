@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,10 +12,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import rm_tension
 from rm_tension import load_reward_model
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio
 from rm_tension.score import loading
-from small_repository import KEY, PLACE
+from small_repository import KEY, PLACE, git
 
 ITEMS = [
     ("How do I boil an egg?", ["Seven minutes.", "No.", "Seven minutes!"]),
@@ -49,9 +51,10 @@ def test_rewards_are_those_of_plain_transformers(loaded, origin):
 def test_a_folder_that_was_copied_elsewhere_is_enough(loaded, origin, tmp_path, monkeypatch):
     shutil.copytree(origin / PLACE, tmp_path / "copy")
     monkeypatch.chdir(tmp_path)
-    copied = load_reward_model("./copy", device="cpu")
-    assert copied.settings.key == KEY
-    assert copied.score_all(ITEMS) == loaded.score_all(ITEMS)
+    for name in ("./copy", Path("copy")):
+        copied = load_reward_model(name, device="cpu")
+        assert copied.settings.key == KEY
+        assert copied.score_all(ITEMS) == loaded.score_all(ITEMS)
     (tmp_path / "copy" / "scoring.json").write_text('{"key": "x"}')
     with pytest.raises(UserError, match=r"scoring\.json: damaged \(profile: Field required"):
         load_reward_model("./copy", device="cpu")
@@ -67,6 +70,18 @@ def test_another_template_in_params_yaml_changes_no_reward_of_a_checkpoint(loade
     params.write_text(params.read_text().replace("Human:{prompt}", "User:{prompt}"))
     again = load_reward_model(KEY, profile="mini", repo=tmp_path / "clone", device="cpu")
     assert again.score_all(ITEMS) == loaded.score_all(ITEMS)
+
+
+def test_an_old_revision_whose_params_yaml_todays_code_refuses(loaded, origin, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    subprocess.run(["git", "clone", "--quiet", origin, tmp_path / "clone"], check=True)
+    params = tmp_path / "clone" / "params.yaml"
+    params.write_text(params.read_text().replace("learning_rate: 0.001", "lr: 0.001"))
+    with pytest.raises(UserError, match="lr"):
+        load_params(params)
+    git(tmp_path / "clone", "commit", "--quiet", "--all", "--message", "as it was once")
+    old = load_reward_model(KEY, profile="mini", repo=tmp_path / "clone", rev="HEAD", device="cpu")
+    assert old.score_all(ITEMS) == loaded.score_all(ITEMS)
 
 
 def test_rewards_do_not_depend_on_what_is_scored_together(loaded):

@@ -177,5 +177,5 @@ def test_a_closed_stdout_is_an_error_without_a_traceback():
 
 
 def test_no_model_of_that_name(run, tmp_path):
-    with pytest.raises(SystemExit, match=r"error: models/mini/reward/gpt3-helpful-0: .* no such reward model"):
+    with pytest.raises(SystemExit, match=f"error: mini-gpt3-helpful-0: not in dvc.lock, .*nearest are: mini-{KEY}"):
         run(lines_file(tmp_path), model="gpt3-helpful-0")

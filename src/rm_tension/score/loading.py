@@ -104,7 +104,7 @@ def _parts(texts: Sequence[Tokens]) -> Iterator[list[Tokens]]:
 
 
 def load_reward_model(
-    key: str,
+    key: str | os.PathLike[str],
     *,
     profile: str = "paper",
     repo: str | os.PathLike[str] | None = None,
@@ -113,13 +113,16 @@ def load_reward_model(
 ) -> RewardModel:
     """The reward model `key`, e.g. "gpt2-small-helpful-0"; downloads its checkpoint if it is not on this disk.
 
-    `key` may also be the path of a checkpoint's folder, with a `/` in it, which needs no repository. `repo` is a path
-    or git URL of a repository like this one (None: the one around the working directory), `rev` any git revision of
-    it, `device` a torch device (None: the best there is). Raises UserError, which says what to do.
+    `key` may also be a checkpoint's folder, as a Path or a text with a `/` in it, which needs no repository. `repo` is
+    a path or git URL of a repository like this one (None: the one around the working directory), `rev` any git revision
+    of it, `device` a torch device (None: the best there is). Template, limit and precision are the checkpoint's own
+    (`settings`): the evaluate stage reads params.yaml, whose rewards differ once that has changed since the training.
+    Raises UserError, which says what to do.
     """
     chosen = _device(device)
-    folder = Path(key) if "/" in key else find_checkpoint(key, profile, repo, rev)
-    return open_checkpoint(folder, chosen)
+    if isinstance(key, str) and "/" not in key:
+        key = find_checkpoint(key, profile, repo, rev)
+    return open_checkpoint(Path(key), chosen)
 
 
 def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
