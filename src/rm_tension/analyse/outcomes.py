@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from rm_tension.base.config import HH, TestFiles
 from rm_tension.base.errors import UserError
+from rm_tension.evaluate.conditions import COLUMNS
 from rm_tension.paper.tasks import RM_BENCH_STYLES
 
-COLUMNS = ("objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward")
 CONDITION = ["objective", "kind", "percent"]
 KEY = ["dataset", "item_id", "answer_index"]
 STYLES = len(RM_BENCH_STYLES)
@@ -45,7 +45,7 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) ->
     """
     if missing := [column for column in COLUMNS if column not in rewards]:
         raise UserError(f"no column {', '.join(missing)}; its columns are {', '.join(map(str, rewards))}")
-    rewards = rewards[list(COLUMNS)]
+    rewards = rewards[COLUMNS]
     _refuse(rewards[~np.isfinite(rewards["reward"])], "reward is not finite")
     slot = pd.MultiIndex.from_frame(layout[KEY]).get_indexer(pd.MultiIndex.from_frame(rewards[KEY]))
     _refuse(rewards[slot < 0], "answer is in neither benchmarks.parquet nor test.parquet")

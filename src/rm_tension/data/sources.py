@@ -109,7 +109,7 @@ def download(config: HubData, hub: Hub) -> Iterator[list[LocalFile]]:
         for file in OFFICIAL:
             repo: HubRepo = getattr(config, file.data_set)
             path = stack.enter_context(hub.data_file(repo, file.name))
-            commit = path.parts[-1 - path.parts[::-1].index("snapshots") + 1]  # the last, wherever the cache lies
+            commit = path.parts[-path.parts[::-1].index("snapshots")]  # behind the last, wherever the cache lies
             files.append(LocalFile(file, path, repo.repo, repo.revision, commit))
         yield files
 

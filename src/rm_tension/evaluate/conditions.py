@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rm_tension.base.config import EvaluateConfig
 
+COLUMNS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward"]  # of a table of rewards
 SETS = ("shared", "helpful-only", "harmless-only")
 
 
