@@ -21,7 +21,7 @@ RECIPE = TrainConfig(
     weights="float32",
     autocast=None,
     tokens_per_micro_batch=50,
-    save_every_steps=3,
+    save_every_minutes=5,
 )
 
 

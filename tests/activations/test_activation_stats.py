@@ -6,7 +6,7 @@ import torch
 
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import neuron_shape, on_activations
-from rm_tension.model.device import make_accelerator
+from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import load_reward_model
 from samples import random_items
 
@@ -40,7 +40,7 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     untrained = load_reward_model(backbone)
-    found = collect(model, untrained, pairs, make_accelerator(None), budget, "test")
+    found = collect(model, untrained, pairs, make_accelerator(None), Budget(budget), "test")
     for number, side in enumerate(found.sides):
         expected, tokens = naive(model, untrained, pairs, number)
         assert side.tokens == tokens
@@ -50,5 +50,5 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
 
 
 def test_an_untrained_model_has_not_changed(model, backbone):
-    found = collect(model, load_reward_model(backbone), random_items(0, 3), make_accelerator(None), 100, "test")
+    found = collect(model, load_reward_model(backbone), random_items(0, 3), make_accelerator(None), Budget(100), "test")
     assert found.chosen.change_square_sum.max() == 0

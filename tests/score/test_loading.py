@@ -15,6 +15,8 @@ from rm_tension import load_reward_model
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio
+from rm_tension.evaluate import scoring
+from rm_tension.model import rows
 from rm_tension.score import loading
 from small_repository import KEY, PLACE, git
 
@@ -116,20 +118,24 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(loaded):
     assert first == pytest.approx(second, abs=1e-6)
 
 
-def test_many_answers_go_through_the_model_in_turns_and_get_the_rewards_of_one_by_one(loaded, monkeypatch):
-    longest = []
-    lay_out = loading.Scorer.__init__
-
-    def watch(scorer, items, budget):
-        longest.append(max(sum(map(len, item)) for item in items))
-        lay_out(scorer, items, budget)
-
-    monkeypatch.setattr(loading.Scorer, "__init__", watch)
-    monkeypatch.setattr(loading, "PART_TOKENS", 100)
-    answers = [f"Answer {i}" + "!" * (i % 7) for i in range(150)]
+def test_a_thousand_answers_cost_as_much_as_their_tokens_and_get_the_rewards_of_one_by_one(loaded, monkeypatch):
+    attended = []
+    mask = rows.Rows.attention_mask
+    monkeypatch.setattr(rows.Rows, "attention_mask", lambda batch: attended.append(mask(batch)) or attended[-1])
+    answers = [f"Answer {i}" + "!" * (i % 7) for i in range(1000)]
     together = loaded.score("Why?", answers)
-    assert longest[0] <= 100
-    assert together == pytest.approx([loaded.score("Why?", [answer])[0] for answer in answers], abs=1e-5)
+    pairs = [each.numel() for each in attended]
+    assert max(pairs) <= scoring.ROW_TOKENS * loading.TOKENS_PER_BATCH
+    tokens = sum(each.shape[0] * each.shape[-1] for each in attended)
+    assert sum(pairs) <= tokens * scoring.ROW_TOKENS
+    assert together[::50] == pytest.approx([loaded.score("Why?", [answer])[0] for answer in answers[::50]], abs=1e-5)
+
+
+def test_equal_answers_get_equal_rewards(loaded):
+    answers = ["Yes.", "No, never.", "Yes.", "Perhaps, if you ask again tomorrow.", "No, never.", "Yes."]
+    first, second, *rest = loaded.score("Why?", answers)
+    assert [rest[0], rest[3]] == [first, first]
+    assert rest[2] == second
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from mlflow_ui import mlflow
 
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.base.runs import record
-from rm_tension.model.device import make_accelerator
+from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.tracking import live
 from rm_tension.tracking.fill import fill
@@ -27,7 +27,7 @@ TRIO = Trio("gpt2-small", 0)
 STEPS = 24
 WARNING = "warning: MLflow does not get all steps"
 PATIENCE = 300  # seconds; for a server that works, on a slow machine
-CONFIG = changed(RECIPE, pairs_per_step=3, save_every_steps=5)
+CONFIG = changed(RECIPE, pairs_per_step=3)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,7 @@ def run_stage(root, backbone, objective, after=None):
             epochs=4,
             seed=0,
             accelerator=make_accelerator(None),
+            budget=Budget(CONFIG.tokens_per_micro_batch),
             state=state,
             progress=model.key,
             on_step=watch,

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rm_tension.base.errors import UserError
-from rm_tension.model.device import make_accelerator
+from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.train import state as training_state
+from rm_tension.train import training
 from rm_tension.train.training import Pairs, backward, plan, train
 from samples import RECIPE, changed, random_items
 
@@ -21,7 +22,7 @@ def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
 
-def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, **more):
+def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, **more):
     return train(
         model,
         data or pairs(),
@@ -29,6 +30,7 @@ def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, **more):
         epochs=epochs,
         seed=seed,
         accelerator=make_accelerator(None),
+        budget=budget or Budget(config.tokens_per_micro_batch),
         state=state,
         progress="test",
         **more,
@@ -94,7 +96,7 @@ def _train_and_save(backbone, state, out, kill_after=None):
             os.kill(os.getpid(), signal.SIGKILL)
 
     model = fresh(backbone)
-    history = run(model, state, data=pairs(60), config=changed(RECIPE, save_every_steps=2), on_step=on_step)
+    history = run(model, state, data=pairs(60), config=changed(RECIPE, save_every_minutes=0), on_step=on_step)
     save_file(model.state_dict(), out, metadata={"steps": str(len(history))})
 
 
@@ -119,23 +121,69 @@ def fresh(backbone, dtype="float32"):
     return new_reward_model(backbone, 0, 0.5, dtype)
 
 
-def stop_after_first_state(monkeypatch, model, state, **changes):
-    """Leave a state behind, as a kill would."""
-    save = training_state.save
+def stop_after_three_steps(model, state, number=signal.SIGTERM, **changes):
+    """Leave a state behind: the signal comes in the middle of things."""
+    taken = []
 
-    def save_and_die(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
+    def on_step(metrics):
+        taken.append(metrics)
+        if len(taken) == 3:
+            signal.raise_signal(number)
 
-    monkeypatch.setattr(training_state, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        run(model, state, **changes)
-    monkeypatch.undo()
+    with pytest.raises(SystemExit) as stop:
+        run(model, state, on_step=on_step, **changes)
+    assert stop.value.code == 128 + number
+    assert len(taken) == 3
 
 
-def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_the_step_at_hand_with_its_state(backbone, tmp_path, capsys, number):
+    before = signal.getsignal(number)
+    stop_after_three_steps(fresh(backbone), tmp_path / "state", number)
+    assert f"test: {number.name}: saved after step 3, to go on from" in capsys.readouterr().err
+    assert signal.getsignal(number) == before
+    assert len(run(fresh(backbone), tmp_path / "state")) == 10
+    assert "resuming after step 3" in capsys.readouterr().out
+
+
+def test_a_state_is_saved_by_time(backbone, tmp_path):
+    rare, often = tmp_path / "rare", tmp_path / "often"
+    run(fresh(backbone), rare, config=changed(RECIPE, save_every_minutes=1e9))
+    run(fresh(backbone), often, config=changed(RECIPE, save_every_minutes=0))
+    assert not rare.exists()
+    assert often.exists()
+
+
+def test_a_step_that_memory_does_not_suffice_for_is_taken_in_smaller_batches(backbone, tmp_path, monkeypatch, capsys):
+    expected, model, budget = fresh(backbone), fresh(backbone), Budget(100)
+    run(expected, tmp_path / "expected", budget=Budget(50))
+    refuse_batches_above(monkeypatch, 50)
+    run(model, tmp_path / "state", budget=budget)
+    assert budget.tokens == 50
+    assert "going on with 50 tokens at a time" in capsys.readouterr().err
+    assert same_weights(model, expected)
+    with pytest.raises(UserError, match="out of memory with 50 tokens at a time, too"):
+        budget.run(lambda tokens: raise_out_of_memory())
+
+
+def refuse_batches_above(monkeypatch, tokens):
+    whole = training.rewards
+
+    def small(model, rows):
+        if rows.input_ids.numel() > tokens:
+            raise_out_of_memory()
+        return whole(model, rows)
+
+    monkeypatch.setattr(training, "rewards", small)
+
+
+def raise_out_of_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, capsys):
     state = tmp_path / "state"
-    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    stop_after_three_steps(fresh(backbone), state)
     resumed, whole = (fresh(backbone) for _ in range(2))
     history = run(resumed, state)
     assert "resuming after step 3" in capsys.readouterr().out
@@ -152,24 +200,24 @@ def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, monkeypatch,
     [{"config": changed(RECIPE, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
     ids=["settings", "seed", "data", "epochs"],
 )
-def test_a_state_of_another_run_is_not_used(backbone, tmp_path, monkeypatch, capsys, change):
+def test_a_state_of_another_run_is_not_used(backbone, tmp_path, capsys, change):
     state = tmp_path / "state"
-    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    stop_after_three_steps(fresh(backbone), state)
     run(fresh(backbone), state, **change)
     assert "of other code, data, weights or settings: starting from step 0" in capsys.readouterr().out
 
 
 def test_a_state_of_other_code_is_not_used(backbone, tmp_path, monkeypatch, capsys):
     state = tmp_path / "state"
-    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    stop_after_three_steps(fresh(backbone), state)
     monkeypatch.setattr(training_state, "digest_of_code", lambda places: "other")
     run(fresh(backbone), state)
     assert "of other code" in capsys.readouterr().out
 
 
-def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, monkeypatch, capsys):
+def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, capsys):
     state = tmp_path / "state"
-    stop_after_first_state(monkeypatch, fresh(backbone), state)
+    stop_after_three_steps(fresh(backbone), state)
     state.write_bytes(state.read_bytes()[:-10])
     resumed, whole = (fresh(backbone) for _ in range(2))
     run(resumed, state)
@@ -178,9 +226,9 @@ def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, monkeypatch
     assert same_weights(resumed, whole)
 
 
-def test_bfloat16_weights_resume_to_the_same_bits(backbone, tmp_path, monkeypatch):
+def test_bfloat16_weights_resume_to_the_same_bits(backbone, tmp_path):
     config = changed(RECIPE, weights="bfloat16")
-    stop_after_first_state(monkeypatch, fresh(backbone, "bfloat16"), tmp_path / "state", config=config)
+    stop_after_three_steps(fresh(backbone, "bfloat16"), tmp_path / "state", config=config)
     resumed, whole = (fresh(backbone, "bfloat16") for _ in range(2))
     run(resumed, tmp_path / "state", config=config)
     run(whole, tmp_path / "other", config=config)

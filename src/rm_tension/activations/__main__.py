@@ -8,7 +8,7 @@ from rm_tension.base.config import Objective
 from rm_tension.base.job import Job, main
 from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
-from rm_tension.model.device import make_accelerator
+from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import load_reward_model
 from rm_tension.model.rows import Item
 
@@ -19,7 +19,7 @@ def run(job: Job) -> None:
     """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors."""
     config, trio = job.profile.activations, job.trio
     accelerator = make_accelerator(config.autocast)
-    weights = job.profile.train.weights
+    weights, budget = job.profile.train.weights, Budget(config.tokens_per_batch)
     parameters = job.parameters("activations") | {"weights": weights}
     state = job.paths.state("activations", trio.key)
     inputs = [*job.checkpoint_files(), job.tokens("train")]
@@ -32,11 +32,12 @@ def run(job: Job) -> None:
             part, key = parts / f"{objective}.safetensors", trio.model(objective)
             if not part.exists():
                 model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
-                label, budget = f"{key.key} activations", config.tokens_per_batch
+                label = f"{key.key} activations"
                 sums = collect(model, backbone, _pairs(job, objective), accelerator, budget, label)
                 save_activations(part, {objective: sums})
             found |= load_activations(part)
             metrics[f"{objective}_tokens"] = sum(side.tokens for side in found[objective].sides)
+        metrics["tokens_per_batch"] = budget.tokens
         save_activations(job.paths.activations(trio), found)
     shutil.rmtree(state)
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import neuron_shape, on_activations
+from rm_tension.model.device import Budget
 from rm_tension.model.reward_model import hidden_states
 from rm_tension.model.rows import Item, Rows, row_batches
 
@@ -23,15 +24,26 @@ def collect(
     backbone: PreTrainedModel,
     pairs: Sequence[Item],
     accelerator: Accelerator,
-    budget: int,
+    budget: Budget,
     progress: str,
 ) -> Activations:
     """Sums over all tokens of `pairs` (chosen, rejected), with those of `backbone` on the same tokens beside them.
 
     A token of a shared prefix counts for both sides. `model` and `backbone` must be on the accelerator's device.
     """
+    return budget.run(lambda tokens: _collect(model, backbone, pairs, accelerator, tokens, progress))
+
+
+def _collect(
+    model: PreTrainedModel,
+    backbone: PreTrainedModel,
+    pairs: Sequence[Item],
+    accelerator: Accelerator,
+    tokens: int,
+    progress: str,
+) -> Activations:
     sums = _Sums(*neuron_shape(model))
-    batches = list(row_batches(pairs, budget))
+    batches = list(row_batches(pairs, tokens))
     for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
         batch = rows.to(accelerator.device)
         sums.start(batch)

@@ -178,7 +178,10 @@ class Backbone(Settings):
 
 
 class TrainConfig(Settings):
-    """The recipe of METHOD.md section 1. `tokens_per_micro_batch` changes memory, not gradients."""
+    """The recipe of METHOD.md section 1. `tokens_per_micro_batch` changes memory, not gradients.
+
+    A training that is killed loses at most `save_every_minutes`; 0 saves after every step.
+    """
 
     epochs: dict[Objective, Positive]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -190,7 +193,7 @@ class TrainConfig(Settings):
     weights: Dtype
     autocast: Dtype | None
     tokens_per_micro_batch: Positive
-    save_every_steps: Positive
+    save_every_minutes: Annotated[float, Field(ge=0)]
 
 
 class ActivationsConfig(Settings):

@@ -14,7 +14,7 @@ from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
 from rm_tension.evaluate.conditions import hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.model.device import make_accelerator
+from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import load_reward_model
 
 # that parts belong to
@@ -26,7 +26,8 @@ def run(job: Job) -> None:
     config, trio = job.profile.evaluate, job.trio
     accelerator = make_accelerator(config.autocast)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
-    tasks = Texts.lay_out(pd.read_parquet(job.tokens("benchmarks")), config.tokens_per_batch)
+    budget = Budget(config.tokens_per_batch)
+    tasks = Texts.lay_out(pd.read_parquet(job.tokens("benchmarks")), budget)
     parameters, state = job.parameters("evaluate"), job.paths.state("evaluate", trio.key)
     inputs = [
         *job.checkpoint_files(),
@@ -42,7 +43,7 @@ def run(job: Job) -> None:
                 continue
             key = trio.model(objective)
             model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
-            hh_test = Texts.lay_out(job.pairs("test", objective), config.tokens_per_batch)
+            hh_test = Texts.lay_out(job.pairs("test", objective), budget)
             work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective))]
             found = pd.concat(evaluate(model, objective, key.key, work, sets, accelerator), ignore_index=True)
             _refuse_not_finite(found, key)
@@ -52,7 +53,8 @@ def run(job: Job) -> None:
         rewards = pd.concat(tables, ignore_index=True)
         with whole(job.paths.rewards(trio)) as partial:
             rewards.to_parquet(partial, index=False)
-        metrics |= {"rewards": len(rewards), "texts": len(rewards.drop_duplicates(["dataset", "item_id"]))}
+        texts = len(rewards.drop_duplicates(["dataset", "item_id"]))
+        metrics |= {"rewards": len(rewards), "texts": texts, "tokens_per_batch": budget.tokens}
     shutil.rmtree(state)
 
 

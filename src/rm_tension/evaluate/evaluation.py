@@ -11,12 +11,11 @@ from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
-from rm_tension.evaluate.conditions import ALL, NONE, SETS, Condition
+from rm_tension.evaluate.conditions import ALL, COLUMNS, NONE, SETS, Condition
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.evaluate.selection import Mask, neuron_scores, top, trio_sets
+from rm_tension.model.device import Budget
 from rm_tension.model.rows import Item
-
-COLUMNS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward"]
 
 
 class NeuronSets:
@@ -47,7 +46,7 @@ class Texts:
     scorer: Scorer
 
     @staticmethod
-    def lay_out(items: pd.DataFrame, budget: int) -> "Texts":
+    def lay_out(items: pd.DataFrame, budget: Budget) -> "Texts":
         """From columns dataset, item_id, answers (a list of token-id arrays)."""
         answers: list[Item] = items["answers"].tolist()
         counts = items["answers"].map(len)

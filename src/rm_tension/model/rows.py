@@ -41,6 +41,20 @@ def token_count(items: Sequence[Item]) -> int:
     return sum(len(text) for item in items for text in item)
 
 
+def split(item: Item, tokens: int) -> Iterator[Item]:
+    """The item in rows of at most `tokens`, or of one text: attention is square within a row, however many answers."""
+    prefix = prefix_length(item)
+    row: list[Tokens] = []
+    length = prefix
+    for text in item:
+        if row and length + len(text) - prefix > tokens:
+            yield row
+            row, length = [], prefix
+        row.append(text)
+        length += len(text) - prefix
+    yield row
+
+
 def batches(items: Sequence[Item], budget: int) -> list[list[int]]:
     """Indices of the items, longest row first, in batches of at most `budget` tokens including padding.
 

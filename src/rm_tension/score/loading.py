@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import reward_model
+from rm_tension.model.device import Budget
 from rm_tension.model.settings import ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.score.checkpoints import find_checkpoint
-from rm_tension.tokens.encode import Tokens, encode, encode_test_items
+from rm_tension.tokens.encode import encode, encode_test_items
 
-# They change time and memory, and rewards by rounding only.
-TOKENS_PER_BATCH = 4096  # of the rows that go through the model together
-PART_TOKENS = 2048  # of the answers that share a row
+TOKENS_PER_BATCH = 4096  # of the rows that go through the model together; changes rewards by rounding only
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ class RewardModel:
         encoded, counts = encode_test_items(self.words, table, template, max_length)
         if counts["texts_cut"]:
             self._warn_of_cuts(counts["texts_cut"], [prompt for prompt, _ in rows])
-        parts = [part for texts in encoded["answers"] for part in _parts(texts)]
-        found = Scorer(parts, TOKENS_PER_BATCH).score(self.model, self.place, self.settings.key)
+        scorer = Scorer(encoded["answers"].tolist(), Budget(TOKENS_PER_BATCH))
+        found = scorer.score(self.model, self.place, self.settings.key)
         if not np.isfinite(found).all():
             raise UserError(f"{self.folder}: rewards are not finite; the checkpoint is broken")
         ends = np.cumsum([len(answers) for _, answers in rows])
@@ -90,17 +89,6 @@ class RewardModel:
         if full := [str(number) for number, ids in enumerate(alone, start=1) if len(ids) >= limit]:
             what = f"the prompt of item {', '.join(full)} alone fills {limit} tokens"
             warnings.warn(f"{what}: no answer was seen, and all have one reward", stacklevel=3)
-
-
-def _parts(texts: Sequence[Tokens]) -> Iterator[list[Tokens]]:
-    """The answers of an item in turns of at most PART_TOKENS, or of one; attention is square within a turn's row."""
-    part: list[Tokens] = []
-    for text in texts:
-        if part and sum(map(len, part)) + len(text) > PART_TOKENS:
-            yield part
-            part = []
-        part.append(text)
-    yield part
 
 
 def load_reward_model(

@@ -5,7 +5,7 @@ import json
 from rm_tension.base.files import whole
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import record
-from rm_tension.model.device import make_accelerator
+from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
 from rm_tension.model.settings import ScoringSettings
@@ -22,6 +22,7 @@ def run(job: Job) -> None:
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
+    budget = Budget(config.tokens_per_micro_batch)
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(job.paths.backbone(key.backbone), seed, config.head_std, config.weights)
         history = train(
@@ -31,6 +32,7 @@ def run(job: Job) -> None:
             epochs=epochs,
             seed=seed,
             accelerator=make_accelerator(config.autocast),
+            budget=budget,
             state=state,
             progress=key.key,
             on_step=on_step,
@@ -45,6 +47,7 @@ def run(job: Job) -> None:
             "steps": len(history),
             "steps_seconds": round(sum(step["seconds"] for step in history), 3),  # also of those before a kill
             "tokens": epochs * token_count(pairs.items),
+            "tokens_per_micro_batch": budget.tokens,
             "last_epoch_loss": sum(step["loss"] for step in last_epoch) / len(last_epoch),
             "last_epoch_accuracy": sum(step["accuracy"] for step in last_epoch) / len(last_epoch),
         }

@@ -1,6 +1,7 @@
 """Bradley-Terry training of one reward model (METHOD.md section 1), resumable at any moment."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from transformers import PreTrainedModel
 from rm_tension.base.config import TrainConfig
 from rm_tension.base.errors import UserError
 from rm_tension.base.runs import memory_mib
+from rm_tension.base.signals import noted_signals
+from rm_tension.model.device import Budget
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, row_batches, token_count
 from rm_tension.train import state as training_state
@@ -51,11 +54,12 @@ def plan(pairs: int, epochs: int, pairs_per_step: int, seed: int) -> list[Step]:
 
 
 def backward(model: PreTrainedModel, items: Sequence[Item], accelerator: Accelerator, budget: int) -> Tensor:
-    """Accumulate the gradient of the mean of -log sigmoid(r(chosen) - r(rejected)) over the items.
+    """Set the gradient to that of the mean of -log sigmoid(r(chosen) - r(rejected)) over the items.
 
     Returns the margins r(chosen) - r(rejected), float32 [items]. The items go through the model in micro-batches of at
     most `budget` tokens, which bounds memory and changes no gradient.
     """
+    model.zero_grad()
     margins = torch.empty(len(items), device=accelerator.device)
     for indices, rows in row_batches(items, budget):
         with accelerator.autocast():
@@ -79,15 +83,17 @@ def train(
     epochs: int,
     seed: int,
     accelerator: Accelerator,
+    budget: Budget,
     state: Path,
     progress: str,
     on_step: Callable[[Metrics], None] = lambda metrics: None,
 ) -> list[Metrics]:
-    """Train `model` in place; returns the metrics of every step, also of those before an interruption.
+    """Train `model` in place, in micro-batches of `budget`.
 
+    Returns the metrics of every step, also of those before an interruption.
     `state` is the file that an interrupted run resumes from; the caller removes it once the model is safe. A run that
-    is killed and started again ends with the same bits as one that was not (on the same machine). `on_step` hears of
-    every step that is taken here, as it is taken.
+    is killed and started again ends with the same bits as one that was not (on the same CPU). SIGINT and SIGTERM end
+    it after the step at hand, with its state. `on_step` hears of every step that is taken here, as it is taken.
     Raises UserError, with the step and the ids of its pairs, when a loss or a gradient is not finite.
     """
     steps = plan(len(pairs.ids), epochs, config.pairs_per_step, seed)
@@ -97,15 +103,23 @@ def train(
     )
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     history: list[Metrics] = training_state.load(state, fingerprint, model, optimizer)
-    with tqdm(desc=progress, total=len(steps), initial=len(history), unit="step", disable=None) as bar:
+    saved, bar = (
+        time.monotonic(),
+        tqdm(desc=progress, total=len(steps), initial=len(history), unit="step", disable=None),
+    )
+    with bar, noted_signals() as signals:
         for step in steps[len(history) :]:
             learning_rate = config.learning_rate * (1 - step.number / len(steps))  # linear to 0, no warm-up
-            history.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator))
+            history.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator, budget))
             bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}")
             bar.update()
             on_step(history[-1])
-            if len(history) % config.save_every_steps == 0 and len(history) < len(steps):
+            if signals or time.monotonic() - saved >= 60 * config.save_every_minutes:
                 training_state.save(state, fingerprint, model, optimizer, history)
+                saved = time.monotonic()
+            if signals:
+                print(f"{progress}: {signals[0].name}: saved after step {len(history)}, to go on from", file=sys.stderr)
+                sys.exit(128 + signals[0])
     return history
 
 
@@ -117,11 +131,11 @@ def _take(
     pairs: Pairs,
     config: TrainConfig,
     accelerator: Accelerator,
+    budget: Budget,
 ) -> Metrics:
     start = time.perf_counter()
     items = [pairs.items[index] for index in step.pairs]
-    optimizer.zero_grad()
-    margins = backward(model, items, accelerator, config.tokens_per_micro_batch)
+    margins = budget.run(lambda tokens: backward(model, items, accelerator, tokens))
     loss = float(bradley_terry(margins).mean())
     norm = float(accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm))
     if not (math.isfinite(loss) and math.isfinite(norm)):
