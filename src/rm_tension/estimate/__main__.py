@@ -1,0 +1,90 @@
+"""Print what a profile costs before it runs: tokens, FLOP, hours, memory and disk, by stage and backbone."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tabulate import tabulate
+
+from rm_tension.base.config import load_params
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import write_json
+from rm_tension.estimate import Cost, calibrated, estimate, makespan, needs, published
+from rm_tension.estimate.speeds import DEVICES
+
+HOUR = 3600
+
+
+def table(costs: Sequence[Cost]) -> str:
+    """A line for each stage and backbone, one for each stage, and one for all."""
+    groups: dict[tuple[str, str], list[Cost]] = {}
+    for stage in dict.fromkeys(cost.kind for cost in costs):
+        of_stage = [cost for cost in costs if cost.kind == stage]
+        for cost in of_stage:
+            groups.setdefault((stage, cost.backbone), []).append(cost)
+        groups[stage, "all"] = of_stage
+    lines = [_line(*names, group) for names, group in groups.items()] + [_line("all", "all", costs)]
+    headers = ["stage", "backbone", "cells", "tokens", "FLOP", "hours", "peak GB", "disk GB"]
+    return tabulate(lines, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 6))
+
+
+def _line(stage: str, backbone: str, costs: Sequence[Cost]) -> list[str]:
+    """Of some cells the sums, and of memory the largest: the GPU's or, where none is used, the machine's."""
+    peak = max(cost.memory_gb or cost.host_gb for cost in costs)
+    hours, disk = sum(cost.seconds for cost in costs) / HOUR, sum(cost.disk_gb for cost in costs)
+    counts = sum(cost.tokens for cost in costs), sum(cost.flop for cost in costs)
+    return [stage, backbone, str(len(costs)), *map(_short, counts), f"{hours:.2f}", f"{peak:.1f}", f"{disk:.2f}"]
+
+
+def _short(number: float) -> str:
+    """Three digits, as 1.23e+10 would be: 12.3 G."""
+    number = float(f"{number:.3g}")
+    thousands = int(math.log10(max(number, 1)) // 3)
+    return f"{number / 1000**thousands:.3g}{['', ' k', ' M', ' G', ' T', ' P', ' E', ' Z'][thousands]}"
+
+
+def main() -> None:
+    """Exits 1 on a UserError."""
+    parser = argparse.ArgumentParser(prog="python -m rm_tension.estimate", description=__doc__)
+    parser.add_argument("--profile", required=True, help="of params.yaml")
+    parser.add_argument("--gpu", choices=[*DEVICES, "auto"], default="auto", help="auto measures the device at hand")
+    parser.add_argument("--jobs", type=int, default=1, help="cells side by side, each on a device of its own")
+    parser.add_argument("--json", metavar="FILE", help="write every cell there, or instead of the table to -")
+    arguments = parser.parse_args()
+    try:
+        params = load_params()
+        if arguments.profile not in params.profiles:
+            raise UserError(f"no profile {arguments.profile}: params.yaml has {', '.join(params.profiles)}")
+        if arguments.jobs < 1:
+            raise UserError(f"--jobs {arguments.jobs}: at least one device is needed")
+        speed = calibrated() if arguments.gpu == "auto" else published(arguments.gpu)
+        costs = estimate(params, arguments.profile, speed)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    seconds, needed = makespan(costs, arguments.jobs), needs(costs, params.profiles[arguments.profile])
+    bill = {
+        "profile": arguments.profile,
+        "speed": speed.name,
+        "jobs": arguments.jobs,
+        "seconds": seconds,
+        "needs": asdict(needed),
+        "cells": [asdict(cost) for cost in costs],
+    }
+    if arguments.json == "-":
+        print(json.dumps(bill, indent=2))
+        return
+    if arguments.json:
+        write_json(Path(arguments.json), bill)
+    print(speed.name)
+    print(table(costs))
+    gpu = f"a GPU of {needed.gpu_memory} GB and " if speed.gpu else ""
+    print(f"{arguments.jobs} at a time: {seconds / HOUR:.2f} hours, each with {gpu}{needed.memory} GB of memory")
+    print(f"disk, with DVC's cache, downloads and scratch: {needed.disk} GB")
+
+
+if __name__ == "__main__":
+    main()

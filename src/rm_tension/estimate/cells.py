@@ -1,0 +1,182 @@
+"""What each cell of the grid costs: the stages that compute on a model, backbone, train, activations and evaluate.
+
+FLOP are 2 for each weight of the blocks and token, twice as many again backwards, and those of attention. Memory is
+what the formulas of the methods below add up to; the sizes of what autograd keeps were counted on one block each.
+"""
+
+from collections.abc import Collection, Iterator
+
+from rm_tension.base.config import HubFiles, Objective, Params
+from rm_tension.base.grid import Model, Trio
+from rm_tension.estimate.costs import Cost
+from rm_tension.estimate.lengths import Lengths, Workload, workload
+from rm_tension.estimate.shapes import shape_of
+from rm_tension.estimate.speeds import Speed
+from rm_tension.estimate.work import Work, forward, one_pass
+from rm_tension.evaluate.conditions import hh_conditions, task_conditions
+
+GB = 1e9
+BYTES = {"float32": 4, "bfloat16": 2}
+START = 5.0  # seconds: imports and reading
+PROCESS = 0.6  # GB: Python, torch, transformers and the tables; on a GPU, its context
+# Numbers that autograd keeps of a block for a token, in widths and in MLP widths: counted by saved_tensors_hooks in
+# bfloat16, with attention by SDPA. In float32 a Llama block keeps 11 widths, for its norms are computed in that.
+KEPT = {"llama": (13, 4), "gpt2": (9, 5)}
+REWARD = 6.3  # bytes in the parquet files of the miniature
+
+
+def estimate(params: Params, profile: str, speed: Speed) -> list[Cost]:
+    """All cells of a profile, backbone by backbone; UserError where a size or a speed is not known."""
+    settings = params.profiles[profile]
+    rows: dict[str, Workload] = {}  # by tokenizer
+    costs: list[Cost] = []
+    for backbone in params.grid.backbones:
+        tokenizer = settings.backbones[backbone].tokenizer
+        if tokenizer not in rows:
+            rows[tokenizer] = workload(params.grid, profile, settings, backbone)
+        costs += _Backbone(params, profile, backbone, speed, rows[tokenizer]).cells()
+    return costs
+
+
+class _Backbone:
+    """The costs of a backbone's cells."""
+
+    def __init__(self, params: Params, profile: str, backbone: str, speed: Speed, rows: Workload) -> None:
+        self._grid, self._profile = params.grid, params.profiles[profile]
+        self._name, self._key, self._speed, self._rows = profile, backbone, speed, rows
+        self._shape = shape_of(self._profile, backbone)
+
+    def cells(self) -> Iterator[Cost]:
+        yield self._backbone()
+        for seed in self._grid.seeds:
+            trio = Trio(self._key, seed)
+            models = [trio.model(objective) for objective in self._grid.objectives]
+            yield from map(self._train, models)
+            yield self._activations(trio, models)
+            yield self._evaluate(trio)
+
+    def _backbone(self) -> Cost:
+        """Hub weights are read and written, random ones pretrained with a head of logits, on the CPU."""
+        weights, shape = self._profile.backbones[self._key].weights, self._shape
+        size = shape.parameters * shape.weight_bytes
+        life = None if isinstance(weights, HubFiles) else weights.pretraining
+        if life is None:
+            return self._cost(
+                "backbone", self._key, Work(0, 0), 0, "float32", memory=2 * size, host=2 * size, disk=size
+            )
+        batch = life.chunks_per_step * life.length
+        work = Work(batch, batch * life.length) * life.steps
+        flop = 3 * (forward(shape, work) + 2 * shape.vocabulary * shape.width * work.tokens)
+        memory = 4 * size + 4 * batch * (self._kept + 3 * shape.vocabulary)
+        return self._cost("backbone", self._key, work, flop, "float32", memory=memory, host=memory, disk=size)
+
+    def _train(self, model: Model) -> Cost:
+        """Weights, gradient and AdamW's two moments, and what autograd keeps of a micro-batch."""
+        config, shape = self._profile.train, self._shape
+        parts = self._training_rows(model.objective)
+        work = one_pass(parts, config.tokens_per_micro_batch, config.pairs_per_step) * config.epochs[model.objective]
+        width = BYTES[config.weights]
+        size = shape.parameters * width
+        return self._cost(
+            "train",
+            model.key,
+            work,
+            3 * forward(shape, work),
+            config.autocast or config.weights,
+            memory=4 * size + width * work.largest * self._kept,
+            host=3 * size,  # a state to resume from, on its way to the disk
+            disk=size,
+            after=(self._stage("backbone", self._key),),
+        )
+
+    def _activations(self, trio: Trio, models: Collection[Model]) -> Cost:
+        """Each pair's row through RM and backbone, of which all layers' activations wait for the RM's."""
+        shape, config = self._shape, self._profile.activations
+        work = Work(0, 0)
+        for model in models:
+            parts = self._training_rows(model.objective)
+            rows = sum(part.rows for part in parts)
+            share = min(1, (config.max_pairs or rows) / rows)
+            work += one_pass(parts, config.tokens_per_batch) * (2 * share)
+        size, width = 4 * shape.parameters, BYTES[config.autocast or "float32"]
+        sums = len(models) * 2 * 4 * 8 * shape.neurons  # of two sides four sums, in float64
+        return self._cost(
+            "activations",
+            trio.key,
+            work,
+            forward(shape, work),
+            config.autocast or "float32",
+            # a layer's activations of the RM, their differences, squares and absolute values
+            memory=2 * size + work.largest * (width * shape.neurons + 4 * 6 * shape.mlp),
+            host=2 * size,
+            disk=sums,
+            after=tuple(self._stage("train", model.key) for model in models),
+        )
+
+    def _evaluate(self, trio: Trio) -> Cost:
+        """Every condition; one ablation keeps all output projections for their return."""
+        shape, config = self._shape, self._profile.evaluate
+        work, rewards = Work(0, 0), 0
+        for objective in self._grid.objectives:
+            for parts, conditions in self._scorings(objective):
+                work += one_pass(parts, config.tokens_per_batch) * conditions
+                rewards += sum(part.texts for part in parts) * conditions
+        size, live = 4 * shape.parameters, self._kept / shape.layers
+        return self._cost(
+            "evaluate",
+            trio.key,
+            work,
+            forward(shape, work),
+            config.autocast or "float32",
+            memory=size + 4 * shape.neurons * shape.width + 4 * work.largest * live,
+            host=size,
+            disk=REWARD * rewards,
+            after=(self._stage("activations", trio.key),),
+        )
+
+    def _training_rows(self, objective: Objective) -> list[Lengths]:
+        return [self._rows["train"][source] for source in self._grid.pairs[objective].train]
+
+    def _scorings(self, objective: Objective) -> Iterator[tuple[list[Lengths], int]]:
+        """The sets of rows that an RM scores, and under how many conditions."""
+        config = self._profile.evaluate
+        test = [self._rows["test"][source] for source in self._grid.pairs[objective].test]
+        yield test, len(list(hh_conditions(config)))
+        yield list(self._rows["benchmarks"].values()), len(list(task_conditions(config, objective)))
+
+    @property
+    def _kept(self) -> int:
+        """Numbers that autograd keeps for a token."""
+        widths, mlps = KEPT[self._shape.family]
+        return self._shape.layers * (widths * self._shape.width + mlps * self._shape.mlp)
+
+    def _stage(self, stage: str, key: str) -> str:
+        return f"{stage}@{self._name}-{key}"
+
+    def _cost(
+        self,
+        stage: str,
+        key: str,
+        work: Work,
+        flop: float,
+        precision: str,
+        *,
+        memory: float,
+        host: float,
+        disk: float,
+        after: tuple[str, ...] = (),
+    ) -> Cost:
+        """From bytes; without a GPU the machine holds what the GPU would, and a backbone is never on one."""
+        gpu = self._speed.gpu and stage != "backbone"
+        device = PROCESS + memory / GB
+        return Cost(
+            stage=self._stage(stage, key),
+            backbone=self._key,
+            seconds=START + flop / self._speed.flops(self._shape, precision),
+            memory_gb=device if gpu or not self._speed.gpu else 0.0,
+            host_gb=PROCESS + host / GB if gpu else device,
+            disk_gb=disk / GB,
+            tokens=round(work.tokens),
+            flop=flop,
+            after=after,
+        )
