@@ -7,20 +7,37 @@ from pathlib import Path
 import pytest
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 
-from rm_tension.base.config import load_params
+from rm_tension.base.config import HubFiles, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.data.sources import OFFICIAL
-from rm_tension.preflight import Facts, checkout_lacks, gather, lacks, look, missing_of_the_hub, named
+from rm_tension.estimate import Needs
+from rm_tension.preflight import (
+    Facts,
+    checkout_lacks,
+    gather,
+    lacks,
+    look,
+    missing_of_the_hub,
+    named,
+    needed,
+    too_small,
+)
 from samples import changed
 from small_hub import go_offline, hub_source, snapshot
 
-PROFILES = load_params().profiles
+PARAMS = load_params()
+PROFILES = PARAMS.profiles
 GOOD = Facts(latex=True, gpu_memory=80, memory=64, disk=500, begun=False, hub="")
+NEEDED = Needs(gpu_memory=38, memory=15, disk=171)
+
+
+def missing(name, facts, sizes=NEEDED):
+    return [*lacks(PROFILES[name], facts), *too_small(PROFILES[name], sizes, facts)]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_good_machine_lacks_nothing(profile):
-    assert not list(lacks(PROFILES[profile].needs, GOOD))
+    assert not missing(profile, GOOD, needed(PARAMS, profile, GOOD))
 
 
 @pytest.mark.parametrize(
@@ -29,21 +46,45 @@ def test_a_good_machine_lacks_nothing(profile):
         ("paper", {"latex": False}, True, "latexmk not found"),
         ("paper", {"gpu_memory": None}, True, "no GPU that torch can use"),
         ("pilot", {"gpu_memory": None}, False, "one trio may do without"),
-        ("paper", {"gpu_memory": 16}, False, "the GPU has 16 GB, 32 are needed"),
-        ("paper", {"memory": 8}, True, "8 GB of memory, 32 are needed"),
-        ("paper", {"disk": 20}, True, "the whole profile needs 200: free some"),
-        ("paper", {"disk": 20, "begun": True}, False, "the whole profile needs 200: free some"),
+        ("paper", {"gpu_memory": 16}, False, "the GPU has 16 GB, 38 are needed"),
+        ("paper", {"memory": 8}, True, "8 GB of memory, 15 are needed"),
+        ("paper", {"disk": 20}, True, "the whole profile needs 171: free some"),
+        ("paper", {"disk": 20, "begun": True}, False, "the whole profile needs 171: free some"),
         ("paper", {"hub": "x is not there"}, True, "x is not there"),
     ],
 )
 def test_what_a_machine_lacks(profile, change, stops, message):
-    ((text, stop),) = lacks(PROFILES[profile].needs, replace(GOOD, **change))
+    ((text, stop),) = missing(profile, replace(GOOD, **change))
     assert message in text
     assert stop == stops
 
 
 def test_the_miniature_needs_no_gpu():
-    assert not list(lacks(PROFILES["mini"].needs, replace(GOOD, gpu_memory=None)))
+    facts = replace(GOOD, gpu_memory=None, memory=2, disk=2)
+    assert not missing("mini", facts, needed(PARAMS, "mini", facts))
+
+
+def test_without_a_gpu_the_machine_holds_what_it_would_and_one_trio_may_fit_all_the_same():
+    facts = replace(GOOD, gpu_memory=None, memory=24)
+    on_cpu, on_gpu = needed(PARAMS, "pilot", facts), needed(PARAMS, "pilot", GOOD)
+    assert on_cpu.memory == on_gpu.gpu_memory > on_gpu.memory
+    (_, no_gpu), (text, memory) = missing("pilot", facts, on_cpu)
+    assert f"24 GB of memory, {on_cpu.memory} are needed for the largest backbone" in text
+    assert not no_gpu
+    assert not memory
+
+
+def test_needs_that_are_not_known_are_a_warning(monkeypatch):
+    mini = PROFILES["mini"]
+    backbone = changed(mini.backbones["gpt2-small"], weights=HubFiles(kind="hub", repo="me/mine", revision="main"))
+    other = changed(mini, backbones=mini.backbones | {"gpt2-small": backbone})
+    params = changed(PARAMS, profiles=PROFILES | {"mini": other})
+    monkeypatch.setattr("rm_tension.preflight.load_params", lambda: params)
+    monkeypatch.setattr("rm_tension.preflight.gather", lambda name, profile: GOOD)
+    ((text, stop),) = (lack for lack in look("", ["mini"]) if lack[0].startswith("mini: "))
+    assert text.startswith("mini: how much memory and disk it needs is not known (")
+    assert "no shape of me/mine" in text
+    assert not stop
 
 
 def test_the_facts_are_those_of_this_machine(tmp_path, monkeypatch):

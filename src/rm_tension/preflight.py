@@ -20,9 +20,10 @@ import psutil
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from rm_tension.base.config import HubData, HubFiles, HubRepo, Needs, Profile, load_params
+from rm_tension.base.config import HubData, HubFiles, HubRepo, Params, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.data.sources import OFFICIAL, DataSet
+from rm_tension.estimate import Needs, estimate, needs, published
 
 GB = 1e9
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
@@ -51,7 +52,7 @@ def gather(name: str, profile: Profile) -> Facts:
     limit = CGROUP_LIMIT.read_text(encoding="ascii") if CGROUP_LIMIT.exists() else "max"
     return Facts(
         latex=shutil.which("latexmk") is not None,
-        gpu_memory=None if profile.needs.gpu == "none" else _gpu_memory(),
+        gpu_memory=None if profile.gpu == "none" else _gpu_memory(),
         memory=min([psutil.virtual_memory().total, *map(int, re.findall("[0-9]+", limit))]) / GB,
         disk=shutil.disk_usage(Path.cwd()).free / GB,
         begun=Path("models", name).exists(),
@@ -59,25 +60,38 @@ def gather(name: str, profile: Profile) -> Facts:
     )
 
 
-def lacks(needs: Needs, facts: Facts) -> Iterator[Lack]:
-    """What a profile lacks, and the remedy."""
+def needed(params: Params, name: str, facts: Facts) -> Needs:
+    """By the estimate for a GPU where there is one or must be; UserError where a model or tokenizer is not known."""
+    profile = params.profiles[name]
+    device = "H100" if facts.gpu_memory is not None or profile.gpu == "required" else "cpu"  # whose speed is no matter
+    return needs(estimate(params, name, published(device)), profile)
+
+
+def lacks(profile: Profile, facts: Facts) -> Iterator[Lack]:
+    """What a profile lacks but for sizes, and the remedy."""
     if not facts.latex:
         yield "latexmk not found, which makes the report's PDF: `make tex` installs it on Debian", True
-    if needs.gpu != "none" and facts.gpu_memory is None:
-        instead = "" if needs.gpu == "required" else "; one trio may do without: expect days"
+    if profile.gpu != "none" and facts.gpu_memory is None:
+        instead = "" if profile.gpu == "required" else "; one trio may do without: expect days"
         text = f"no GPU that torch can use: `docker run --gpus all`, or look at `nvidia-smi`{instead}"
-        yield text, needs.gpu == "required"
-    elif facts.gpu_memory is not None and facts.gpu_memory < needs.gpu_memory:
-        text = f"the GPU has {facts.gpu_memory:.0f} GB, {needs.gpu_memory} are needed for the largest backbone"
-        yield f"{text}: lower the tokens per batch in params.yaml", False
-    if facts.memory < needs.memory:
-        yield f"{facts.memory:.0f} GB of memory, {needs.memory} are needed: use a larger machine", True
-    if facts.disk < needs.disk:
-        text = f"{facts.disk:.0f} GB free in {Path.cwd()}, the whole profile needs {needs.disk}"
-        # what a run that has begun still needs cannot be known: DVC's cache may copy the models or share them
-        yield f"{text}: free some, or mount the repository from a larger disk", not facts.begun
+        yield text, profile.gpu == "required"
     if facts.hub:
         yield facts.hub, True
+
+
+def too_small(profile: Profile, needed: Needs, facts: Facts) -> Iterator[Lack]:
+    """Which sizes do not suffice, and the remedy."""
+    if facts.gpu_memory is not None and facts.gpu_memory < needed.gpu_memory:
+        text = f"the GPU has {facts.gpu_memory:.0f} GB, {needed.gpu_memory} are needed for the largest backbone"
+        yield f"{text}: lower the tokens per batch in params.yaml", False
+    if facts.memory < needed.memory:
+        text = f"{facts.memory:.0f} GB of memory, {needed.memory} are needed for the largest backbone"
+        # one trio on a CPU is a way to run such a profile, and a smaller backbone's needs less
+        yield f"{text}: use a larger machine", profile.gpu != "useful" or facts.gpu_memory is not None
+    if facts.disk < needed.disk:
+        text = f"{facts.disk:.0f} GB free in {Path.cwd()}, the whole profile needs {needed.disk}"
+        # what a run that has begun still needs cannot be known: DVC's cache may copy the models or share them
+        yield f"{text}: free some, or mount the repository from a larger disk", not facts.begun
 
 
 def checkout_lacks() -> Iterator[Lack]:
@@ -156,13 +170,23 @@ def named(command: str, profiles: Collection[str]) -> set[str]:
 
 def look(command: str, names: Collection[str]) -> Iterator[Lack]:
     """What is missing for the command and the named profiles; UserError outside a repository."""
-    profiles = load_params().profiles
-    if unknown := set(names) - set(profiles):
-        raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(profiles)}")
+    params = load_params()
+    if unknown := set(names) - set(params.profiles):
+        raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(params.profiles)}")
     yield from checkout_lacks()
-    for name in sorted({*names, *(named(command, profiles) if " repro " in command else ())}):
-        for text, stop in lacks(profiles[name].needs, gather(name, profiles[name])):
+    for name in sorted({*names, *(named(command, params.profiles) if " repro " in command else ())}):
+        for text, stop in _look_at(params, name):
             yield f"{name}: {text}", stop
+
+
+def _look_at(params: Params, name: str) -> Iterator[Lack]:
+    profile = params.profiles[name]
+    facts = gather(name, profile)
+    yield from lacks(profile, facts)
+    try:
+        yield from too_small(profile, needed(params, name, facts), facts)
+    except UserError as error:
+        yield f"how much memory and disk it needs is not known ({error})", False
 
 
 def main() -> None:

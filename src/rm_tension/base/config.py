@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -225,24 +225,16 @@ class EvaluateConfig(Settings):
         return self
 
 
-class Needs(Settings):
-    """What a machine should have to run the whole profile; `preflight` looks for it. Sizes in GB."""
-
-    gpu: Literal["none", "useful", "required"]
-    gpu_memory: NonNegativeInt
-    memory: PositiveInt
-    disk: PositiveInt
-
-
 class Profile(Settings):
     """One way to run the pipeline; `title` heads every page of its reports.
 
-    `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails.
+    `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails. `gpu` is what the preflight
+    makes of a machine without one; how much memory and disk a machine needs is estimated (`estimate/`).
     """
 
     title: Shown
     required_claims: tuple[ClaimId, ...]
-    needs: Needs
+    gpu: Literal["none", "useful", "required"]
     data: DataConfig
     tokens: TokensConfig
     backbones: dict[Name, Backbone]
