@@ -15,14 +15,14 @@ from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
-from rm_tension.analyse.means import means_tables
+from rm_tension.analyse.means import Tables, means_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import Neurons
 from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
 from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
-from rm_tension.analyse.tables import Tables, backbone_tables, grid_tables, trio_tables
+from rm_tension.analyse.tables import backbone_tables, grid_tables, trio_tables
 from rm_tension.analyse.training_curves import training_curve
 from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
 from rm_tension.base.errors import UserError

@@ -10,9 +10,9 @@ import pandas as pd
 
 from rm_tension.analyse.averages import over_seeds, with_average, with_groups
 from rm_tension.analyse.retention import MEASURES
-from rm_tension.analyse.tables import Tables
 from rm_tension.evaluate.conditions import NONE
 
+Tables = dict[str, pd.DataFrame]
 BASELINE = "baseline"  # among the sets that are ablated: none
 KEPT = "neuron retention"  # among the pairs of RMs: of the mixed one with both others
 

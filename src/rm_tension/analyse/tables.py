@@ -5,14 +5,13 @@ from collections.abc import Iterable
 import pandas as pd
 
 from rm_tension.analyse import accuracy, as_published, averages, neurons, robustness
+from rm_tension.analyse.means import Tables
 from rm_tension.analyse.neurons import Neurons
 from rm_tension.analyse.retention import retention
 from rm_tension.analyse.suites import suite_metrics
 from rm_tension.base.config import TestFiles
 from rm_tension.evaluate.conditions import NONE, SETS
 from rm_tension.paper.tasks import SUITES
-
-Tables = dict[str, pd.DataFrame]
 
 
 def trio_tables(scored: pd.DataFrame, items: pd.DataFrame, test_files: TestFiles) -> Tables:

@@ -229,12 +229,14 @@ class Profile(Settings):
     """One way to run the pipeline; `title` heads every page of its reports.
 
     `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails. `gpu` is what the preflight
-    makes of a machine without one; how much memory and disk a machine needs is estimated (`estimate/`).
+    makes of a machine without one; how much memory and disk a machine needs is estimated (`estimate/`). `threads` of
+    a CPU that a model computes with, of which the bits of its results depend; null is as many as there are.
     """
 
     title: Shown
     required_claims: tuple[ClaimId, ...]
     gpu: Literal["none", "useful", "required"]
+    threads: Positive | None
     data: DataConfig
     tokens: TokensConfig
     backbones: dict[Name, Backbone]
