@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex test lint types mini mlflow container audit archive lock clean
+.PHONY: help setup tex test lint types mini check mlflow container audit archive lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,13 +38,10 @@ lint: setup ## check style
 types: setup ## check types
 	mypy
 
-# `dvc repro report@mini` alone does the same on one core. One backbone's stages share no file with another's but the tokens.
-mini: setup tex ## run the whole pipeline on the miniature, a backbone on each core, then test what it made
-	dvc repro tokens@mini
-	dvc stage list --name-only | sed -n 's/^backbone@mini-//p' | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I BACKBONE \
-	  dvc --wait-for-lock repro --single-item --glob backbone@mini-BACKBONE \
-	  'train@mini-BACKBONE-*' 'activations@mini-BACKBONE-*' 'evaluate@mini-BACKBONE-*'
-	dvc repro report@mini
+mini: setup tex ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
+	python -m rm_tension.launch report@mini
+
+check: setup ## test what `make mini` made, and every command of the documents
 	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m pipeline
 
 mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine

@@ -19,7 +19,7 @@ def run(job: Job) -> None:
     """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors."""
     config, trio = job.profile.activations, job.trio
     accelerator = make_accelerator(config.autocast)
-    weights, budget = job.profile.train.weights, Budget(config.tokens_per_batch)
+    weights, budget = job.profile.train.weights, Budget(job.fitting(config.tokens_per_batch))
     parameters = job.parameters("activations") | {"weights": weights}
     state = job.paths.state("activations", trio.key)
     inputs = [*job.checkpoint_files(), job.tokens("train")]

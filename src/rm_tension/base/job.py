@@ -1,6 +1,7 @@
 """What all stages share: arguments, parameters, and errors without a traceback."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,10 @@ class Job:
         folders = [self.paths.backbone(self.trio.backbone), *models]
         return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
 
+    def fitting(self, tokens: int) -> int:
+        """How many tokens go through a model at a time: half as many, once the launcher saw that memory was short."""
+        return tokens // 2 if os.environ.get("RM_TENSION_HALF_BUDGET") else tokens
+
     def parameters(self, section: str) -> dict[str, Any]:
         """What a run record keeps: the cell of the grid and the section of params.yaml that decides it."""
         value = getattr(self.profile, section)
@@ -77,6 +82,8 @@ def main(stage: Callable[[Job], None], *axes: str) -> None:
             parser.add_argument(f"--{axis}", required=True, choices=choices[axis], type=int if axis == "seed" else str)
         arguments = parser.parse_args()
         profile = params.profiles[arguments.profile]
+        if profile.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
+            torch.set_num_threads(profile.threads)
         stage(Job(params, profile, Paths(arguments.profile), arguments))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -26,7 +26,7 @@ def run(job: Job) -> None:
     config, trio = job.profile.evaluate, job.trio
     accelerator = make_accelerator(config.autocast)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
-    budget = Budget(config.tokens_per_batch)
+    budget = Budget(job.fitting(config.tokens_per_batch))
     tasks = Texts.lay_out(pd.read_parquet(job.tokens("benchmarks")), budget)
     parameters, state = job.parameters("evaluate"), job.paths.state("evaluate", trio.key)
     inputs = [

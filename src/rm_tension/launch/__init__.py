@@ -1,0 +1,1 @@
+"""The stages of dvc.yaml side by side: on the cores or GPUs of this machine."""

@@ -1,0 +1,97 @@
+"""One live table on a terminal, lines of text elsewhere."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rm_tension.estimate import Cost
+from rm_tension.launch.coordinator import Progress, State
+
+
+class Show(Protocol):
+    """Shows how far it is."""
+
+    def __call__(self, progress: Progress) -> None: ...
+
+
+@contextmanager
+def display(costs: Mapping[str, Cost], jobs: int) -> Iterator[Show]:
+    """Yield what is to be called with every change."""
+    console = Console()
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+
+        def show(progress: Progress) -> None:
+            while progress.messages:
+                live.console.print(progress.messages.pop(0), markup=False, highlight=False)
+            live.update(Group(grid(progress, costs), _running(progress), _left(progress, costs, jobs)), refresh=True)
+
+        yield show
+
+
+def grid(progress: Progress, costs: Mapping[str, Cost]) -> Table:
+    """How many stages of each kind and backbone are in which state, and how fast those that are done were trained."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for name in progress.states:
+        backbone = costs[name].backbone if name in costs else ""
+        cells.setdefault((name.partition("@")[0], backbone), []).append(name)
+    shown = [state for state in State if state in progress.states.values()]
+    table = Table("stage", "backbone", *map(str, shown), "steps", "tokens/s")
+    for cell, names in cells.items():
+        counts = Counter(progress.states[name] for name in names)
+        table.add_row(*cell, *(str(counts[state] or "") for state in shown), *_speed(progress, names))
+    return table
+
+
+def _speed(progress: Progress, names: list[str]) -> tuple[str, str]:
+    """Steps and tokens per second, from the records of trainings in runs/."""
+    steps = tokens = seconds = 0.0
+    for path in [progress.records[name] for name in names if progress.states[name].is_good]:
+        metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else {}
+        if metrics.get("steps_seconds"):
+            steps, tokens = steps + metrics["steps"], tokens + metrics["tokens"]
+            seconds += metrics["steps_seconds"]
+    return (f"{steps:,.0f}", f"{tokens / seconds:,.0f}") if seconds else ("", "")
+
+
+def _running(progress: Progress) -> Text:
+    now = time.monotonic()
+    names = [name for name, state in progress.states.items() if state is State.RUNNING]
+    return Text("\n".join(f"{name}: {minutes(now - progress.began[name])}" for name in names))
+
+
+def _left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
+    """By the estimate, corrected by how long what is done has taken."""
+    left = [costs[name].seconds for name, state in progress.states.items() if not state.is_over and name in costs]
+    done = {name: took for name, took in progress.took.items() if name in costs}
+    factor = sum(done.values()) / sum(costs[name].seconds for name in done) if done else 1.0
+    return Text(f"{len(left)} stages left, about {minutes(factor * sum(left) / jobs)}" if left else "")
+
+
+def _lines(console: Console) -> Show:
+    said: dict[str, State] = {}
+
+    def show(progress: Progress) -> None:
+        for name, state in progress.states.items():
+            if state not in (State.WAITING, State.FRESH) and said.get(name) is not state:
+                console.print(f"{name}: {state}", markup=False, highlight=False, soft_wrap=True)
+                said[name] = state
+        while progress.messages:
+            console.print(progress.messages.pop(0), markup=False, highlight=False, soft_wrap=True)
+
+    return show
+
+
+def minutes(seconds: float) -> str:
+    """As a person says it."""
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -1,0 +1,99 @@
+"""What DVC knows: the stages of some targets, which of them are stale, and the record of those that ran.
+
+It does what `dvc repro` does before and after a stage's command, by the same methods; the command itself is run by
+others, who know nothing of DVC.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import Stage
+from dvc.stage.cache import RunCacheNotFoundError
+
+from rm_tension.base.errors import UserError
+
+
+class Pipeline:
+    """The targets and all that they depend on, in the order of `dvc repro`, as dvc.yaml and dvc.lock were when made.
+
+    Raises UserError for a target that is none, and for a dvc.yaml that DVC refuses.
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        with _explained():
+            self._repo = Repo(_wait_for_lock=True)  # as `dvc --wait-for-lock`
+            graph = get_active_graph(self._repo.index.graph)
+            steps = plan_repro(graph, collect_stages(self._repo, targets))
+        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in steps}
+        self.upstream = {name: [up.addressing for up in graph.successors(s)] for name, s in self._stages.items()}
+        self.commands: dict[str, str] = {name: stage.cmd for name, stage in self._stages.items()}
+        self.records = {name: next(_records(stage), Path()) for name, stage in self._stages.items()}
+        self._unwritten: list[Stage] = []
+
+    def is_fresh(self, name: str) -> bool:
+        """Whether the outputs are those of the dependencies, the parameters and the command of now."""
+        with self._locked():
+            return not self._stages[name].changed()
+
+    def begin(self, name: str) -> bool:
+        """Whether the command has to run; False if the very same ran before, whose outputs are in their place then.
+
+        Removes old outputs, which may be links into DVC's cache, and remembers what the stage depends on now.
+        """
+        stage = self._stages[name]
+        with self._locked():
+            stage.remove_outs()
+            try:
+                self._repo.stage_cache.restore(stage)
+            except RunCacheNotFoundError:
+                stage.save_deps()
+                return True
+            self._save(name)
+        return False
+
+    def finish(self, name: str) -> list[str]:
+        """Record a stage whose command has ended well, unless what it depends on has changed since `begin`.
+
+        Returns what has changed. What is recorded is in DVC's cache and not computed again, even if this process ends
+        before `write`. Raises UserError if an output is missing.
+        """
+        with self._locked():
+            if changed := [str(dep) for dep in self._stages[name].deps if dep.status()]:
+                return changed
+            self._save(name)
+        return []
+
+    def write(self) -> None:
+        """Write what is recorded to dvc.lock; it takes DVC a second, however many stages there are."""
+        if self._unwritten:
+            with self._locked():
+                self._unwritten[0].dvcfile.dump_stages(self._unwritten, update_pipeline=False)
+            self._unwritten = []
+
+    def _save(self, name: str) -> None:
+        stage = self._stages[name]
+        # as Stage.run: what is not in DVC's cache cannot be restored from it
+        stage.save(run_cache=all(out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot)))
+        stage.commit()
+        self._unwritten.append(stage)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with _explained(), self._repo.lock:
+            yield
+
+
+def _records(stage: Stage) -> Iterator[Path]:
+    return (Path(str(out)) for out in stage.outs if str(out).startswith("runs/") and str(out).endswith(".json"))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except DvcException as error:
+        raise UserError(f"DVC: {error}") from error

@@ -1,0 +1,139 @@
+"""The launcher computes and records what `dvc repro` does, side by side, and loses nothing when something dies."""
+
+import signal
+
+import pytest
+import yaml
+from toy import Toy, read_until
+
+WHOLE = "first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nfirst 1\nmiddle-c 1\nlast 1\n"
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return Toy(tmp_path / "toy")
+
+
+def test_it_records_what_dvc_records_and_both_may_be_mixed(toy, tmp_path):
+    serial = Toy(tmp_path / "serial")
+    serial.dvc("repro", "last")
+    code, printed = toy.launch("last", "--jobs", "2")
+    assert code == 0, printed
+    assert toy.read("last") == WHOLE
+    assert yaml.safe_load(toy.lock()) == yaml.safe_load(serial.lock())
+    assert "up to date" in toy.dvc("status")
+
+    for one in (serial, toy):  # DVC orders a new lock file by chance; ours is in git
+        (one.folder / "dvc.lock").write_text(serial.lock(), encoding="utf-8")
+        one.set_value(2)
+    serial.dvc("repro", "last")
+    assert toy.launch()[0] == 0
+    assert toy.lock() == serial.lock()
+    assert "didn't change" in toy.dvc("repro", "last")
+    assert "5 up to date" in toy.launch()[1]
+    assert [toy.runs(name) for name in ("first", "middle-a", "last")] == [2, 2, 2]
+
+
+def test_what_was_computed_before_comes_from_the_cache(toy):
+    for value in (1, 2):
+        toy.set_value(value)
+        toy.launch()
+    toy.set_value(1)
+    assert "5 from the cache" in toy.launch()[1]
+    assert toy.read("last") == WHOLE
+    assert "up to date" in toy.dvc("status")
+
+
+def test_a_job_that_fails_stops_what_depends_on_it_and_nothing_else(toy):
+    toy.order("middle-b", "fail")
+    code, printed = toy.launch()
+    assert code == 1
+    log = ".state/launch/middle@b.log"
+    assert f"middle@b: failed with exit code 1; {log}:\n  first words\n  error: the toy broke\n" in printed
+    assert "last: skipped, because it depends on middle@b" in printed
+    assert "3 done, 1 failed, 1 skipped" in printed
+    assert "failed" in toy.launch("last", "--status")[1]
+    toy.release("middle-b")
+    assert "2 done, 3 up to date" in toy.launch()[1]
+    assert "failed" not in toy.launch("last", "--status")[1]
+    assert toy.read("last") == WHOLE
+
+
+def test_a_job_that_is_killed_is_started_once_more(toy):
+    toy.order("middle-a", "die once")
+    toy.order("middle-c", "die")
+    code, printed = toy.launch()
+    assert "middle@a: killed by signal 9: started once more\n" in printed
+    assert "middle@c: failed with exit code -9" in printed
+    assert (toy.runs("middle-a"), toy.runs("middle-c"), code) == (2, 2, 1)
+
+
+def test_a_result_is_not_recorded_for_what_changed_while_it_was_made(toy):
+    toy.order("first", "wait")
+    launcher = toy.start()
+    toy.wait_for("waits/first")
+    toy.set_value(2)
+    toy.release("first")
+    printed, _ = launcher.communicate()
+    assert launcher.returncode == 1
+    assert "first: toy.yaml changed while it ran, so it is not recorded: run this again" in printed
+    assert not (toy.folder / "dvc.lock").exists()
+    assert toy.launch()[0] == 0
+    assert toy.read("last") == WHOLE.replace("1\n", "2\n")
+
+
+def test_a_second_coordinator_is_refused_by_name(toy):
+    toy.order("first", "wait")
+    launcher = toy.start()
+    toy.wait_for("waits/first")
+    code, printed = toy.launch()
+    assert code == 1
+    assert "error: this checkout has a coordinator already: " in printed
+    assert f"pid {launcher.pid};" in printed
+    toy.release("first")
+    launcher.communicate()
+    assert launcher.returncode == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_launcher_that_ends_takes_its_jobs_with_it_and_goes_on_where_it_was(toy, how):
+    toy.order("middle-c", "wait")
+    launcher = toy.start("last", "--jobs", "2")
+    read_until(launcher, "middle@a: done", "middle@b: done")
+    toy.wait_for("waits/middle-c")
+    launcher.send_signal(how)
+    printed, _ = launcher.communicate()
+    if how != signal.SIGKILL:
+        assert launcher.returncode == 1
+        assert "interrupted: what has ended is recorded" in printed
+    toy.wait_for("ended/middle-c")
+    toy.release("middle-c")
+    assert toy.launch()[0] == 0
+    assert toy.read("last") == WHOLE
+    assert [toy.runs(name) for name in ("first", "middle-a", "middle-b", "middle-c")] == [1, 1, 1, 2]
+
+
+def test_each_job_has_a_gpu_of_its_own_of_those_that_are_visible(toy):
+    step = toy.folder / "step.py"
+    told = "os.environ['CUDA_VISIBLE_DEVICES']"
+    step.write_text(step.read_text().replace("{out.name} {value}", f"{{out.name}} {{{told}}}"))
+    for cell in toy.cells:
+        toy.order(f"middle-{cell}", "wait")
+    launcher = toy.start(gpus="5,7,3")
+    toy.wait_for(*(f"waits/middle-{cell}" for cell in toy.cells))
+    for cell in toy.cells:
+        toy.release(f"middle-{cell}")
+    launcher.communicate()
+    assert {toy.read(f"middle-{cell}").split()[-1] for cell in toy.cells} == {"5", "7", "3"}
+
+
+def test_what_is_no_target_is_refused(toy):
+    code, printed = toy.launch("lst")
+    assert code == 1
+    assert printed.startswith("error: DVC: ")
+    assert "lst" in printed
+
+
+def test_a_dry_run_says_what_would_run(toy):
+    assert "5 of 5 stages, 2 at once" in toy.launch("last", "--dry-run", "--jobs", "2")[1]
+    assert toy.runs("first") == 0

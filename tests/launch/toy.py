@@ -1,0 +1,133 @@
+"""A small pipeline of the shape of ours, whose stages do what a file says: wait, fail, or die."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE = 300  # seconds, for something to happen on a slow machine
+STEP = '''
+"""python -m step OUT [IN...]: concatenate the inputs and a parameter; an order in orders/OUT comes first."""
+import os, signal, sys, time
+from pathlib import Path
+from ruamel.yaml import YAML
+
+out, inputs = Path(sys.argv[1]), sys.argv[2:]
+with open(f"runs-of/{out.name}", "a") as file:
+    file.write("x")
+order = Path("orders", out.name)
+what = order.read_text() if order.exists() else ""
+if what == "fail":
+    print("first words"); sys.exit("error: the toy broke")
+if what == "die once":
+    order.unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+if what == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+if what == "wait":
+    def end(*_):
+        Path("ended", out.name).touch(); sys.exit(143)
+    signal.signal(signal.SIGTERM, end)
+    Path("waits", out.name).touch()
+    while order.exists():
+        time.sleep(0.05)
+value = YAML(typ="safe").load(Path("toy.yaml"))["value"]
+out.parent.mkdir(exist_ok=True)
+out.write_text("".join(Path(name).read_text() for name in inputs) + f"{out.name} {value}\\n")
+'''
+
+
+class Toy:
+    """first -> middle (of three cells) -> last, as `step.py` in a folder of their own."""
+
+    cells = ("a", "b", "c")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in ("orders", "waits", "ended", "runs-of"):
+            (folder / name).mkdir()
+        shutil.copy(REPOSITORY / "params.yaml", folder)
+        (folder / "toy.yaml").write_text("value: 1\n", encoding="utf-8")
+        (folder / "step.py").write_text(STEP, encoding="utf-8")
+        middle = [f"out/middle-{cell}" for cell in self.cells]
+        stages = {
+            "first": _stage("out/first", [], params=[{"toy.yaml": ["value"]}]),
+            "middle": {"matrix": {"cell": list(self.cells)}, **_stage("out/middle-${item.cell}", ["out/first"])},
+            "last": _stage("out/last", middle),
+        }
+        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+        (folder / ".gitignore").write_text("out/\n.state/\norders/\nwaits/\nended/\nruns-of/\n", encoding="utf-8")
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        self.dvc("init", "--quiet")
+
+    def set_value(self, value: int) -> None:
+        """Of the parameter that all stages read and the first depends on."""
+        (self.folder / "toy.yaml").write_text(f"value: {value}\n", encoding="utf-8")
+
+    def order(self, name: str, what: str) -> None:
+        (self.folder / "orders" / name).write_text(what, encoding="utf-8")
+
+    def release(self, name: str) -> None:
+        (self.folder / "orders" / name).unlink()
+
+    def launch(self, *arguments: str) -> tuple[int, str]:
+        """Run the launcher to its end; returns its exit code and what it printed."""
+        launcher = self.start(*arguments)
+        printed, _ = launcher.communicate()
+        return launcher.returncode, printed
+
+    def start(self, *arguments: str, gpus: str = "") -> subprocess.Popen[str]:
+        """Start the launcher."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "rm_tension.launch", *(arguments or ("last",))],
+            cwd=self.folder,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def dvc(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def read(self, name: str) -> str:
+        return (self.folder / "out" / name).read_text(encoding="utf-8")
+
+    def runs(self, name: str) -> int:
+        """How often a stage's program was started."""
+        path = self.folder / "runs-of" / name
+        return len(path.read_text(encoding="utf-8")) if path.exists() else 0
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text(encoding="utf-8")
+
+    def wait_for(self, *names: str) -> None:
+        """Until `names` (of files below the folder) are there."""
+        deadline = time.monotonic() + PATIENCE
+        while not all((self.folder / name).exists() for name in names):
+            assert time.monotonic() < deadline, names
+            time.sleep(0.05)
+
+
+def _stage(out: str, deps: list[str], **more: object) -> dict[str, object]:
+    words = " ".join(["python -m step", out, *deps])
+    return {"cmd": words, **more, "deps": ["step.py", *deps], "outs": [out]}
+
+
+def read_until(process: subprocess.Popen[str], *lines: str) -> None:
+    """Until a process has printed all of them."""
+    missing = {*lines}
+    assert process.stdout is not None
+    while missing:
+        line = process.stdout.readline()
+        assert line, missing
+        missing.discard(line.strip())
