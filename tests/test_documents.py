@@ -111,7 +111,7 @@ def test_the_commands_of_a_document_do_what_it_says(document, tmp_path_factory, 
         text = re.sub("^make ", "make --old-file=.venv/installed ", text)  # in the environment that runs this
         if command.mode == "serves":
             _serve(command, text, folder, environment)
-        elif command.text == "make mini":  # .ci/run has just done so; the clone gets what it made
+        elif command.text == "make mini":  # CI has done so before; the clone gets what it made
             dvc("cache", "dir", "--local", str(Path(".dvc/cache").absolute()), folder=folder)
             dvc("checkout", "--with-deps", "report@mini", folder=folder)
         elif command.mode != "ci":
