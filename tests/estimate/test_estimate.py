@@ -268,7 +268,7 @@ def test_the_miniature_cost_what_the_estimate_says():
     objectives = {f"train@mini-{model.key}": model.objective for model in models(PARAMS.grid)}
     columns = ["kind", "objective", "estimate", "measured"]
     rows = [
-        (cost.kind, objectives.get(cost.stage, ""), cost.seconds, measured[cost.stage]["seconds"]) for cost in there
+        (cost.kind, objectives.get(cost.stage, ""), cost.seconds, measured[cost.stage]["cpu_seconds"]) for cost in there
     ]
     medians = pd.DataFrame(rows, columns=columns).groupby(["kind", "objective"]).median()
     assert medians.corr("spearman").loc["estimate", "measured"] > 0.5

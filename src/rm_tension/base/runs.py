@@ -27,9 +27,10 @@ LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "n
 def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Time a stage; yields the dict of its metrics and writes everything to `path` if the stage succeeds."""
     metrics: dict[str, Any] = {}
-    start = time.perf_counter()
+    start, computed = time.perf_counter(), time.process_time()
     yield metrics
     metrics["seconds"] = round(time.perf_counter() - start, 3)
+    metrics["cpu_seconds"] = round(time.process_time() - computed, 3)  # whatever else the machine does
     metrics["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     write_json(path, {"parameters": parameters, "metrics": metrics, "environment": environment()})
 
