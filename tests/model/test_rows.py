@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm_tension.model.reward_model import rewards
-from rm_tension.model.rows import batches, collate, prefix_length, row_batches, row_length, token_count
+from rm_tension.model.rows import (
+    LAUNCH,
+    batches,
+    collate,
+    prefix_length,
+    row_batches,
+    row_cost,
+    row_length,
+    split,
+    token_count,
+)
 from samples import POSITIONS, random_items, text
 
 RNG = np.random.default_rng(7)
@@ -64,7 +74,7 @@ def test_padding_and_batching_change_no_reward(model):
     items = random_items(3, 9, answers=3)
     found = torch.empty(9, 3)
     with torch.no_grad():
-        for indices, rows in row_batches(items, budget=40):
+        for indices, rows in row_batches(items, 40, width=16):
             found[indices] = rewards(model, rows).view(-1, 3)
         torch.testing.assert_close(found.flatten(), one_by_one(model, items), rtol=0, atol=1e-5)
 
@@ -87,13 +97,44 @@ def test_layout_of_a_row():
 texts = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8).map(np.array), min_size=1, max_size=4)
 
 
-@given(st.lists(texts, min_size=1, max_size=12), st.integers(1, 60))
-def test_batches_hold_each_item_once_within_the_budget(items, budget):
-    groups = batches(items, budget)
-    assert sorted(index for group in groups for index in group) == list(range(len(items)))
-    for group in groups:
-        padded = len(group) * max(row_length(items[index]) for index in group)
-        assert padded <= budget or len(group) == 1
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 200), st.sampled_from([1, 64]))
+def test_batches_hold_each_row_once_within_the_budget_at_the_least_cost(lengths, budget, width):
+    groups = batches(lengths, budget, width)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    assert all(len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget for group in groups)
+    longest_first = sorted(lengths, reverse=True)
+
+    def cost(sizes):
+        return sum(LAUNCH + len(group) * row_cost(group[0], width) for group in sizes)
+
+    def ways(rows):  # all of them
+        for end in range(1, len(rows) + 1):
+            if end == 1 or end * rows[0] <= budget:
+                yield from ([rows[:end], *rest] for rest in ways(rows[end:])) if rows[end:] else [[rows]]
+
+    found = cost([[lengths[index] for index in group] for group in groups])
+    assert found == pytest.approx(min(map(cost, ways(longest_first))))
+
+
+def test_rows_of_random_lengths_are_padded_little():
+    generator = np.random.default_rng(0)
+    steps = [np.exp(generator.normal(5.3, 0.8, 16)).astype(int).clip(8, 2048).tolist() for _ in range(100)]
+    padded = sum(len(group) * max(step[i] for i in group) for step in steps for group in batches(step, 8192, 576))
+    assert padded / sum(map(sum, steps)) < 1.24
+
+
+@given(texts, st.sampled_from([1, 4, 1000]))
+def test_an_item_is_split_into_rows_in_the_order_of_its_texts(item, width):
+    rows = list(split(item, width))
+    assert [text.tolist() for row in rows for text in row] == [text.tolist() for text in item]
+
+
+def test_texts_share_a_row_where_that_is_cheaper_and_it_is_not_too_long():
+    prefix = np.zeros(600, np.int32)
+    item = [np.append(prefix, np.full(50, number, np.int32)) for number in range(1, 40)]
+    assert [len(row) for row in split(item, width=10_000)] == [28, 11]  # 600 + 28 * 50 <= 2048
+    alone = [np.full(300, number, np.int32) for number in (1, 2)]
+    assert [len(row) for row in split(alone, width=576)] == [1, 1]  # nothing to share
 
 
 @given(texts)

@@ -15,7 +15,6 @@ from rm_tension import load_reward_model
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio
-from rm_tension.evaluate import scoring
 from rm_tension.model import rows
 from rm_tension.score import loading
 from small_repository import KEY, PLACE, git
@@ -125,9 +124,9 @@ def test_a_thousand_answers_cost_as_much_as_their_tokens_and_get_the_rewards_of_
     answers = [f"Answer {i}" + "!" * (i % 7) for i in range(1000)]
     together = loaded.score("Why?", answers)
     pairs = [each.numel() for each in attended]
-    assert max(pairs) <= scoring.ROW_TOKENS * loading.TOKENS_PER_BATCH
+    assert max(pairs) <= rows.ROW_TOKENS * loading.TOKENS_PER_BATCH
     tokens = sum(each.shape[0] * each.shape[-1] for each in attended)
-    assert sum(pairs) <= tokens * scoring.ROW_TOKENS
+    assert sum(pairs) <= tokens * rows.ROW_TOKENS
     assert together[::50] == pytest.approx([loaded.score("Why?", [answer])[0] for answer in answers[::50]], abs=1e-5)
 
 

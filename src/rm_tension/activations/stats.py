@@ -43,7 +43,7 @@ def _collect(
     progress: str,
 ) -> Activations:
     sums = _Sums(*neuron_shape(model))
-    batches = list(row_batches(pairs, tokens))
+    batches = list(row_batches(pairs, tokens, model.config.hidden_size))
     for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
         batch = rows.to(accelerator.device)
         sums.start(batch)

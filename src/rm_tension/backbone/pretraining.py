@@ -21,7 +21,7 @@ def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretrainin
     if not len(chunks):
         raise ValueError(f"{len(stream)} tokens do not fill a chunk of {config.length}")
     generator = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()
     bar = tqdm(range(config.steps), desc="language modelling", unit="step", leave=False, disable=None)
     for step in bar:

@@ -74,7 +74,10 @@ class _Backbone:
         """Weights, gradient and AdamW's two moments, and what autograd keeps of a micro-batch."""
         config, shape = self._profile.train, self._shape
         parts = self._training_rows(model.objective)
-        work = one_pass(parts, config.tokens_per_micro_batch, config.pairs_per_step) * config.epochs[model.objective]
+        work = (
+            one_pass(parts, config.tokens_per_micro_batch, shape.width, config.pairs_per_step)
+            * config.epochs[model.objective]
+        )
         width = BYTES[config.weights]
         size = shape.parameters * width
         return self._cost(
@@ -97,7 +100,7 @@ class _Backbone:
             parts = self._training_rows(model.objective)
             rows = sum(part.rows for part in parts)
             share = min(1, (config.max_pairs or rows) / rows)
-            work += one_pass(parts, config.tokens_per_batch) * (2 * share)
+            work += one_pass(parts, config.tokens_per_batch, shape.width) * (2 * share)
         size, width = 4 * shape.parameters, BYTES[config.autocast or "float32"]
         sums = len(models) * 2 * 4 * 8 * shape.neurons  # of two sides four sums, in float64
         return self._cost(
@@ -119,7 +122,7 @@ class _Backbone:
         work, rewards = Work(0, 0), 0
         for objective in self._grid.objectives:
             for parts, conditions in self._scorings(objective):
-                work += one_pass(parts, config.tokens_per_batch) * conditions
+                work += one_pass(parts, config.tokens_per_batch, shape.width) * conditions
                 rewards += sum(part.texts for part in parts) * conditions
         size, live = 4 * shape.parameters, self._kept / shape.layers
         return self._cost(

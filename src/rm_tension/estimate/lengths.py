@@ -18,6 +18,7 @@ from rm_tension.data.sources import OFFICIAL, RawFile, miniature_files
 
 FILE = Path(__file__).with_name("lengths.csv")
 LEVELS = tuple(np.linspace(0, 1, 101).tolist())  # of counted lengths
+WIDTH = 768  # of a typical backbone: which texts share a row depends on it a little
 SAMPLE = 4096  # items of a part whose lengths stand for all
 
 
@@ -46,21 +47,21 @@ def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload
     """
     paths = Paths(name)
     if paths.tokens(backbone, "benchmarks").exists():
-        return {split: _counted(paths.tokens(backbone, split)) for split in ("train", "test", "benchmarks")}
+        return {split: _counted(paths.tokens(backbone, split), split) for split in ("train", "test", "benchmarks")}
     measured = _measured(profile.tokens.tokenizers[profile.backbones[backbone].tokenizer])
     return {split: _expected(numbers, measured, split) for split, numbers in _numbers(grid, profile).items()}
 
 
-def _counted(path: Path) -> dict[str, Lengths]:
-    from rm_tension.evaluate.scoring import ROW_TOKENS  # seconds that most callers need not wait
-    from rm_tension.model.rows import row_length, split
+def _counted(path: Path, split: Split) -> dict[str, Lengths]:
+    from rm_tension.model import rows as layout  # seconds that most callers need not wait
 
     table = pd.read_parquet(path, columns=["dataset", "subset", "answers"])
     found = {}
     for part, items in table.groupby(table["subset"].where(table["dataset"] == HH, table["dataset"]))["answers"]:
         sample = items.iloc[:: math.ceil(len(items) / SAMPLE)]
-        rows = [row for item in sample for row in split(item, ROW_TOKENS)]
-        quantiles = np.quantile([row_length(row) for row in rows], LEVELS)
+        # pairs are trained on in rows of their own
+        rows = list(sample) if split == "train" else [row for item in sample for row in layout.split(item, WIDTH)]
+        quantiles = np.quantile([layout.row_length(row) for row in rows], LEVELS)
         texts, share = sum(map(len, items)), len(sample) / len(items)
         found[str(part)] = Lengths(round(len(rows) / share), texts, LEVELS, tuple(quantiles.tolist()))
     return found

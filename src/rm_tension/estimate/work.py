@@ -33,16 +33,16 @@ def forward(shape: Shape, work: Work) -> float:
     return 2 * shape.layers * (shape.block * work.tokens + 2 * shape.width * work.attended)
 
 
-def one_pass(parts: Collection[Lengths], budget: int, rows_per_step: int | None = None) -> Work:
-    """Over all rows of the parts, in batches of at most `budget` tokens.
+def one_pass(parts: Collection[Lengths], budget: int, width: int, rows_per_step: int | None = None) -> Work:
+    """Over all rows of the parts, in batches of at most `budget` tokens, by a model of a width.
 
-    Batches are made of the longest rows first, or, as in training, of each `rows_per_step` random rows.
+    Batches are made of all rows, or, as in training, of each `rows_per_step` random ones.
     """
-    return _one_pass(tuple(parts), budget, rows_per_step)
+    return _one_pass(tuple(parts), budget, width, rows_per_step)
 
 
 @cache
-def _one_pass(parts: tuple[Lengths, ...], budget: int, rows_per_step: int | None) -> Work:
+def _one_pass(parts: tuple[Lengths, ...], budget: int, width: int, rows_per_step: int | None) -> Work:
     from rm_tension.model.rows import batches  # the stages' own; torch's import takes seconds
 
     rows = sum(part.rows for part in parts)
@@ -52,7 +52,7 @@ def _one_pass(parts: tuple[Lengths, ...], budget: int, rows_per_step: int | None
     work = Work(0, 0)
     for start in range(0, len(lengths), rows_per_step or len(lengths)):
         step = lengths[start : start + (rows_per_step or len(lengths))]
-        for group in batches([(np.zeros(length, dtype=np.int32),) for length in step], budget):
+        for group in batches(step.tolist(), budget, width):
             longest = int(step[group].max())
             work += Work(len(group) * longest, len(group) * longest**2, len(group) * longest)
     return work * (rows / len(lengths))

@@ -1,7 +1,7 @@
 """Texts to rewards, in evaluation."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -14,8 +14,7 @@ from rm_tension.model.device import Budget
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, Rows, row_batches, split
 
-Batches = list[tuple[list[int], Rows]]
-ROW_TOKENS = 2048  # in one row: two texts of the length limit always fit
+Batches = list[tuple[NDArray[np.int64], Rows]]  # with the places of their texts
 
 
 class Scorer:
@@ -27,30 +26,37 @@ class Scorer:
 
     def __init__(self, items: Sequence[Item], budget: Budget) -> None:
         self._budget = budget
-        self._rows: list[Item] = []
+        self._items: list[Item] = []  # without what is equal
         copies: list[int] = []
         count = 0
         for item in items:
             distinct = {text.tobytes(): text for text in item}
             number = {text: count + place for place, text in enumerate(distinct)}
             copies += [number[text.tobytes()] for text in item]
-            self._rows += split(list(distinct.values()), ROW_TOKENS)
+            self._items.append(list(distinct.values()))
             count += len(distinct)
         self._copies = np.array(copies, dtype=np.int64)
-        self._starts = np.cumsum([0, *map(len, self._rows)])
-        self._lay_out = cache(lambda tokens: list(row_batches(self._rows, tokens)))
+        self._lay_out = cache(partial(_lay_out, self._items))
 
     def score(self, model: PreTrainedModel, accelerator: Accelerator, progress: str) -> NDArray[np.float32]:
         """Rewards of all texts: float32 [texts]. `progress` labels the bar."""
-        return self._budget.run(lambda tokens: self._score(self._lay_out(tokens), model, accelerator, progress))
+        width = model.config.hidden_size
+        return self._budget.run(lambda tokens: self._score(self._lay_out(tokens, width), model, accelerator, progress))
 
     def _score(
         self, batches: Batches, model: PreTrainedModel, accelerator: Accelerator, progress: str
     ) -> NDArray[np.float32]:
-        scores = np.full(self._starts[-1], np.nan, dtype=np.float32)
-        for indices, rows in tqdm(batches, desc=progress, leave=False, disable=None):
+        scores = np.full(sum(len(places) for places, _ in batches), np.nan, dtype=np.float32)
+        for places, rows in tqdm(batches, desc=progress, leave=False, disable=None):
             with torch.inference_mode(), accelerator.autocast():
-                found = rewards(model, rows.to(accelerator.device)).cpu().numpy()
-            places = [np.arange(self._starts[index], self._starts[index + 1]) for index in indices]
-            scores[np.concatenate(places)] = found
+                scores[places] = rewards(model, rows.to(accelerator.device)).cpu().numpy()
         return scores[self._copies]
+
+
+def _lay_out(items: Sequence[Item], budget: int, width: int) -> Batches:
+    rows = [row for item in items for row in split(item, width)]
+    starts = np.cumsum([0, *map(len, rows)])
+    return [
+        (np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices]), batch)
+        for indices, batch in row_batches(rows, budget, width)
+    ]

@@ -22,6 +22,8 @@ Tokens = NDArray[np.int32]  # one tokenised text
 Item = Sequence[Tokens]  # the tokenised texts that share a row: (chosen, rejected), or the answers to a prompt
 
 PREFIX, PADDING = 0, -1
+ROW_TOKENS = 2048  # two texts of the length limit
+LAUNCH = 256  # tokens: what one more batch costs, whatever is in it
 
 
 def prefix_length(item: Item) -> int:
@@ -41,33 +43,55 @@ def token_count(items: Sequence[Item]) -> int:
     return sum(len(text) for item in items for text in item)
 
 
-def split(item: Item, tokens: int) -> Iterator[Item]:
-    """The item in rows of at most `tokens`, or of one text: attention is square within a row, however many answers."""
+def row_cost(length: int, width: int) -> float:
+    """What a row costs a model of this width, in tokens without attention.
+
+    A block computes 24 width^2 FLOP for a token and 4 width for each pair of tokens, all of which a mask is laid over.
+    """
+    return length + length**2 / (6 * width)
+
+
+def split(item: Item, width: int) -> Iterator[Item]:
+    """The item in one or several rows: a text shares a row where its prefix saves more than its attention costs.
+
+    No row of several texts has more than ROW_TOKENS, so that time and memory grow with an item's tokens.
+    """
     prefix = prefix_length(item)
     row: list[Tokens] = []
     length = prefix
     for text in item:
-        if row and length + len(text) - prefix > tokens:
+        longer = length + len(text) - prefix
+        alone = row_cost(len(text), width)
+        if row and (longer > ROW_TOKENS or row_cost(longer, width) - row_cost(length, width) > alone):
             yield row
-            row, length = [], prefix
+            row, longer = [], len(text)
         row.append(text)
-        length += len(text) - prefix
+        length = longer
     yield row
 
 
-def batches(items: Sequence[Item], budget: int) -> list[list[int]]:
-    """Indices of the items, longest row first, in batches of at most `budget` tokens including padding.
+def batches(lengths: Sequence[int], budget: int, width: int) -> list[list[int]]:
+    """Indices of rows of these lengths in batches of at most `budget` tokens including padding, longest rows first.
 
-    A row that is longer than the budget is a batch of its own.
+    They are the cheapest groups of rows sorted by length, found by dynamic programming: a batch costs what its rows
+    cost at the longest one's length, and LAUNCH. A row that is longer than the budget is a batch of its own.
     """
-    lengths = [row_length(item) for item in items]
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    best = np.full(len(order) + 1, np.inf)  # of the first rows
+    best[0] = 0
+    start = np.zeros(len(order) + 1, dtype=np.int64)  # of the batch that ends there
+    for first, index in enumerate(order):
+        most = min(max(1, budget // lengths[index]), len(order) - first)
+        found = best[first] + LAUNCH + np.arange(1, most + 1) * row_cost(lengths[index], width)
+        ends = np.arange(first + 1, first + most + 1)[found < best[first + 1 : first + most + 1]]
+        best[ends] = found[ends - first - 1]
+        start[ends] = first
     groups: list[list[int]] = []
-    for index in sorted(range(len(items)), key=lambda i: (-lengths[i], i)):
-        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= budget:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
+    end = len(order)
+    while end:
+        groups.append(order[start[end] : end])
+        end = int(start[end])
+    return groups[::-1]
 
 
 @dataclass(frozen=True)
@@ -132,7 +156,7 @@ def _fill(
     segments[place] = segment
 
 
-def row_batches(items: Sequence[Item], budget: int) -> Iterator[tuple[list[int], Rows]]:
-    """Batches of rows with the indices of their items."""
-    for indices in batches(items, budget):
+def row_batches(items: Sequence[Item], budget: int, width: int) -> Iterator[tuple[list[int], Rows]]:
+    """Batches of rows, one for each item, with the indices of their items; `width` is the model's."""
+    for indices in batches([row_length(item) for item in items], budget, width):
         yield indices, collate([items[index] for index in indices])

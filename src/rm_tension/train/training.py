@@ -61,7 +61,7 @@ def backward(model: PreTrainedModel, items: Sequence[Item], accelerator: Acceler
     """
     model.zero_grad()
     margins = torch.empty(len(items), device=accelerator.device)
-    for indices, rows in row_batches(items, budget):
+    for indices, rows in row_batches(items, budget, model.config.hidden_size):
         with accelerator.autocast():
             reward = rewards(model, rows.to(accelerator.device))
         margin = reward[0::2] - reward[1::2]
@@ -99,7 +99,11 @@ def train(
     steps = plan(len(pairs.ids), epochs, config.pairs_per_step, seed)
     fingerprint = training_state.fingerprint(model, pairs.ids, pairs.items, config, epochs, seed)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     history: list[Metrics] = training_state.load(state, fingerprint, model, optimizer)
