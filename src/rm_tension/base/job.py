@@ -69,9 +69,20 @@ class Job:
         return {**vars(self.arguments), section: value.model_dump()}
 
 
+def _refuse_code_of_elsewhere() -> None:
+    """DVC records the code of this checkout; the code that runs may be another's, installed in the environment."""
+    here, running = Path("src/rm_tension"), Path(__file__).parents[1]
+    if here.is_dir() and not here.samefile(running):
+        raise UserError(
+            f"{here.absolute()}: not the code that runs, which is {running}: set PYTHONPATH={here.parent.absolute()}, "
+            "or `make setup` in this checkout and use its environment"
+        )
+
+
 def main(stage: Callable[[Job], None], *axes: str) -> None:
     """Parse `--profile` and the axes of the grid that the stage has, then run it; exits 1 on a UserError."""
     try:
+        _refuse_code_of_elsewhere()
         params = load_params()
         choices = {"backbone": params.grid.backbones, "objective": params.grid.objectives, "seed": params.grid.seeds}
         module = sys.modules[stage.__module__]
