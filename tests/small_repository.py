@@ -12,9 +12,9 @@ from checkout import dvc
 from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.hub import Hub
+from rm_tension.base.lockfile import file_md5
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.settings import ScoringSettings
-from rm_tension.score.checkpoints import file_md5
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import POSITIONS, make_backbone
 

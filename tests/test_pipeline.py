@@ -11,8 +11,8 @@ import yaml
 from checkout import clone, dvc, serve
 from rm_tension.base.config import load_params
 from rm_tension.base.grid import Paths, models, trios
+from rm_tension.base.lockfile import file_md5
 from rm_tension.paper.tasks import TASKS
-from rm_tension.score.checkpoints import file_md5
 
 pytestmark = pytest.mark.pipeline
 PATHS = Paths("mini", Path.cwd())

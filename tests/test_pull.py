@@ -8,7 +8,7 @@ import pytest
 
 from bad_remotes import damage, kill_in_the_middle, make_stalling, small_disk
 from checkout import dvc, serve
-from rm_tension.score.checkpoints import file_md5
+from rm_tension.base.lockfile import file_md5
 from small_repository import PLACE, copy_repository, listed, md5s, stored
 
 PULL = [sys.executable, "-m", "dvc", "pull", str(PLACE)]

@@ -13,7 +13,8 @@ import pytest
 from bad_remotes import HangUp, damage, kill_in_the_middle, make_stalling, small_disk
 from checkout import dvc, serve
 from rm_tension.base.errors import UserError
-from rm_tension.score.checkpoints import file_md5, find_checkpoint
+from rm_tension.base.lockfile import file_md5
+from rm_tension.score.checkpoints import find_checkpoint
 from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, md5s, stored
 
 WEIGHTS = "model.safetensors"

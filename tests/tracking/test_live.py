@@ -2,7 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 
@@ -182,6 +185,33 @@ def test_a_server_that_breaks_meanwhile_is_warned_of_once(uri, backbone, tmp_pat
     assert capsys.readouterr().err.count(WARNING) == 1  # at the latest at the end, which is one request
     fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature")
     assert logged(uri, "mixed") == dict.fromkeys(range(STEPS), 1)
+
+
+# As the train stage, which does not import mlflow before it streams; it waits for a line once the server has its run.
+STREAMS = """
+import sys
+from rm_tension.tracking import live
+live.REQUEST["MLFLOW_HTTP_REQUEST_TIMEOUT"] = sys.argv[1]
+with live.stream("gpt2-medium-helpful-0", {"profile": "mini"}) as on_step:
+    input("started\\n")
+    for number in range(9):
+        on_step({"step": number, **dict.fromkeys(live.STEP_METRICS, 1.0)})
+"""
+
+
+def test_a_fresh_process_says_nothing_but_the_one_warning(uri):
+    shut = threading.Event()
+    with gate(uri, shut) as port:
+        environment = os.environ | {live.URI: f"http://127.0.0.1:{port}"}
+        line = [sys.executable, "-c", STREAMS, str(PATIENCE)]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(line, env=environment, text=True, **pipes) as process:
+            assert process.stdout.readline() == "started\n"
+            shut.set()
+            said = process.communicate("go on\n")[1]
+    assert process.returncode == 0
+    (words,) = said.strip().splitlines()
+    assert words.startswith(WARNING)
 
 
 def test_training_imports_no_mlflow():

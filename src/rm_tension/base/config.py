@@ -1,7 +1,7 @@
 """params.yaml as frozen models: the one place that knows its keys.
 
 Unknown keys, wrong types and impossible values are refused with the path of the key, e.g.
-`profiles.mini.evaluate.percents.3: Input should be less than or equal to 100 (got 120)`.
+`profiles.mini.evaluate.hh_percents.random.3: Input should be less than or equal to 100 (got 120)`.
 """
 
 import json

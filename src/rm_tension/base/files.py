@@ -24,8 +24,9 @@ def whole(path: Path) -> Iterator[Path]:
     _remove(partial)  # what a killed run left
     try:
         yield partial
+        umask = _umask()
         for file in [partial, *partial.rglob("*")]:
-            file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
             _flush(file)
         if path.is_file() and partial.is_file():
             _keep_mode_and_owner(path, partial)

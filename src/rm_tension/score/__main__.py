@@ -1,8 +1,8 @@
 """Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
 
 Each line is an object with "prompt", a text, and "answers", a list of texts; what else it holds is kept. The checkpoint
-is pulled through DVC if it is not here; what that costs is said on stderr. A reward is that of the pipeline's own
-evaluation; rewards compare answers to one prompt under one model, they have no absolute meaning.
+is fetched through DVC if it is not here; stderr says how many files come, and shows their progress. A reward is that
+of the pipeline's own evaluation; rewards compare answers to one prompt under one model, they have no absolute meaning.
 """
 
 import argparse

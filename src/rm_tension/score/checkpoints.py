@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import yaml
 from dvc.api import DVCFileSystem
 from dvc.fs.callbacks import TqdmCallback
 from filelock import FileLock
 
 from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.files import whole
+from rm_tension.base.lockfile import file_md5, stages_of
 
 REMEDIES = (
     "what came whole is kept: once this is mended, the same call goes on from there",
@@ -86,12 +86,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rm-tension")
 
 
-def file_md5(path: Path) -> str:
-    """As DVC has it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def _md5_of_list(listed: Mapping[str, str]) -> str:
     """Of names and md5s of a folder's files, as DVC has it."""
     written = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(listed.items())])
@@ -113,9 +107,7 @@ def _locate(files: DVCFileSystem, key: str, profile: str) -> _Output:
     repo, stage = files.repo, f"train@{profile}-{key}"
     writing = "damaged, or a running `dvc repro` is writing it: try again, or `git checkout` it"
     with _named("dvc.lock", remedies=(writing,)):
-        text = repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8")
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
-        stages = (yaml.load(text, loader) or {}).get("stages", {})  # noqa: S506
+        stages = stages_of(repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8"))
         if stage in stages:
             place, md5 = next(
                 (out["path"], out["md5"]) for out in stages[stage]["outs"] if Path(out["path"]).name == key

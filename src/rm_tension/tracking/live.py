@@ -33,6 +33,8 @@ def stream(cell: str, parameters: dict[str, Any]) -> Iterator[Callable[[Step], N
         yield lambda step: None
         return
     os.environ.update(REQUEST)
+    import mlflow  # noqa: F401 (here: it takes seconds, and sets its own handlers, which ours must follow)
+
     warning = _OneWarning()
     logging.getLogger("mlflow").handlers = [warning]  # where MLflow says what it could not send
     run = warning.instead(lambda: _Run(uri, cell, parameters))
@@ -48,7 +50,7 @@ def stream(cell: str, parameters: dict[str, Any]) -> Iterator[Callable[[Step], N
 
 
 class _OneWarning(logging.Handler):
-    """Says once that something could not be sent, whatever it was, and how often it happens again."""
+    """Says once that something could not be sent, whatever it was."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -68,21 +70,23 @@ class _OneWarning(logging.Handler):
     def _say(self, why: str) -> None:
         if not self._said:
             self._said = True
-            why = without_passwords(" ".join(why.split()))[:300]
-            message = f"MLflow does not get all steps ({why}); the training goes on, `make mlflow` adds them later"
-            print(f"\nwarning: {message}", file=sys.stderr, flush=True)
+            message = f"MLflow does not get all steps ({_in_one_line(why)}); the training goes on"
+            print(f"\nwarning: {message}, `make mlflow` adds them later", file=sys.stderr, flush=True)
 
 
 def words_of(error: Exception) -> str:
     """What an error says, in one line, without the password of an address in it."""
-    return without_passwords(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+    return _in_one_line(f"{type(error).__name__}: {error}")
+
+
+def _in_one_line(text: str) -> str:
+    return without_passwords(" ".join(text.split()))[:300]
 
 
 class _Run:
     """The run of the server that this training writes to; those of attempts that were killed go."""
 
     def __init__(self, uri: str, cell: str, parameters: dict[str, Any]):
-        # Here, not above: importing mlflow takes seconds, which a training without a server does not pay.
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
