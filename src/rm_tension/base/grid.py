@@ -38,6 +38,10 @@ class Model:
     def key(self) -> str:
         return f"{self.backbone}-{self.objective}-{self.seed}"
 
+    @property
+    def trio(self) -> Trio:
+        return Trio(self.backbone, self.seed)
+
 
 def trios(grid: Grid) -> Iterator[Trio]:
     """All trios, backbone by backbone (18 in the paper)."""

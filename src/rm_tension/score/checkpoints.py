@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from dvc.api import DVCFileSystem
 from dvc.fs.callbacks import TqdmCallback
@@ -28,15 +29,25 @@ REMEDIES = (
     "what came whole is kept: once this is mended, the same call goes on from there",
     "what DVC's cache lacks comes from the default remote: `dvc remote add --default public URL` (docs/CACHE.md)",
 )
+WRITING = "damaged, or a running `dvc repro` is writing it: try again, or `git checkout` it"
 
 
 @dataclass(frozen=True)
-class _Output:
-    """A folder of models/ as dvc.lock knows it; `md5` is that of its list of files."""
+class Output:
+    """A folder that a stage made, as dvc.lock knows it; `md5` is that of its list of files."""
 
     files: DVCFileSystem
     place: str
     md5: str
+
+    @property
+    def path(self) -> str:
+        """Of the folder or the file, in the repository."""
+        return self.place
+
+    def exists_in(self, folder: Path) -> bool:
+        """Whether it or something in its place is there."""
+        return folder.is_dir()
 
     def is_in(self, folder: Path) -> bool:
         """Whether all of it is there, and whole; this needs no list, and so neither DVC's cache nor a remote."""
@@ -56,6 +67,26 @@ class _Output:
         return listed
 
 
+@dataclass(frozen=True)
+class OutputFile(Output):
+    """One file of the folder `place`, and the file's `md5`."""
+
+    name: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.place}/{self.name}"
+
+    def exists_in(self, folder: Path) -> bool:
+        return (folder / self.name).exists()
+
+    def is_in(self, folder: Path) -> bool:
+        return not _lacking(folder, self.listed())
+
+    def listed(self) -> dict[str, str]:
+        return {self.name: self.md5}
+
+
 def find_checkpoint(key: str, profile: str, repo: str | os.PathLike[str] | None, rev: str | None) -> Path:
     """The folder of the checkpoint `key`: of the working tree, or of this user's cache, into which it is fetched.
 
@@ -63,14 +94,18 @@ def find_checkpoint(key: str, profile: str, repo: str | os.PathLike[str] | None,
     git revision of it (None: the working tree of one at a path, the default branch of one at a URL). Raises UserError
     if the checkpoint was never trained, or if DVC's cache and remote cannot provide all of its files whole.
     """
-    files = _open(os.fspath(repo or Path.cwd()), rev)
-    output = _locate(files, key, profile)
-    here = Path(files.repo.root_dir, output.place)
-    in_tree = rev is None and files.repo.url is None and here.is_dir()
+    return find_output(_locate(open_repository(os.fspath(repo or Path.cwd()), rev), key, profile), rev is None)
+
+
+def find_output(output: Output, of_the_tree: bool = True) -> Path:
+    """The folder that holds it, as in `find_checkpoint`; the working tree is looked at only if it is `of_the_tree`."""
+    repo = output.files.repo
+    here = Path(repo.root_dir, output.place)
+    in_tree = of_the_tree and repo.url is None and output.exists_in(here)
     folder = here if in_tree else cache_folder() / output.md5
     with _named(os.fspath(folder), remedies=()):
         if output.is_in(folder):
-            _say(f"{output.place}: already in {folder}, nothing is downloaded")
+            _say(f"{output.path}: already in {folder}, nothing is downloaded")
         elif not in_tree:
             _fill(folder, output)
         elif lacking := _lacking(folder, output.listed()):
@@ -92,7 +127,8 @@ def _md5_of_list(listed: Mapping[str, str]) -> str:
     return hashlib.md5(written.encode(), usedforsecurity=False).hexdigest()
 
 
-def _open(where: str, rev: str | None) -> DVCFileSystem:
+def open_repository(where: str, rev: str | None) -> DVCFileSystem:
+    """A repository that has a dvc.lock; UserError if there is none."""
     owned = "if another user owns it, `git config --global --add safe.directory DIR`"
     with _named(f"{where}{f' at {rev}' if rev else ''}", remedies=(owned,)):
         files = DVCFileSystem(where, rev=rev)
@@ -102,19 +138,34 @@ def _open(where: str, rev: str | None) -> DVCFileSystem:
         return files
 
 
-def _locate(files: DVCFileSystem, key: str, profile: str) -> _Output:
+def read_stages(files: DVCFileSystem) -> dict[str, Any]:
+    """What dvc.lock says of every stage, by name; UserError if it cannot be read."""
+    repo = files.repo
+    with _named("dvc.lock", remedies=(WRITING,)):
+        return stages_of(repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8"))
+
+
+def as_output(files: DVCFileSystem, path: str, md5: str) -> Output:
+    """From an entry of dvc.lock, whose md5s become names of folders; UserError if it is none."""
+    with _named("dvc.lock", remedies=(WRITING,)):
+        if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
+            raise ValueError(f"{md5!r} is not an md5")
+        if md5.endswith(".dir"):
+            return Output(files, path, md5.removesuffix(".dir"))
+        return OutputFile(files, os.path.dirname(path), md5, os.path.basename(path))
+
+
+def _locate(files: DVCFileSystem, key: str, profile: str) -> Output:
     """Reads dvc.lock alone: today's code may refuse an old params.yaml, and DVC needs long for dvc.yaml."""
-    repo, stage = files.repo, f"train@{profile}-{key}"
-    writing = "damaged, or a running `dvc repro` is writing it: try again, or `git checkout` it"
-    with _named("dvc.lock", remedies=(writing,)):
-        stages = stages_of(repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8"))
+    stages, stage = read_stages(files), f"train@{profile}-{key}"
+    with _named("dvc.lock", remedies=(WRITING,)):
         if stage in stages:
             place, md5 = next(
                 (out["path"], out["md5"]) for out in stages[stage]["outs"] if Path(out["path"]).name == key
             )
-            if not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
-                raise ValueError(f"{md5!r} is not an md5")
-            return _Output(files, place, md5.removesuffix(".dir"))
+            if not md5.endswith(".dir"):
+                raise ValueError(f"{md5!r} is not the md5 of a folder")
+            return as_output(files, place, md5)
         trained = [name.removeprefix("train@") for name in stages if name.startswith("train@")]
     nearest = ", ".join(get_close_matches(f"{profile}-{key}", trained, cutoff=0))
     raise UserError(
@@ -124,13 +175,13 @@ def _locate(files: DVCFileSystem, key: str, profile: str) -> _Output:
     )
 
 
-def _fill(folder: Path, output: _Output) -> None:
+def _fill(folder: Path, output: Output) -> None:
     """Fetch into a folder of this user's cache what it lacks; of two processes the second finds it there."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")), _scratch(folder.with_suffix(".partial")) as scratch:
         listed = output.listed()
         lacking = _lacking(folder, listed)
-        _say(f"{output.place}: {len(lacking)} files to fetch into {folder}")
+        _say(f"{output.path}: {len(lacking)} files to fetch into {folder}")
         for name in lacking:
             _fetch(output, name, listed[name], scratch, folder / name)
 
@@ -151,7 +202,7 @@ def _lacking(folder: Path, listed: Mapping[str, str]) -> list[str]:
     return [n for n, md5 in listed.items() if not (folder / n).is_file() or file_md5(folder / n) != md5]
 
 
-def _fetch(output: _Output, name: str, md5: str, scratch: Path, target: Path) -> None:
+def _fetch(output: Output, name: str, md5: str, scratch: Path, target: Path) -> None:
     """Copy a file to `target`, where it appears whole and with the right md5, or not at all."""
     place, part = f"{output.place}/{name}", scratch / "part"
     with _named(f"{place} (md5 {md5})"), TqdmCallback(desc=place, bytes=True) as bar:

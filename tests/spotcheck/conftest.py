@@ -1,0 +1,109 @@
+"""A small repository in which all stages ran, of one tiny backbone and two seeds; tests forge copies of it."""
+
+import shutil
+
+import pytest
+import yaml
+
+from checkout import dvc
+from rm_tension.activations import __main__ as activations
+from rm_tension.analyse import __main__ as analyse
+from rm_tension.backbone import __main__ as backbone
+from rm_tension.base.config import OBJECTIVES
+from rm_tension.base.job import main
+from rm_tension.data import __main__ as data
+from rm_tension.evaluate import __main__ as evaluate
+from rm_tension.report import __main__ as report
+from rm_tension.report import document
+from rm_tension.tokens import __main__ as tokens
+from rm_tension.train import __main__ as train
+from small_repository import REPOSITORY, copy_repository, git
+from synthetic import FEW
+
+BACKBONE, SEEDS = "gpt2-small", (0, 247)
+PAIRS = {"helpful-base": 20, "helpful-online": 4, "helpful-rejection-sampled": 4, "harmless-base": 20}
+WEIGHTS = {"layers": 2, "width": 16, "heads": 2, "init_std": 0.5, "gain_spread": 1.0, "pretraining": None}
+
+
+def small_grid():
+    """params.yaml with the mini profile alone, of one trio a seed, few texts and a tiny backbone."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params["grid"] |= {"profiles": ["mini"], "backbones": [BACKBONE], "seeds": list(SEEDS)}
+    mini = params["profiles"]["mini"]
+    params["profiles"] = {"mini": mini}
+    mini["backbones"] = {BACKBONE: mini["backbones"][BACKBONE]}
+    mini["backbones"][BACKBONE]["weights"] |= WEIGHTS
+    mini["data"]["source"] |= {"train_pairs": PAIRS, "test_pairs": PAIRS, "items_per_task": 4}
+    mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 300
+    mini["evaluate"] |= FEW
+    return params
+
+
+def run_stages(patch):
+    """All of them, in the working directory, but for what no test here looks at: figures and the PDF."""
+    patch.setattr(report, "compile_pdf", lambda folder: "")
+    patch.setattr(document, "save", lambda figure, folder: None)
+
+    def run(stage, **cell):
+        words = [word for name, value in cell.items() for word in (f"--{name}", str(value))]
+        patch.setattr("sys.argv", ["stage", "--profile", "mini", *words])
+        main(stage.run, *cell)
+
+    run(data)
+    run(tokens)
+    run(backbone, backbone=BACKBONE)
+    for seed in SEEDS:
+        for objective in OBJECTIVES:
+            run(train, backbone=BACKBONE, objective=objective, seed=seed)
+        run(activations, backbone=BACKBONE, seed=seed)
+        run(evaluate, backbone=BACKBONE, seed=seed)
+    run(analyse)
+    run(report)
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory):
+    """The repository (`origin`) beside the remote that it was pushed to (`remote`)."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    origin = folder / "origin"
+    shutil.copytree(REPOSITORY / "reference", origin / "reference")
+    shutil.copy(REPOSITORY / ".gitignore", origin)
+    (origin / "params.yaml").write_text(yaml.safe_dump(small_grid(), sort_keys=False), encoding="utf-8")
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for stage in stages.values():  # whose code is not here
+        stage["deps"] = [path for path in stage.get("deps", []) if not path.startswith("src/")]
+    (origin / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+    git(origin, "init", "--quiet")
+    dvc("init", "--quiet", folder=origin)
+    dvc("remote", "add", "--default", "here", str(folder / "remote"), folder=origin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(origin)
+        run_stages(patch)
+    dvc("commit", "--force", folder=origin)
+    dvc("push", folder=origin)
+    git(origin, "add", "--all")
+    git(origin, "commit", "--quiet", "--message", "evaluated")
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Where what is fetched is kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return tmp_path / "xdg" / "rm-tension"
+
+
+@pytest.fixture
+def clone(evaluated, cache, tmp_path, monkeypatch):
+    """A clean clone, as the working directory; all that was made must be fetched."""
+    folder = copy_repository(evaluated / "origin", tmp_path / "clone", evaluated / "remote")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def tree(evaluated, cache, tmp_path, monkeypatch):
+    """A copy with all that was made in its working tree, as the working directory; there is no remote to go to."""
+    folder = shutil.copytree(evaluated / "origin", tmp_path / "tree", ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(folder)
+    return folder
