@@ -4,7 +4,9 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from rm_tension.base.errors import UserError
@@ -14,13 +16,23 @@ Result = TypeVar("Result")
 
 def make_accelerator(autocast: str | None) -> Accelerator:
     """An Accelerator for one process on the best device there is; `autocast` is bfloat16, or None for none."""
-    accelerator = Accelerator(mixed_precision="bf16" if autocast == "bfloat16" else "no")
+    full_precision()
+    accelerator = Accelerator(  # what is left out, accelerate takes from the environment (ACCELERATE_*)
+        mixed_precision="bf16" if autocast == "bfloat16" else "no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        dynamo_backend="no",
+    )
     if accelerator.num_processes > 1:
         raise UserError(
             f"started as {accelerator.num_processes} processes, but one reward model trains on one device; "
             "run the stages of the grid side by side instead, one process each: `python -m rm_tension.launch`"
         )
     return accelerator
+
+
+def full_precision() -> None:
+    """Multiply float32 as float32, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says, which NVIDIA's images set."""
+    torch.set_float32_matmul_precision("highest")
 
 
 class Budget:

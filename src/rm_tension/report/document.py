@@ -52,9 +52,11 @@ def compile_pdf(folder: Path) -> str:
         raise UserError(f"latexmk not found, which compiles artifact.pdf: {remedy}")
     with tempfile.TemporaryDirectory() as scratch:
         command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={scratch}"]
-        fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
+        fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000", "HOME": scratch}
+        # nothing else: TEXINPUTS, a texmf tree at home and others would put other packages in the place of TeX Live's
+        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         done = subprocess.run(  # noqa: S603
-            [*command, "artifact.tex"], cwd=folder, env=os.environ | fixed, capture_output=True, check=False
+            [*command, "artifact.tex"], cwd=folder, env=kept | fixed, capture_output=True, check=False
         )
         if done.returncode:
             output = done.stdout.decode(errors="replace").splitlines()
