@@ -1,6 +1,7 @@
 """Renew the pictures of docs/TRACKING.md after `make mini`: `PYTHONPATH=tests python tests/tracking/screenshots.py`."""
 
 import io
+import json
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def main() -> None:
     """Every saved view, at the top of its page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile, mlflow(Path()) as address, window(Path(profile)) as driver:
-        for name in VIEWS["views"]:
+        for name in json.loads(VIEWS)["views"]:
             open_view(driver, address, name, CHARTS.get(name, 2))
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
             path = IMAGES / f"tracking-{name}.png"

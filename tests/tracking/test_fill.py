@@ -18,7 +18,7 @@ from rm_tension.tracking.__main__ import free_port
 from rm_tension.tracking.fill import fill
 from rm_tension.tracking.names import KEY
 from rm_tension.tracking.store import experiment_of, runs_of
-from runs_folder import make_steps, write_results, write_runs, write_training
+from runs_folder import make_steps, write_record, write_results, write_runs, write_training
 
 TRIOS = [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)]
 TITLE = "the miniature: not the paper's numbers"
@@ -50,15 +50,18 @@ def paths(tmp_path, monkeypatch):
 
 def stored(client):
     """Everything that the UI would show, by key."""
-    found = {}
-    for run in runs_of(client, experiment_of(client, "mini")):
-        assert run.data.tags[KEY] not in found
-        found[run.data.tags[KEY]] = run
-    return found
+    runs = runs_of(client, experiment_of(client, "mini"))
+    by_key = {run.data.tags[KEY]: run for run in runs}
+    assert len(by_key) == len(runs)
+    return by_key
 
 
-def verbs(outcome):
-    return {verb: count for verb, count in outcome.runs.items() if count}
+def refill(client, paths):
+    """Fill from what can all be read; returns what was done."""
+    problems = []
+    done = fill(client, paths, TITLE, problems)
+    assert not problems
+    return done
 
 
 def history(client, run, metric):
@@ -71,8 +74,8 @@ def test_a_run_lasts_what_was_measured_also_before_an_interruption(measured, las
     content = json.loads(path.read_text())
     content["metrics"] = {"steps": content["metrics"]["steps"], **measured}
     path.write_text(json.dumps(content))
-    fill(client, paths, "the miniature")
-    run = stored(client)["mini/train/gpt2-large-mixed-0"]
+    refill(client, paths)
+    run = stored(client)["train-gpt2-large-mixed-0"]
     assert run.info.end_time - run.info.start_time == pytest.approx(1000 * lasted, abs=2)
     points = client.get_metric_history(run.info.run_id, "train/loss")
     assert points[-1].timestamp - points[0].timestamp == pytest.approx(1000 * lasted * 29 / 30, abs=2)
@@ -87,9 +90,9 @@ def test_a_training_has_all_its_numbers(client, paths):
     ]
     lock = {"stages": {"train@mini-gpt2-large-mixed-0": {"deps": deps, "outs": outs}}}
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
-    assert verbs(fill(client, paths, TITLE)) == {"added": 15}
+    assert refill(client, paths) == {"added": 15}
     runs = stored(client)
-    run, parent = runs["mini/train/gpt2-large-mixed-0"], runs["mini/trio/gpt2-large-0"]
+    run, parent = runs["train-gpt2-large-mixed-0"], runs["trio-gpt2-large-0"]
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert run.data.tags.items() >= {
         ("stage", "train"),
@@ -97,24 +100,25 @@ def test_a_training_has_all_its_numbers(client, paths):
         ("objective", "mixed"),
         ("trio", "gpt2-large-0"),
         ("git_commit", "0123456789ab+"),
-        ("version.torch", "2.13.0"),
+        ("libraries.torch", "2.13.0"),
         ("host", "node-7"),
-        ("gpu", "none"),
         ("dvc.stage", "train@mini-gpt2-large-mixed-0"),
-        ("checkpoint", "models/mini/reward/gpt2-large-mixed-0"),
-        ("checkpoint.md5", "c.dir"),
-        ("data.md5", "a" * 32 + ".dir"),
+        ("output", "models/mini/reward/gpt2-large-mixed-0"),
+        ("output.md5", "c.dir"),
     }
     assert run.data.params["train.learning_rate"] == "0.001"
     assert run.data.params["weights.revision"] == "abc"
     assert run.data.params["data.source.kind"] == "miniature"
     assert [one.dataset.digest for one in run.inputs.dataset_inputs] == ["a" * 32 + ".dir"]
+    assert [
+        one.info.run_id for one in runs_of(client, experiment_of(client, "mini"), f"dataset.digest = '{'a' * 32}.dir'")
+    ] == [run.info.run_id]
     assert history(client, run, "train/loss") == [(step["step"], step["loss"]) for step in make_steps(30)]
     assert history(client, run, "ablation/magnitude") == [(0, 80.0), (2, 78.0), (10, 75.0)]
     assert run.data.metrics["accuracy/math-prm"] == run.data.metrics["group/helpfulness"] == 80
     assert run.data.metrics["ablation_change/magnitude-10/harmlessness"] == -5
     assert parent.data.metrics["retention/helpfulness"] == pytest.approx(0.9)
-    assert "checkpoint" not in runs["mini/train/gpt2-large-helpful-0"].data.tags  # dvc.lock does not know that run
+    assert "output" not in runs["train-gpt2-large-helpful-0"].data.tags  # dvc.lock does not know that run
     experiment = experiment_of(client, "mini")
     assert "not the paper's numbers" in experiment.tags["mlflow.note.content"]
     views = [json.loads(value) for key, value in experiment.tags.items() if key.startswith("mlflow.sharedViewState.")]
@@ -122,31 +126,31 @@ def test_a_training_has_all_its_numbers(client, paths):
 
 
 def test_a_second_fill_adds_nothing(client, paths):
-    fill(client, paths, TITLE)
+    refill(client, paths)
     before = stored(client)
-    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 15}
+    assert refill(client, paths) == {"unchanged": 15}
     assert {key: run.to_dictionary() for key, run in stored(client).items()} == {
         key: run.to_dictionary() for key, run in before.items()
     }
 
 
 def test_a_changed_run_is_replaced_and_no_other(client, paths):
-    fill(client, paths, TITLE)
+    refill(client, paths)
     before = stored(client)
     write_training(paths, TRIOS[0], "mixed", make_steps(30, start=0.6))
-    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 14, "replaced": 1}
+    assert refill(client, paths) == {"unchanged": 14, "replaced": 1}
     after = stored(client)
     changed = [key for key, run in after.items() if run.info.run_id != before[key].info.run_id]
-    assert changed == ["mini/train/gpt2-large-mixed-0"]
+    assert changed == ["train-gpt2-large-mixed-0"]
     assert history(client, after[changed[0]], "train/loss")[0] == (0, 0.6)
 
 
 def test_results_that_come_later_are_added(client, paths):
     shutil.move(paths.results, "aside")
-    fill(client, paths, TITLE)
+    refill(client, paths)
     shutil.move("aside", paths.results)
-    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 3, "replaced": 12}  # trios, and all below them
-    run = stored(client)["mini/train/gpt2-large-mixed-0"]
+    assert refill(client, paths) == {"unchanged": 3, "replaced": 12}  # trios, and all below them
+    run = stored(client)["train-gpt2-large-mixed-0"]
     assert run.data.metrics["accuracy/math-prm"] == 80
     assert len(history(client, run, "train/loss")) == 30
 
@@ -158,16 +162,16 @@ def test_a_fill_that_was_killed_is_made_whole(client, paths, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(client, "set_terminated", kill)
         with pytest.raises(KeyboardInterrupt):
-            fill(client, paths, TITLE)
-    assert verbs(fill(client, paths, TITLE)) == {"replaced": 1, "added": 14}
+            refill(client, paths)
+    assert refill(client, paths) == {"replaced": 1, "added": 14}
     assert len(stored(client)) == 15
 
 
 def test_runs_without_files_here_are_kept(client, paths):
-    fill(client, paths, TITLE)
+    refill(client, paths)
     for path in (paths.run("train", "gpt2-large-mixed-0"), paths.histories / "gpt2-large-mixed-0.jsonl"):
         path.unlink()
-    assert verbs(fill(client, paths, TITLE)) == {"unchanged": 14, "kept, without a readable file here": 1}
+    assert refill(client, paths) == {"unchanged": 14, "kept, without a readable file here": 1}
     assert len(stored(client)) == 15
 
 
@@ -181,17 +185,17 @@ def test_runs_without_files_here_are_kept(client, paths):
         (lambda paths: paths.run("data").write_text("[]"), "data.json"),
         (lambda paths: (paths.histories / "gpt2-large-mixed-0.jsonl").unlink(), "gpt2-large-mixed-0.jsonl"),
         (lambda paths: cut(paths.histories / "gpt2-large-mixed-0.jsonl"), "gpt2-large-mixed-0.jsonl"),
-        (lambda paths: shutil.copy(paths.run("data"), paths.run("train", "x")), "train-x.json"),
         (lambda paths: cut(paths.results / "accuracy.csv"), "accuracy.csv"),
         (lambda paths: Path("dvc.lock").write_text("a: ["), "dvc.lock"),
     ],
 )
 def test_what_is_damaged_is_named_and_left_out(client, paths, damage, named):
     damage(paths)
-    outcome = fill(client, paths, TITLE)
-    assert len(outcome.problems) == 1
-    assert named in outcome.problems[0]
-    assert outcome.runs["added"] >= 14
+    problems = []
+    done = fill(client, paths, TITLE, problems)
+    assert len(problems) == 1
+    assert named in problems[0]
+    assert done["added"] >= 14
 
 
 def cut(path):
@@ -214,17 +218,22 @@ def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
     assert len(stored(MlflowClient(f"sqlite:///{tmp_path}/.mlflow/mlflow.db"))) == 15
     cut(Paths("mini", tmp_path).run("data"))
     third = command(tmp_path)
-    assert "data.json: damaged" in third.communicate()[1]
+    assert "data.json: cannot be read" in third.communicate()[1]
     assert third.returncode == 1
 
 
 @pytest.mark.parametrize("name", ["who?", "100%20", "a#b"])
-def test_a_folder_whose_name_no_address_can_hold_is_named(name, tmp_path):
+def test_a_folder_may_have_a_name_that_no_address_can_hold(name, tmp_path):
     (tmp_path / name).mkdir()
     shutil.copy(PARAMS, tmp_path / name)
+    paths = write_runs(tmp_path / name, [])
+    write_record(paths.run("report"), {}, {})
+    paths.reports.mkdir(parents=True)
+    (paths.reports / "claims.md").write_text("C1")
     process = command(tmp_path / name)
-    assert f"{tmp_path / name}/.mlflow/mlflow.db: MLflow takes no store" in process.communicate()[1]
-    assert process.returncode == 1
+    assert process.communicate()[0] == "mini: 2 runs added\n"
+    (kept,) = (tmp_path / name / ".mlflow" / "artifacts").rglob("claims.md")
+    assert kept.read_text() == "C1"
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -254,7 +263,7 @@ def test_long_trainings_fit_into_memory(paths, tmp_path):
     done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert int(re.search(r"VmHWM:\s*(\d+) kB", done.stdout)[1]) < 700_000
     client = MlflowClient(f"sqlite:///{tmp_path}/.mlflow/mlflow.db")
-    run = stored(client)["mini/train/gpt2-large-mixed-0"]
+    run = stored(client)["train-gpt2-large-mixed-0"]
     steps = [step for step, _ in history(client, run, "train/margin")]
     assert steps[:513] == [*range(512), 512]
     assert steps[-1] == 19_999

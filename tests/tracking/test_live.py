@@ -102,7 +102,7 @@ def run_stage(root, backbone, objective, after=None):
 def stored(uri, objective):
     """The only run of a training that the server has."""
     client = MlflowClient(uri)
-    key = f"mini/train/{TRIO.model(objective).key}"
+    key = f"train-{TRIO.model(objective).key}"
     (run,) = runs_of(client, experiment_of(client, "mini"), f"tags.`{KEY}` = '{key}'")
     return client, run
 
@@ -128,8 +128,7 @@ def test_several_trainings_stream_at_once_and_the_fill_makes_them_whole(uri, bac
         assert run.info.status == "FINISHED"
         assert run.data.params["objective"] == objective
         assert logged(uri, objective) == dict.fromkeys(range(STEPS), 1)
-    outcome = fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature")
-    assert outcome.runs == Counter(replaced=3, added=1)
+    assert fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature", []) == Counter(replaced=3, added=1)
     for objective in objectives:
         _, run = stored(uri, objective)
         assert run.data.metrics["run/steps"] == STEPS
@@ -144,7 +143,7 @@ def test_a_training_that_was_interrupted_has_one_run_and_the_fill_all_its_steps(
     assert stored(uri, "helpful")[1].info.status == "FAILED"
     run_stage(tmp_path, backbone, "helpful")  # from step 10, its last saved state
     assert stored(uri, "helpful")[1].info.status == "FINISHED"
-    fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature")
+    fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature", [])
     assert logged(uri, "helpful") == dict.fromkeys(range(STEPS), 1)
 
 
@@ -154,11 +153,11 @@ def test_a_run_that_is_being_trained_again_survives_a_fill(uri, backbone, tmp_pa
     run_stage(tmp_path, backbone, "helpful")
     paths = Paths("mini", tmp_path)
     paths.state("train", TRIO.model("helpful").key).unlink(missing_ok=True)  # as the stage does
-    run_stage(tmp_path, backbone, "helpful", {3: lambda: fill(MlflowClient(uri), paths, "the miniature")})
+    run_stage(tmp_path, backbone, "helpful", {3: lambda: fill(MlflowClient(uri), paths, "the miniature", [])})
     client = MlflowClient(uri)
-    runs = runs_of(client, experiment_of(client, "mini"), f"tags.`{KEY}` = 'mini/train/gpt2-small-helpful-932'")
+    runs = runs_of(client, experiment_of(client, "mini"), f"tags.`{KEY}` = 'train-gpt2-small-helpful-932'")
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]  # the old one, and what was streamed
-    fill(client, paths, "the miniature")
+    fill(client, paths, "the miniature", [])
     assert stored(uri, "helpful")[1].info.status == "FINISHED"
 
 
@@ -183,7 +182,7 @@ def test_a_server_that_breaks_meanwhile_is_warned_of_once(uri, backbone, tmp_pat
         run_stage(tmp_path, backbone, "mixed", {7: shut.set})
         shut.clear()
     assert capsys.readouterr().err.count(WARNING) == 1  # at the latest at the end, which is one request
-    fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature")
+    fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature", [])
     assert logged(uri, "mixed") == dict.fromkeys(range(STEPS), 1)
 
 
@@ -191,11 +190,12 @@ def test_a_server_that_breaks_meanwhile_is_warned_of_once(uri, backbone, tmp_pat
 STREAMS = """
 import sys
 from rm_tension.tracking import live
+from rm_tension.tracking.names import STEP_METRICS
 live.REQUEST["MLFLOW_HTTP_REQUEST_TIMEOUT"] = sys.argv[1]
 with live.stream("gpt2-medium-helpful-0", {"profile": "mini"}) as on_step:
     input("started\\n")
     for number in range(9):
-        on_step({"step": number, **dict.fromkeys(live.STEP_METRICS, 1.0)})
+        on_step({"step": number, **dict.fromkeys(STEP_METRICS, 1.0)})
 """
 
 

@@ -1,5 +1,6 @@
 """The real UI of `make mlflow`, in Chromium, on made-up runs of all 54 reward models."""
 
+import json
 import re
 import shutil
 
@@ -126,5 +127,5 @@ def test_the_description_leads_to_the_views(page, address):
     links = "a[href*='viewStateShareKey=']"
     urls = until(lambda: [link.get_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, links)])
     experiment_id = address.split("/experiments/")[1].split("/")[0]
-    expected = [view_url(experiment_id, name) for name in VIEWS["views"]]
+    expected = [view_url(experiment_id, name) for name in json.loads(VIEWS)["views"]]
     assert [url.partition("/#")[2] for url in urls] == [url[1:] for url in expected]

@@ -11,12 +11,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from rm_tension.base.config import Params, load_params
-from rm_tension.base.errors import UserError
+from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.grid import Paths
-from rm_tension.tracking.dvc_lock import missing, pull
 from rm_tension.tracking.fill import fill
-from rm_tension.tracking.live import words_of
-from rm_tension.tracking.store import LOCAL, artifact_root, experiment_of, local_uri
+from rm_tension.tracking.pull import pull
+from rm_tension.tracking.store import LOCAL, LOCAL_URI, artifact_root, experiment_of
 from rm_tension.tracking.views import view_url
 
 HOST = "127.0.0.1"
@@ -25,9 +24,7 @@ HOST = "127.0.0.1"
 def main() -> None:
     """Exits 1 if something in runs/ could not be read, after doing the rest."""
     parser = argparse.ArgumentParser(prog="python -m rm_tension.tracking", description=__doc__)
-    parser.add_argument(
-        "--pull", action="store_true", help="first fetch from DVC what is missing of runs/ and results/"
-    )
+    parser.add_argument("--pull", action="store_true", help="first fetch what is missing of runs/ and results/")
     parser.add_argument("--fill-only", action="store_true", help="do not serve the UI")
     parser.add_argument("--store", metavar="URI", help=f"fill this one, e.g. http://{HOST}:5000; serve nothing")
     parser.add_argument("--port", type=int, default=0, help="of the UI; 0 (the default) is a free one")
@@ -36,16 +33,18 @@ def main() -> None:
     try:
         params = load_params()
         if arguments.pull:
-            pull([name for profile in params.grid.profiles for name in missing(profile)])
-        pages, problems = fill_profiles(params, arguments.store or local_uri())
+            pull([f"{folder}/{profile}" for profile in params.grid.profiles for folder in ("runs", "results")])
+        pages, problems = fill_profiles(params, arguments.store or LOCAL_URI)
     except UserError as error:
         sys.exit(f"error: {error}")
     except (MlflowException, OSError) as error:  # the second: a full disk
         remedy = "" if arguments.store else f"; {LOCAL} is filled from runs/, so it may be moved away"
-        sys.exit(f"error: the store does not work, what it has stays: {words_of(error)}{remedy}")
+        sys.exit(f"error: the store does not work, what it has stays: {without_passwords(str(error))}{remedy}")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
     if problems or arguments.fill_only or arguments.store:
         sys.exit(1 if problems else 0)
-    serve(arguments.port or free_port(), pages or {"no runs yet": ""})
+    serve(arguments.port or free_port(), pages)
 
 
 def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
@@ -58,13 +57,10 @@ def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
         client = MlflowClient(uri)
         for profile in params.grid.profiles:
             if Path("runs", profile).is_dir():
-                outcome = fill(client, Paths(profile), params.profiles[profile].title)
-                done = [f"{count} runs {verb}" for verb, count in sorted(outcome.runs.items()) if count]
-                print(f"{profile}: {', '.join(done) or 'no runs'}", flush=True)
-                problems += outcome.problems
-                pages[f"all runs of {profile}"] = view_url(experiment_of(client, profile).experiment_id, "tension")
-    for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+                done = fill(client, Paths(profile), params.profiles[profile].title, problems)
+                said = ", ".join(f"{count} runs {verb}" for verb, count in sorted(done.items()))
+                print(f"{profile}: {said or 'no runs'}", flush=True)
+                pages[profile] = view_url(experiment_of(client, profile).experiment_id, "tension")
     return pages, problems
 
 
@@ -76,12 +72,14 @@ def free_port() -> int:
 
 
 def serve(port: int, pages: dict[str, str]) -> None:
-    """Become `mlflow server` on the local store, on this machine only. `pages`: what to say of its addresses."""
-    for name, page in pages.items():
-        print(f"{name}:\nhttp://{HOST}:{port}/{page}")
+    """Become `mlflow server` on the local store, on this machine only. `pages`: of the profiles."""
+    for profile, page in pages.items():
+        print(f"all runs of {profile}:\nhttp://{HOST}:{port}/{page}")
+    if not pages:
+        print(f"no runs yet:\nhttp://{HOST}:{port}/")
     print("They answer as soon as MLflow has started. Ctrl-C ends it.", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", local_uri(), "--default-artifact-root", artifact_root()]
+    command += ["--backend-store-uri", LOCAL_URI, "--default-artifact-root", artifact_root()]
     command += ["--no-serve-artifacts", "--uvicorn-opts", "--log-level warning"]
     # Its job workers serve language model features that nobody uses here.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

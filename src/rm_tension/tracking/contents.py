@@ -2,109 +2,144 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rm_tension.base.grid import Paths
-from rm_tension.tracking.dvc_lock import Lock, Md5s
-from rm_tension.tracking.names import STEP_METRICS, as_params, run_key, tags_of
-from rm_tension.tracking.records import Record
-from rm_tension.tracking.results import Point, Results
+from rm_tension.base.lockfile import file_md5, stages_of
+from rm_tension.tracking.names import STEP_METRICS, as_params, is_shown, tags_of
+from rm_tension.tracking.results import Point, read_results
 
-REPORT = ("tables/*.tex", "figures/*.png", "claims.md", "artifact.pdf", "index.html")
+Texts = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Content:
-    """One run: all that the fill writes, except when, which `start` and `end` (s since 1970) say."""
+    """One run: all that the fill writes. `start` and `end` are s since 1970."""
 
     key: str
-    name: str
     parent: str | None
-    params: dict[str, str]
-    tags: dict[str, str]
+    params: Texts
+    tags: Texts
     metrics: list[Point]
     start: float
     end: float
-    data: Md5s = field(default_factory=dict)
-    files: list[tuple[Path, str]] = field(default_factory=list)  # and the folder to show each in
+    data: Texts = field(default_factory=dict)  # md5s by path in DVC
+    artifacts: Path | None = None  # a folder
 
     @cached_property
     def sha256(self) -> str:
-        """Equal if and only if a second fill would write the same."""
-        digests = [(file.name, folder, hashlib.sha256(file.read_bytes()).hexdigest()) for file, folder in self.files]
-        whole = [self.key, self.name, self.parent, self.params, self.tags, self.metrics, self.data, digests]
+        """Equal if and only if a second fill would write the same, whenever the files were written."""
+        files = [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()] if self.artifacts else []
+        digests = [(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+        whole = [self.key, self.params, self.tags, self.metrics, self.parent, self.data, digests]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
-def contents(records: list[Record], lock: Lock | None, results: Results | None, paths: Paths) -> Iterator[Content]:
-    """A run for each trio, then one for each record."""
-    trios: dict[str, list[Record]] = {}
-    for record in records:
-        trios.setdefault(tags_of(record.stage, record.parameters, {}).get("trio", ""), []).append(record)
-    yield from (_of_trio(trio, runs, results) for trio, runs in trios.items() if trio)
-    for trio, runs in trios.items():
-        for record in runs:
-            parent = run_key(paths.profile, "trio", trio) if trio else None
-            yield _of_record(record, parent, _origin(record, records), lock, results, paths)
+@dataclass(frozen=True)
+class Record:
+    """runs/<P>/<stage>-<cell>.json, as `runs.record` writes it; with the steps of a training that a chart can show."""
+
+    parameters: dict[str, Any]
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+    steps: list[dict[str, float]] = field(default_factory=list)
 
 
-def _of_record(
-    record: Record, parent: str | None, origin: dict[str, Any], lock: Lock | None, results: Results | None, paths: Paths
-) -> Content:
-    training = record.stage == "train"
-    data, tags = lock.inputs_and_tags(record) if lock else ({}, {})
-    metrics = [Point(f"run/{key}", float(value)) for key, value in as_params(record.metrics).items() if value != "None"]
-    if training and results:
-        metrics += results.of_model(*(record.parameters[axis] for axis in ("backbone", "objective", "seed")))
-    for step in record.steps:
-        metrics += [Point(f"train/{name}", step[name], int(step["step"])) for name in STEP_METRICS if name in step]
-    end = record.path.stat().st_mtime
-    return Content(
-        key=run_key(paths.profile, record.stage, record.cell),
-        name=record.cell if training else "-".join(filter(None, (record.stage, record.cell))),
-        parent=parent,
-        params=as_params(record.parameters | origin),
-        tags=tags_of(record.stage, record.parameters, record.environment) | tags,
-        metrics=metrics,
-        start=end - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
-        end=end,
-        data=data,
-        files=list(_report(paths)) if record.stage == "report" else [],
-    )
+def contents(paths: Paths, problems: list[str]) -> list[Content]:
+    """A run for each trio, then one for each record; what cannot be read is named in `problems` and left out."""
+    records, lock = _records(paths, problems), _stages(paths.root / "dvc.lock", problems)
+    results = read_results(paths.results, problems)
+    runs: list[Content] = []
+    trios: dict[str, list[Content]] = {}
+    for key, record in records.items():
+        stage, _, cell = key.partition("-")
+        path, tags = paths.run(key), tags_of(stage, record.parameters, record.environment)
+        data, md5s = _md5s(lock, stage + "@" + "-".join(filter(None, (paths.profile, cell))), path)
+        end = path.stat().st_mtime
+        run = Content(
+            key=key,
+            parent=f"trio-{tags['trio']}" if "trio" in tags else None,
+            params=as_params(record.parameters | _origin(key, records)),
+            tags=tags | md5s,
+            metrics=[*_measured(record), *results.get(key, [])],
+            data=data,
+            artifacts=paths.reports if stage == "report" and paths.reports.is_dir() else None,
+            start=end - max(float(record.metrics.get(key, 0)) for key in ("seconds", "steps_seconds")),
+            end=end,
+        )
+        runs.append(run)
+        if run.parent:
+            trios.setdefault(run.parent, []).append(run)
+    return [*(_of_trio(key, children, results.get(key, [])) for key, children in trios.items()), *runs]
 
 
-def _of_trio(trio: str, runs: list[Record], results: Results | None) -> Content:
-    """The parent of a trio's runs, with the numbers that compare its reward models."""
-    parameters = {axis: runs[0].parameters[axis] for axis in ("profile", "backbone", "seed")}
-    ends = [record.path.stat().st_mtime for record in runs]
-    return Content(
-        key=run_key(parameters["profile"], "trio", trio),
-        name=f"trio-{trio}",
-        parent=None,
-        params=as_params(parameters),
-        tags=tags_of("trio", parameters, {}),
-        metrics=results.of_trio(parameters["backbone"], parameters["seed"]) if results else [],
-        start=min(ends),
-        end=max(ends),
-    )
+def _records(paths: Paths, problems: list[str]) -> dict[str, Record]:
+    """By key."""
+    found: dict[str, Record] = {}
+    for path in sorted(paths.run("*").parent.glob("*.json")):
+        key, reading = path.stem, path
+        try:
+            content = json.loads(path.read_bytes())
+            if key.startswith("train-"):
+                reading = paths.histories / f"{key.removeprefix('train-')}.jsonl"
+                steps = [json.loads(line) for line in reading.read_bytes().splitlines()]
+                content["steps"] = [step for step in steps if is_shown(step["step"]) or step is steps[-1]]
+            found[key] = Record(**content)
+        except (OSError, ValueError, TypeError, KeyError) as error:  # the last two: other JSON than the stage writes
+            problems.append(f"{reading}: cannot be read: {error}; `dvc checkout` it or run its stage again")
+    return found
 
 
-def _origin(record: Record, records: Iterable[Record]) -> dict[str, Any]:
-    """Parameters of earlier stages that decide a training: which weights and data, at which revisions."""
+def _stages(lock: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return stages_of(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
+    except ValueError as error:
+        problems.append(f"{lock}: {error}; `git checkout {lock}`")
+        return {}
+
+
+def _md5s(stages: dict[str, Any], stage: str, record: Path) -> tuple[Texts, Texts]:
+    """Of the data that a stage read; and of what it wrote, as tags.
+
+    Empty if dvc.lock does not speak of this very record: the stage ran without DVC, or again since.
+    """
+    entry = stages.get(stage, {})
+    read, wrote = ({file["path"]: file["md5"] for file in entry.get(kind, ())} for kind in ("deps", "outs"))
+    if wrote.get(record.as_posix()) != file_md5(record):
+        return {}, {}
+    tags = {"dvc.stage": stage}
+    for path, md5 in wrote.items():
+        if not path.startswith("runs/"):
+            tags |= {"output": path, "output.md5": md5}
+    return {path: md5 for path, md5 in read.items() if not path.startswith(("models/", "src/", "runs/"))}, tags
+
+
+def _origin(key: str, records: dict[str, Record]) -> dict[str, Any]:
+    """Parameters of earlier stages that decide a training: which data and weights, at which revisions."""
     origin: dict[str, Any] = {}
-    for other in records if record.stage == "train" else ():
-        if other.stage == "data":
-            origin |= {"data": other.parameters["data"]}
-        if other.stage == "backbone" and other.cell == record.parameters["backbone"]:
-            origin |= {"weights": other.parameters["backbones"]["weights"]}
+    if key.startswith("train-"):
+        backbone = records[key].parameters["backbone"]
+        if found := records.get("data"):
+            origin["data"] = found.parameters["data"]
+        if found := records.get(f"backbone-{backbone}"):
+            origin["weights"] = found.parameters["backbones"]["weights"]
     return origin
 
 
-def _report(paths: Paths) -> Iterator[tuple[Path, str]]:
-    for pattern in REPORT:
-        folder = Path(pattern).parent.as_posix()
-        yield from ((file, "" if folder == "." else folder) for file in sorted(paths.reports.glob(pattern)))
+def _measured(record: Record) -> Iterator[Point]:
+    for key, value in as_params(record.metrics).items():
+        if value != "None":
+            yield Point(f"run/{key}", float(value))
+    for step in record.steps:
+        yield from (Point(f"train/{key}", step[key], int(step["step"])) for key in STEP_METRICS if key in step)
+
+
+def _of_trio(key: str, children: list[Content], metrics: list[Point]) -> Content:
+    """The parent of a trio's runs, with the numbers that compare its reward models."""
+    parameters = {axis: children[0].tags[axis] for axis in ("profile", "backbone", "seed")}
+    start, end = min(child.start for child in children), max(child.end for child in children)
+    return Content(key, None, parameters, tags_of("trio", parameters, {}), metrics, start, end)

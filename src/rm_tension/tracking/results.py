@@ -1,23 +1,15 @@
 """The numbers that results/<P>/*.csv has on each reward model and each trio, as metrics."""
 
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from rm_tension.analyse.averages import with_groups
-from rm_tension.base.errors import UserError
 
-MODEL = ("backbone", "objective", "seed")
-COLUMNS = {
-    "accuracy": (*MODEL, "kind", "percent", "task", "accuracy"),
-    "group_accuracy": (*MODEL, "kind", "percent", "group", "accuracy"),
-    "hh_accuracy": (*MODEL, "kind", "percent", "subset", "accuracy"),
-    "retention": ("backbone", "seed", "kind", "percent", "task", "retention"),
-}
-
-
-PLAIN = {"accuracy": "accuracy/{task}", "group_accuracy": "group/{group}", "hh_accuracy": "hh/{subset}"}
+MODEL = ["backbone", "objective", "seed"]
 
 
 class Point(NamedTuple):
@@ -28,59 +20,70 @@ class Point(NamedTuple):
     step: int = 0
 
 
-class Results:
-    """The tables of one profile that have a row for every model or trio; empty before `analyse` has run.
+Points = Iterator[tuple[str, Point]]
 
-    Raises UserError, which names the file, if a table is damaged.
+
+def read_results(folder: Path, problems: list[str]) -> dict[str, list[Point]]:
+    """By model, train-gpt2-small-helpful-0, and by trio, trio-gpt2-small-0; nothing before `analyse` has run.
+
+    What cannot be read is named in `problems` and left out.
     """
-
-    def __init__(self, folder: Path) -> None:
-        names = COLUMNS if folder.is_dir() else {}
-        self._tables = {name: _read(folder / f"{name}.csv", list(COLUMNS[name])) for name in names}
-
-    def of_model(self, backbone: str, objective: str, seed: int) -> list[Point]:
-        """accuracy/<task>, group/<group>, hh/<file>, ablation/<score> over %, ablation_change/<kind>-<%>/<group>."""
-        keys: dict[str, str | int] = {"backbone": backbone, "objective": objective, "seed": seed}
-        points: list[Point] = []
-        for name, key in PLAIN.items():
-            points += _points(key, self._rows(name, **keys, kind="none"), "accuracy")
-        groups = self._rows("group_accuracy", **keys)
-        whole = groups[groups["kind"] == "none"].set_index("group")["accuracy"]
-        ablated = groups[groups["kind"] != "none"]
-        changes = ablated.assign(delta=ablated["accuracy"] - ablated["group"].map(whole))
-        points += _points("ablation_change/{kind}-{percent}/{group}", changes, "delta")
-        own = self._rows("hh_accuracy", **keys, subset="own")
-        start = own[own["kind"] == "none"]
-        for score, curve in own[~own["kind"].isin(["none", "all"])].groupby("kind", sort=False):
-            from_start = pd.concat([start, curve]).sort_values("percent")
-            percents, values = from_start["percent"].astype(int), from_start["accuracy"].astype(float)
-            points += [Point(f"ablation/{score}", *point) for point in zip(values, percents, strict=True)]
-        return points
-
-    def of_trio(self, backbone: str, seed: int) -> list[Point]:
-        """retention/<task or group>, and retention_after/<kind>-<%>/<group> with neurons ablated."""
-        table = with_groups(self._rows("retention", backbone=backbone, seed=seed), "retention")
-        whole = table["kind"] == "none"
-        groups = table["task"].isin(["helpfulness", "harmlessness"])
-        return [
-            *_points("retention/{task}", table[whole], "retention"),
-            *_points("retention_after/{kind}-{percent}/{task}", table[groups & ~whole], "retention"),
-        ]
-
-    def _rows(self, name: str, **values: str | int) -> pd.DataFrame:
-        table = self._tables.get(name, pd.DataFrame(columns=list(COLUMNS[name])))
-        for column, value in values.items():
-            table = table[table[column] == value]
-        return table
+    found: dict[str, list[Point]] = defaultdict(list)
+    for name, points in TABLES.items() if folder.is_dir() else ():
+        path = folder / f"{name}.csv"
+        try:
+            for run, point in points(pd.read_csv(path)):
+                found[run].append(point)
+        except (OSError, ValueError, KeyError) as error:  # the last: a column that is not there
+            problems.append(f"{path}: cannot be read: {error}; `dvc checkout {folder}` or run `analyse` again")
+    return found
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)[columns]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: {error}; `dvc checkout {path.parent}` or run `analyse` again") from error
+def _accuracy(table: pd.DataFrame) -> Points:
+    yield from _points("accuracy/{task}", _whole(table), "accuracy")
 
 
-def _points(key: str, table: pd.DataFrame, column: str) -> list[Point]:
-    rows = table.dropna(subset=[column]).to_dict("records")
-    return [Point(key.format(**{str(name): cell for name, cell in row.items()}), float(row[column])) for row in rows]
+def _group_accuracy(table: pd.DataFrame) -> Points:
+    whole = _whole(table)
+    yield from _points("group/{group}", whole, "accuracy")
+    changes = _ablated(table).merge(whole, on=[*MODEL, "group"], suffixes=("", "_whole"))
+    changes["change"] = changes["accuracy"] - changes["accuracy_whole"]
+    yield from _points("ablation_change/{kind}-{percent}/{group}", changes, "change")
+
+
+def _hh_accuracy(table: pd.DataFrame) -> Points:
+    yield from _points("hh/{subset}", _whole(table), "accuracy")
+    own = table[table["subset"] == "own"]
+    for score, curve in own[~own["kind"].isin(["none", "all"])].groupby("kind", sort=False):
+        yield from _points(f"ablation/{score}", pd.concat([_whole(own), curve]), "accuracy", step="percent")
+
+
+def _retention(table: pd.DataFrame) -> Points:
+    table = with_groups(table[["backbone", "seed", "kind", "percent", "task", "retention"]], "retention")
+    yield from _points("retention/{task}", _whole(table), "retention")
+    groups = table[table["task"].isin(["helpfulness", "harmlessness"])]
+    yield from _points("retention_after/{kind}-{percent}/{task}", _ablated(groups), "retention")
+
+
+TABLES = {
+    "accuracy": _accuracy,
+    "group_accuracy": _group_accuracy,
+    "hh_accuracy": _hh_accuracy,
+    "retention": _retention,
+}
+
+
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["kind"] == "none"]
+
+
+def _ablated(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["kind"] != "none"]
+
+
+def _points(metric: str, table: pd.DataFrame, value: str, step: str | None = None) -> Points:
+    """Of each row that has a value; the metric's name takes the row's cells."""
+    run = "train-{backbone}-{objective}-{seed}" if "objective" in table else "trio-{backbone}-{seed}"
+    for row in table.dropna(subset=[value]).to_dict("records"):
+        cells = {str(column): cell for column, cell in row.items()}
+        yield run.format(**cells), Point(metric.format(**cells), float(cells[value]), int(cells[step]) if step else 0)
