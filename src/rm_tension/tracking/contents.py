@@ -68,7 +68,7 @@ def contents(paths: Paths, problems: list[str]) -> list[Content]:
             metrics=[*_measured(record), *results.get(key, [])],
             data=data,
             artifacts=paths.reports if stage == "report" and paths.reports.is_dir() else None,
-            start=end - max(float(record.metrics.get(key, 0)) for key in ("seconds", "steps_seconds")),
+            start=end - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
             end=end,
         )
         runs.append(run)
