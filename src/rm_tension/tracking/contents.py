@@ -108,7 +108,9 @@ def _md5s(stages: dict[str, Any], stage: str, record: Path) -> tuple[Texts, Text
     Empty if dvc.lock does not speak of this very record: the stage ran without DVC, or again since.
     """
     entry = stages.get(stage, {})
-    read, wrote = ({file["path"]: file["md5"] for file in entry.get(kind, ())} for kind in ("deps", "outs"))
+    read, wrote = (
+        {file["path"]: file["md5"] for file in entry.get(kind, ()) if "md5" in file} for kind in ("deps", "outs")
+    )
     if wrote.get(record.as_posix()) != file_md5(record):
         return {}, {}
     tags = {"dvc.stage": stage}
