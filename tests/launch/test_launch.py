@@ -6,6 +6,8 @@ import pytest
 import yaml
 from toy import Toy, read_until
 
+from bad_remotes import small_disk
+
 WHOLE = "first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nfirst 1\nmiddle-c 1\nlast 1\n"
 
 
@@ -125,6 +127,27 @@ def test_each_job_has_a_gpu_of_its_own_of_those_that_are_visible(toy):
         toy.release(f"middle-{cell}")
     launcher.communicate()
     assert {toy.read(f"middle-{cell}").split()[-1] for cell in toy.cells} == {"5", "7", "3"}
+
+
+@pytest.mark.parametrize("full", ["out", ".dvc/cache"])
+def test_a_full_disk_loses_nothing_that_was_there(toy, full):
+    toy.order("middle-b", "much")
+    with small_disk(toy.folder / full) as filler:
+        code, printed = toy.launch()
+        assert code == 1
+        assert "No space left on device" in printed
+        if full == "out":  # the job's words; nothing half-written is left
+            assert "middle@b: failed with exit code 1; " in printed
+            names = {path.name for path in (toy.folder / "out").iterdir()}
+            assert names == {"filler.lock", "first", "middle-a", "middle-c"}
+        else:
+            assert "error: DVC: " in printed
+        filler.unlink()
+        code, printed = toy.launch()
+        assert code == 0, printed
+        assert toy.runs("first") == 1
+        assert toy.read("last").startswith("first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nmuch")
+        assert "up to date" in toy.dvc("status")
 
 
 def test_what_is_no_target_is_refused(toy):

@@ -16,6 +16,7 @@ STEP = '''
 import os, signal, sys, time
 from pathlib import Path
 from ruamel.yaml import YAML
+from rm_tension.base.files import whole
 
 out, inputs = Path(sys.argv[1]), sys.argv[2:]
 with open(f"runs-of/{out.name}", "a") as file:
@@ -29,6 +30,9 @@ if what == "die once":
     os.kill(os.getpid(), signal.SIGKILL)
 if what == "die":
     os.kill(os.getpid(), signal.SIGKILL)
+if what == "need memory" and not os.environ.get("RM_TENSION_HALF_BUDGET"):
+    much = bytearray(b"x") * 600_000_000
+    time.sleep(600)
 if what == "wait":
     def end(*_):
         Path("ended", out.name).touch(); sys.exit(143)
@@ -37,8 +41,9 @@ if what == "wait":
     while order.exists():
         time.sleep(0.05)
 value = YAML(typ="safe").load(Path("toy.yaml"))["value"]
-out.parent.mkdir(exist_ok=True)
-out.write_text("".join(Path(name).read_text() for name in inputs) + f"{out.name} {value}\\n")
+text = "".join(Path(name).read_text() for name in inputs) + f"{out.name} {value}\\n"
+with whole(out) as partial:
+    partial.write_text(text + "much" * 15_000 if what == "much" else text)
 '''
 
 
@@ -47,11 +52,15 @@ class Toy:
 
     cells = ("a", "b", "c")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, new: bool = True) -> None:
+        """In a new folder, or in one that is a clone of another's."""
         self.folder = folder
-        folder.mkdir()
         for name in ("orders", "waits", "ended", "runs-of"):
-            (folder / name).mkdir()
+            (folder / name).mkdir(parents=True)
+        if new:
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
         shutil.copy(REPOSITORY / "params.yaml", folder)
         (folder / "toy.yaml").write_text("value: 1\n", encoding="utf-8")
         (folder / "step.py").write_text(STEP, encoding="utf-8")

@@ -15,27 +15,55 @@ def main() -> None:
     """Exits 1 if a stage failed, after all others that do not depend on it."""
     parser = argparse.ArgumentParser(prog="python -m rm_tension.launch", description=__doc__)
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="as for `dvc repro`: report@paper")
-    parser.add_argument("--jobs", type=int, help="at once; default: one for each GPU, or for each core without a GPU")
+    parser.add_argument(
+        "--jobs", type=int, help="at once; default: one for each GPU, or for each core without a GPU; with Slurm 64"
+    )
+    parser.add_argument("--executor", choices=["local", "slurm"], default="local", help="this machine, or Slurm's jobs")
+    parser.add_argument(
+        "--prefix", default="", metavar="WORDS", help="Slurm: before each command: 'apptainer exec --nv rm-tension.sif'"
+    )
+    parser.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        type=_option,
+        metavar="KEY=VALUE",
+        help="Slurm: an option of sbatch, of which time is in minutes; repeatable",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would run and what it would cost")
     parser.add_argument("--status", action="store_true", help="say what is there, stale, or has failed; run nothing")
     arguments = parser.parse_args()
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
+    if arguments.executor == "local" and (arguments.prefix or arguments.sbatch):
+        parser.error("--prefix and --sbatch are for --executor slurm")
     # here: each job's process imports this module, and needs nothing of it
-    from rm_tension.launch.commands import dry_run, launch, status
+    from rm_tension.launch.commands import Places, dry_run, launch, status
 
+    slurm = arguments.executor == "slurm"
+    places = Places(arguments.jobs, slurm, arguments.prefix, dict(arguments.sbatch))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if arguments.status:
-            status(arguments.targets)
+            status(arguments.targets, places)
         elif arguments.dry_run:
-            dry_run(arguments.targets, arguments.jobs)
+            dry_run(arguments.targets, places)
         else:
-            sys.exit(launch(arguments.targets, arguments.jobs))
+            sys.exit(launch(arguments.targets, places))
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: what has ended is recorded, trainings have saved their state; start it again to go on")
+        jobs = "Slurm's jobs go on and will be found" if slurm else "trainings have saved their state"
+        sys.exit(f"interrupted: what has ended is recorded, {jobs}; start it again to go on")
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, is_one, value = text.partition("=")
+    if not (key and is_one):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    if key == "time" and not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"time={value} is not a number of minutes")
+    return key.replace("-", "_"), value
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

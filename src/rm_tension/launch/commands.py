@@ -1,28 +1,58 @@
 """What the command line does: run, say what would run, say what there is."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pynvml
 from rich.console import Console
 from tabulate import tabulate
 
 from rm_tension.base.config import load_params
+from rm_tension.base.errors import UserError
 from rm_tension.estimate import Cost, estimate, makespan, published
 from rm_tension.launch.coordinator import Coordinator, Progress, State, failure_of, only_one
 from rm_tension.launch.display import display, grid, minutes
+from rm_tension.launch.executor import Executor
 from rm_tension.launch.local import Local, cores
 from rm_tension.launch.pipeline import Pipeline
+from rm_tension.launch.slurm import Slurm, jobs_left
+
+SLURM_JOBS = 64  # at once, waiting ones among them
+ON_GPU = ("train", "activations", "evaluate")
 
 
-def launch(targets: Sequence[str], jobs: int | None) -> int:
+@dataclass(frozen=True)
+class Places:
+    """Where jobs run: `jobs` at once, with `slurm` in its queue, `prefix` before each command, `sbatch` its options."""
+
+    jobs: int | None
+    slurm: bool = False
+    prefix: str = ""
+    sbatch: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return self.jobs or (SLURM_JOBS if self.slurm else len(gpus()) or cores())
+
+    def executor(self, costs: Mapping[str, Cost]) -> Executor:
+        """Raises UserError where there is no Slurm, and on this machine while Slurm may run jobs of this checkout."""
+        if self.slurm:
+            return Slurm(self.count, costs, on_gpu(costs), self.prefix, self.sbatch)
+        if left := jobs_left():
+            raise UserError(
+                f"Slurm may be running jobs of this checkout: {', '.join(left)}; go on with "
+                "--executor slurm, or end them with scancel and remove .state/launch/slurm"
+            )
+        return Local(self.count, gpus())
+
+
+def launch(targets: Sequence[str], places: Places) -> int:
     """Run what is stale; returns the exit code."""
     with only_one():
         pipeline = Pipeline(targets)
-        devices = gpus()
-        jobs = jobs or len(devices) or cores()
-        costs = costs_of(pipeline)
-        coordinator = Coordinator(pipeline, Local(jobs, devices), costs)
+        costs, jobs = costs_of(pipeline, places), places.count
+        coordinator = Coordinator(pipeline, places.executor(costs), costs)
         with display(costs, jobs) as show:
             coordinator.run(show)
     states = coordinator.progress.states
@@ -30,24 +60,23 @@ def launch(targets: Sequence[str], jobs: int | None) -> int:
     return 0 if all(state.is_good for state in states.values()) else 1
 
 
-def dry_run(targets: Sequence[str], jobs: int | None) -> None:
+def dry_run(targets: Sequence[str], places: Places) -> None:
     """The stages that are stale, those that may become so, and what they cost."""
     pipeline = Pipeline(targets)
-    jobs = jobs or len(gpus()) or cores()
-    costs, stale = costs_of(pipeline), stale_of(pipeline)
+    costs, stale, jobs = costs_of(pipeline, places), stale_of(pipeline), places.count
     rows = [[name, minutes(costs[name].seconds), f"{costs[name].host_gb:.1f}"] for name in stale if name in costs]
     print(tabulate(rows, headers=["would run", "about", "memory (GB)"], disable_numparse=True))
     known = [costs[name] for name in stale if name in costs]
     print(f"{len(stale)} of {len(pipeline.commands)} stages, {jobs} at once: about {minutes(makespan(known, jobs))}")
 
 
-def status(targets: Sequence[str]) -> None:
+def status(targets: Sequence[str], places: Places) -> None:
     """How much of each part of the grid is up to date, stale, or failed when it last ran."""
     pipeline = Pipeline(targets)
     states = dict.fromkeys(pipeline.commands, State.FRESH)
     for name in stale_of(pipeline):
         states[name] = State.FAILED if failure_of(name).exists() else State.WAITING
-    Console().print(grid(Progress(states, pipeline.records), costs_of(pipeline)))
+    Console().print(grid(Progress(states, pipeline.records), costs_of(pipeline, places)))
 
 
 def stale_of(pipeline: Pipeline) -> list[str]:
@@ -59,12 +88,23 @@ def stale_of(pipeline: Pipeline) -> list[str]:
     return [name for name in pipeline.upstream if name in stale]
 
 
-def costs_of(pipeline: Pipeline) -> dict[str, Cost]:
+def costs_of(pipeline: Pipeline, places: Places) -> dict[str, Cost]:
     """The estimate of each stage that has one."""
+    params, has_gpu = load_params(), places.slurm or gpus()
+    costs = {}
+    for name, profile in params.profiles.items():
+        if any(f"@{name}" in stage for stage in pipeline.commands):
+            # what counts is which of them take longer
+            speed = published("H100" if has_gpu and profile.gpu != "none" else "cpu")
+            costs.update({cost.stage: cost for cost in estimate(params, name, speed)})
+    return costs
+
+
+def on_gpu(costs: Collection[str]) -> set[str]:
+    """The stages that compute on a GPU where there is one."""
     params = load_params()
-    speed = published("H100" if gpus() else "cpu")  # what counts is which of them take longer
-    profiles = [profile for profile in params.profiles if any(f"@{profile}" in name for name in pipeline.commands)]
-    return {cost.stage: cost for profile in profiles for cost in estimate(params, profile, speed)}
+    computing = [f"{kind}@{name}-" for kind in ON_GPU for name, one in params.profiles.items() if one.gpu != "none"]
+    return {stage for stage in costs if stage.startswith(tuple(computing))}
 
 
 def gpus() -> list[str]:

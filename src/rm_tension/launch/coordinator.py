@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from rm_tension.base.errors import UserError
 from rm_tension.estimate import Cost
-from rm_tension.launch.local import End, Job, Local
+from rm_tension.launch.executor import End, Executor, Job
 from rm_tension.launch.pipeline import Pipeline
 
 FOLDER = Path(".state/launch")  # logs, and who coordinates
@@ -57,7 +57,7 @@ class Progress:
 class Coordinator:
     """Runs a pipeline's stale stages on an executor and records each that ends well."""
 
-    def __init__(self, pipeline: Pipeline, executor: Local, costs: Mapping[str, Cost]) -> None:
+    def __init__(self, pipeline: Pipeline, executor: Executor, costs: Mapping[str, Cost]) -> None:
         self._pipeline = pipeline
         self._executor = executor
         self._costs = costs
@@ -97,6 +97,8 @@ class Coordinator:
             self._over(name, State.SKIPPED, f"skipped, because it depends on {', '.join(bad)}")
         elif self._pipeline.is_fresh(name):
             self._over(name, State.FRESH)
+        elif self._executor.found(name, lambda: self._pipeline.remember(name)):
+            self._runs(name)
         else:
             self._ready.append(name)
 
@@ -113,7 +115,11 @@ class Coordinator:
                 self._start(name)
 
     def _start(self, name: str, half: bool = False) -> None:
-        self._executor.start(Job(name, self._pipeline.commands[name], log_of(name), self._memory(name), half))
+        command, inputs = self._pipeline.commands[name], self._pipeline.inputs(name)
+        self._executor.start(Job(name, command, log_of(name), self._memory(name), inputs, half))
+        self._runs(name)
+
+    def _runs(self, name: str) -> None:
         self.progress.states[name] = State.RUNNING
         self.progress.began[name] = time.monotonic()
 

@@ -1,8 +1,7 @@
 """The cores or GPUs of this machine, a job on each."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -10,29 +9,10 @@ from pathlib import Path
 
 import psutil
 
+from rm_tension.launch.executor import End, Job
 from rm_tension.launch.worker import PRELOADED, work
 
 GB = 10**9
-
-
-@dataclass(frozen=True)
-class Job:
-    """A stage to run. `memory_gb`: what it may need of this machine's memory; `half`: half as many tokens at a time."""
-
-    name: str
-    command: str
-    log: Path
-    memory_gb: float
-    half: bool = False
-
-
-@dataclass(frozen=True)
-class End:
-    """How a job ended: `code` is the exit code, or minus the signal that killed it."""
-
-    name: str
-    code: int
-    out_of_memory: bool
 
 
 class Local:
@@ -49,7 +29,7 @@ class Local:
         self._devices = devices
         self._threads = max(1, cores() // jobs)
         self._running: dict[str, tuple[BaseProcess, int, Job]] = {}
-        self._kills = _out_of_memory_kills()
+        self._kills = out_of_memory_kills()
 
     def has_room_for(self, memory_gb: float) -> bool:
         """Whether a job of that size can be started; the only one always can."""
@@ -67,10 +47,14 @@ class Local:
         process.start()
         self._running[job.name] = process, slot, job
 
+    def found(self, name: str, inputs: Callable[[], str]) -> bool:
+        """False: jobs end with their coordinator."""
+        return False
+
     def ended(self, timeout: float) -> Iterator[End]:
         """Jobs that have ended, after at most `timeout` seconds."""
         wait([process.sentinel for process, _, _ in self._running.values()], timeout)
-        kills, before = _out_of_memory_kills(), self._kills
+        kills, before = out_of_memory_kills(), self._kills
         for name, (process, slot, _) in list(self._running.items()):
             if not process.is_alive():
                 process.join()
@@ -108,7 +92,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _out_of_memory_kills() -> int:
+def out_of_memory_kills() -> int:
     """How many processes the kernel has killed for want of memory since it started; 0 where it does not say."""
     try:
         lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()

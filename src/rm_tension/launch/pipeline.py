@@ -4,6 +4,7 @@ It does what `dvc repro` does before and after a stage's command, by the same me
 others, who know nothing of DVC.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,18 @@ class Pipeline:
             self._save(name)
         return False
 
+    def remember(self, name: str) -> str:
+        """What a stage depends on now, which `finish` compares with, as for one that is begun; returns `inputs`."""
+        with self._locked():
+            self._stages[name].save_deps()
+        return self.inputs(name)
+
+    def inputs(self, name: str) -> str:
+        """The command and the hashes of what a stage depended on at `begin` or `remember`."""
+        stage = self._stages[name]
+        hashes = [[str(dep), dep.hash_info.to_dict()] for dep in stage.deps]
+        return json.dumps([stage.cmd, hashes], sort_keys=True)
+
     def finish(self, name: str) -> list[str]:
         """Record a stage whose command has ended well, unless what it depends on has changed since `begin`.
 
@@ -95,5 +108,5 @@ def _records(stage: Stage) -> Iterator[Path]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except DvcException as error:
+    except (DvcException, OSError) as error:  # the second from a full disk
         raise UserError(f"DVC: {error}") from error

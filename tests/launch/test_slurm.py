@@ -1,0 +1,174 @@
+"""The launcher on a real Slurm of two nodes, whose jobs outlive it, meet their time limit, lose memory and nodes."""
+
+import signal
+import subprocess
+
+import pytest
+from cluster import GPUS, NODES, Cluster
+from test_launch import WHOLE
+from toy import Toy
+
+pytestmark = pytest.mark.slurm
+CELLS = [f"middle-{cell}" for cell in Toy.cells]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def toy(cluster, tmp_path):
+    return Toy(tmp_path / "toy")
+
+
+def start(toy, *options):
+    return toy.start("last", "--executor", "slurm", *(word for option in options for word in ("--sbatch", option)))
+
+
+def end_of(launcher):
+    """Its exit code and what it printed."""
+    printed, _ = launcher.communicate()
+    return launcher.returncode, printed
+
+
+def job_of(toy, stage):
+    """The id of its job."""
+    command = ["squeue", "--noheader", "--format=%i|%Z", f"--name={stage}"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (id_,) = (line.split("|")[0] for line in printed.splitlines() if line.endswith(f"|{toy.folder}"))
+    return id_
+
+
+def test_each_job_has_a_gpu_of_its_own_and_the_prefix(toy):
+    step = toy.folder / "step.py"
+    told = "; ".join(f"{{os.environ['{name}']}}" for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "PREFIX"))
+    step.write_text(step.read_text().replace("{out.name} {value}", f"{{out.name}} {told}"))
+    for cell in CELLS:
+        toy.order(cell, "wait")
+    options = ("--executor", "slurm", "--sbatch", "gpus-per-node=1", "--prefix", "env PREFIX=there")
+    launcher = toy.start("last", *options)
+    toy.wait_for(*(f"waits/{cell}" for cell in CELLS))
+    for cell in CELLS:
+        toy.release(cell)
+    code, printed = end_of(launcher)
+    assert code == 0, printed
+    places = {tuple(toy.read(cell).splitlines()[-1].split()[1:]) for cell in CELLS}
+    assert len(places) == len(CELLS)
+    assert places <= {(f"{node};", f"{gpu};", "there") for node in NODES for gpu in range(GPUS)}
+    assert "up to date" in toy.dvc("status")
+
+
+def test_a_job_that_fails_shows_its_words(toy):
+    toy.order("middle-b", "fail")
+    code, printed = end_of(start(toy))
+    assert code == 1
+    assert "middle@b: failed with exit code 1; " in printed
+    assert "  error: the toy broke\n" in printed
+    assert "3 done, 1 failed, 1 skipped" in printed
+
+
+def test_at_the_time_limit_a_job_saves_its_state_and_goes_on(toy):
+    toy.order("middle-a", "wait")
+    launcher = start(toy, "time=1", "signal=B:USR2@50")
+    toy.wait_for("ended/middle-a")
+    toy.release("middle-a")
+    code, printed = end_of(launcher)
+    assert code == 0, printed
+    assert (toy.read("last"), toy.runs("middle-a"), toy.runs("middle-b")) == (WHOLE, 2, 1)
+
+
+def test_a_job_that_is_preempted_saves_its_state_and_goes_on(toy):
+    toy.order("middle-a", "wait")
+    launcher = start(toy)
+    toy.wait_for("waits/middle-a")
+    subprocess.run(["scontrol", "requeue", job_of(toy, "middle@a")], check=True)  # what Slurm does then
+    toy.wait_for("ended/middle-a")
+    toy.release("middle-a")
+    code, printed = end_of(launcher)
+    assert code == 0, printed
+    assert (toy.read("last"), toy.runs("middle-a")) == (WHOLE, 2)
+
+
+def test_a_job_that_is_cancelled_has_failed(toy):
+    toy.order("middle-a", "wait")
+    launcher = start(toy)
+    toy.wait_for("waits/middle-a")
+    subprocess.run(["scancel", job_of(toy, "middle@a")], check=True)
+    code, printed = end_of(launcher)
+    assert code == 1
+    assert "ended without a result: CANCELLED" in printed
+    assert toy.runs("middle-a") == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_launcher_finds_its_jobs_again(toy, how):
+    for cell in ("middle-a", "middle-b"):
+        toy.order(cell, "wait")
+    launcher = start(toy)
+    toy.wait_for("waits/middle-a", "waits/middle-b")
+    launcher.send_signal(how)
+    _, printed = end_of(launcher)
+    if how == signal.SIGINT:
+        assert "interrupted: what has ended is recorded, Slurm's jobs go on and will be found" in printed
+    assert "error: Slurm may be running jobs of this checkout: middle@a, middle@b" in toy.launch()[1]
+    toy.release("middle-a")  # ends without a coordinator
+    toy.wait_for("out/middle-a")
+    launcher = start(toy)
+    toy.release("middle-b")
+    code, printed = end_of(launcher)
+    assert code == 0, printed
+    assert toy.read("last") == WHOLE
+    assert [toy.runs(name) for name in ("first", *CELLS, "last")] == [1] * 5
+
+
+def test_a_job_that_is_found_is_not_taken_for_that_of_a_changed_setting(toy):
+    toy.order("first", "wait")
+    launcher = start(toy)
+    toy.wait_for("waits/first")
+    launcher.kill()
+    launcher.communicate()
+    toy.set_value(2)
+    launcher = start(toy)
+    toy.wait_for("ended/first")
+    toy.release("first")
+    code, printed = end_of(launcher)
+    assert code == 0, printed
+    assert toy.read("last") == WHOLE.replace("1\n", "2\n")
+    assert toy.runs("first") == 2
+
+
+def test_a_job_that_lacks_memory_is_started_once_more_with_half(toy):
+    toy.order("middle-c", "need memory")
+    code, printed = end_of(start(toy, "mem=300M"))
+    assert code == 0, printed
+    assert "middle@c: killed by signal 9, out of memory: started once more, with half as many tokens" in printed
+    assert toy.read("last") == WHOLE
+
+
+def test_a_job_whose_node_dies_is_run_by_another(toy, cluster):
+    toy.order("first", "wait")
+    launcher = start(toy)
+    toy.wait_for("waits/first")
+    command = ["squeue", "--noheader", "--format=%N", f"--jobs={job_of(toy, 'first')}"]
+    node = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (toy.folder / "waits" / "first").unlink()
+    cluster.kill_node(node)
+    toy.wait_for("waits/first")
+    toy.release("first")
+    code, printed = end_of(launcher)
+    cluster.start_node(node)
+    assert code == 0, printed
+    assert (toy.read("last"), toy.runs("first")) == (WHOLE, 2)
+
+
+def test_what_sbatch_refuses_is_said(toy):
+    code, printed = end_of(start(toy, "partition=nowhere"))
+    assert code == 1
+    assert "error: first: sbatch refused the job: " in printed
+    assert "nowhere" in printed
