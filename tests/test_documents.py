@@ -166,6 +166,16 @@ def test_profiles_of_the_documents_exist():
     assert named <= set(load_params().profiles)
 
 
+def test_each_promise_of_reliability_names_tests_that_exist():
+    rows = rows_of("docs/RELIABILITY.md", 3)[2:]
+    assert len(rows) > 15
+    for what, _, evidence in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", evidence)
+        assert named, what
+        for path, test in named:
+            assert f"\ndef {test}(" in Path(path).read_text(encoding="utf-8"), test
+
+
 def test_where_to_change_what_names_folders_that_are_there():
     rows = re.findall(r"^\| (a .*?) \| (.*?) \|", Path("README.md").read_text(), re.MULTILINE)
     folders = {
