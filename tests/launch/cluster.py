@@ -10,11 +10,14 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE = 120  # seconds, for daemons to come up on a slow machine
 GPUS = 2  # of each node
 NODES = ("n1", "n2")
+MEMORY = Path("/sys/fs/cgroup/memory")
+LIMITS_MEMORY = MEMORY.is_dir()
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -30,16 +33,13 @@ SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/%n.pid
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin={task}
 SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
-# the memory of a job is looked at every second: cgroups may not be there
-JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=task=1
-JobAcctGatherParams=OverMemoryKill
+JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 PropagateResourceLimits=NONE
 SlurmdParameters=config_overrides
@@ -80,6 +80,8 @@ class Cluster:
             daemon.send_signal(signal.SIGKILL if name in NODES else signal.SIGTERM)
             daemon.wait()
         os.environ.pop("SLURM_CONF", None)
+        for node in NODES:
+            _remove_cgroups(MEMORY / f"slurm_{node}")
 
     def start_node(self, node: str) -> None:
         own = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--uts"]
@@ -93,7 +95,8 @@ class Cluster:
 
     def _configure(self) -> None:
         ports = _free_ports(1 + len(NODES))
-        lines = [CONFIGURATION.format(folder=self.folder, host=socket.gethostname(), ports=ports)]
+        task = "task/cgroup" if LIMITS_MEMORY else "task/none"
+        lines = [CONFIGURATION.format(folder=self.folder, host=socket.gethostname(), ports=ports, task=task)]
         gpus = []
         for node, port in zip(NODES, ports[1:], strict=True):
             shape = f"CPUs=4 RealMemory=64000 Gres=gpu:{GPUS} State=UNKNOWN"
@@ -104,7 +107,7 @@ class Cluster:
                 gpus.append(f"NodeName={node} Name=gpu File={device}\n")
         (self.folder / "slurm.conf").write_text("".join(lines), encoding="utf-8")
         (self.folder / "gres.conf").write_text("".join(gpus), encoding="utf-8")
-        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n", encoding="utf-8")
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n", encoding="utf-8")
 
     def _start(self, name: str, *command: str) -> None:
         if not shutil.which(command[0]):
@@ -127,6 +130,17 @@ class Cluster:
     def words(self) -> str:
         """The last ones of each daemon."""
         return "\n".join(f"{path.name}:\n{path.read_text()[-2000:]}" for path in sorted(self.folder.glob("*.out")))
+
+
+def _remove_cgroups(top: Path) -> None:
+    """Those of a node and of the jobs that it left, once their last processes are gone."""
+    deadline = time.monotonic() + PATIENCE
+    while top.exists():
+        assert time.monotonic() < deadline, f"{top} is in use"
+        for folder, _, _ in os.walk(top, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+        time.sleep(0.1)
 
 
 def _free_ports(count: int) -> list[int]:

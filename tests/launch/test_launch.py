@@ -4,11 +4,9 @@ import signal
 
 import pytest
 import yaml
-from toy import Toy, read_until
+from toy import WHOLE, Toy, read_until
 
 from bad_remotes import small_disk
-
-WHOLE = "first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nfirst 1\nmiddle-c 1\nlast 1\n"
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ import signal
 import subprocess
 
 import pytest
-from cluster import GPUS, NODES, Cluster
-from test_launch import WHOLE
-from toy import Toy
+from cluster import GPUS, LIMITS_MEMORY, NODES, Cluster
+from toy import WHOLE, Toy
 
 pytestmark = pytest.mark.slurm
 CELLS = [f"middle-{cell}" for cell in Toy.cells]
@@ -143,6 +142,7 @@ def test_a_job_that_is_found_is_not_taken_for_that_of_a_changed_setting(toy):
     assert toy.runs("first") == 2
 
 
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="no cgroups (version 1) that limit memory")
 def test_a_job_that_lacks_memory_is_started_once_more_with_half(toy):
     toy.order("middle-c", "need memory")
     code, printed = end_of(start(toy, "mem=300M"))

@@ -3,8 +3,7 @@
 import subprocess
 
 import yaml
-from test_launch import WHOLE
-from toy import Toy
+from toy import WHOLE, Toy
 
 
 def git(folder, *arguments):

@@ -11,6 +11,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 300  # seconds, for something to happen on a slow machine
+WHOLE = "first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nfirst 1\nmiddle-c 1\nlast 1\n"  # of `last`
 STEP = '''
 """python -m step OUT [IN...]: concatenate the inputs and a parameter; an order in orders/OUT comes first."""
 import os, signal, sys, time

@@ -31,10 +31,9 @@ LOOK_EVERY = 10.0  # s between questions to Slurm, of jobs that leave no result
 SAVING = 300  # s before the time limit, to save a state in
 LEAST_MINUTES, MINUTES = 60, 4.0  # of a job, and for each minute of the estimate
 LEAST_GB, GB = 8.0, 1.5  # of memory, and for each GB of the estimate
-REQUEUES = 100  # after the time limit, for a training that goes on from its state
+REQUEUES = 100  # after the time limit: the long stages go on from where they were
 FORGOTTEN = "no longer known"  # minutes after its end
 NOT_ITS_FAULT = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}  # where Slurm does not requeue
-OVER_MEMORY = "exceeded memory limit"  # Slurm's words where it measures memory itself: the state is FAILED then
 KILLED = {"OUT_OF_MEMORY", "TIMEOUT", FORGOTTEN}
 OVER = {*NOT_ITS_FAULT, *KILLED, "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"}
 
@@ -114,7 +113,10 @@ class Slurm:
         for name, (job, submitted) in list(self._running.items()):
             if _has_result(submitted):
                 end = _result(job, submitted)
-            elif queue is None or (state := _state(queue, submitted.job_id)) not in OVER:
+            elif queue is None:
+                continue
+            elif (state := _state(queue, submitted.job_id)) not in OVER:
+                self._late.discard(name)
                 continue
             elif name not in self._late:  # a shared file system may show a result late
                 self._late.add(name)
@@ -157,7 +159,9 @@ def jobs_left() -> list[str]:
     """Stages of which Slurm has a job that waits or runs, or may have, where it cannot be asked."""
     names = sorted(path.parent.name for path in FOLDER.glob("*/job.json"))
     queue = _queue() if names and shutil.which("squeue") else None
-    return names if queue is None else [name for name in names if _active(name)]
+    if queue is None:
+        return names
+    return [name for name in names if any(one == name and state not in OVER for one, state in queue.values())]
 
 
 def _queue() -> Queue | None:
@@ -199,8 +203,7 @@ def _without_result(job: Job, submitted: Submitted, state: str) -> End:
     """Of a job that Slurm, or the node's kernel, ended whole."""
     words = submitted.stdout() or ""
     _append(job.log, f"{words}job {submitted.job_id} of Slurm ended without a result: {state}")
-    out_of_memory = state == "OUT_OF_MEMORY" or OVER_MEMORY in words
-    return End(job.name, -9 if out_of_memory or state in KILLED else 1, out_of_memory)
+    return End(job.name, -9 if state in KILLED else 1, state == "OUT_OF_MEMORY")
 
 
 def _append(log: Path, text: str) -> None:
