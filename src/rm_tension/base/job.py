@@ -13,6 +13,7 @@ import pandas as pd
 from rm_tension.base.config import HubData, Objective, Params, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
+from rm_tension.base.surroundings import check
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def main(stage: Callable[[Job], None], *axes: str) -> None:
         for axis in axes:
             parser.add_argument(f"--{axis}", required=True, choices=choices[axis], type=int if axis == "seed" else str)
         arguments = parser.parse_args()
+        check()
         profile = params.profiles[arguments.profile]
         if profile.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
             torch.set_num_threads(profile.threads)
