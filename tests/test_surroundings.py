@@ -141,7 +141,7 @@ def test_what_asks_for_other_numbers_is_refused_by_name(name, monkeypatch):
 def test_a_stage_and_the_preflight_refuse_before_they_begin(origin):
     for module in ("data", "preflight"):
         command = [sys.executable, "-m", f"rm_tension.{module}", "--profile", "mini"]
-        environment = os.environ | {"NVIDIA_TF32_OVERRIDE": "1"}
+        environment = os.environ | {"NVIDIA_TF32_OVERRIDE": "1", "PYTHONPATH": str(origin / "src")}
         done = subprocess.run(command, cwd=origin, env=environment, capture_output=True, text=True)
         assert done.returncode == 1
         assert done.stderr.startswith("error: NVIDIA_TF32_OVERRIDE=1: ")
