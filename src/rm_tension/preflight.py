@@ -22,6 +22,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from rm_tension.base.config import HubData, HubFiles, HubRepo, Params, Profile, load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.surroundings import check
 from rm_tension.data.sources import OFFICIAL, DataSet
 from rm_tension.estimate import Needs, estimate, needs, published
 
@@ -174,7 +175,10 @@ def look(command: str, names: Collection[str]) -> Iterator[Lack]:
     if unknown := set(names) - set(params.profiles):
         raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(params.profiles)}")
     yield from checkout_lacks()
-    for name in sorted({*names, *(named(command, params.profiles) if " repro " in command else ())}):
+    wanted = sorted({*names, *(named(command, params.profiles) if " repro " in command else ())})
+    if wanted:
+        check()
+    for name in wanted:
         for text, stop in _look_at(params, name):
             yield f"{name}: {text}", stop
 

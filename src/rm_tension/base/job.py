@@ -13,6 +13,8 @@ import pandas as pd
 from rm_tension.base.config import HubData, Objective, Params, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
+from rm_tension.base.surroundings import check
+from rm_tension.base.tables import TOKENS, read_table
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Job:
     def pairs(self, split: Literal["train", "test"], objective: Objective) -> pd.DataFrame:
         """An objective's tokenised pairs; raises UserError if there are none."""
         wanted = getattr(self.params.grid.pairs[objective], split)
-        table = pd.read_parquet(self.tokens(split))
+        table = read_table(self.tokens(split), TOKENS)
         table = table[table["subset"].isin(wanted)].reset_index(drop=True)
         if table.empty:
             raise UserError(f"{self.tokens(split)}: no pairs of {', '.join(wanted)}")
@@ -92,6 +94,7 @@ def main(stage: Callable[[Job], None], *axes: str) -> None:
         for axis in axes:
             parser.add_argument(f"--{axis}", required=True, choices=choices[axis], type=int if axis == "seed" else str)
         arguments = parser.parse_args()
+        check()
         profile = params.profiles[arguments.profile]
         if profile.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
             torch.set_num_threads(profile.threads)

@@ -17,9 +17,11 @@ from typing import Any
 import psutil
 
 from rm_tension.base.files import write_json
+from rm_tension.base.surroundings import recorded
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "hub.sha256", "reports")
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
 
 
@@ -45,6 +47,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "accelerator": None,
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        **recorded(),
     }
     torch = sys.modules.get("torch")  # stages without torch must not pay for its import
     if torch is not None and torch.cuda.is_available():
@@ -81,4 +84,6 @@ def digest_of_code(places: Iterable[str], package: Path = Path(__file__).parents
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    """In the repository around the working folder; a git hook, for one, sets variables that name another."""
+    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    return subprocess.run(["git", *arguments], env=environment, capture_output=True, text=True, check=False)  # noqa: S603, S607

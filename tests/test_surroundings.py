@@ -1,0 +1,159 @@
+"""Results depend on params.yaml, the locks and the code alone: not on the user's home, variables, locale or folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from checkout import clone
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Trio
+from rm_tension.base.surroundings import REFUSED, check
+from small_hub import SMALL
+from small_repository import git
+
+TRIO = Trio("gpt2-small", 0)
+STAGES = {
+    "data": "",
+    "tokens": "",
+    "backbone": "--backbone gpt2-small",
+    **{f"train {o}": f"--backbone gpt2-small --objective {o} --seed 0" for o in ("helpful", "harmless", "mixed")},
+    "activations": "--backbone gpt2-small --seed 0",
+    "evaluate": "--backbone gpt2-small --seed 0",
+}
+RUN = """
+import runpy, sys
+for line in sys.argv[1:]:
+    name, *sys.argv[1:] = line.split()
+    runpy.run_module(f"rm_tension.{name}", run_name="__main__", alter_sys=True)
+"""
+HOME = {
+    ".cache/huggingface/accelerate/default_config.yaml": "compute_environment: LOCAL_MACHINE\nmixed_precision: bf16\n",
+    ".cache/huggingface/token": "hf_none",
+    ".config/matplotlib/matplotlibrc": "text.usetex: True\n",
+    ".config/dvc/config": "[core]\n    autostage = true\n[cache]\n    type = copy\n",
+    ".gitconfig": "[core]\n\tautocrlf = true\n\tabbrev = 5\n[diff]\n\texternal = false\n[safe]\n\tdirectory = *\n",
+    ".mlflow/credentials": "[mlflow]\nmlflow_tracking_username = nobody\n",
+}
+VARIABLES = {
+    "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "GIT_DIR": "/nowhere",
+    "HF_HUB_OFFLINE": "1",
+    "LC_ALL": "tr_TR.ISO-8859-9",  # C where there is no such locale
+    "MLFLOW_EXPERIMENT_NAME": "another",
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "PYTHONHASHSEED": "7",
+    "PYTHONIOENCODING": "ascii",
+    "PYTHONOPTIMIZE": "1",
+    "RAYON_NUM_THREADS": "3",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1",
+    "TRANSFORMERS_VERBOSITY": "debug",
+    "TZ": "Pacific/Chatham",
+}
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """This working tree with one trio of a tiny profile, of which nothing was run."""
+    folder = clone(tmp_path_factory)
+    raw = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    mini = raw["profiles"]["mini"]
+    backbone = mini["backbones"][TRIO.backbone]
+    backbone["weights"] |= {"layers": 2, "width": 16, "heads": 2}
+    backbone["weights"]["pretraining"] |= {"steps": 3, "length": 32}
+    mini["backbones"] = {TRIO.backbone: backbone}
+    mini["data"]["source"] |= SMALL.model_dump(mode="json")
+    mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 300
+    mini["evaluate"] |= {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}
+    raw["profiles"] = {"mini": mini}
+    raw["grid"] |= {"profiles": ["mini"], "backbones": [TRIO.backbone], "seeds": [TRIO.seed]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    (folder / "dvc.lock").unlink()
+    git(folder, "commit", "--quiet", "--all", "--message", "tiny")
+    return folder
+
+
+def compute(origin, folder, umask="022", **variables):
+    """Clone, run all stages up to the rewards in one process, as a user with these variables would."""
+    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **variables}
+    outside = {name: value for name, value in environment.items() if name != "GIT_DIR"}
+    lines = [f"{stage.split()[0]} --profile mini {axes}" for stage, axes in STAGES.items()]
+    stages = {"env": environment | {"PYTHONPATH": str(folder / "src")}, "cwd": folder}
+    for command, how in (
+        (["git", "clone", "--quiet", str(origin), str(folder)], {"env": outside}),
+        ([sys.executable, "-c", RUN, *lines], stages),
+        ([sys.executable, "-m", "dvc", "commit", "--force", "data@mini"], {"env": outside, "cwd": folder}),
+    ):
+        done = subprocess.run(command, **how, umask=int(umask, 8), capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, done.stderr
+
+
+def files_of(folder):
+    """What was checked out and what was computed: bytes, by name."""
+    names = {*git(folder, "ls-files", "-z").split("\0")} - {"", "dvc.lock"}
+    for place in ("data", "tokens", "models", "activations", "rewards"):
+        names |= {file.relative_to(folder).as_posix() for file in (folder / place).rglob("*") if file.is_file()}
+    return {name: (folder / name).read_bytes() for name in sorted(names)}
+
+
+def lock_of(folder):
+    """What DVC thinks of the data stage, but for the record of the run."""
+    stage = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]["data@mini"]
+    return stage | {"outs": [out for out in stage["outs"] if not out["path"].startswith("runs/")]}
+
+
+def test_the_same_bytes_whoever_computes_them_and_wherever(origin, tmp_path):
+    for name, text in HOME.items():
+        (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "home" / name).write_text(text)
+    plain, odd = tmp_path / "plain", tmp_path / "wörk [a] b"
+    compute(origin, plain, HOME=str(tmp_path / "empty"))
+    compute(origin, odd, "077", HOME=str(tmp_path / "home"), **VARIABLES)
+    expected, found = files_of(plain), files_of(odd)
+    assert {Path(name).suffix for name in found} >= {".safetensors", ".parquet"}
+    assert [name for name in expected | found if expected.get(name) != found.get(name)] == []
+    assert lock_of(odd) == lock_of(plain)
+    records = [json.loads((folder / "runs/mini/evaluate-gpt2-small-0.json").read_text()) for folder in (plain, odd)]
+    commits = [record["environment"]["git_commit"] for record in records]
+    assert commits == [git(origin, "rev-parse", "--short=12", "HEAD").strip()] * 2
+    assert "ACCELERATE_MIXED_PRECISION=bf16" in records[1]["environment"]["variables"]
+    assert records[0]["environment"]["variables"] == "OMP_NUM_THREADS=1"
+    assert records[0]["environment"]["threads"] == 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_asks_for_other_numbers_is_refused_by_name(name, monkeypatch):
+    monkeypatch.setenv(name, REFUSED[name][0].upper())
+    check()
+    monkeypatch.setenv(name, "2")
+    with pytest.raises(UserError, match=f"{name}=2: .*; unset {name}"):
+        check()
+
+
+def test_a_stage_and_the_preflight_refuse_before_they_begin(origin):
+    for module in ("data", "preflight"):
+        command = [sys.executable, "-m", f"rm_tension.{module}", "--profile", "mini"]
+        environment = os.environ | {"NVIDIA_TF32_OVERRIDE": "1", "PYTHONPATH": str(origin / "src")}
+        done = subprocess.run(command, cwd=origin, env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: NVIDIA_TF32_OVERRIDE=1: ")
+    assert not (origin / "data").exists()
+
+
+def test_a_locale_that_cannot_name_the_folder_is_refused(tmp_path):
+    folder = tmp_path / "wörk"
+    folder.mkdir()
+    locale = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", "from rm_tension.base.surroundings import check; check()"]
+    done = subprocess.run(command, cwd=folder, env=locale, capture_output=True, text=True)
+    assert "UserError" in done.stderr
+    assert done.stderr.rstrip().endswith("set PYTHONUTF8=1")
+    subprocess.run(command, cwd=tmp_path, env=locale, check=True)
