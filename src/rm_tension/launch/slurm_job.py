@@ -25,33 +25,40 @@ class SlurmJob:
     ) -> None:
         """`ended`: the exit code of the program, if it ended while the job was being requeued."""
         self._words, self._log, self._environment, self._ended = words, log, environment, ended
+        self._program: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> tuple[int, bool]:
         """The exit code, or minus the signal that killed the program, and whether the node's memory was short."""
         if self._ended is not None:
             return self._ended, False
+        signal.signal(signal.SIGTERM, self._killed)
         kills = out_of_memory_kills()
         with self._log.open("ab") as log:
             environment = {**os.environ, **self._environment}
             self._program = subprocess.Popen(self._words, env=environment, stdout=log, stderr=log)  # noqa: S603
-        # in a thread: Popen.wait cannot be called by a signal's handler while it waits
-        self._end = threading.Thread(target=self._program.wait)
-        self._end.start()
-        signal.signal(signal.SIGTERM, self._killed)
-        self._end.join()
-        code = self._program.returncode
+        code = _end_of(self._program)
         if code in KILLED:
             return -signal.SIGKILL, out_of_memory_kills() > kills
         return code, False
 
     def checkpoint(self) -> DelayedSubmission:
         """Have the program save what it would lose; returns what goes on after the requeue."""
-        self._program.terminate()
-        self._end.join()
-        code = self._program.returncode
+        code = self._ended
+        if self._program:  # else the job has hardly begun
+            self._program.terminate()
+            code = _end_of(self._program)
         return DelayedSubmission(SlurmJob(self._words, self._log, self._environment, None if code in ASKED else code))
 
     def _killed(self, number: int, frame: FrameType | None) -> None:
         """Slurm ends all processes of the job, and knows why and whether it begins again: so there is no result."""
-        self._end.join()
+        if self._program:
+            _end_of(self._program)
         sys.exit(128 + number)
+
+
+def _end_of(program: subprocess.Popen[bytes]) -> int:
+    """Its exit code. In a thread: a signal's handler cannot wait where it has interrupted Popen.wait."""
+    waiting = threading.Thread(target=program.wait)
+    waiting.start()
+    waiting.join()
+    return int(program.returncode)
