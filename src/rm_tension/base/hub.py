@@ -1,6 +1,7 @@
 """Files of the Hugging Face hub at their pinned revisions, each checked against the sha256 of its first fetch."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,10 +87,10 @@ def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:
 def _read(sums: Path) -> dict[str, str]:
     """The sha256 of each name; UserError that names a line which is not one."""
     known = {}
-    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    lines = sums.read_text(encoding="utf-8", errors="backslashreplace").splitlines() if sums.is_file() else []
     for number, line in enumerate(lines, start=1):
         sha256, _, name = line.partition("  ")
-        if len(sha256) != 64 or not name:
+        if not (re.fullmatch("[0-9a-f]{64}", sha256) and re.fullmatch("(datasets|models)/[!-~]+", name)):
             raise UserError(f"{sums}:{number}: not a sha256 and a name: {line!r}; `git checkout {sums.name}`")
         known[name] = sha256
     return known

@@ -14,6 +14,7 @@ from rm_tension.base.config import HubData, Objective, Params, Profile, load_par
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
 from rm_tension.base.surroundings import check
+from rm_tension.base.tables import TOKENS, read_table
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Job:
     def pairs(self, split: Literal["train", "test"], objective: Objective) -> pd.DataFrame:
         """An objective's tokenised pairs; raises UserError if there are none."""
         wanted = getattr(self.params.grid.pairs[objective], split)
-        table = pd.read_parquet(self.tokens(split))
+        table = read_table(self.tokens(split), TOKENS)
         table = table[table["subset"].isin(wanted)].reset_index(drop=True)
         if table.empty:
             raise UserError(f"{self.tokens(split)}: no pairs of {', '.join(wanted)}")

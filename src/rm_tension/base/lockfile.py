@@ -5,15 +5,32 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+
+class _Entry(BaseModel):
+    path: str
+    md5: str | None = None
+
+
+class _Stage(BaseModel):
+    deps: list[_Entry] = []
+    outs: list[_Entry] = []
 
 
 def stages_of(text: str) -> dict[str, Any]:
     """The stages of a dvc.lock, by name; raises ValueError if the text is no whole one."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 0.2 s instead of 2 s for 200 stages
     try:
-        return dict((yaml.load(text, loader) or {}).get("stages", {}))  # noqa: S506
-    except (yaml.YAMLError, AttributeError, TypeError) as error:  # the last two: YAML, but other than DVC writes it
+        stages: dict[str, Any] = (yaml.load(text, loader) or {}).get("stages", {})  # noqa: S506
+        TypeAdapter(dict[str, _Stage]).validate_python(stages, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"not a lock file of DVC: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    # the last four: YAML, but other than DVC writes it
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a lock file of DVC: {error}") from None
+    return stages
 
 
 def file_md5(path: Path) -> str:

@@ -116,9 +116,15 @@ def load_reward_model(
 def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
     """Read a checkpoint that is on this disk."""
     settings = load_settings(folder)
-    model = reward_model.load_reward_model(folder).to(device)
-    place = Place(device, settings.autocast)
-    return RewardModel(folder, settings, model, stock_tokenizer(folder), read_tokenizer(folder), place)
+    try:
+        model = reward_model.load_reward_model(folder).to(device)
+        tokenizer, words = stock_tokenizer(folder), read_tokenizer(folder)
+    except UserError:
+        raise
+    except Exception as error:  # of transformers, safetensors and tokenizers: they share no other base
+        what = f"{type(error).__name__}: {error!s:.300}"
+        raise UserError(f"{folder}: damaged, cannot be loaded ({what}); fetch the checkpoint again") from error
+    return RewardModel(folder, settings, model, tokenizer, words, Place(device, settings.autocast))
 
 
 def _device(name: str | None) -> torch.device:
