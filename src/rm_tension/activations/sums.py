@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 
 Sums = NDArray[np.float64]  # [layers, neurons]
@@ -53,8 +56,16 @@ def save_activations(path: Path, by_objective: Mapping[str, Activations]) -> Non
 
 
 def load_activations(path: Path) -> dict[str, Activations]:
-    """Read what `save_activations` wrote, by objective."""
-    tensors = load_file(path)
+    """Read what `save_activations` wrote, by objective; UserError if it is something else."""
+    try:
+        return _by_objective(load_file(path))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: cannot be read ({what}); `dvc checkout {path}`, or run its stage again") from error
+
+
+def _by_objective(tensors: Mapping[str, Any]) -> dict[str, Activations]:
+    """Raises KeyError if a tensor is missing."""
 
     def side(objective: str, name: str) -> ActivationSums:
         prefix = f"{objective}.{name}"

@@ -18,7 +18,7 @@ from rm_tension.analyse.example import candidates, choose
 from rm_tension.analyse.means import Tables, means_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import Neurons
-from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
+from rm_tension.analyse.outcomes import outcomes, prompts, read_layout, read_scored
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
 from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
@@ -30,6 +30,7 @@ from rm_tension.base.files import whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import git_commit, record
+from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASKS
 
 
@@ -41,8 +42,7 @@ def run(job: Job) -> None:
         folder = paths.rewards(Trio("*", 0)).parent
         raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
     with record(paths.run("analyse"), vars(job.arguments)) as metrics:
-        benchmarks = pd.read_parquet(paths.texts("benchmarks"))
-        layout = answer_layout(pd.concat([benchmarks, pd.read_parquet(paths.texts("test"))], ignore_index=True))
+        layout = read_layout(paths)
         files = job.params.grid.test_files
         found = {trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent) for trio in present}
         neurons = _neurons(paths, present)
@@ -52,7 +52,8 @@ def run(job: Job) -> None:
         tables |= grid_tables(tables, config.task_percent)
         tables["training_curves"] = _training_curves(job, present)
         means = means_tables(tables, config.task_percent)
-        example = choose({trio: results.examples for trio, results in found.items()}, benchmarks)
+        examples = {trio: results.examples for trio, results in found.items()}
+        example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
         draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
         of_neurons = neuron_evidence(neurons, config.task_percent, draws)
         of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, draws)
@@ -82,10 +83,7 @@ class TrioResults:
 
 
 def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, percent: int) -> TrioResults:
-    try:
-        scored = score(pd.read_parquet(path), layout, files)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    scored = read_scored(path, layout, files)
     items, on_tasks = outcomes(scored), task_rewards(scored, percent)
     found = list(sides(on_tasks))
     tables = trio_tables(scored, items, files)

@@ -1,17 +1,42 @@
 """From rewards to right and wrong: every answer finds its item, every item its outcome (METHOD.md section 2)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.base.config import HH, TestFiles
 from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Paths, Split
+from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.evaluate.conditions import COLUMNS
 from rm_tension.paper.tasks import RM_BENCH_STYLES
 
 CONDITION = ["objective", "kind", "percent"]
 KEY = ["dataset", "item_id", "answer_index"]
 STYLES = len(RM_BENCH_STYLES)
+SCORED: tuple[Split, ...] = ("benchmarks", "test")
+
+
+def read_layout(paths: Paths) -> pd.DataFrame:
+    """`answer_layout` of all texts that are scored; UserError names the file and an item that cannot be judged."""
+    tables = {split: read_table(paths.texts(split), TEXTS) for split in SCORED}
+    for split, table in tables.items():
+        with _named(paths.texts(split)):
+            items = table[["dataset", "item_id", "n_chosen"]]
+            _refuse(items[items.duplicated(["dataset", "item_id"])], "item occurs before")
+            _refuse(items[~items["n_chosen"].between(1, table["answers"].map(len) - 1)], "answers are not on two sides")
+    return answer_layout(pd.concat(tables.values(), ignore_index=True))
+
+
+def read_scored(path: Path, layout: pd.DataFrame, test_files: TestFiles) -> pd.DataFrame:
+    """`score` of a trio's file; a UserError names it."""
+    rewards = read_table(path, COLUMNS)
+    with _named(path):
+        return score(rewards, layout, test_files)
 
 
 def answer_layout(texts: pd.DataFrame) -> pd.DataFrame:
@@ -46,6 +71,7 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) ->
     if missing := [column for column in COLUMNS if column not in rewards]:
         raise UserError(f"no column {', '.join(missing)}; its columns are {', '.join(map(str, rewards))}")
     rewards = rewards[COLUMNS]
+    _refuse(rewards[~rewards["objective"].isin(list(test_files))], "objective is none of the grid")
     _refuse(rewards[~np.isfinite(rewards["reward"])], "reward is not finite")
     slot = pd.MultiIndex.from_frame(layout[KEY]).get_indexer(pd.MultiIndex.from_frame(rewards[KEY]))
     _refuse(rewards[slot < 0], "answer is in neither benchmarks.parquet nor test.parquet")
@@ -81,6 +107,15 @@ def outcomes(scored: pd.DataFrame) -> pd.DataFrame:
     items = lowest.join(highest)
     items = items.assign(correct=items["chosen"] > items["rejected"], tie=items["chosen"] == items["rejected"])
     return items.drop(columns=["chosen", "rejected"]).reset_index()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file an error is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _refuse(rows: pd.DataFrame, why: str, noun: str = "rows") -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def _json_rows(path: Path) -> Iterator[Any]:
         raise damaged(path, f"broken gzip data near row {number} ({error})") from error
     except UnicodeDecodeError as error:
         raise damaged(path, f"row {number}: not UTF-8 ({error})") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError, TypeError) as error:  # a number too long, too deep, or no array at all
         raise damaged(path, f"row {number}: not valid JSON ({error})") from error
 
 
@@ -95,4 +96,5 @@ def _fault(row: Any, columns: Columns) -> str | None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    """Half a surrogate pair, which JSON may hold, is no letter, and no file takes it."""
+    return isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)

@@ -12,6 +12,7 @@ from rm_tension.base.grid import Model
 from rm_tension.base.job import Job, main
 from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
+from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.evaluate.conditions import hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.model.device import Budget, make_accelerator
@@ -27,7 +28,7 @@ def run(job: Job) -> None:
     accelerator = make_accelerator(config.autocast)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
     budget = Budget(job.fitting(config.tokens_per_batch))
-    tasks = Texts.lay_out(pd.read_parquet(job.tokens("benchmarks")), budget)
+    tasks = Texts.lay_out(read_table(job.tokens("benchmarks"), TOKENS), budget)
     parameters, state = job.parameters("evaluate"), job.paths.state("evaluate", trio.key)
     inputs = [
         *job.checkpoint_files(),

@@ -11,6 +11,7 @@ from rm_tension.base.grid import Split
 from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import record
+from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.tokens.encode import encode_test_items, encode_training_pairs
 from rm_tension.tokens.make_tokenizer import make_tokenizer
@@ -24,7 +25,7 @@ def run(job: Job) -> None:
 
     A stage of one backbone depends on files of its own folder, so that another tokenizer's change is none of its.
     """
-    items: Items = {split: pd.read_parquet(job.paths.texts(split)) for split in get_args(Split)}
+    items: Items = {split: read_table(job.paths.texts(split), TEXTS) for split in get_args(Split)}
     backbones: dict[str, list[str]] = {}
     for key, backbone in job.profile.backbones.items():
         backbones.setdefault(backbone.tokenizer, []).append(key)
