@@ -34,9 +34,7 @@ from rm_tension.model.device import Budget
 from rm_tension.score.__main__ import read
 from rm_tension.score.checkpoints import _locate
 from rm_tension.score.loading import open_checkpoint
-from rm_tension.tracking.dvc_lock import Lock
-from rm_tension.tracking.records import read as read_record
-from rm_tension.tracking.results import Results
+from rm_tension.tracking.contents import contents
 from runs_folder import write_results, write_runs
 from small_hub import SMALL
 from small_repository import KEY, STAGE, make_reward_model
@@ -131,7 +129,7 @@ def test_hh_rlhf(folder, raw_files, data):
     damaged = bytes_of(as_lines(lines)) | value_of(lines).map(as_lines)
     path = folder / "test.jsonl.gz"
     path.write_bytes(data.draw(bytes_of(packed) | damaged.map(gzip.compress)))
-    tried(path, lambda path: read_pairs(path, "helpful-base", "test"))
+    tried(path, lambda path: pyarrow.Table.from_pandas(read_pairs(path, "helpful-base", "test")))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +152,7 @@ def test_rm_bench(folder, raw_files, data):
     written = value_of(rows).map(lambda rows: json.dumps(rows).encode()) | bytes_of(json.dumps(rows).encode())
     path = folder / "total_dataset.json"
     path.write_bytes(data.draw(written))
-    tried(path, read_rm_bench)
+    tried(path, lambda path: pyarrow.Table.from_pandas(read_rm_bench(path)))
 
 
 def small_yaml():
@@ -184,15 +182,22 @@ def lock():
     return {"schema": "2.0", "stages": {STAGE: {"cmd": "x", "deps": [data], "outs": [out, run]}}}
 
 
+def tracked(paths):
+    """As the fill reads runs/, results/ and dvc.lock; it names what it leaves out."""
+    problems = []
+    contents(paths, problems)
+    if problems:
+        raise UserError("\n".join(problems))
+
+
 @examples(150)
 @given(st.data())
 def test_dvc_lock(folder, data):
-    runs = write_runs(folder / "repository", [TRIO])
     path = folder / "repository" / "dvc.lock"
+    paths = write_runs(path.parent, [TRIO])
     dumped = bytes_of(yaml.safe_dump(lock()).encode()) | value_of(lock()).map(lambda v: yaml.safe_dump(v).encode())
     path.write_bytes(data.draw(dumped))
-    one = read_record(runs, "train", runs.run("train", KEY))
-    tried(path, lambda path: Lock(path).inputs_and_tags(one))
+    tried(path, lambda _: tracked(paths))
     fs = SimpleNamespace(read_text=lambda name, encoding: Path(name).read_text(encoding=encoding), join=os.path.join)
     files = SimpleNamespace(repo=SimpleNamespace(fs=fs, root_dir=str(path.parent)))
     tried(path, lambda _: _locate(files, KEY, "mini"))
@@ -304,12 +309,14 @@ def test_activations(folder, profile, data):
 @given(st.data())
 def test_run_records(folder, data):
     runs = write_runs(folder / "records", [TRIO])
-    path = data.draw(st.sampled_from([runs.run("train", KEY), runs.run("data")]))
-    whole = path.read_bytes()
-    path.write_bytes(
-        data.draw(bytes_of(whole) | value_of(json.loads(whole)).map(lambda value: json.dumps(value).encode()))
-    )
-    tried(path, lambda path: read_record(runs, path.stem.split("-")[0], path), f"{KEY}.jsonl")
+    path = data.draw(st.sampled_from([runs.run("train", KEY), runs.run("data"), runs.history(TRIO.model("helpful"))]))
+    raw = path.read_bytes()
+    if path.suffix == ".json":
+        values = value_of(json.loads(raw)).map(lambda value: json.dumps(value).encode())
+    else:
+        values = value_of([json.loads(line) for line in raw.splitlines()]).map(as_lines)
+    path.write_bytes(data.draw(bytes_of(raw) | values))
+    tried(path, lambda _: tracked(runs), KEY)
 
 
 @examples(60)
@@ -317,6 +324,5 @@ def test_run_records(folder, data):
 def test_tables_of_results(folder, data):
     paths = Paths("mini", folder / "tables")
     write_results(paths, [TRIO])
-    path = paths.results / "accuracy.csv"
-    path.write_bytes(data.draw(bytes_of(path.read_bytes())))
-    tried(path, lambda path: Results(path.parent).of_model("gpt2-small", "helpful", 0))
+    path = data.draw(st.sampled_from(sorted(paths.results.glob("*.csv"))))
+    draw_bytes(data, path.read_bytes(), path, lambda _: tracked(paths))

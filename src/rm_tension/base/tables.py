@@ -40,7 +40,13 @@ def _damaged(path: Path, what: str) -> UserError:
 
 
 def _text(column: pd.Series) -> bool:
-    return bool(is_string_dtype(column)) and not column.isna().any()
+    if not is_string_dtype(column) or column.isna().any():
+        return False
+    try:
+        pyarrow.Array.from_pandas(column).validate(full=True)
+    except pyarrow.ArrowException:  # not UTF-8, which no reader looks at before it needs the text
+        return False
+    return True
 
 
 def _answers(column: pd.Series, is_one: Callable[[Any], bool]) -> bool:

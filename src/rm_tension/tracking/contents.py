@@ -14,6 +14,7 @@ from rm_tension.tracking.names import STEP_METRICS, as_params, is_shown, tags_of
 from rm_tension.tracking.results import Point, read_results
 
 Texts = dict[str, str]
+ODD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of JSON other than the stages write
 
 
 @dataclass(frozen=True)
@@ -55,26 +56,41 @@ def contents(paths: Paths, problems: list[str]) -> list[Content]:
     results = read_results(paths.results, problems)
     runs: list[Content] = []
     trios: dict[str, list[Content]] = {}
-    for key, record in records.items():
-        stage, _, cell = key.partition("-")
-        path, tags = paths.run(key), tags_of(stage, record.parameters, record.environment)
-        data, md5s = _md5s(lock, stage + "@" + "-".join(filter(None, (paths.profile, cell))), path)
-        end = path.stat().st_mtime
-        run = Content(
-            key=key,
-            parent=f"trio-{tags['trio']}" if "trio" in tags else None,
-            params=as_params(record.parameters | _origin(key, records)),
-            tags=tags | md5s,
-            metrics=[*_measured(record), *results.get(key, [])],
-            data=data,
-            artifacts=paths.reports if stage == "report" and paths.reports.is_dir() else None,
-            start=end - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
-            end=end,
-        )
+    for key in records:
+        try:
+            run = _of_record(key, records, lock, results, paths)
+        except ODD as error:
+            problems.append(f"{paths.run(key)}: {_not_a_record(error)}")
+            continue
         runs.append(run)
         if run.parent:
             trios.setdefault(run.parent, []).append(run)
     return [*(_of_trio(key, children, results.get(key, [])) for key, children in trios.items()), *runs]
+
+
+def _of_record(
+    key: str, records: dict[str, Record], lock: dict[str, Any], results: dict[str, list[Point]], paths: Paths
+) -> Content:
+    record = records[key]
+    stage, _, cell = key.partition("-")
+    path, tags = paths.run(key), tags_of(stage, record.parameters, record.environment)
+    data, md5s = _md5s(lock, stage + "@" + "-".join(filter(None, (paths.profile, cell))), path)
+    end = path.stat().st_mtime
+    return Content(
+        key=key,
+        parent=f"trio-{tags['trio']}" if "trio" in tags else None,
+        params=as_params(record.parameters | _origin(key, records)),
+        tags=tags | md5s,
+        metrics=[*_measured(record), *results.get(key, [])],
+        data=data,
+        artifacts=paths.reports if stage == "report" and paths.reports.is_dir() else None,
+        start=end - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
+        end=end,
+    )
+
+
+def _not_a_record(error: Exception) -> str:
+    return f"cannot be read: {type(error).__name__}: {error}; `dvc checkout` it or run its stage again"
 
 
 def _records(paths: Paths, problems: list[str]) -> dict[str, Record]:
@@ -89,8 +105,8 @@ def _records(paths: Paths, problems: list[str]) -> dict[str, Record]:
                 steps = [json.loads(line) for line in reading.read_bytes().splitlines()]
                 content["steps"] = [step for step in steps if is_shown(step["step"]) or step is steps[-1]]
             found[key] = Record(**content)
-        except (OSError, ValueError, TypeError, KeyError) as error:  # the last two: other JSON than the stage writes
-            problems.append(f"{reading}: cannot be read: {error}; `dvc checkout` it or run its stage again")
+        except (OSError, *ODD) as error:
+            problems.append(f"{reading}: {_not_a_record(error)}")
     return found
 
 

@@ -34,7 +34,7 @@ def read_results(folder: Path, problems: list[str]) -> dict[str, list[Point]]:
         try:
             for run, point in points(pd.read_csv(path)):
                 found[run].append(point)
-        except (OSError, ValueError, KeyError) as error:  # the last: a column that is not there
+        except (OSError, ValueError, KeyError, TypeError) as error:  # no column, no numbers
             problems.append(f"{path}: cannot be read: {error}; `dvc checkout {folder}` or run `analyse` again")
     return found
 
