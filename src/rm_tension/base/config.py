@@ -122,6 +122,12 @@ class TrainedTokenizer(Settings):
     vocabulary: Annotated[int, Field(ge=300)]
 
 
+def check_template(template: str) -> None:
+    """Raises ValueError if prompt and answer have no place each."""
+    if re.findall(r"{prompt}|{answer}", template) != ["{prompt}", "{answer}"]:
+        raise ValueError("template must hold {prompt} and then {answer}, once each")
+
+
 class TokensConfig(Settings):
     """`max_length` in tokens: training pairs that would be longer with an EOS are dropped, texts to score are cut."""
 
@@ -131,8 +137,7 @@ class TokensConfig(Settings):
 
     @model_validator(mode="after")
     def _template_has_both_places(self) -> "TokensConfig":
-        if re.findall(r"{prompt}|{answer}", self.template) != ["{prompt}", "{answer}"]:
-            raise ValueError("template must hold {prompt} and then {answer}, once each")
+        check_template(self.template)
         return self
 
 

@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from rm_tension.base.config import check_template
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import reward_model
@@ -117,6 +118,7 @@ def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
     """Read a checkpoint that is on this disk."""
     settings = load_settings(folder)
     try:
+        check_template(settings.template)
         model = reward_model.load_reward_model(folder).to(device)
         tokenizer, words = stock_tokenizer(folder), read_tokenizer(folder)
     except UserError:
