@@ -1,14 +1,17 @@
 """params.yaml is read once and strictly."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from checkout import dvc
 from rm_tension.base.config import load_params, parse_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import models, trios
+from small_repository import git
 
 RAW = yaml.safe_load(Path("params.yaml").read_text())
 
@@ -93,3 +96,24 @@ def test_the_mixed_objective_is_the_union_of_both():
     for split in ("train", "test"):
         helpful, harmless, mixed = (getattr(pairs[name], split) for name in ("helpful", "harmless", "mixed"))
         assert mixed == helpful + harmless
+
+
+def test_profiles_that_share_a_recipe_are_changed_one_by_one(tmp_path):
+    """As DVC's -S changes them, which keeps anchors: it has none to keep."""
+    shared = ("train", "tokens", "backbones")
+    before = load_params().profiles
+    assert all(getattr(before["pilot"], part) == getattr(before["paper"], part) for part in shared)
+    assert before["pilot"].data.source == before["paper"].data.source
+    shutil.copy("params.yaml", tmp_path)
+    stage = {"stages": {"nothing": {"cmd": "true", "params": ["profiles"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stage))
+    git(tmp_path, "init", "--quiet")
+    dvc("init", "--quiet", folder=tmp_path)
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "as it is")
+    steps = "profiles.mini.backbones.gpt2-small.weights.pretraining.steps=7"
+    dvc("exp", "run", "--quiet", "-S", "profiles.paper.train.epochs.mixed=2", "-S", steps, folder=tmp_path)
+    after = load_params(tmp_path / "params.yaml").profiles
+    assert (after["pilot"], after["paper"].train.epochs["mixed"]) == (before["pilot"], 2)
+    pretrained = [backbone.weights.pretraining.steps for backbone in after["mini"].backbones.values()]
+    assert pretrained.count(7) == 1
