@@ -121,9 +121,9 @@ def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
         check_template(settings.template)
         model = reward_model.load_reward_model(folder).to(device)
         tokenizer, words = stock_tokenizer(folder), read_tokenizer(folder)
-    except UserError:
+    except (UserError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # of transformers, safetensors and tokenizers: they share no other base
+    except BaseException as error:  # of transformers, safetensors and tokenizers, whose panics are no Exception
         what = f"{type(error).__name__}: {error!s:.300}"
         raise UserError(f"{folder}: damaged, cannot be loaded ({what}); fetch the checkpoint again") from error
     return RewardModel(folder, settings, model, tokenizer, words, Place(device, settings.autocast))
