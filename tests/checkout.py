@@ -12,8 +12,9 @@ from pathlib import Path
 
 
 def dvc(*arguments, folder="."):
-    """Run DVC in a folder, with this environment's python first on the PATH; returns what it printed."""
+    """Run DVC in a folder, with this environment's python and the folder's own code; returns what it printed."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(Path(folder, "src").absolute())
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -60,7 +60,6 @@ def kill(process: psutil.Process) -> None:
 @pytest.mark.pipeline
 def test_kills_at_random_moments_change_no_byte(tmp_path_factory, monkeypatch):
     serial, chaotic = small(tmp_path_factory), small(tmp_path_factory)
-    monkeypatch.setenv("PYTHONPATH", str(serial / "src"))
     dvc("repro", TARGET, folder=serial)
     monkeypatch.setenv("PYTHONPATH", str(chaotic / "src"))
     command = [sys.executable, "-m", "rm_tension.launch", TARGET, "--jobs", "2"]
