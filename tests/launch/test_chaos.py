@@ -14,7 +14,7 @@ import yaml
 
 from checkout import clone, dvc
 
-KILLS = int(os.environ.get("RM_TENSION_KILLS", "4"))  # 50 were tried by hand (docs/RELIABILITY.md)
+KILLS = int(os.environ.get("RM_TENSION_KILLS", "4"))  # of jobs, and as many of launchers; more by hand
 LONGEST = 6.0  # seconds between a start, the kill of a job and that of the launcher; no result depends on the moments
 TARGET = "evaluate@mini-gpt2-small-0"
 RESULTS = ("models/mini/backbones", "models/mini/reward", "activations/mini", "rewards/mini")
