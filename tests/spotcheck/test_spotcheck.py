@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from rm_tension.activations.sums import load_activations
+from rm_tension.analyse.outcomes import SCORED
 from rm_tension.base.grid import Model, Paths, Trio
 from rm_tension.base.lockfile import file_md5
 from rm_tension.evaluate.conditions import Condition
@@ -22,7 +23,6 @@ from rm_tension.model.reward_model import load_reward_model
 from rm_tension.report import document
 from rm_tension.score.loading import Place
 from rm_tension.spotcheck.__main__ import main
-from rm_tension.spotcheck.artefacts import SCORED
 from small_repository import md5s
 
 KEY, TRIO = "gpt2-small-helpful-0", Trio("gpt2-small", 0)

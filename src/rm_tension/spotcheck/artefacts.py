@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from rm_tension.analyse.outcomes import SCORED
 from rm_tension.base.config import Grid
 from rm_tension.base.errors import UserError
-from rm_tension.base.grid import Model, Paths, Split, Trio, models
+from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.score.checkpoints import OutputFile, as_output, cache_folder, find_output, open_repository, read_stages
-
-SCORED: tuple[Split, ...] = ("test", "benchmarks")
 
 
 class Artefacts:

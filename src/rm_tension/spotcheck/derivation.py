@@ -13,7 +13,7 @@ from pandas.api.types import is_float_dtype, is_numeric_dtype
 
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.means import Tables, means_tables
-from rm_tension.analyse.outcomes import answer_layout, outcomes, score
+from rm_tension.analyse.outcomes import outcomes, read_layout, score
 from rm_tension.analyse.tables import grid_tables, trio_tables
 from rm_tension.base.config import Params, TestFiles
 from rm_tension.base.errors import UserError
@@ -22,7 +22,6 @@ from rm_tension.report.contents import make_report
 from rm_tension.report.document import write
 from rm_tension.report.dvc_views import write_dvc_views
 from rm_tension.report.source import Source
-from rm_tension.spotcheck.artefacts import SCORED
 
 DIGITS = "%.10g"  # of the analyse stage
 ALIKE = 1e-7  # relative and absolute: what is computed from numbers of ten digits
@@ -32,7 +31,7 @@ AROUND = 40  # letters
 
 def results_from_rewards(paths: Paths, trio: Trio, files: TestFiles) -> Iterator[str]:
     """Faults of a trio's rows in results/*.csv; UserError if its rewards are not one for each answer."""
-    layout = answer_layout(pd.concat([pd.read_parquet(paths.texts(split)) for split in SCORED], ignore_index=True))
+    layout = read_layout(paths)
     place = Paths(paths.profile).rewards(trio)
     try:
         scored = score(pd.read_parquet(paths.rewards(trio)), layout, files)

@@ -16,13 +16,12 @@ from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.outcomes import answer_layout, outcomes, score
 from rm_tension.base.config import HH, EvaluateConfig, Profile, TestFiles
 from rm_tension.base.errors import UserError
-from rm_tension.base.grid import Model, Paths
+from rm_tension.base.grid import Model, Paths, Split
 from rm_tension.base.runs import environment
 from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.model.device import Budget
 from rm_tension.score.loading import TOKENS_PER_BATCH, Place, load_reward_model
-from rm_tension.spotcheck.artefacts import SCORED
 
 ROUNDING = {None: 1e-3, "float32": 1e-3, "bfloat16": 1e-1}  # in standard deviations of the rewards, by precision
 LIBRARIES = ("torch", "transformers", "accelerate")  # of which versions may round differently
@@ -123,8 +122,11 @@ def rescore(
 def _samples(
     rng: np.random.Generator, paths: Paths, model: Model, config: EvaluateConfig, files: TestFiles, size: int
 ) -> Iterator[Sample]:
-    conditions = hh_conditions(config), task_conditions(config, model.objective)
-    for split, run in zip(SCORED, conditions, strict=True):
+    conditions: dict[Split, Iterator[Condition]] = {
+        "test": hh_conditions(config),
+        "benchmarks": task_conditions(config, model.objective),
+    }
+    for split, run in conditions.items():
         tokens = pd.read_parquet(paths.tokens(model.backbone, split))
         tokens = tokens[(tokens["dataset"] != HH) | tokens["subset"].isin(files[model.objective])]
         drawn = tokens.iloc[np.sort(rng.choice(len(tokens), min(size, len(tokens)), replace=False))]
