@@ -3,9 +3,8 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,11 +14,7 @@ from rich.text import Text
 from rm_tension.estimate import Cost
 from rm_tension.launch.coordinator import Progress, State
 
-
-class Show(Protocol):
-    """Shows how far it is."""
-
-    def __call__(self, progress: Progress) -> None: ...
+Show = Callable[[Progress], None]  # how far it is
 
 
 @contextmanager

@@ -18,11 +18,9 @@ from filelock import FileLock
 # Of other people, and imported once for all jobs; our own modules are imported by each, as they are then.
 PRELOADED = [
     "accelerate",
-    "dvc.repo.reproduce",
     "pandas",
     "pyarrow.parquet",
     "pydantic",
-    "rich.live",
     "torch",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
