@@ -52,6 +52,13 @@ def remote(trained, tmp_path):
     return shutil.copytree(trained / "remote", tmp_path / "remote")
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Where the loader keeps what it fetches."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return tmp_path / "xdg" / "rm-tension"
+
+
 @pytest.fixture(scope="module")
 def s3():
     """A bucket of an S3 server on this machine, with the credentials for it in the environment."""

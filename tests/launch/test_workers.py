@@ -1,14 +1,9 @@
 """Machines without a shared disk, as docs/SCALING.md says: clones that meet in a DVC remote, here an S3 server."""
 
-import subprocess
-
 import yaml
 from toy import WHOLE, Toy
 
-
-def git(folder, *arguments):
-    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+from small_repository import git
 
 
 def computed(origin, folder, target):

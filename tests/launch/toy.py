@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from checkout import dvc
+
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 300  # seconds, for something to happen on a slow machine
 WHOLE = "first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nfirst 1\nmiddle-c 1\nlast 1\n"  # of `last`
@@ -104,10 +106,7 @@ class Toy:
         )
 
     def dvc(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "dvc", *arguments]
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout
+        return dvc(*arguments, folder=self.folder)
 
     def read(self, name: str) -> str:
         return (self.folder / "out" / name).read_text(encoding="utf-8")

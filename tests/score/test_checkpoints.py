@@ -22,13 +22,6 @@ MISSING = "No such file|No storage files available|failed to load directory"
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Where the loader keeps what it fetches."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    return tmp_path / "xdg" / "rm-tension"
-
-
-@pytest.fixture
 def clone(origin, remote, cache, tmp_path):
     """A clean clone whose remote is the copy's folder."""
     return copy_repository(origin, tmp_path / "clone", remote)

@@ -87,13 +87,6 @@ def evaluated(tmp_path_factory):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Where what is fetched is kept."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    return tmp_path / "xdg" / "rm-tension"
-
-
-@pytest.fixture
 def clone(evaluated, cache, tmp_path, monkeypatch):
     """A clean clone, as the working directory; all that was made must be fetched."""
     folder = copy_repository(evaluated / "origin", tmp_path / "clone", evaluated / "remote")
