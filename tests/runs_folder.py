@@ -18,7 +18,7 @@ ENVIRONMENT = {
     "accelerator": None,
     "libraries": {"torch": "2.13.0"},
 }
-RECIPE = {"learning_rate": 0.001, "betas": [0.9, 0.999], "weights": "float32", "autocast": None}
+RECIPE = {"learning_rate": 0.001, "betas": [0.9, 0.999], "weights": "float32", "precision": "float32"}
 
 
 def write_record(path: Path, parameters: dict, metrics: dict) -> None:

@@ -1,5 +1,6 @@
 """Small random models of both families, random texts, and a recipe for them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,20 @@ RECIPE = TrainConfig(
     max_grad_norm=1.0,
     head_std=0.5,
     weights="float32",
-    autocast=None,
+    precision="float32",
     tokens_per_micro_batch=50,
     save_every_minutes=5,
 )
+
+
+def only_mini(raw: dict, backbones: Sequence[str], seeds: Sequence[int]) -> dict:
+    """Cut a parsed params.yaml down to the profile mini and a part of its grid, in place; returns the profile."""
+    mini = raw["profiles"]["mini"]
+    axes = {"profiles": ["mini"], "backbones": list(backbones), "seeds": list(seeds)}
+    raw["grid"] |= {"profiles": ["mini"], "whole": axes, "trio": {key: [] for key in axes}}
+    raw["profiles"] = {"mini": mini}
+    mini["backbones"] = {key: mini["backbones"][key] for key in backbones}
+    return mini
 
 
 def changed(settings: Settings, **changes):

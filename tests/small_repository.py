@@ -21,7 +21,7 @@ from samples import POSITIONS, make_backbone
 REPOSITORY = Path(__file__).parents[1]
 TEMPLATE = "Human:{prompt}\n\nAssistant:{answer}"
 KEY, STAGE = "gpt2-small-helpful-0", "train@mini-gpt2-small-helpful-0"
-SETTINGS = ScoringSettings(profile="mini", key=KEY, template=TEMPLATE, max_length=POSITIONS, autocast=None)
+SETTINGS = ScoringSettings(profile="mini", key=KEY, template=TEMPLATE, max_length=POSITIONS, precision="float32")
 PLACE = Paths("mini").reward_model(Model("gpt2-small", "helpful", 0))
 
 

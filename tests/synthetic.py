@@ -15,7 +15,8 @@ import yaml
 from rm_tension.activations.sums import Activations, ActivationSums, save_activations
 from rm_tension.base.config import HH, Params, parse_params
 from rm_tension.base.grid import Paths, Trio
-from rm_tension.evaluate.conditions import Condition, hh_conditions, task_conditions
+from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
+from rm_tension.evaluate.evaluation import benchmarks as split_benchmarks
 from rm_tension.paper.tasks import SUBSETS, TASKS
 
 COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
@@ -71,9 +72,10 @@ def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferenc
     for objective in params.grid.objectives:
         own = pairs[pairs["subset"].isin(params.grid.test_files[objective])]
         for items, conditions in (own, hh_conditions(evaluate)), (tasks, task_conditions(evaluate, objective)):
-            answers = _answers(items)
-            margin = np.where(answers["helpfulness"], *MARGINS[objective])
             for condition in conditions:
+                used = items if condition == NONE else split_benchmarks(items, params.grid)[0]
+                answers = _answers(used)
+                margin = np.where(answers["helpfulness"], *MARGINS[objective])
                 mean = np.where(answers["chosen"], margin, 0) * _strength(condition)
                 reward = (mean + rng.normal(0, 0.8, len(answers))).astype("float32")
                 table = answers[["dataset", "item_id", "answer_index"]]

@@ -13,6 +13,7 @@ from rm_tension.base.job import main
 from rm_tension.report import __main__ as report
 from rm_tension.report import document
 from rm_tension.report.source import Source
+from samples import only_mini
 from synthetic import small_params, write_profile
 
 PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
@@ -70,7 +71,7 @@ def one_trio(root, monkeypatch):
 
 @needs_latex
 def test_the_whole_grid(root, monkeypatch):
-    write_profile(root, trios(small_params().grid))
+    write_profile(root, trios(small_params().grid, "mini"))
     run(monkeypatch, analyse.run)
     read, table = set(), Source.table
     monkeypatch.setattr(Source, "table", lambda source, name: (read.add(name), table(source, name))[1])
@@ -119,9 +120,7 @@ def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
     """As a reader makes who cuts params.yaml down to what their machine can do."""
     write_profile(root, [Trio(backbone, 0) for backbone in backbones])
     raw = yaml.safe_load((root / "params.yaml").read_text())
-    raw["grid"] |= {"profiles": ["mini"], "backbones": backbones, "seeds": [0]}
-    raw["profiles"] = {"mini": raw["profiles"]["mini"]}
-    raw["profiles"]["mini"]["backbones"] = {key: raw["profiles"]["mini"]["backbones"][key] for key in backbones}
+    only_mini(raw, backbones, [0])
     (root / "params.yaml").write_text(yaml.safe_dump(raw))
     run(monkeypatch, analyse.run)
     run(monkeypatch, report.run)

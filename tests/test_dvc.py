@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from rm_tension.activations import __main__ as activations
+from rm_tension.base.config import TRIO
 from rm_tension.evaluate import __main__ as evaluate
 from rm_tension.train import state
 
 SRC = Path("src")
-STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+WRITTEN = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+STAGES = {name: stage for name, stage in WRITTEN.items() if not name.endswith(TRIO)}  # the others are the same
 # The ground floor passes on what `params:` and the paths already track; tracking only watches.
 PLUMBING = ("rm_tension.base", "rm_tension.tracking")
 
@@ -51,6 +53,13 @@ def test_a_stage_depends_on_the_code_that_it_imports(stage):
     assert not unused
 
 
+def test_stages_of_a_part_of_the_grid_are_those_of_the_whole():
+    """But for the axes."""
+    for name, stage in WRITTEN.items():
+        if name.endswith(TRIO):
+            assert stage | {"matrix": 0} == STAGES[name.removesuffix(TRIO)] | {"matrix": 0}
+
+
 @pytest.mark.parametrize(
     ("stage", "code"), [("train", state.CODE), ("activations", activations.CODE), ("evaluate", evaluate.CODE)]
 )
@@ -62,7 +71,7 @@ def test_interrupted_work_belongs_to_the_code_that_its_stage_depends_on(stage, c
 def test_every_stage_explains_itself(stage):
     command = [sys.executable, "-m", f"rm_tension.{stage}", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "--profile {mini,pilot,paper}" in shown
+    assert "--profile {mini,evening,pilot,paper}" in shown
     assert ast.get_docstring(ast.parse(module_file(f"rm_tension.{stage}.__main__").read_text())).split()[0] in shown
 
 

@@ -36,6 +36,7 @@ from rm_tension.score.checkpoints import _locate
 from rm_tension.score.loading import open_checkpoint
 from rm_tension.tracking.contents import contents
 from runs_folder import write_results, write_runs
+from samples import only_mini
 from small_hub import SMALL
 from small_repository import KEY, STAGE, make_reward_model
 from synthetic import small_params, write_profile
@@ -157,10 +158,8 @@ def test_rm_bench(folder, raw_files, data):
 
 def small_yaml():
     raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    raw["grid"] |= {"profiles": ["mini"], "backbones": ["gpt2-small"]}
-    mini = raw["profiles"]["mini"]
-    mini["backbones"] = {"gpt2-small": mini["backbones"]["gpt2-small"]}
-    return raw | {"profiles": {"mini": mini}}
+    only_mini(raw, ["gpt2-small"], [0, 247, 932])
+    return raw
 
 
 @examples(60)
@@ -263,7 +262,7 @@ def test_texts_and_rewards_that_analyse_reads(folder, profile, data):
     of_rewards = profile.rewards(TRIO).name  # which may be right, and the texts not theirs
 
     def reader(_):
-        layout = read_layout(profile)
+        layout = read_layout(profile, params.grid)
         return read_scored(profile.rewards(TRIO), layout, params.grid.test_files)
 
     try:

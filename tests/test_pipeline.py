@@ -28,11 +28,11 @@ def accuracy():
 
 
 def test_every_model_of_the_grid_is_there_and_scored():
-    assert len(list(models(GRID))) == 54
-    for model in models(GRID):
+    assert len(list(models(GRID, "mini"))) == 54
+    for model in models(GRID, "mini"):
         assert (PATHS.reward_model(model) / "model.safetensors").is_file()
         assert PATHS.run("train", model.key).is_file()
-    for trio in trios(GRID):
+    for trio in trios(GRID, "mini"):
         assert PATHS.activations(trio).is_file()
         assert PATHS.rewards(trio).is_file()
     assert not [path for path in Path("models/mini").rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".pth"}]

@@ -189,7 +189,7 @@ def test_a_profile_is_known_by_the_stages_of_a_command(command, profiles):
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(UserError, match=r"no profile huge: params\.yaml has mini, pilot, paper"):
+    with pytest.raises(UserError, match=r"no profile huge: params\.yaml has mini, evening, pilot, paper"):
         list(look("", ["huge"]))
 
 

@@ -13,6 +13,7 @@ from checkout import clone
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Trio
 from rm_tension.base.surroundings import REFUSED, check
+from samples import only_mini
 from small_hub import SMALL
 from small_repository import git
 
@@ -65,16 +66,13 @@ def origin(tmp_path_factory):
     """This working tree with one trio of a tiny profile, of which nothing was run."""
     folder = clone(tmp_path_factory)
     raw = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    mini = raw["profiles"]["mini"]
+    mini = only_mini(raw, [TRIO.backbone], [TRIO.seed])
     backbone = mini["backbones"][TRIO.backbone]
     backbone["weights"] |= {"layers": 2, "width": 16, "heads": 2}
     backbone["weights"]["pretraining"] |= {"steps": 3, "length": 32}
-    mini["backbones"] = {TRIO.backbone: backbone}
     mini["data"]["source"] |= SMALL.model_dump(mode="json")
     mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 300
     mini["evaluate"] |= {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}
-    raw["profiles"] = {"mini": mini}
-    raw["grid"] |= {"profiles": ["mini"], "backbones": [TRIO.backbone], "seeds": [TRIO.seed]}
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     (folder / "dvc.lock").unlink()
     git(folder, "commit", "--quiet", "--all", "--message", "tiny")

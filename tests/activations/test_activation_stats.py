@@ -6,9 +6,11 @@ import torch
 
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import neuron_shape, on_activations
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import load_reward_model
 from samples import random_items
+
+CPU = Place(torch.device("cpu"), "float32")
 
 
 def naive(model, backbone, pairs, side):
@@ -40,7 +42,10 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     untrained = load_reward_model(backbone)
-    found = collect(model, untrained, pairs, make_accelerator(None), Budget(budget), "test")
+    models = {"mixed": model, "helpful": load_reward_model(backbone)}
+    found = collect(models, untrained, pairs, CPU, Budget(budget), "test")
+    assert found["helpful"].chosen.change_square_sum.max() == 0
+    found = found["mixed"]
     for number, side in enumerate(found.sides):
         expected, tokens = naive(model, untrained, pairs, number)
         assert side.tokens == tokens
@@ -49,6 +54,11 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
     assert found.chosen.change_square_sum.min() > 0
 
 
-def test_an_untrained_model_has_not_changed(model, backbone):
-    found = collect(model, load_reward_model(backbone), random_items(0, 3), make_accelerator(None), Budget(100), "test")
-    assert found.chosen.change_square_sum.max() == 0
+def test_parts_of_the_pairs_add_up(model, backbone):
+    pairs, untrained = random_items(0, 7), load_reward_model(backbone)
+    whole, first, rest = (
+        collect({"a": model}, untrained, part, CPU, Budget(100), "test")["a"] for part in (pairs, pairs[:3], pairs[3:])
+    )
+    for both, one in zip((first + rest).sides, whole.sides, strict=True):
+        assert both.tokens == one.tokens
+        np.testing.assert_allclose(both.change_square_sum, one.change_square_sum, rtol=1e-5, atol=1e-6)

@@ -27,7 +27,7 @@ from synthetic import make_activations, make_benchmarks, make_preferences, make_
 REFERENCE = {path.stem: pd.read_csv(path) for path in (Path(__file__).parents[2] / "reference").glob("*.csv")}
 TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
-LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True))
+LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), small_params().grid.ablates)
 FILES = small_params().grid.test_files
 
 

@@ -28,8 +28,10 @@ def changed(path, value):
 
 def test_the_grid_has_54_models_in_18_trios():
     grid = load_params().grid
-    assert len({model.key for model in models(grid)}) == 54
-    assert len({trio.key for trio in trios(grid)}) == 18
+    for profile in ("mini", "pilot", "paper"):
+        assert len({model.key for model in models(grid, profile)}) == 54
+        assert len({trio.key for trio in trios(grid, profile)}) == 18
+    assert [trio.key for trio in trios(grid, "evening")] == ["smollm2-135m-0"]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_the_grid_has_54_models_in_18_trios():
     [
         ("profiles.mini.evaluate.hh_percents.random.3", 120, "less than or equal to 100 (got 120)"),
         ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
-        ("grid.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
+        ("grid.whole.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
         ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
         ("profiles.mini.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
         ("profiles.mini.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
@@ -63,7 +65,7 @@ def test_what_is_wrong_is_refused_with_the_path_of_the_key(path, value, message)
 def test_profiles_backbones_and_tokenizers_must_fit_together():
     raw = copy.deepcopy(RAW)
     del raw["profiles"]["mini"]["backbones"]["gpt2-large"]
-    with pytest.raises(UserError, match=r"profiles\.mini\.backbones must be those of grid\.backbones"):
+    with pytest.raises(UserError, match=r"profiles\.mini\.backbones must be smollm2-135m, .*, gpt2-large"):
         parse_params(raw)
     with pytest.raises(UserError, match="'bert' is not one of miniature"):
         parse_params(changed("profiles.mini.backbones.gpt2-small.tokenizer", "bert"))

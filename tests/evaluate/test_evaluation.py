@@ -11,7 +11,7 @@ from rm_tension.base.config import EvaluateConfig
 from rm_tension.evaluate.conditions import ALL, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.evaluate.selection import neuron_scores, top
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
 from samples import random_items
@@ -21,7 +21,7 @@ CONFIG = EvaluateConfig(
     task_percents={"magnitude": (20,), "absolute": (10, 20)},
     set_percents=(5, 20),
     task_percent=20,
-    autocast=None,
+    precision="float32",
     tokens_per_batch=60,
 )
 
@@ -66,7 +66,9 @@ def test_rewards_are_those_of_the_ablated_model_in_the_order_of_the_items(model,
     items = pd.DataFrame({"dataset": "suite", "subset": "part", "item_id": list("abcdef"), "answers": answers})
     conditions = [NONE, Condition("shared", 20), ALL]
     texts = Texts.lay_out(items, Budget(60))
-    found = pd.concat(evaluate(model, "mixed", "key", [(texts, conditions)], sets, make_accelerator(None)))
+    found = pd.concat(
+        evaluate(model, "mixed", "key", [(texts, conditions)], sets, Place(torch.device("cpu"), "float32"))
+    )
     assert found[["kind", "percent"]].drop_duplicates().to_numpy().tolist() == [
         ["none", 0],
         ["shared", 20],

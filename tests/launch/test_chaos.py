@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from checkout import clone, dvc
+from samples import only_mini
 
 KILLS = int(os.environ.get("RM_TENSION_KILLS", "4"))  # of jobs, and as many of launchers; more by hand
 LONGEST = 6.0  # seconds between a start, the kill of a job and that of the launcher; no result depends on the moments
@@ -25,10 +26,7 @@ def small(tmp_path_factory) -> Path:
     folder = clone(tmp_path_factory)
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    mini = params["profiles"]["mini"]
-    params["profiles"] = {"mini": mini}
-    params["grid"] |= {"profiles": ["mini"], "backbones": ["gpt2-small"], "seeds": [0]}
-    mini["backbones"] = {"gpt2-small": mini["backbones"]["gpt2-small"]}
+    mini = only_mini(params, ["gpt2-small"], [0])
     mini["backbones"]["gpt2-small"]["weights"]["pretraining"]["steps"] = 10
     source = mini["data"]["source"]
     source |= {"train_pairs": dict.fromkeys(source["train_pairs"], 60), "items_per_task": 4}

@@ -13,7 +13,7 @@ from rm_tension.model.settings import ScoringSettings
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import make_backbone, random_items
 
-SETTINGS = ScoringSettings(profile="p", key="k", template="{prompt}{answer}", max_length=9, autocast=None)
+SETTINGS = ScoringSettings(profile="p", key="k", template="{prompt}{answer}", max_length=9, precision="float32")
 
 
 def test_the_head_depends_on_the_seed_alone(backbone):

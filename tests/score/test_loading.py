@@ -15,7 +15,7 @@ from rm_tension import load_reward_model
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio
-from rm_tension.model import rows
+from rm_tension.model import attention
 from rm_tension.score import loading
 from small_repository import KEY, PLACE, git
 
@@ -118,15 +118,21 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(loaded):
 
 
 def test_a_thousand_answers_cost_as_much_as_their_tokens_and_get_the_rewards_of_one_by_one(loaded, monkeypatch):
-    attended = []
-    mask = rows.Rows.attention_mask
-    monkeypatch.setattr(rows.Rows, "attention_mask", lambda batch: attended.append(mask(batch)) or attended[-1])
+    attended, tokens = [], []
+
+    def watched(query, key, value, spans, scale):
+        tokens.append(len(query[0]))
+        attended.append(int((spans.own * spans.keys).sum()))
+        return kernel(query, key, value, spans, scale)
+
+    kernel = attention.span_by_span
+    monkeypatch.setattr(attention, "span_by_span", watched)
     answers = [f"Answer {i}" + "!" * (i % 7) for i in range(1000)]
     together = loaded.score("Why?", answers)
-    pairs = [each.numel() for each in attended]
-    assert max(pairs) <= rows.ROW_TOKENS * loading.TOKENS_PER_BATCH
-    tokens = sum(each.shape[0] * each.shape[-1] for each in attended)
-    assert sum(pairs) <= tokens * rows.ROW_TOKENS
+    assert max(tokens) <= loading.TOKENS_PER_BATCH
+    layers, longest = loaded.model.config.num_hidden_layers, max(map(len, answers))
+    assert sum(tokens) < layers * 1000 * longest  # the prompt but once in a batch
+    assert sum(attended) < layers * 1000 * longest * 2 * longest
     assert together[::50] == pytest.approx([loaded.score("Why?", [answer])[0] for answer in answers[::50]], abs=1e-5)
 
 

@@ -17,6 +17,7 @@ from rm_tension.report import __main__ as report
 from rm_tension.report import document
 from rm_tension.tokens import __main__ as tokens
 from rm_tension.train import __main__ as train
+from samples import only_mini
 from small_repository import REPOSITORY, copy_repository, git
 from synthetic import FEW
 
@@ -28,10 +29,7 @@ WEIGHTS = {"layers": 2, "width": 16, "heads": 2, "init_std": 0.5, "gain_spread":
 def small_grid():
     """params.yaml with the mini profile alone, of one trio a seed, few texts and a tiny backbone."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    params["grid"] |= {"profiles": ["mini"], "backbones": [BACKBONE], "seeds": list(SEEDS)}
-    mini = params["profiles"]["mini"]
-    params["profiles"] = {"mini": mini}
-    mini["backbones"] = {BACKBONE: mini["backbones"][BACKBONE]}
+    mini = only_mini(params, [BACKBONE], SEEDS)
     mini["backbones"][BACKBONE]["weights"] |= WEIGHTS
     mini["data"]["source"] |= {"train_pairs": PAIRS, "test_pairs": PAIRS, "items_per_task": 4}
     mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 300

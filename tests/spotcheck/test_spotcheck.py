@@ -85,7 +85,7 @@ def test_what_was_made_passes_and_is_used_where_it_lies(tree, check):
     said, ended = check("--seed", 1, models=("--models", 2))
     assert ended is None
     assert re.search(r"^seed 1: gpt2-small-\w+-\d+, gpt2-small-\w+-\d+$", said, re.MULTILINE)
-    assert len(re.findall(r"(?m)^gpt2-small-.*: largest difference .*, 0 of \d+ outcomes differ$", said)) == 8
+    assert len(re.findall(r"(?m)^gpt2-small-.*: largest difference .*, 0 of \d+ outcomes differ$", said)) == 10
     assert re.search(r"results/mini, rows of gpt2-small-\d+, from rewards: ok\n", said)
     assert "results/mini, averages, from its rows: ok\nreports/mini, from results/mini: ok\n" in said
     assert "were forged, 47 of which were drawn: 1%: 38%, 5%: 91%, 10%: 99%\n" in said  # 25, 25; 20, 25
@@ -118,7 +118,7 @@ def test_a_tampered_parquet(tree, check):
         own = (rewards["objective"] == "helpful") & (rewards["dataset"] != "hh-rlhf") & (rewards["kind"] == "none")
         rewards.loc[own & (rewards["answer_index"] == 0), "reward"] += 5
     said, ended = check()
-    assert f"FAILED: rewards/mini/{TRIO.key}.parquet: {KEY}, none 0%, 25 items of benchmarks: " in ended
+    assert re.search(rf"FAILED: rewards/mini/{TRIO.key}\.parquet: {KEY}, none 0%, \d+ items of benchmarks: ", ended)
     assert re.search(r"the farthest, [\w-]+ \S+, answer 0: \d\.\d+ cached, -?\d\.\d+ scored again", ended)
     assert "of test" not in ended
     assert "FAILED: results/mini/accuracy.csv: correct of " in ended
@@ -170,7 +170,7 @@ def test_a_wrong_seed(tree, check):
 def test_all_items_on_the_same_machine_must_have_the_same_bits(tree, check):
     said, ended = check("--items", 10_000)
     assert ended is None
-    assert said.count("largest difference 0 (allowed: 0), 100% equal to the bit") == 4
+    assert said.count("largest difference 0 (allowed: 0), 100% equal to the bit") == 5
     with forged(PATHS.rewards(TRIO)), changed(PATHS.rewards(TRIO)) as rewards:
         own = (rewards["objective"] == "helpful") & (rewards["kind"] == "none")
         rewards.loc[own, "reward"] = np.nextafter(rewards.loc[own, "reward"], np.float32(9))

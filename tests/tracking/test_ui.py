@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
     """Runs and results in which the objectives differ."""
     root = tmp_path_factory.mktemp("all")
     shutil.copy("params.yaml", root)
-    paths = write_runs(root, list(trios(GRID)), STEPS)
-    write_results(paths, list(trios(GRID)))
+    paths = write_runs(root, list(trios(GRID, "paper")), STEPS)
+    write_results(paths, list(trios(GRID, "paper")))
     table = paths.results / "group_accuracy.csv"
     accuracy = pd.read_csv(table)
     change = (
@@ -53,7 +53,7 @@ def page(tmp_path_factory):
 def test_the_printed_address_lists_all_runs(page, address):
     page.get(address)
     names = until(lambda: len(names := run_names(page)) == 54 and names)
-    assert set(names) == {model.key for model in models(GRID)}
+    assert set(names) == {model.key for model in models(GRID, "paper")}
     until(lambda: "54 matching runs" in page.find_element(By.TAG_NAME, "main").text)
 
 
@@ -95,8 +95,8 @@ def test_retention(page, address):
     assert [chart["title"] for chart in charts] == ["retention/helpfulness", "retention/harmlessness"]
     for chart in charts:
         (bars,) = chart["series"]
-        assert {key.partition("tag.backbone.")[2] for key in bars["y"]} == set(GRID.backbones)
-        assert bars["x"] == pytest.approx([0.9] * len(GRID.backbones))
+        assert {key.partition("tag.backbone.")[2] for key in bars["y"]} == set(GRID.whole.backbones)
+        assert bars["x"] == pytest.approx([0.9] * len(GRID.whole.backbones))
 
 
 def test_two_runs_compared_show_their_parameters(page, address):

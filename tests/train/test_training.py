@@ -18,6 +18,11 @@ from rm_tension.train.training import Pairs, backward, plan, train
 from samples import RECIPE, changed, random_items
 
 
+@pytest.fixture(autouse=True)
+def every_step_at_once(monkeypatch):
+    monkeypatch.setattr(training, "FETCH_SECONDS", 0)
+
+
 def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
@@ -29,7 +34,7 @@ def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, *
         config,
         epochs=epochs,
         seed=seed,
-        accelerator=make_accelerator(None),
+        accelerator=make_accelerator("float32", "float32"),
         budget=budget or Budget(config.tokens_per_micro_batch),
         state=state,
         progress="test",
@@ -47,7 +52,7 @@ def test_micro_batches_change_no_gradient(backbone):
     gradients = []
     for budget in (1, 60, 10_000):
         model = fresh(backbone)
-        backward(model, pairs().items, make_accelerator(None), budget)
+        backward(model, pairs().items, make_accelerator("float32", "float32"), budget)
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)

@@ -1,6 +1,14 @@
 """Sum the MLP activations of a trio's reward models, each over its own training pairs, beside its backbone's."""
 
 import shutil
+from collections.abc import Iterator
+from functools import reduce
+from itertools import compress
+from operator import add
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
 
 from rm_tension.activations.stats import collect
 from rm_tension.activations.sums import Activations, load_activations, save_activations
@@ -8,17 +16,19 @@ from rm_tension.base.config import Objective
 from rm_tension.base.job import Job, main
 from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.reward_model import load_reward_model
-from rm_tension.model.rows import Item
 
 CODE = ("activations", "backbone/neurons.py", "model")  # that parts belong to
 
 
 def run(job: Job) -> None:
-    """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors."""
+    """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors.
+
+    A pair goes once through the backbone and through each RM that was trained on it: the mixed one, and its own.
+    """
     config, trio = job.profile.activations, job.trio
-    accelerator = make_accelerator(config.autocast)
+    place = Place(find_device(), config.precision)
     weights, budget = job.profile.train.weights, Budget(job.fitting(config.tokens_per_batch))
     parameters = job.parameters("activations") | {"weights": weights}
     state = job.paths.state("activations", trio.key)
@@ -26,30 +36,36 @@ def run(job: Job) -> None:
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
         parts = parts_folder(state, CODE, parameters, inputs)
         # rounded as the RMs' initial weights were, so that the rounding does not count as change
-        backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(accelerator.device)
-        found: dict[str, Activations] = {}
-        for objective in job.params.grid.objectives:
-            part, key = parts / f"{objective}.safetensors", trio.model(objective)
+        backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(place.device)
+        found: dict[str, list[Activations]] = {objective: [] for objective in job.params.grid.objectives}
+        for objectives, pairs in _pairs_by_objectives(job):
+            name = "+".join(objectives)
+            part = parts / f"{name}.safetensors"
             if not part.exists():
-                model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
-                label = f"{key.key} activations"
-                sums = collect(model, backbone, _pairs(job, objective), accelerator, budget, label)
-                save_activations(part, {objective: sums})
-            found |= load_activations(part)
-            metrics[f"{objective}_tokens"] = sum(side.tokens for side in found[objective].sides)
-        metrics["tokens_per_batch"] = budget.tokens
-        save_activations(job.paths.activations(trio), found)
+                folders: dict[str, Path] = {one: job.paths.reward_model(trio.model(one)) for one in objectives}
+                models = {one: load_reward_model(folder).to(place.device) for one, folder in folders.items()}
+                sums = collect(models, backbone, pairs["answers"].tolist(), place, budget, f"{trio.key} {name}")
+                save_activations(part, sums)
+            for objective, summed in load_activations(part).items():
+                found[objective].append(summed)
+        totals = {objective: reduce(add, sums) for objective, sums in found.items()}
+        metrics |= {f"{objective}_tokens": sum(side.tokens for side in one.sides) for objective, one in totals.items()}
+        metrics |= {"tokens_per_batch": budget.tokens, "computes_in": place.computes_in}
+        save_activations(job.paths.activations(trio), totals)
     shutil.rmtree(state)
 
 
-def _pairs(job: Job, objective: Objective) -> list[Item]:
-    """The training pairs of an objective, or a sample of them that depends on the seed."""
-    pairs = job.pairs("train", objective)
-    cap = job.profile.activations.max_pairs
-    if cap is not None and cap < len(pairs):
-        pairs = pairs.sample(cap, random_state=job.trio.seed)
-    items: list[Item] = pairs["answers"].tolist()
-    return items
+def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[Objective, ...], pd.DataFrame]]:
+    """Training pairs, or samples of them that depend on the seed, by the objectives whose RMs see them."""
+    cap, objectives = job.profile.activations.max_pairs, job.params.grid.objectives
+    table = job.pairs("train")
+    seen = pd.DataFrame(index=table.index)
+    for objective in objectives:
+        pairs = job.pairs("train", objective)
+        drawn = pairs if cap is None or cap >= len(pairs) else pairs.sample(cap, random_state=job.trio.seed)
+        seen[objective] = seen.index.isin(drawn.index)
+    for key, group in table[seen.any(axis=1)].groupby([seen[objective] for objective in objectives], sort=False):
+        yield tuple(compress(objectives, cast(tuple[bool, ...], key))), group
 
 
 if __name__ == "__main__":

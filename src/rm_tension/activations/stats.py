@@ -1,17 +1,16 @@
-"""One pass over an RM's training pairs, all sums of METHOD.md section 4. Raw activations are never stored."""
+"""One pass over training pairs, all sums of METHOD.md section 4. Raw activations are never stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
-from rm_tension.backbone.neurons import neuron_shape, on_activations
-from rm_tension.model.device import Budget
+from rm_tension.backbone.neurons import activations_by_layer, neuron_shape
+from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import hidden_states
 from rm_tension.model.rows import Item, Rows, row_batches
 
@@ -20,71 +19,67 @@ SUMS = [field.name for field in fields(ActivationSums) if field.name != "tokens"
 
 
 def collect(
-    model: PreTrainedModel,
+    models: Mapping[str, PreTrainedModel],
     backbone: PreTrainedModel,
     pairs: Sequence[Item],
-    accelerator: Accelerator,
+    place: Place,
     budget: Budget,
     progress: str,
-) -> Activations:
-    """Sums over all tokens of `pairs` (chosen, rejected), with those of `backbone` on the same tokens beside them.
+) -> dict[str, Activations]:
+    """Sums over all tokens of `pairs` (chosen, rejected) in each of the models, and in their backbone beside them.
 
-    A token of a shared prefix counts for both sides. `model` and `backbone` must be on the accelerator's device.
+    A token of a shared prefix counts for both sides. All models must be on the place's device.
     """
-    return budget.run(lambda tokens: _collect(model, backbone, pairs, accelerator, tokens, progress))
+    return budget.run(lambda tokens: _collect(models, backbone, pairs, place, tokens, progress))
 
 
 def _collect(
-    model: PreTrainedModel,
+    models: Mapping[str, PreTrainedModel],
     backbone: PreTrainedModel,
     pairs: Sequence[Item],
-    accelerator: Accelerator,
+    place: Place,
     tokens: int,
     progress: str,
-) -> Activations:
-    sums = _Sums(*neuron_shape(model))
-    batches = list(row_batches(pairs, tokens, model.config.hidden_size))
-    for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
-        batch = rows.to(accelerator.device)
-        sums.start(batch)
-        with torch.inference_mode(), accelerator.autocast():
-            with on_activations(backbone, sums.remember):
-                hidden_states(backbone, batch)
-            with on_activations(model, sums.add):
-                hidden_states(model, batch)
-    return Activations(sums.side(CHOSEN), sums.side(REJECTED))
+) -> dict[str, Activations]:
+    sums = [_Sums(model, place.device) for model in models.values()]
+    batches = list(row_batches(pairs, tokens))
+    with torch.inference_mode(), place.computing():
+        for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
+            _add(sums, backbone, rows.to(place.device))
+    return {name: Activations(one.side(CHOSEN), one.side(REJECTED)) for name, one in zip(models, sums, strict=True)}
+
+
+def _add(sums: Sequence["_Sums"], backbone: PreTrainedModel, rows: Rows) -> None:
+    """All models in step, a layer at a time."""
+    weights = torch.stack([rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)]).float()  # [2, tokens]
+    passes = [
+        activations_by_layer(model, lambda model=model: hidden_states(model, rows))  # type: ignore[misc]
+        for model in (backbone, *(one.model for one in sums))
+    ]
+    for one in sums:
+        one.tokens += weights.sum(dim=1).long()
+    for layer, (before, *after) in enumerate(zip(*passes, strict=True)):
+        for one, activations in zip(sums, after, strict=True):
+            one.add(layer, activations[0].float(), before[0].float(), weights)
 
 
 class _Sums:
-    """Running sums. For each batch: `start`, `remember` for each layer of the backbone, `add` for each of the RM."""
+    """Running sums of one model, on its device, which nobody waits for before the end."""
 
-    def __init__(self, layers: int, neurons: int) -> None:
-        # float64 on the CPU: some accelerators have none, and a training split has 10^8 tokens
-        self._totals = torch.zeros(len(SUMS), 2, layers, neurons, dtype=torch.float64)
-        self._tokens = torch.zeros(2, dtype=torch.int64)
-        self._before: dict[int, Tensor] = {}
+    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
+        self.model = model
+        # in float64, for a training split has 10^8 tokens; Apple's GPUs have none
+        device = torch.device("cpu") if device.type == "mps" else device
+        self._totals = torch.zeros(len(SUMS), 2, *neuron_shape(model), dtype=torch.float64, device=device)
+        self.tokens = torch.zeros(2, dtype=torch.int64, device=device)
 
-    def start(self, rows: Rows) -> None:
-        sides = torch.stack([rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)])  # bool [2, rows, length]
-        self._real = sides.any(dim=0)
-        self._weights = sides[:, self._real].float()  # [2, tokens]
-        self._tokens += self._weights.sum(dim=1).long().cpu()
-
-    def remember(self, layer: int, activations: Tensor) -> None:
-        self._before[layer] = activations[self._real]
-
-    def add(self, layer: int, activations: Tensor) -> None:
-        a = activations[self._real].float()  # [tokens, neurons]
-        before = self._before.pop(layer).float()
-        terms = {
-            "sum": a,
-            "abs_sum": a.abs(),
-            "change_square_sum": (a - before).square(),
-            "backbone_sum": before,
-        }
+    def add(self, layer: int, a: Tensor, before: Tensor, weights: Tensor) -> None:
+        """Activations float32 [tokens, neurons] of the RM and its backbone; weights [2, tokens]."""
+        terms = {"sum": a, "abs_sum": a.abs(), "change_square_sum": (a - before).square(), "backbone_sum": before}
         with torch.autocast(a.device.type, enabled=False):
-            self._totals[:, :, layer] += torch.stack([self._weights @ terms[name] for name in SUMS]).cpu()
+            found = torch.stack([weights @ terms[name] for name in SUMS])
+        self._totals[:, :, layer] += found.to(self._totals.device)
 
     def side(self, number: int) -> ActivationSums:
-        totals = {name: self._totals[i, number].numpy() for i, name in enumerate(SUMS)}
-        return ActivationSums(**totals, tokens=int(self._tokens[number]))
+        totals = dict(zip(SUMS, self._totals[:, number].cpu().numpy(), strict=True))
+        return ActivationSums(**totals, tokens=int(self.tokens[number]))

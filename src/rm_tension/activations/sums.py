@@ -30,6 +30,9 @@ class ActivationSums:
     backbone_sum: Sums
     tokens: int
 
+    def __add__(self, other: "ActivationSums") -> "ActivationSums":
+        return ActivationSums(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
 
 @dataclass(frozen=True)
 class Activations:
@@ -41,6 +44,9 @@ class Activations:
     @property
     def sides(self) -> tuple[ActivationSums, ActivationSums]:
         return self.chosen, self.rejected
+
+    def __add__(self, other: "Activations") -> "Activations":
+        return Activations(self.chosen + other.chosen, self.rejected + other.rejected)
 
 
 def save_activations(path: Path, by_objective: Mapping[str, Activations]) -> None:

@@ -37,12 +37,12 @@ from rm_tension.paper.tasks import TASKS
 def run(job: Job) -> None:
     """rewards/, activations/, runs/*/steps/ and data/ -> results/<P>/*.csv, example.json, claims.json, context.json."""
     paths, config = job.paths, job.profile.evaluate
-    present = [trio for trio in trios(job.params.grid) if paths.rewards(trio).exists()]
+    present = [trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()]
     if not present:
         folder = paths.rewards(Trio("*", 0)).parent
         raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
     with record(paths.run("analyse"), vars(job.arguments)) as metrics:
-        layout = read_layout(paths)
+        layout = read_layout(paths, job.params.grid)
         files = job.params.grid.test_files
         found = {trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent) for trio in present}
         neurons = _neurons(paths, present)
@@ -147,7 +147,7 @@ def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Cont
         comparable=_is_full(job.profile) and not stand_ins,
         stand_ins=stand_ins,
         trios=[trio.key for trio in present],
-        missing_trios=[trio.key for trio in trios(job.params.grid) if trio not in present],
+        missing_trios=[trio.key for trio in trios(job.params.grid, job.paths.profile) if trio not in present],
         missing_tasks=[task.key for task in TASKS if task.key not in found],
         git_commit=git_commit(),
     )

@@ -1,6 +1,6 @@
 """From rewards to right and wrong: every answer finds its item, every item its outcome (METHOD.md section 2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rm_tension.base.config import HH, TestFiles
+from rm_tension.base.config import HH, Grid, TestFiles
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, Split
 from rm_tension.base.tables import TEXTS, read_table
@@ -21,7 +21,7 @@ STYLES = len(RM_BENCH_STYLES)
 SCORED: tuple[Split, ...] = ("benchmarks", "test")
 
 
-def read_layout(paths: Paths) -> pd.DataFrame:
+def read_layout(paths: Paths, grid: Grid) -> pd.DataFrame:
     """`answer_layout` of all texts that are scored; UserError names the file and an item that cannot be judged."""
     tables = {split: read_table(paths.texts(split), TEXTS) for split in SCORED}
     for split, table in tables.items():
@@ -29,7 +29,7 @@ def read_layout(paths: Paths) -> pd.DataFrame:
             items = table[["dataset", "item_id", "n_chosen"]]
             _refuse(items[items.duplicated(["dataset", "item_id"])], "item occurs before")
             _refuse(items[~items["n_chosen"].between(1, table["answers"].map(len) - 1)], "answers are not on two sides")
-    return answer_layout(pd.concat(tables.values(), ignore_index=True))
+    return answer_layout(pd.concat(tables.values(), ignore_index=True), grid.ablates)
 
 
 def read_scored(path: Path, layout: pd.DataFrame, test_files: TestFiles) -> pd.DataFrame:
@@ -39,11 +39,15 @@ def read_scored(path: Path, layout: pd.DataFrame, test_files: TestFiles) -> pd.D
         return score(rewards, layout, test_files)
 
 
-def answer_layout(texts: pd.DataFrame) -> pd.DataFrame:
-    """One row per answer that a reward model scores: dataset, subset, item_id, answer_index, chosen (bool), item (int).
+def answer_layout(
+    texts: pd.DataFrame, ablates: Callable[[str, str], bool] = lambda suite, subset: True
+) -> pd.DataFrame:
+    """One row per answer that a reward model scores.
 
-    `texts` has the columns of `grid.Paths.texts`. `item` numbers what is right or wrong as a whole: a prompt with all
-    its answers, except in RM-Bench, where the chosen and the rejected answer of one style are an item of their own.
+    Columns dataset, subset, item_id, answer_index, chosen (bool), item (int), ablated (bool: as `ablates` says of the
+    subset, scored under ablations, too). `texts` has the columns of `grid.Paths.texts`. `item` numbers what is right or
+    wrong as a whole: a prompt with all its answers, except in RM-Bench, where the chosen and the rejected answer of one
+    style are an item of their own.
     """
     counts = texts["answers"].map(len).to_numpy(dtype=np.int64)
     row = np.repeat(np.arange(len(texts)), counts)
@@ -51,7 +55,9 @@ def answer_layout(texts: pd.DataFrame) -> pd.DataFrame:
     answers = texts[["dataset", "subset", "item_id"]].iloc[row].reset_index(drop=True)
     style = np.where(answers["dataset"] == "rm-bench", index % STYLES, 0)
     chosen = index < texts["n_chosen"].to_numpy()[row]
-    return answers.assign(answer_index=index, chosen=chosen, item=row * STYLES + style)
+    parts = answers.drop_duplicates(["dataset", "subset"]).set_index(["dataset", "subset"]).index
+    ablated = pd.MultiIndex.from_frame(answers[["dataset", "subset"]]).isin([one for one in parts if ablates(*one)])
+    return answers.assign(answer_index=index, chosen=chosen, item=row * STYLES + style, ablated=ablated)
 
 
 def prompts(layout: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.int64]]:
@@ -82,12 +88,14 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) ->
     parts = scored.groupby([*CONDITION, "dataset"], observed=True)
     counts = parts.agg(rewards=("slot", "size"), answers=("slot", "nunique")).reset_index()
     expected = {
-        objective: layout[(layout["dataset"] != HH) | layout["subset"].isin(files)]["dataset"].value_counts()
+        (objective, whole): own[own["ablated"] | whole]["dataset"].value_counts()
         for objective, files in test_files.items()
+        for own in [layout[(layout["dataset"] != HH) | layout["subset"].isin(files)]]
+        for whole in (False, True)
     }
     counts["expected"] = [
-        expected[objective].get(dataset, 0)
-        for objective, dataset in zip(counts["objective"], counts["dataset"], strict=True)
+        expected[objective, kind == "none"].get(dataset, 0)
+        for objective, kind, dataset in counts[["objective", "kind", "dataset"]].itertuples(index=False)
     ]
     wrong = counts[(counts["rewards"] != counts["expected"]) | (counts["answers"] != counts["expected"])]
     _refuse(wrong, "rewards are not one for each expected answer", "parts")

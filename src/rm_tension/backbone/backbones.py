@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
@@ -13,6 +12,7 @@ from rm_tension.backbone.pretraining import pretrain
 from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub
+from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.model.reward_model import quiet
 from rm_tension.model.tokenizer import stock_tokenizer
 
@@ -58,7 +58,7 @@ def _random_model(source: RandomWeights, tokenizer: Path, pairs: Path, positions
     for weights in input_weights(model.base_model):
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
     if source.pretraining:
-        sides = pd.read_parquet(pairs)["answers"].str
+        sides = read_table(pairs, TOKENS)["answers"].str
         texts = [*sides[0], *sides[1]]
         pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
     backbone: PreTrainedModel = model.base_model

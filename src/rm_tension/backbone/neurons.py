@@ -89,6 +89,41 @@ def on_activations(model: PreTrainedModel, see: Callable[[int, Tensor], Tensor |
             handle.remove()
 
 
+def activations_by_layer(model: PreTrainedModel, forward: Callable[[], Any]) -> Iterator[Tensor]:
+    """The activations of each layer in turn in the forward pass that `forward` would make of the model.
+
+    A layer is computed when it is asked for, and nothing of the earlier ones is kept: several models in step, a layer
+    of each at a time, need the memory of one layer.
+    """
+    seen: list[Tensor] = []
+    with on_activations(model, lambda _layer, activations: seen.append(activations)):
+        hidden, others, named = _into_blocks(model, forward)
+        for block in _parts(model, ""):
+            hidden = block(hidden, *others, **named)
+            yield seen.pop()
+
+
+class _Reached(Exception):  # noqa: N818
+    """The first block, with its arguments."""
+
+
+def _into_blocks(model: PreTrainedModel, forward: Callable[[], Any]) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
+    """What the first block would be called with: all of them get the same, but for the hidden states."""
+
+    def stop(_block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        raise _Reached(arguments, named)
+
+    handle = _parts(model, "")[0].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        forward()
+    except _Reached as reached:
+        (hidden, *others), named = reached.args
+        return hidden, tuple(others), named
+    finally:
+        handle.remove()
+    raise AssertionError("a forward pass that reaches no block")
+
+
 @contextmanager
 def ablated(model: PreTrainedModel, mask: NDArray[np.bool_]) -> Iterator[None]:
     """Silence the neurons of `mask` [layers, neurons] inside the block, and restore them whatever happens.

@@ -7,10 +7,11 @@ Unknown keys, wrong types and impossible values are refused with the path of the
 import json
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -19,11 +20,13 @@ from rm_tension.base.errors import UserError
 Objective = Literal["helpful", "harmless", "mixed"]
 Family = Literal["gpt2", "llama"]
 Dtype = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+TRIO = "-trio"  # behind the names of stages of profiles that have a part of the grid
 HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 
@@ -49,14 +52,27 @@ class Pairs(Settings):
     test: tuple[HHSource, ...]
 
 
-class Grid(Settings):
-    """The axes of METHOD.md section 1. One reward model per backbone x objective x seed."""
+class Axes(Settings):
+    """Which reward models the `profiles` have."""
 
     profiles: tuple[Name, ...]
     backbones: tuple[Name, ...]
+    seeds: tuple[Seed, ...]
+
+
+class Grid(Settings):
+    """One reward model per backbone x objective x seed (METHOD.md section 1) in the profiles of `whole`.
+
+    Those of `trio` have a part of it, in stages that are called `train-trio` instead of `train`. `not_ablated` are the
+    parts of the suites that no table has, as suite/subset with shell wildcards.
+    """
+
+    profiles: tuple[Name, ...]
+    whole: Axes
+    trio: Axes
     objectives: tuple[Objective, ...]
     pairs: dict[Objective, Pairs]
-    seeds: tuple[Seed, ...]
+    not_ablated: tuple[str, ...]
 
     @model_validator(mode="after")
     def _every_objective_has_pairs(self) -> "Grid":
@@ -64,10 +80,27 @@ class Grid(Settings):
             raise ValueError(f"pairs must be those of the objectives {', '.join(self.objectives)}")
         return self
 
+    @model_validator(mode="after")
+    def _every_profile_has_axes(self) -> "Grid":
+        if sorted(self.profiles) != sorted([*self.whole.profiles, *self.trio.profiles]):
+            raise ValueError("profiles must be those of whole and of trio")
+        return self
+
+    def axes(self, profile: str) -> Axes:
+        return self.trio if profile in self.trio.profiles else self.whole
+
+    def stage(self, kind: str, profile: str, key: str) -> str:
+        """The name in dvc.yaml of a stage that computes on a model, such as train@mini-gpt2-small-helpful-0."""
+        return f"{kind}{TRIO if profile in self.trio.profiles else ''}@{profile}-{key}"
+
     @property
     def test_files(self) -> TestFiles:
         """By objective."""
         return {objective: self.pairs[objective].test for objective in self.objectives}
+
+    def ablates(self, suite: str, subset: str) -> bool:
+        """Whether a part of a suite is scored under ablations, too."""
+        return not any(fnmatch(f"{suite}/{subset}", pattern) for pattern in self.not_ablated)
 
 
 class HubRepo(Settings):
@@ -122,23 +155,21 @@ class TrainedTokenizer(Settings):
     vocabulary: Annotated[int, Field(ge=300)]
 
 
-def check_template(template: str) -> None:
-    """Raises ValueError if prompt and answer have no place each."""
+def _with_places(template: str) -> str:
     if re.findall(r"{prompt}|{answer}", template) != ["{prompt}", "{answer}"]:
         raise ValueError("template must hold {prompt} and then {answer}, once each")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_with_places)]
 
 
 class TokensConfig(Settings):
     """`max_length` in tokens: training pairs that would be longer with an EOS are dropped, texts to score are cut."""
 
     max_length: Annotated[int, Field(ge=2)]
-    template: str
+    template: Template
     tokenizers: dict[Name, Annotated[HubFiles | TrainedTokenizer, Field(discriminator="kind")]]
-
-    @model_validator(mode="after")
-    def _template_has_both_places(self) -> "TokensConfig":
-        check_template(self.template)
-        return self
 
 
 class Pretraining(Settings):
@@ -185,7 +216,8 @@ class Backbone(Settings):
 class TrainConfig(Settings):
     """The recipe of METHOD.md section 1. `tokens_per_micro_batch` changes memory, not gradients.
 
-    A training that is killed loses at most `save_every_minutes`; 0 saves after every step.
+    `weights` is the type of weights and optimiser state, `precision` that of the products. A training that is killed
+    loses at most `save_every_minutes`; 0 saves after every step.
     """
 
     epochs: dict[Objective, Positive]
@@ -196,16 +228,22 @@ class TrainConfig(Settings):
     max_grad_norm: Annotated[float, Field(gt=0)]
     head_std: Annotated[float, Field(gt=0)]
     weights: Dtype
-    autocast: Dtype | None
+    precision: Precision
     tokens_per_micro_batch: Positive
     save_every_minutes: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _weights_have_the_precision(self) -> "TrainConfig":
+        if self.weights == "bfloat16" != self.precision:
+            raise ValueError(f"precision is {self.precision}, but weights in bfloat16 are multiplied in bfloat16")
+        return self
 
 
 class ActivationsConfig(Settings):
     """`max_pairs`: a seeded sample of the RM's training split; null is all of it."""
 
     max_pairs: Positive | None
-    autocast: Dtype | None
+    precision: Precision
     tokens_per_batch: Positive
 
 
@@ -220,7 +258,7 @@ class EvaluateConfig(Settings):
     task_percents: dict[Name, tuple[Percent, ...]]
     set_percents: tuple[Percent, ...]
     task_percent: Percent
-    autocast: Dtype | None
+    precision: Precision
     tokens_per_batch: Positive
 
     @model_validator(mode="after")
@@ -269,8 +307,8 @@ class Params(Settings):
         if set(self.profiles) != set(self.grid.profiles):
             raise ValueError(f"grid.profiles {list(self.grid.profiles)} and profiles {list(self.profiles)} differ")
         for name, profile in self.profiles.items():
-            if set(profile.backbones) != set(self.grid.backbones):
-                raise ValueError(f"profiles.{name}.backbones must be those of grid.backbones")
+            if set(profile.backbones) != set(self.grid.axes(name).backbones):
+                raise ValueError(f"profiles.{name}.backbones must be {', '.join(self.grid.axes(name).backbones)}")
             if set(profile.train.epochs) != set(self.grid.objectives):
                 raise ValueError(f"profiles.{name}.train.epochs must be those of grid.objectives")
         return self

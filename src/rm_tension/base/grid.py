@@ -43,14 +43,15 @@ class Model:
         return Trio(self.backbone, self.seed)
 
 
-def trios(grid: Grid) -> Iterator[Trio]:
-    """All trios, backbone by backbone (18 in the paper)."""
-    return (Trio(backbone, seed) for backbone, seed in product(grid.backbones, grid.seeds))
+def trios(grid: Grid, profile: str) -> Iterator[Trio]:
+    """All trios of a profile, backbone by backbone (18 in the paper)."""
+    axes = grid.axes(profile)
+    return (Trio(backbone, seed) for backbone, seed in product(axes.backbones, axes.seeds))
 
 
-def models(grid: Grid) -> Iterator[Model]:
-    """All reward models, trio by trio (54 in the paper)."""
-    return (trio.model(objective) for trio in trios(grid) for objective in grid.objectives)
+def models(grid: Grid, profile: str) -> Iterator[Model]:
+    """All reward models of a profile, trio by trio (54 in the paper)."""
+    return (trio.model(objective) for trio in trios(grid, profile) for objective in grid.objectives)
 
 
 @dataclass(frozen=True)

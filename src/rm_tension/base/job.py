@@ -38,11 +38,13 @@ class Job:
         """Those of the backbone's tokenizer."""
         return self.paths.tokens(self.arguments.backbone, split)
 
-    def pairs(self, split: Literal["train", "test"], objective: Objective) -> pd.DataFrame:
-        """An objective's tokenised pairs; raises UserError if there are none."""
-        wanted = getattr(self.params.grid.pairs[objective], split)
+    def pairs(self, split: Literal["train", "test"], objective: Objective | None = None) -> pd.DataFrame:
+        """Tokenised pairs, all or an objective's, under the index of all; raises UserError if there are none."""
         table = read_table(self.tokens(split), TOKENS)
-        table = table[table["subset"].isin(wanted)].reset_index(drop=True)
+        if objective is None:
+            return table
+        wanted = getattr(self.params.grid.pairs[objective], split)
+        table = table[table["subset"].isin(wanted)]
         if table.empty:
             raise UserError(f"{self.tokens(split)}: no pairs of {', '.join(wanted)}")
         return table
@@ -81,12 +83,25 @@ def _refuse_code_of_elsewhere() -> None:
         )
 
 
+def _refuse_cells_outside(params: Params, arguments: argparse.Namespace) -> None:
+    axes = params.grid.axes(arguments.profile)
+    for name, there in (("backbone", axes.backbones), ("seed", axes.seeds)):
+        if getattr(arguments, name, there[0]) not in there:
+            known = ", ".join(map(str, there))
+            raise UserError(f"--{name} {getattr(arguments, name)}: profile {arguments.profile} has {known}")
+
+
 def main(stage: Callable[[Job], None], *axes: str) -> None:
     """Parse `--profile` and the axes of the grid that the stage has, then run it; exits 1 on a UserError."""
     try:
         _refuse_code_of_elsewhere()
         params = load_params()
-        choices = {"backbone": params.grid.backbones, "objective": params.grid.objectives, "seed": params.grid.seeds}
+        every = (params.grid.whole, params.grid.trio)
+        choices = {
+            "backbone": dict.fromkeys(backbone for axes in every for backbone in axes.backbones),
+            "objective": params.grid.objectives,
+            "seed": dict.fromkeys(seed for axes in every for seed in axes.seeds),
+        }
         module = sys.modules[stage.__module__]
         name = ((module.__spec__ and module.__spec__.name) or "").removesuffix(".__main__")
         parser = argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__)
@@ -94,6 +109,7 @@ def main(stage: Callable[[Job], None], *axes: str) -> None:
         for axis in axes:
             parser.add_argument(f"--{axis}", required=True, choices=choices[axis], type=int if axis == "seed" else str)
         arguments = parser.parse_args()
+        _refuse_cells_outside(params, arguments)
         check()
         profile = params.profiles[arguments.profile]
         if profile.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import

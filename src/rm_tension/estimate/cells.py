@@ -6,7 +6,7 @@ what the formulas of the methods below add up to; the sizes of what autograd kee
 
 from collections.abc import Collection, Iterator
 
-from rm_tension.base.config import HubFiles, Objective, Params
+from rm_tension.base.config import HubFiles, Objective, Params, Precision
 from rm_tension.base.grid import Model, Trio
 from rm_tension.estimate.costs import Cost
 from rm_tension.estimate.lengths import Lengths, Workload, workload
@@ -16,7 +16,7 @@ from rm_tension.estimate.work import Work, forward, one_pass
 from rm_tension.evaluate.conditions import hh_conditions, task_conditions
 
 GB = 1e9
-BYTES = {"float32": 4, "bfloat16": 2}
+BYTES = {"float32": 4, "tf32": 4, "bfloat16": 2}
 START = 5.0  # seconds: imports and reading
 PROCESS = 0.6  # GB: Python, torch, transformers and the tables; on a GPU, its context
 # Numbers that autograd keeps of a block for a token, in widths and in MLP widths: counted by saved_tensors_hooks in
@@ -30,7 +30,7 @@ def estimate(params: Params, profile: str, speed: Speed) -> list[Cost]:
     settings = params.profiles[profile]
     rows: dict[str, Workload] = {}  # by tokenizer
     costs: list[Cost] = []
-    for backbone in params.grid.backbones:
+    for backbone in params.grid.axes(profile).backbones:
         tokenizer = settings.backbones[backbone].tokenizer
         if tokenizer not in rows:
             rows[tokenizer] = workload(params.grid, profile, settings, backbone)
@@ -48,7 +48,7 @@ class _Backbone:
 
     def cells(self) -> Iterator[Cost]:
         yield self._backbone()
-        for seed in self._grid.seeds:
+        for seed in self._grid.axes(self._name).seeds:
             trio = Trio(self._key, seed)
             models = [trio.model(objective) for objective in self._grid.objectives]
             yield from map(self._train, models)
@@ -74,10 +74,7 @@ class _Backbone:
         """Weights, gradient and AdamW's two moments, and what autograd keeps of a micro-batch."""
         config, shape = self._profile.train, self._shape
         parts = self._training_rows(model.objective)
-        work = (
-            one_pass(parts, config.tokens_per_micro_batch, shape.width, config.pairs_per_step)
-            * config.epochs[model.objective]
-        )
+        work = one_pass(parts, config.tokens_per_micro_batch, config.pairs_per_step) * config.epochs[model.objective]
         width = BYTES[config.weights]
         size = shape.parameters * width
         return self._cost(
@@ -85,7 +82,7 @@ class _Backbone:
             model.key,
             work,
             3 * forward(shape, work),
-            config.autocast or config.weights,
+            config.precision,
             memory=4 * size + width * work.largest * self._kept,
             host=3 * size,  # a state to resume from, on its way to the disk
             disk=size,
@@ -93,24 +90,29 @@ class _Backbone:
         )
 
     def _activations(self, trio: Trio, models: Collection[Model]) -> Cost:
-        """Each pair's row through RM and backbone, of which all layers' activations wait for the RM's."""
+        """A pair goes once through the backbone and through each RM that was trained on it, a layer at a time."""
         shape, config = self._shape, self._profile.activations
-        work = Work(0, 0)
+        work, seen = Work(0, 0), dict.fromkeys(self._rows["train"], 0.0)  # which share of a file's pairs is needed
         for model in models:
             parts = self._training_rows(model.objective)
             rows = sum(part.rows for part in parts)
             share = min(1, (config.max_pairs or rows) / rows)
-            work += one_pass(parts, config.tokens_per_batch, shape.width) * (2 * share)
-        size, width = 4 * shape.parameters, BYTES[config.autocast or "float32"]
+            work += one_pass(parts, config.tokens_per_batch) * share
+            for source in self._grid.pairs[model.objective].train:
+                seen[source] += (1 - seen[source]) * share  # samples are drawn apart
+        for part, share in seen.items():
+            work += one_pass([self._rows["train"][part]], config.tokens_per_batch) * share
+        live = 1 + max(sum(part in self._grid.pairs[model.objective].train for model in models) for part in seen)
+        size, width = 4 * shape.parameters, BYTES[config.precision]
         sums = len(models) * 2 * 4 * 8 * shape.neurons  # of two sides four sums, in float64
         return self._cost(
             "activations",
             trio.key,
             work,
             forward(shape, work),
-            config.autocast or "float32",
-            # a layer's activations of the RM, their differences, squares and absolute values
-            memory=2 * size + work.largest * (width * shape.neurons + 4 * 6 * shape.mlp),
+            config.precision,
+            # a layer's activations of all models; of one their differences, squares and absolute values
+            memory=live * size + sums + work.largest * shape.mlp * (width * live + 4 * 6),
             host=2 * size,
             disk=sums,
             after=tuple(self._stage("train", model.key) for model in models),
@@ -122,7 +124,7 @@ class _Backbone:
         work, rewards = Work(0, 0), 0
         for objective in self._grid.objectives:
             for parts, conditions in self._scorings(objective):
-                work += one_pass(parts, config.tokens_per_batch, shape.width) * conditions
+                work += one_pass(parts, config.tokens_per_batch) * conditions
                 rewards += sum(part.texts for part in parts) * conditions
         size, live = 4 * shape.parameters, self._kept / shape.layers
         return self._cost(
@@ -130,7 +132,7 @@ class _Backbone:
             trio.key,
             work,
             forward(shape, work),
-            config.autocast or "float32",
+            config.precision,
             memory=size + 4 * shape.neurons * shape.width + 4 * work.largest * live,
             host=size,
             disk=REWARD * rewards,
@@ -146,6 +148,8 @@ class _Backbone:
         test = [self._rows["test"][source] for source in self._grid.pairs[objective].test]
         yield test, len(list(hh_conditions(config)))
         yield list(self._rows["benchmarks"].values()), len(list(task_conditions(config, objective)))
+        if whole_only := list(self._rows["whole_only"].values()):
+            yield whole_only, 1
 
     @property
     def _kept(self) -> int:
@@ -154,7 +158,7 @@ class _Backbone:
         return self._shape.layers * (widths * self._shape.width + mlps * self._shape.mlp)
 
     def _stage(self, stage: str, key: str) -> str:
-        return f"{stage}@{self._name}-{key}"
+        return self._grid.stage(stage, self._name, key)
 
     def _cost(
         self,
@@ -162,7 +166,7 @@ class _Backbone:
         key: str,
         work: Work,
         flop: float,
-        precision: str,
+        precision: Precision,
         *,
         memory: float,
         host: float,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rm_tension.base.config import HubData, Profile
+from rm_tension.base.lockfile import kind_of
 
 DATA = 3.0  # GB of the real data: the hub's cache, data/ and tokens/, and DVC's copies
 
@@ -30,7 +31,7 @@ class Cost:
     @property
     def kind(self) -> str:
         """The stage without the cell: train."""
-        return self.stage.partition("@")[0]
+        return kind_of(self.stage)
 
 
 @dataclass(frozen=True)

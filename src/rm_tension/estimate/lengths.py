@@ -5,7 +5,7 @@ import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,16 +18,19 @@ from rm_tension.data.sources import OFFICIAL, RawFile, miniature_files
 
 FILE = Path(__file__).with_name("lengths.csv")
 LEVELS = tuple(np.linspace(0, 1, 101).tolist())  # of counted lengths
-WIDTH = 768  # of a typical backbone: which texts share a row depends on it a little
 SAMPLE = 4096  # items of a part whose lengths stand for all
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Of an HH-RLHF file or a suite: so many rows with so many texts, and quantiles of the rows' tokens at `levels`."""
+    """Of an HH-RLHF file or a suite: so many rows with so many texts, and quantiles of the rows' tokens at `levels`.
+
+    `shared` is the share of a row's tokens that is its texts' common prefix.
+    """
 
     rows: int
     texts: int
+    shared: float
     levels: tuple[float, ...]
     tokens: tuple[float, ...]
 
@@ -35,9 +38,16 @@ class Lengths:
         """Row lengths at `size` even steps of the distribution, ascending."""
         return np.interp((np.arange(size) + 0.5) / size, self.levels, self.tokens).round().astype(np.int64)
 
+    @property
+    def seen(self) -> float:
+        """Pairs of tokens that see each other, as a share of the square of a row's tokens."""
+        rest = 1 - self.shared
+        return self.shared**2 / 2 + rest * self.shared + rest**2 / 2 * self.rows / self.texts
+
 
 Lines = Mapping[tuple[str, str], Mapping[Hashable, Any]]  # of lengths.csv by data and part
-Workload = Mapping[Split, Mapping[str, Lengths]]  # by HH-RLHF source or suite
+Pass = Split | Literal["whole_only"]  # the benchmarks that no ablated model scores
+Workload = Mapping[Pass, Mapping[str, Lengths]]  # by HH-RLHF source or suite
 
 
 def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload:
@@ -47,23 +57,26 @@ def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload
     """
     paths = Paths(name)
     if paths.tokens(backbone, "benchmarks").exists():
-        return {split: _counted(paths.tokens(backbone, split), split) for split in ("train", "test", "benchmarks")}
+        pairs: dict[Pass, dict[str, Lengths]] = {
+            split: _counted(pd.read_parquet(paths.tokens(backbone, split))) for split in ("train", "test")
+        }
+        items = pd.read_parquet(paths.tokens(backbone, "benchmarks"))
+        ablated = pd.Series(map(grid.ablates, items["dataset"], items["subset"]), index=items.index, dtype=bool)
+        return pairs | {"benchmarks": _counted(items[ablated]), "whole_only": _counted(items[~ablated])}
     measured = _measured(profile.tokens.tokenizers[profile.backbones[backbone].tokenizer])
-    return {split: _expected(numbers, measured, split) for split, numbers in _numbers(grid, profile).items()}
+    return {one: _expected(numbers, measured, one) for one, numbers in _numbers(grid, profile).items()}
 
 
-def _counted(path: Path, split: Split) -> dict[str, Lengths]:
-    from rm_tension.model import rows as layout  # seconds that most callers need not wait
+def _counted(table: pd.DataFrame) -> dict[str, Lengths]:
+    from rm_tension.model.rows import prefix_length, row_length  # seconds that most callers need not wait
 
-    table = pd.read_parquet(path, columns=["dataset", "subset", "answers"])
     found = {}
     for part, items in table.groupby(table["subset"].where(table["dataset"] == HH, table["dataset"]))["answers"]:
-        sample = items.iloc[:: math.ceil(len(items) / SAMPLE)]
-        # pairs are trained on in rows of their own
-        rows = list(sample) if split == "train" else [row for item in sample for row in layout.split(item, WIDTH)]
-        quantiles = np.quantile([layout.row_length(row) for row in rows], LEVELS)
-        texts, share = sum(map(len, items)), len(sample) / len(items)
-        found[str(part)] = Lengths(round(len(rows) / share), texts, LEVELS, tuple(quantiles.tolist()))
+        sample = list(items.iloc[:: math.ceil(len(items) / SAMPLE)])
+        lengths = [row_length(item) for item in sample]
+        shared = sum(map(prefix_length, sample)) / sum(lengths)
+        quantiles = tuple(np.quantile(lengths, LEVELS).tolist())
+        found[str(part)] = Lengths(len(items), sum(map(len, items)), shared, LEVELS, quantiles)
     return found
 
 
@@ -77,22 +90,21 @@ def _measured(tokenizer: HubFiles | TrainedTokenizer) -> Lines:
     return lines
 
 
-def _expected(numbers: Mapping[str, float], measured: Lines, split: Split) -> dict[str, Lengths]:
+def _expected(numbers: Mapping[str, float], measured: Lines, one: Pass) -> dict[str, Lengths]:
     """The lengths of so many pairs or items of each part."""
     found = {}
     for part, number in numbers.items():
-        data, answer, answers = (part, "answer", 1) if split == "benchmarks" else (f"{HH}/{part}", "chosen", 2)
-        row, items = measured[data, "row"], measured[data, "prefix"]["count"]
-        kept = number * (row["kept"] if split == "train" else 1)
-        texts = answers * kept * measured[data, answer]["count"] / items
+        data, answer, answers = (f"{HH}/{part}", "chosen", 2) if one in ("train", "test") else (part, "answer", 1)
+        row, prefix = measured[data, "row"], measured[data, "prefix"]
+        rows = number * (row["kept"] if one == "train" else 1)
+        texts = answers * rows * measured[data, answer]["count"] / row["count"]
         quantiles = {int(key[1:]) / 100: float(row[key]) for key in map(str, row) if re.fullmatch(r"p\d+", key)}
-        found[part] = Lengths(
-            round(kept * row["count"] / items), round(texts), tuple(quantiles), tuple(quantiles.values())
-        )
+        shared = prefix["mean"] / row["mean"]
+        found[part] = Lengths(round(rows), round(texts), shared, tuple(quantiles), tuple(quantiles.values()))
     return found
 
 
-def _numbers(grid: Grid, profile: Profile) -> dict[Split, dict[str, float]]:
+def _numbers(grid: Grid, profile: Profile) -> dict[Pass, dict[str, float]]:
     """Pairs by HH-RLHF source and items by suite, after the profile's caps (`DataConfig`)."""
     data = profile.data
     files = miniature_files(data.source) if isinstance(data.source, MiniatureData) else OFFICIAL
@@ -101,12 +113,13 @@ def _numbers(grid: Grid, profile: Profile) -> dict[Split, dict[str, float]]:
         share = min(1, (data.max_train_pairs or math.inf) / sum(train[source] for source in pool))
         train |= {source: train[source] * share for source in pool}
     test = {source: min(number, data.max_test_pairs or number) for source, number in test.items()}
-    items = {
-        file.data_set.replace("_", "-"): float(sum(min(n, data.max_items_per_task or n) for n in file.rows.values()))
-        for file in files
-        if file.data_set != "hh_rlhf"
-    }
-    return {"train": train, "test": test, "benchmarks": items}
+    items: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    for file in files:
+        suite = file.data_set.replace("_", "-")
+        for subset, number in file.rows.items() if file.data_set != "hh_rlhf" else ():
+            part = items[grid.ablates(suite, subset)]
+            part[suite] = part.get(suite, 0) + min(number, data.max_items_per_task or number)
+    return {"train": train, "test": test, "benchmarks": items[True], "whole_only": items[False]}
 
 
 def _pairs(files: Iterable[RawFile], split: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rm_tension.base.config import Precision
 from rm_tension.base.errors import UserError
 from rm_tension.estimate.shapes import Shape
 from rm_tension.estimate.work import Work, forward
@@ -28,7 +29,7 @@ class Speed:
 
     name: str
     gpu: bool
-    flops: Callable[[Shape, str], float]
+    flops: Callable[[Shape, Precision], float]
 
 
 def published(device: str) -> Speed:
@@ -40,7 +41,7 @@ def published(device: str) -> Speed:
         share = rows[TYPICAL, precision]["achieved"] / rows[TYPICAL, precision]["peak"]
         rates[precision] = row["achieved"] or row["peak"] * share
 
-    def flops(shape: Shape, precision: str) -> float:
+    def flops(shape: Shape, precision: Precision) -> float:
         if precision not in rates:
             raise UserError(f"{FILE}: no speed of {device} in {precision}: add a line")
         return 1e12 * float(rates[precision])
@@ -58,12 +59,13 @@ def calibrated() -> Speed:
     return Speed(f"{name}, calibrated with a block of each shape", gpu, cache(_measure))
 
 
-def _measure(shape: Shape, precision: str) -> float:
+def _measure(shape: Shape, precision: Precision) -> float:
     """FLOP/s of the fastest of some forward passes through one block of random weights."""
     import torch
     from transformers import AutoModelForSequenceClassification, GPT2Config, LlamaConfig
 
-    from rm_tension.model.device import make_accelerator
+    from rm_tension.model import attention
+    from rm_tension.model.device import Place, find_device
     from rm_tension.model.reward_model import rewards
     from rm_tension.model.rows import collate
 
@@ -73,17 +75,17 @@ def _measure(shape: Shape, precision: str) -> float:
         config = GPT2Config(**common, **sizes, n_inner=shape.mlp, bos_token_id=0, eos_token_id=0)
     else:
         config = LlamaConfig(**common, **sizes, intermediate_size=shape.mlp, num_key_value_heads=shape.key_heads)
-    device = make_accelerator(None).device
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
-    model = model.to(device, getattr(torch, precision)).eval()
+    place = Place(find_device(), precision)
+    model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention.NAME)
+    model = model.to(place.device).eval()
     block = replace(shape, layers=1)
-    one = forward(block, Work(LENGTH, LENGTH**2))
-    count = int(np.clip(PASS_FLOP[device.type != "cpu"] // one, 1, 16384 // LENGTH))
-    rows = collate([(np.zeros(LENGTH, dtype=np.int32),)] * count).to(device)
+    one = forward(block, Work(LENGTH, LENGTH**2 / 2))
+    count = int(np.clip(PASS_FLOP[place.device.type != "cpu"] // one, 1, 16384 // LENGTH))
+    rows = collate([(np.zeros(LENGTH, dtype=np.int32),)] * count).to(place.device)
     times: list[float] = []
     while len(times) < 2 or sum(times) < PATIENCE:
         start = time.perf_counter()
-        with torch.inference_mode():
+        with torch.inference_mode(), place.computing():
             rewards(model, rows).cpu()  # which waits for the device
         times.append(time.perf_counter() - start)
     return count * one / min(times)

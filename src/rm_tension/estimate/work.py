@@ -1,8 +1,7 @@
-"""What passes over rows of given lengths compute, in the batches that the stages make."""
+"""What passes over rows of given lengths compute."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -14,10 +13,10 @@ SAMPLE = 4096  # rows that stand for all
 
 @dataclass(frozen=True)
 class Work:
-    """`tokens` with their padding, the `attended` pairs of tokens, and the tokens of the largest batch."""
+    """`tokens`, the `attended` pairs of tokens that see each other, and the tokens of the largest batch."""
 
     tokens: float
-    attended: float  # attention is dense within a padded row
+    attended: float
     largest: int = 0
 
     def __add__(self, other: "Work") -> "Work":
@@ -33,26 +32,14 @@ def forward(shape: Shape, work: Work) -> float:
     return 2 * shape.layers * (shape.block * work.tokens + 2 * shape.width * work.attended)
 
 
-def one_pass(parts: Collection[Lengths], budget: int, width: int, rows_per_step: int | None = None) -> Work:
-    """Over all rows of the parts, in batches of at most `budget` tokens, by a model of a width.
-
-    Batches are made of all rows, or, as in training, of each `rows_per_step` random ones.
-    """
-    return _one_pass(tuple(parts), budget, width, rows_per_step)
-
-
-@cache
-def _one_pass(parts: tuple[Lengths, ...], budget: int, width: int, rows_per_step: int | None) -> Work:
-    from rm_tension.model.rows import batches  # the stages' own; torch's import takes seconds
-
+def one_pass(parts: Collection[Lengths], budget: int, rows_per_step: int | None = None) -> Work:
+    """Over all rows of the parts, in batches of at most `budget` tokens: of all rows, or of some random ones a step."""
     rows = sum(part.rows for part in parts)
-    sizes = [round(part.rows * min(1, SAMPLE / rows)) for part in parts]
-    sample = np.concatenate([part.sample(size) for part, size in zip(parts, sizes, strict=True)])
-    lengths = np.random.default_rng(0).permutation(sample)
-    work = Work(0, 0)
-    for start in range(0, len(lengths), rows_per_step or len(lengths)):
-        step = lengths[start : start + (rows_per_step or len(lengths))]
-        for group in batches(step.tolist(), budget, width):
-            longest = int(step[group].max())
-            work += Work(len(group) * longest, len(group) * longest**2, len(group) * longest)
-    return work * (rows / len(lengths))
+    samples = [part.sample(round(part.rows * min(1, SAMPLE / rows))) for part in parts]
+    lengths = np.concatenate(samples)
+    attended = sum(float((sample**2).sum()) * part.seen for part, sample in zip(parts, samples, strict=True))
+    size = rows_per_step or len(lengths)
+    mixed = np.random.default_rng(0).permutation(lengths)
+    fullest = max(mixed[start : start + size].sum() for start in range(0, len(mixed), size))
+    largest = int(max(lengths.max(), min(budget, fullest)))
+    return Work(float(lengths.sum()), attended, largest) * (rows / len(lengths))

@@ -13,9 +13,9 @@ from rm_tension.base.job import Job, main
 from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
-from rm_tension.evaluate.conditions import hh_conditions, task_conditions
-from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.evaluate.conditions import NONE, hh_conditions, task_conditions
+from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
+from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.reward_model import load_reward_model
 
 # that parts belong to
@@ -25,10 +25,12 @@ CODE = ("activations/sums.py", "backbone/neurons.py", "evaluate", "model")
 def run(job: Job) -> None:
     """Three checkpoints and the trio's activations -> rewards/<P>/<b>-<s>.parquet."""
     config, trio = job.profile.evaluate, job.trio
-    accelerator = make_accelerator(config.autocast)
+    place = Place(find_device(), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
     budget = Budget(job.fitting(config.tokens_per_batch))
-    tasks = Texts.lay_out(read_table(job.tokens("benchmarks"), TOKENS), budget)
+    ablated, whole_only = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), job.params.grid)
+    tasks = Texts.lay_out(ablated, budget)
+    others = [(Texts.lay_out(whole_only, budget), [NONE])] if len(whole_only) else []
     parameters, state = job.parameters("evaluate"), job.paths.state("evaluate", trio.key)
     inputs = [
         *job.checkpoint_files(),
@@ -43,10 +45,10 @@ def run(job: Job) -> None:
             if part.exists():
                 continue
             key = trio.model(objective)
-            model = load_reward_model(job.paths.reward_model(key)).to(accelerator.device)
+            model = load_reward_model(job.paths.reward_model(key)).to(place.device)
             hh_test = Texts.lay_out(job.pairs("test", objective), budget)
-            work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective))]
-            found = pd.concat(evaluate(model, objective, key.key, work, sets, accelerator), ignore_index=True)
+            work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective)), *others]
+            found = pd.concat(evaluate(model, objective, key.key, work, sets, place), ignore_index=True)
             _refuse_not_finite(found, key)
             with whole(part) as partial:
                 found.to_parquet(partial, index=False)
@@ -55,7 +57,12 @@ def run(job: Job) -> None:
         with whole(job.paths.rewards(trio)) as partial:
             rewards.to_parquet(partial, index=False)
         texts = len(rewards.drop_duplicates(["dataset", "item_id"]))
-        metrics |= {"rewards": len(rewards), "texts": texts, "tokens_per_batch": budget.tokens}
+        metrics |= {
+            "rewards": len(rewards),
+            "texts": texts,
+            "tokens_per_batch": budget.tokens,
+            "computes_in": place.computes_in,
+        }
     shutil.rmtree(state)
 
 

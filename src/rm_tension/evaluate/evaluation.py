@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
+from rm_tension.base.config import Grid
 from rm_tension.evaluate.conditions import ALL, COLUMNS, NONE, SETS, Condition
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.evaluate.selection import Mask, neuron_scores, top, trio_sets
-from rm_tension.model.device import Budget
+from rm_tension.model.device import Budget, Place
 from rm_tension.model.rows import Item
 
 
@@ -55,18 +55,24 @@ class Texts:
         return Texts(rows, Scorer(answers, budget))
 
 
+def benchmarks(items: pd.DataFrame, grid: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The items that are scored under every condition, and those that are scored whole only."""
+    ablated = pd.Series(map(grid.ablates, items["dataset"], items["subset"]), index=items.index, dtype=bool)
+    return items[ablated], items[~ablated]
+
+
 def evaluate(
     model: PreTrainedModel,
     objective: str,
     key: str,
     work: Iterable[tuple[Texts, Iterable[Condition]]],
     sets: NeuronSets,
-    accelerator: Accelerator,
+    place: Place,
 ) -> Iterator[pd.DataFrame]:
     """The rewards (COLUMNS) of one reward model, under every condition of every set of texts."""
     for texts, conditions in work:
         for condition in conditions:
             with ablated(model, sets.mask(condition, objective)):
-                reward: NDArray[np.float32] = texts.scorer.score(model, accelerator, f"{key} {condition}")
+                reward: NDArray[np.float32] = texts.scorer.score(model, place, f"{key} {condition}")
             rows = texts.rows.assign(objective=objective, kind=condition.kind, percent=condition.percent, reward=reward)
             yield rows[COLUMNS]

@@ -5,12 +5,12 @@ from functools import cache, partial
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from rm_tension.model.device import Budget
+from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, Rows, row_batches, split
 
@@ -38,25 +38,25 @@ class Scorer:
         self._copies = np.array(copies, dtype=np.int64)
         self._lay_out = cache(partial(_lay_out, self._items))
 
-    def score(self, model: PreTrainedModel, accelerator: Accelerator, progress: str) -> NDArray[np.float32]:
+    def score(self, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
         """Rewards of all texts: float32 [texts]. `progress` labels the bar."""
-        width = model.config.hidden_size
-        return self._budget.run(lambda tokens: self._score(self._lay_out(tokens, width), model, accelerator, progress))
+        return self._budget.run(lambda tokens: self._score(self._lay_out(tokens, place.device), model, place, progress))
 
-    def _score(
-        self, batches: Batches, model: PreTrainedModel, accelerator: Accelerator, progress: str
-    ) -> NDArray[np.float32]:
-        scores = np.full(sum(len(places) for places, _ in batches), np.nan, dtype=np.float32)
-        for places, rows in tqdm(batches, desc=progress, leave=False, disable=None):
-            with torch.inference_mode(), accelerator.autocast():
-                scores[places] = rewards(model, rows.to(accelerator.device)).cpu().numpy()
-        return scores[self._copies]
+    def _score(self, batches: Batches, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
+        found: list[Tensor] = []
+        with torch.inference_mode(), place.computing():
+            for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
+                # moved before; this parts it from its masks, which of all batches would fill the memory
+                found.append(rewards(model, rows.to(place.device)))
+            scores = torch.cat(found).cpu().numpy()  # the one time that the device is waited for
+        places = np.concatenate([places for places, _ in batches])
+        return scores[np.argsort(places)][self._copies]
 
 
-def _lay_out(items: Sequence[Item], budget: int, width: int) -> Batches:
-    rows = [row for item in items for row in split(item, width)]
+def _lay_out(items: Sequence[Item], budget: int, device: torch.device) -> Batches:
+    rows = [row for item in items for row in split(item, budget)]
     starts = np.cumsum([0, *map(len, rows)])
     return [
-        (np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices]), batch)
-        for indices, batch in row_batches(rows, budget, width)
+        (np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices]), batch.to(device))
+        for indices, batch in row_batches(rows, budget)
     ]

@@ -103,7 +103,8 @@ def costs_of(pipeline: Pipeline, places: Places) -> dict[str, Cost]:
 def on_gpu(costs: Collection[str]) -> set[str]:
     """The stages that compute on a GPU where there is one."""
     params = load_params()
-    computing = [f"{kind}@{name}-" for kind in ON_GPU for name, one in params.profiles.items() if one.gpu != "none"]
+    grid, profiles = params.grid, params.profiles
+    computing = [grid.stage(kind, name, "") for kind in ON_GPU for name, one in profiles.items() if one.gpu != "none"]
     return {stage for stage in costs if stage.startswith(tuple(computing))}
 
 

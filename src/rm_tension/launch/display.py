@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rm_tension.base.lockfile import kind_of
 from rm_tension.estimate import Cost
 from rm_tension.launch.coordinator import Progress, State
 
@@ -39,7 +40,7 @@ def grid(progress: Progress, costs: Mapping[str, Cost]) -> Table:
     cells: dict[tuple[str, str], list[str]] = {}
     for name in progress.states:
         backbone = costs[name].backbone if name in costs else ""
-        cells.setdefault((name.partition("@")[0], backbone), []).append(name)
+        cells.setdefault((kind_of(name), backbone), []).append(name)
     shown = [state for state in State if state in progress.states.values()]
     table = Table("stage", "backbone", *map(str, shown), "steps", "tokens/s")
     for cell, names in cells.items():

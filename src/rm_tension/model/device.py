@@ -1,7 +1,9 @@
-"""The one place that chooses device and precision, through accelerate, and knows when a device's memory is full."""
+"""The one place that chooses devices and precision, and knows when a device's memory is full."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -9,16 +11,61 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
+from rm_tension.base.config import Dtype, Precision
 from rm_tension.base.errors import UserError
 
 Result = TypeVar("Result")
 
 
-def make_accelerator(autocast: str | None) -> Accelerator:
-    """An Accelerator for one process on the best device there is; `autocast` is bfloat16, or None for none."""
-    full_precision()
+@dataclass(frozen=True)
+class Place:
+    """A device, and the precision of the products that models compute there."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def computes_in(self) -> Precision:
+        """What the precision comes to: where there is no TF32, the float32 that it approximates."""
+        return "float32" if self.precision == "tf32" and not has_tf32(self.device) else self.precision
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute so, whatever torch was told before, by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE for one."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if self.computes_in == "tf32" else "highest")
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """A torch device by name, or the best there is; raises UserError if it cannot be used."""
+    best: torch.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = best if name is None else torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used; the best one here is {str(best)!r} ({error})") from error
+    return device
+
+
+def has_tf32(device: torch.device) -> bool:
+    """NVIDIA's GPUs since Ampere."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def make_accelerator(precision: Precision, weights: Dtype) -> Accelerator:
+    """An Accelerator for a training in one process, on the best device there is.
+
+    Weights in bfloat16 are multiplied as such; under autocast some steps between would be float32, other than in the
+    release.
+    """
+    autocast = precision == "bfloat16" and weights != "bfloat16"
     accelerator = Accelerator(  # what is left out, accelerate takes from the environment (ACCELERATE_*)
-        mixed_precision="bf16" if autocast == "bfloat16" else "no",
+        mixed_precision="bf16" if autocast else "no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         dynamo_backend="no",
     )
@@ -27,12 +74,9 @@ def make_accelerator(autocast: str | None) -> Accelerator:
             f"started as {accelerator.num_processes} processes, but one reward model trains on one device; "
             "run the stages of the grid side by side instead, one process each: `python -m rm_tension.launch`"
         )
+    tf32 = Place(accelerator.device, precision).computes_in == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")  # for backward passes, too
     return accelerator
-
-
-def full_precision() -> None:
-    """Multiply float32 as float32, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says, which NVIDIA's images set."""
-    torch.set_float32_matmul_precision("highest")
 
 
 class Budget:

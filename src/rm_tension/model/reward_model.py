@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
 from rm_tension.base.errors import UserError
+from rm_tension.model import attention
 from rm_tension.model.rows import Rows
 from rm_tension.model.settings import ScoringSettings, save_settings
 from rm_tension.model.tokenizer import stock_tokenizer
@@ -37,14 +38,22 @@ def _load(folder: Path, dtype: str) -> PreTrainedModel:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no model there; run the stage that makes it, or `dvc pull {folder}`")
     quiet()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder,
-        num_labels=1,
-        dtype=getattr(torch, dtype),
-        use_safetensors=True,
-        trust_remote_code=False,  # not None, which would ask
-        attn_implementation="sdpa",
-    )
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=1,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,  # not None, which would ask
+            attn_implementation=attention.NAME,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # of transformers and safetensors, whose errors have no other base
+        what = f"{type(error).__name__}: {error!s:.300}"
+        raise UserError(
+            f"{folder}: damaged, cannot be loaded ({what}); fetch it again, or run its stage again"
+        ) from error
     for module in model.modules():  # the recipe trains without dropout (METHOD.md section 1)
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -70,14 +79,11 @@ def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path, set
 
 
 def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
-    """The backbone's last hidden states: [rows, length, width]."""
+    """The backbone's last hidden states: [tokens, width]."""
     hidden: Tensor = model.base_model(
-        input_ids=rows.input_ids,
-        attention_mask=rows.attention_mask(),
-        position_ids=rows.position_ids,
-        use_cache=False,
+        input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **attention.within(rows.spans)
     ).last_hidden_state
-    return hidden
+    return hidden[0]
 
 
 def rewards(model: PreTrainedModel, rows: Rows) -> Tensor:
@@ -86,6 +92,6 @@ def rewards(model: PreTrainedModel, rows: Rows) -> Tensor:
     The head is applied in float32 whatever the weights' type: bfloat16 has eight bits, and ties would decide accuracy
     (METHOD.md section 8, erratum 9).
     """
-    last = hidden_states(model, rows)[rows.text_row, rows.text_last]
+    last = hidden_states(model, rows)[rows.last]
     head: Tensor = model.score.weight  # [1, width]
     return (last.float() * head.float()).sum(dim=-1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rm_tension.base.config import Dtype, Positive, Settings
+from rm_tension.base.config import Positive, Precision, Settings, Template
 from rm_tension.base.errors import UserError
 
 FILE = "scoring.json"
@@ -13,14 +13,14 @@ FILE = "scoring.json"
 class ScoringSettings(Settings):
     """As they were when the reward model was trained: its place in the grid, and how the pipeline scores texts.
 
-    `template` holds {prompt} and {answer}; texts are cut at `max_length` tokens; `autocast` is the precision.
+    `template` holds {prompt} and {answer}; texts are cut at `max_length` tokens.
     """
 
     profile: str
     key: str
-    template: str
+    template: Template
     max_length: Positive
-    autocast: Dtype | None
+    precision: Precision
 
 
 def save_settings(settings: ScoringSettings, folder: Path) -> None:

@@ -22,7 +22,7 @@ def run(job: Job) -> None:
         settings=job.profile,
         results=paths.results,
         reference=paths.root / "reference",
-        backbones={key: job.profile.backbones[key].name for key in job.params.grid.backbones},
+        backbones={key: job.profile.backbones[key].name for key in job.params.grid.axes(job.paths.profile).backbones},
     )
     with record(paths.run("report"), vars(job.arguments)) as metrics, whole(paths.reports) as folder:
         report = make_report(source)

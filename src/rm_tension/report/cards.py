@@ -34,7 +34,7 @@ def hyper_parameters(number: str, source: Source) -> TextTable:
         "epochs": epochs,
         "longest text": f"{source.settings.tokens.max_length - 1} tokens; pairs with a longer side are dropped",
         "reward head": f"linear, no bias, weights from N(0, {train.head_std:g})",
-        "weights": f"{train.weights}, autocast {train.autocast or 'off'}",
+        "precision": f"weights in {train.weights}, products in {train.precision}",
     }
     return TextTable(
         number,

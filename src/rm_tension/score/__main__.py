@@ -17,7 +17,6 @@ from typing import Any
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.surroundings import check
-from rm_tension.model.device import full_precision
 from rm_tension.score.loading import fault_of, load_reward_model
 
 SHOWN = 20  # faults of a file beyond this many are counted, not listed
@@ -43,7 +42,6 @@ def main() -> None:
         if Path(arguments.output).is_dir():
             raise UserError(f"{arguments.output}: a folder; name a file to write the rewards to")
         check()
-        full_precision()
         lines = read(arguments.input)
         model = load_reward_model(
             arguments.model,

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.files import whole
-from rm_tension.base.lockfile import file_md5, stages_of
+from rm_tension.base.lockfile import file_md5, kind_of, stage_named, stages_of
 
 REMEDIES = (
     "what came whole is kept: once this is mended, the same call goes on from there",
@@ -157,21 +157,22 @@ def as_output(files: DVCFileSystem, path: str, md5: str) -> Output:
 
 def _locate(files: DVCFileSystem, key: str, profile: str) -> Output:
     """Reads dvc.lock alone: today's code may refuse an old params.yaml, and DVC needs long for dvc.yaml."""
-    stages, stage = read_stages(files), f"train@{profile}-{key}"
+    stages = read_stages(files)
+    stage = stage_named(stages, "train", f"{profile}-{key}")
     with _named("dvc.lock", remedies=(WRITING,)):
-        if stage in stages:
+        if stage:
             place, md5 = next(
                 (out["path"], out["md5"]) for out in stages[stage]["outs"] if Path(out["path"]).name == key
             )
             if not md5.endswith(".dir"):
                 raise ValueError(f"{md5!r} is not the md5 of a folder")
             return as_output(files, place, md5)
-        trained = [name.removeprefix("train@") for name in stages if name.startswith("train@")]
+        trained = [name.partition("@")[2] for name in stages if kind_of(name) == "train"]
     nearest = ", ".join(get_close_matches(f"{profile}-{key}", trained, cutoff=0))
     raise UserError(
         f"{profile}-{key}: not in dvc.lock, so nobody has trained it; of its {len(trained)} reward models the nearest "
-        f"are: {nearest or 'none'}; name a repository or revision that has it (repo, rev), or `dvc repro {stage}`; "
-        "if a `dvc repro` is running, it may be writing the file: try again"
+        f"are: {nearest or 'none'}; name a repository or revision that has it (repo, rev), or "
+        f"`dvc repro train@{profile}-{key}`; if a `dvc repro` is running, it may be writing the file: try again"
     )
 
 

@@ -3,10 +3,9 @@
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -14,30 +13,16 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from rm_tension.base.config import check_template
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import reward_model
-from rm_tension.model.device import Budget
+from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.settings import ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.score.checkpoints import find_checkpoint
 from rm_tension.tokens.encode import encode, encode_test_items
 
 TOKENS_PER_BATCH = 4096  # of the rows that go through the model together; changes rewards by rounding only
-
-
-@dataclass(frozen=True)
-class Place:
-    """Device and precision: what a Scorer asks of an Accelerator, of which a process can have only one kind."""
-
-    device: torch.device
-    autocast_to: str | None
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        if self.autocast_to is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, getattr(torch, self.autocast_to))
 
 
 @dataclass(frozen=True)
@@ -108,7 +93,7 @@ def load_reward_model(
     (`settings`): the evaluate stage reads params.yaml, whose rewards differ once that has changed since the training.
     Raises UserError, which says what to do.
     """
-    chosen = _device(device)
+    chosen = find_device(device)
     if isinstance(key, str) and "/" not in key:
         key = find_checkpoint(key, profile, repo, rev)
     return open_checkpoint(Path(key), chosen)
@@ -117,26 +102,15 @@ def load_reward_model(
 def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
     """Read a checkpoint that is on this disk."""
     settings = load_settings(folder)
+    model = reward_model.load_reward_model(folder).to(device)
     try:
-        check_template(settings.template)
-        model = reward_model.load_reward_model(folder).to(device)
         tokenizer, words = stock_tokenizer(folder), read_tokenizer(folder)
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # of transformers, safetensors and tokenizers, whose panics are no Exception
+    except BaseException as error:  # of tokenizers, whose panics are no Exception
         what = f"{type(error).__name__}: {error!s:.300}"
         raise UserError(f"{folder}: damaged, cannot be loaded ({what}); fetch the checkpoint again") from error
-    return RewardModel(folder, settings, model, tokenizer, words, Place(device, settings.autocast))
-
-
-def _device(name: str | None) -> torch.device:
-    best: torch.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        device = best if name is None else torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} cannot be used; the best one here is {str(best)!r} ({error})") from error
-    return device
+    return RewardModel(folder, settings, model, tokenizer, words, Place(device, settings.precision))
 
 
 def fault_of(prompt: object, answers: object) -> str | None:

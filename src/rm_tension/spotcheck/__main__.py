@@ -62,7 +62,7 @@ def check(params: Params, arguments: argparse.Namespace) -> list[str]:
     """What is wrong; prints what was looked at."""
     if arguments.items < FEWEST:
         raise UserError(f"--items {arguments.items}: must be at least {FEWEST}")
-    profile, files = params.profiles[arguments.profile], params.grid.test_files
+    profile = params.profiles[arguments.profile]
     artefacts = Artefacts(arguments.profile)
     seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
     chosen, among = _choose(artefacts.models(params.grid), arguments, seed)
@@ -73,16 +73,16 @@ def check(params: Params, arguments: argparse.Namespace) -> list[str]:
         paths = artefacts.gather(chosen, Path(folder))
         results, reports = Paths(paths.profile).results, Paths(paths.profile).reports
         for model in chosen:
-            compared = rescore(paths, model, profile, files, arguments.items, seed, arguments.device)
+            compared = rescore(paths, model, profile, params.grid, arguments.items, seed, arguments.device)
             faults += _found(_shown(compared, drawn))
         for trio in dict.fromkeys(model.trio for model in chosen):
-            found = chain(artefacts.contradictions(trio), results_from_rewards(paths, trio, files))
+            found = chain(artefacts.contradictions(trio), results_from_rewards(paths, trio, params.grid))
             faults += _step(f"{results}, rows of {trio.key}, from rewards", found)
         faults += _step(
             f"{results}, averages, from its rows", averages_from_results(paths, profile.evaluate.task_percent)
         )
         faults += _step(f"{reports}, from {results}", report_from_results(paths, params))
-    items = sum(drawn) // (2 * len(chosen))  # which were each scored without and with an ablation
+    items = sum(drawn) // len(chosen)
     print(_chances(f"of an RM's items were forged, {items} of which were drawn", items))
     if among:
         print(_chances(f"of the {among} RMs were forged, {len(chosen)} of which were drawn", len(chosen)))
@@ -130,7 +130,8 @@ def _found(faults: Iterable[str | None]) -> list[str]:
 def _shown(compared: Iterable[Comparison], drawn: list[int]) -> Iterator[str | None]:
     for comparison in compared:
         print(comparison)
-        drawn.append(comparison.items)
+        if comparison.is_whole:  # the same are scored with an ablation, too
+            drawn.append(comparison.items)
         yield comparison.fault
 
 

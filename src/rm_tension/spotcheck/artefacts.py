@@ -7,6 +7,7 @@ from rm_tension.analyse.outcomes import SCORED
 from rm_tension.base.config import Grid
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio, models
+from rm_tension.base.lockfile import stage_named
 from rm_tension.score.checkpoints import OutputFile, as_output, cache_folder, find_output, open_repository, read_stages
 
 
@@ -24,7 +25,7 @@ class Artefacts:
 
     def models(self, grid: Grid) -> dict[Model, int]:
         """The RMs that were evaluated, with the bytes of their checkpoints."""
-        evaluated = [model for model in models(grid) if self._evaluation(model.trio) in self._stages]
+        evaluated = [model for model in models(grid, self._paths.profile) if self._evaluation(model.trio)]
         return {model: self._known[self._paths.reward_model(model).as_posix()]["size"] for model in evaluated}
 
     def gather(self, chosen: Iterable[Model], root: Path) -> Paths:
@@ -39,7 +40,7 @@ class Artefacts:
     def contradictions(self, trio: Trio) -> Iterator[str]:
         """Files that a trio was evaluated with, though dvc.lock says that others were made."""
         stage = self._evaluation(trio)
-        for read in self._stages[stage]["deps"]:
+        for read in self._stages[stage]["deps"] if stage else ():
             made = self._known.get(read["path"], read)["md5"]
             if made != read["md5"]:
                 yield f"dvc.lock: {stage} read a {read['path']} of md5 {read['md5']}, but made was {made}"
@@ -48,8 +49,8 @@ class Artefacts:
         """The files that came into this user's cache since this object was made."""
         return [path for path, time in _written().items() if self._before.get(path) != time]
 
-    def _evaluation(self, trio: Trio) -> str:
-        return f"evaluate@{self._paths.profile}-{trio.key}"
+    def _evaluation(self, trio: Trio) -> str | None:
+        return stage_named(self._stages, "evaluate", f"{self._paths.profile}-{trio.key}")
 
     def _find(self, path: Path) -> Path:
         place = next((place for place in (path, *path.parents) if place.as_posix() in self._known), None)

@@ -15,7 +15,7 @@ from rm_tension.analyse.context import Context
 from rm_tension.analyse.means import Tables, means_tables
 from rm_tension.analyse.outcomes import outcomes, read_layout, score
 from rm_tension.analyse.tables import grid_tables, trio_tables
-from rm_tension.base.config import Params, TestFiles
+from rm_tension.base.config import Grid, Params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.report.contents import make_report
@@ -29,9 +29,9 @@ WORDS = {".tex", ".md", ".html", ".json", ".csv"}  # figures and the PDF are dra
 AROUND = 40  # letters
 
 
-def results_from_rewards(paths: Paths, trio: Trio, files: TestFiles) -> Iterator[str]:
+def results_from_rewards(paths: Paths, trio: Trio, grid: Grid) -> Iterator[str]:
     """Faults of a trio's rows in results/*.csv; UserError if its rewards are not one for each answer."""
-    layout = read_layout(paths)
+    layout, files = read_layout(paths, grid), grid.test_files
     place = Paths(paths.profile).rewards(trio)
     try:
         scored = score(pd.read_parquet(paths.rewards(trio)), layout, files)
@@ -61,7 +61,7 @@ def report_from_results(paths: Paths, params: Params) -> Iterator[str]:
     """Faults of every table and page of reports/ in the working tree: the first line that is not as rendered again."""
     settings, tree = params.profiles[paths.profile], Paths(paths.profile)
     context = Context(**json.loads((paths.results / "context.json").read_text(encoding="utf-8")))
-    names = {key: settings.backbones[key].name for key in params.grid.backbones}
+    names = {key: settings.backbones[key].name for key in params.grid.axes(paths.profile).backbones}
     source = Source(context, settings, paths.results, tree.root / "reference", names)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -14,29 +14,30 @@ import torch
 
 from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.outcomes import answer_layout, outcomes, score
-from rm_tension.base.config import HH, EvaluateConfig, Profile, TestFiles
+from rm_tension.base.config import HH, EvaluateConfig, Grid, Precision, Profile, TestFiles
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split
 from rm_tension.base.runs import environment
 from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
-from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.model.device import Budget
-from rm_tension.score.loading import TOKENS_PER_BATCH, Place, load_reward_model
+from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
+from rm_tension.model.device import Budget, Place
+from rm_tension.score.loading import TOKENS_PER_BATCH, load_reward_model
 
-ROUNDING = {None: 1e-3, "float32": 1e-3, "bfloat16": 1e-1}  # in standard deviations of the rewards, by precision
+# in standard deviations of the rewards, by precision; TF32 is compared with float32 elsewhere
+ROUNDING: dict[Precision, float] = {"float32": 1e-3, "tf32": 3e-2, "bfloat16": 1e-1}
 LIBRARIES = ("torch", "transformers", "accelerate")  # of which versions may round differently
 KEYS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Some items of one kind: rows of tokens/ and of data/, whether they are all, and an ablation; drawn at random."""
+    """Some items of one kind: rows of tokens/ and of data/, whether they are all, and conditions; drawn at random."""
 
     name: str
     tokens: pd.DataFrame
     texts: pd.DataFrame
     complete: bool
-    ablation: Condition
+    conditions: tuple[Condition, ...]  # the first without ablation
 
 
 @dataclass(frozen=True)
@@ -82,58 +83,69 @@ class Comparison:
         return len(self.rows[["dataset", "item_id"]].drop_duplicates())
 
     @property
+    def is_whole(self) -> bool:
+        """Whether nothing was ablated."""
+        return bool((self.rows["kind"] == NONE.kind).all())
+
+    @property
     def _apart(self) -> pd.Series:
         return (self.rows["again"] - self.rows["cached"]).abs()
 
 
 def rescore(
-    paths: Paths, model: Model, profile: Profile, files: TestFiles, items: int, seed: int, device: str | None
+    paths: Paths, model: Model, profile: Profile, grid: Grid, items: int, seed: int, device: str | None
 ) -> Iterator[Comparison]:
     """Compare `items` items, half of either kind, without and with an ablation; UserError if a reward is missing."""
     config = profile.evaluate
     if profile.threads:
         torch.set_num_threads(profile.threads)
     rng = np.random.default_rng([seed, *model.key.encode()])
-    samples = list(_samples(rng, paths, model, config, files, items // 2))
+    samples = list(_samples(rng, paths, model, config, grid, items // 2))
     rm = load_reward_model(paths.reward_model(model), device=device)
-    place = Place(rm.place.device, config.autocast)
+    place = Place(rm.place.device, config.precision)
     sets = NeuronSets(load_activations(paths.activations(model.trio)), model.seed)
     same_batches = _same_batches(paths, model, place.device, profile.threads)
     work = [
-        (Texts.lay_out(one.tokens, Budget((one.complete and same_batches) or TOKENS_PER_BATCH)), (NONE, one.ablation))
+        (Texts.lay_out(one.tokens, Budget((one.complete and same_batches) or TOKENS_PER_BATCH)), one.conditions)
         for one in samples
     ]
     again = list(evaluate(rm.model, model.objective, model.key, work, sets, place))
     cached = pd.read_parquet(paths.rewards(model.trio)).rename(columns={"reward": "cached"})
-    spread = pd.concat(again[::2])["reward"].std()  # without ablation
+    cells = [(sample, condition) for sample in samples for condition in sample.conditions]
+    whole = [table for table, (_, condition) in zip(again, cells, strict=True) if condition == NONE]
+    spread = pd.concat(whole)["reward"].std()
     file = Paths(paths.profile).rewards(model.trio)
-    cells = [(sample, condition) for sample in samples for condition in (NONE, sample.ablation)]
     for table, (sample, condition) in zip(again, cells, strict=True):
         name = f"{model.key}, {condition}, {sample.name}"
         rows = table.rename(columns={"reward": "again"}).merge(cached, how="left", on=KEYS)
         if missing := int(rows["cached"].isna().sum()):
             raise UserError(f"{file}: {name}: no reward for {missing} answers")
-        rounding = ROUNDING[config.autocast] * max(spread, rows["again"].std())
+        rounding = ROUNDING[config.precision] * max(spread, rows["again"].std())
         tolerance = 0.0 if sample.complete and same_batches else rounding
-        then, now = (_right(rows, column, sample, files) for column in ("cached", "again"))
+        then, now = (_right(rows, column, sample, grid.test_files) for column in ("cached", "again"))
         yield Comparison(file, name, rows, tolerance, len(now), int((then != now).sum()))
 
 
 def _samples(
-    rng: np.random.Generator, paths: Paths, model: Model, config: EvaluateConfig, files: TestFiles, size: int
+    rng: np.random.Generator, paths: Paths, model: Model, config: EvaluateConfig, grid: Grid, size: int
 ) -> Iterator[Sample]:
     conditions: dict[Split, Iterator[Condition]] = {
         "test": hh_conditions(config),
         "benchmarks": task_conditions(config, model.objective),
     }
+    files = grid.test_files[model.objective]
     for split, run in conditions.items():
         tokens = pd.read_parquet(paths.tokens(model.backbone, split))
-        tokens = tokens[(tokens["dataset"] != HH) | tokens["subset"].isin(files[model.objective])]
+        tokens = tokens[(tokens["dataset"] != HH) | tokens["subset"].isin(files)]
+        complete = size >= len(tokens)
         drawn = tokens.iloc[np.sort(rng.choice(len(tokens), min(size, len(tokens)), replace=False))]
-        texts = pd.read_parquet(paths.texts(split)).merge(drawn[["dataset", "subset", "item_id"]])
         ablations = [condition for condition in run if condition != NONE]
         ablation = ablations[rng.integers(len(ablations))]
-        yield Sample(f"{len(drawn)} items of {split}", drawn, texts, size >= len(tokens), ablation)
+        ablated, whole_only = benchmarks(drawn, grid)
+        for kind, part, used in ((split, ablated, (NONE, ablation)), (f"{split} of no table", whole_only, (NONE,))):
+            if len(part):
+                texts = pd.read_parquet(paths.texts(split)).merge(part[["dataset", "subset", "item_id"]])
+                yield Sample(f"{len(part)} items of {kind}", part, texts, complete, used)
 
 
 def _right(rows: pd.DataFrame, column: str, sample: Sample, files: TestFiles) -> pd.Series:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rm_tension.base.grid import Paths
-from rm_tension.base.lockfile import file_md5, stages_of
+from rm_tension.base.lockfile import file_md5, stage_named, stages_of
 from rm_tension.tracking.names import STEP_METRICS, as_params, is_shown, tags_of
 from rm_tension.tracking.results import Point, read_results
 
@@ -74,7 +74,7 @@ def _of_record(
     record = records[key]
     stage, _, cell = key.partition("-")
     path, tags = paths.run(key), tags_of(stage, record.parameters, record.environment)
-    data, md5s = _md5s(lock, stage + "@" + "-".join(filter(None, (paths.profile, cell))), path)
+    data, md5s = _md5s(lock, stage, "-".join(filter(None, (paths.profile, cell))), path)
     end = path.stat().st_mtime
     return Content(
         key=key,
@@ -118,18 +118,19 @@ def _stages(lock: Path, problems: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _md5s(stages: dict[str, Any], stage: str, record: Path) -> tuple[Texts, Texts]:
+def _md5s(stages: dict[str, Any], kind: str, cell: str, record: Path) -> tuple[Texts, Texts]:
     """Of the data that a stage read; and of what it wrote, as tags.
 
     Empty if dvc.lock does not speak of this very record: the stage ran without DVC, or again since.
     """
-    entry = stages.get(stage, {})
+    stage = stage_named(stages, kind, cell)
+    entry = stages[stage] if stage else {}
     read, wrote = (
-        {file["path"]: file["md5"] for file in entry.get(kind, ()) if "md5" in file} for kind in ("deps", "outs")
+        {file["path"]: file["md5"] for file in entry.get(end, ()) if "md5" in file} for end in ("deps", "outs")
     )
     if wrote.get(record.as_posix()) != file_md5(record):
         return {}, {}
-    tags = {"dvc.stage": stage}
+    tags = {"dvc.stage": str(stage)}
     for path, md5 in wrote.items():
         if not path.startswith("runs/"):
             tags |= {"output": path, "output.md5": md5}

@@ -31,7 +31,7 @@ def run(job: Job) -> None:
             config,
             epochs=epochs,
             seed=seed,
-            accelerator=make_accelerator(config.autocast),
+            accelerator=make_accelerator(config.precision, config.weights),
             budget=budget,
             state=state,
             progress=key.key,
@@ -62,7 +62,7 @@ def _settings(job: Job) -> ScoringSettings:
         key=job.model.key,
         template=tokens.template,
         max_length=tokens.max_length,
-        autocast=job.profile.evaluate.autocast,
+        precision=job.profile.evaluate.precision,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from rm_tension.model.rows import Item, row_batches, token_count
 from rm_tension.train import state as training_state
 
 Metrics = dict[str, float | int]
+FETCH_SECONDS = 1.0  # between two looks at the steps' numbers: a GPU would stand still at each
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,17 @@ def backward(model: PreTrainedModel, items: Sequence[Item], accelerator: Acceler
     most `budget` tokens, which bounds memory and changes no gradient.
     """
     model.zero_grad()
-    margins = torch.empty(len(items), device=accelerator.device)
-    for indices, rows in row_batches(items, budget, model.config.hidden_size):
+    margins: list[Tensor] = []
+    order: list[int] = []
+    for indices, rows in row_batches(items, budget):
         with accelerator.autocast():
             reward = rewards(model, rows.to(accelerator.device))
         margin = reward[0::2] - reward[1::2]
         accelerator.backward(bradley_terry(margin).sum() / len(items))
-        margins[indices] = margin.detach()
-    return margins
+        margins.append(margin.detach())
+        order += indices
+    places = torch.from_numpy(np.argsort(order)).to(accelerator.device, non_blocking=True)
+    return torch.cat(margins)[places]
 
 
 def bradley_terry(margin: Tensor) -> Tensor:
@@ -93,7 +97,7 @@ def train(
     Returns the metrics of every step, also of those before an interruption.
     `state` is the file that an interrupted run resumes from; the caller removes it once the model is safe. A run that
     is killed and started again ends with the same bits as one that was not (on the same CPU). SIGINT and SIGTERM end
-    it after the step at hand, with its state. `on_step` hears of every step that is taken here, as it is taken.
+    it after the step at hand, with its state. `on_step` hears of every step that is taken here, within FETCH_SECONDS.
     Raises UserError, with the step and the ids of its pairs, when a loss or a gradient is not finite.
     """
     steps = plan(len(pairs.ids), epochs, config.pairs_per_step, seed)
@@ -107,24 +111,39 @@ def train(
     )
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     history: list[Metrics] = training_state.load(state, fingerprint, model, optimizer)
-    saved, bar = (
-        time.monotonic(),
-        tqdm(desc=progress, total=len(steps), initial=len(history), unit="step", disable=None),
-    )
+    bar = tqdm(desc=progress, total=len(steps), initial=len(history), unit="step", disable=None)
+    fetched = saved = time.perf_counter()
+    pending: list[_Taken] = []
     with bar, noted_signals() as signals:
         for step in steps[len(history) :]:
             learning_rate = config.learning_rate * (1 - step.number / len(steps))  # linear to 0, no warm-up
-            history.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator, budget))
+            pending.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator, budget))
+            now = time.perf_counter()
+            save = now - saved >= 60 * config.save_every_minutes
+            if not (signals or save or now - fetched >= FETCH_SECONDS or step is steps[-1]):
+                continue
+            for metrics in _fetch(pending, pairs, fetched):
+                history.append(metrics)
+                on_step(metrics)
             bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}")
-            bar.update()
-            on_step(history[-1])
-            if signals or time.monotonic() - saved >= 60 * config.save_every_minutes:
+            bar.update(len(pending))
+            pending, fetched = [], time.perf_counter()
+            if signals or save:
                 training_state.save(state, fingerprint, model, optimizer, history)
-                saved = time.monotonic()
+                saved = time.perf_counter()
             if signals:
                 print(f"{progress}: {signals[0].name}: saved after step {len(history)}, to go on from", file=sys.stderr)
                 sys.exit(128 + signals[0])
     return history
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A step whose numbers may still be on the device, where they wait for nobody."""
+
+    step: Step
+    learning_rate: float
+    measured: Tensor  # loss, accuracy, margin, gradient norm
 
 
 def _take(
@@ -136,31 +155,38 @@ def _take(
     config: TrainConfig,
     accelerator: Accelerator,
     budget: Budget,
-) -> Metrics:
-    start = time.perf_counter()
+) -> _Taken:
     items = [pairs.items[index] for index in step.pairs]
     margins = budget.run(lambda tokens: backward(model, items, accelerator, tokens))
-    loss = float(bradley_terry(margins).mean())
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm))
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        ids = ", ".join(pairs.ids[index] for index in step.pairs)
-        raise UserError(
-            f"step {step.number}: loss {loss}, gradient norm {norm}; the pairs are {ids}; "
-            "look at their texts, or lower train.learning_rate in params.yaml"
-        )
+    norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
-    seconds = time.perf_counter() - start
-    return {
-        "step": step.number,
-        "epoch": step.epoch,
-        "loss": loss,
-        "accuracy": float((margins > 0).float().mean()),
-        "margin": float(margins.mean()),
-        "learning_rate": learning_rate,
-        "gradient_norm": norm,
-        "seconds": round(seconds, 4),
-        "tokens_per_second": round(token_count(items) / seconds, 1),
-        "memory_mib": memory_mib(),
-    }
+    means = (bradley_terry(margins).mean(), (margins > 0).float().mean(), margins.mean())
+    return _Taken(step, learning_rate, torch.stack([*means, norm.float()]))
+
+
+def _fetch(taken: Sequence[_Taken], pairs: Pairs, since: float) -> Iterator[Metrics]:
+    """The metrics of steps that were taken since then; UserError for the first that is not finite."""
+    measured = torch.stack([one.measured for one in taken]).tolist()  # waits for the device
+    seconds = (time.perf_counter() - since) / len(taken)
+    for one, (loss, accuracy, margin, norm) in zip(taken, measured, strict=True):
+        step = one.step
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            ids = ", ".join(pairs.ids[index] for index in step.pairs)
+            raise UserError(
+                f"step {step.number}: loss {loss}, gradient norm {norm}; the pairs are {ids}; "
+                "look at their texts, or lower train.learning_rate in params.yaml"
+            )
+        yield {
+            "step": step.number,
+            "epoch": step.epoch,
+            "loss": loss,
+            "accuracy": accuracy,
+            "margin": margin,
+            "learning_rate": one.learning_rate,
+            "gradient_norm": norm,
+            "seconds": round(seconds, 4),
+            "tokens_per_second": round(token_count([pairs.items[index] for index in step.pairs]) / seconds, 1),
+            "memory_mib": memory_mib(),
+        }
