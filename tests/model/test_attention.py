@@ -35,9 +35,8 @@ def one_mask(query, key, value, rows, scale):
     return scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=visible, scale=scale)[0]
 
 
-def varlen(query, key, value, query_ends, key_ends, longest_own, most_keys, *, scale, window_size, enable_gqa):
+def varlen(query, key, value, query_ends, key_ends, longest_own, most_keys, *, scale, window_size):
     """What FlashAttention is documented to compute: each run alone, the last query beside the last key."""
-    assert enable_gqa
     assert window_size == (-1, 0)
     found = []
     for begin, end, first, last in zip(query_ends, query_ends[1:], key_ends, key_ends[1:], strict=False):
@@ -46,7 +45,7 @@ def varlen(query, key, value, query_ends, key_ends, longest_own, most_keys, *, s
         assert own <= longest_own
         assert keys <= most_keys
         mask = torch.ones(own, keys, dtype=torch.bool).tril(keys - own)
-        found.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=True)[0])
+        found.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)[0])
     return torch.cat(found, dim=1).transpose(0, 1)
 
 

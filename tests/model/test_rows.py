@@ -80,7 +80,7 @@ def test_layout_of_rows():
     rows = collate([[np.array([7, 8, 1], np.int32), np.array([7, 8, 2, 3], np.int32)], [np.array([9], np.int32)]])
     assert rows.input_ids.tolist() == [[7, 8, 1, 2, 3, 9]]
     assert rows.position_ids.tolist() == [[0, 1, 2, 2, 3, 0]]
-    assert rows.segments.tolist() == [0, 0, 1, 2, 2, 1]
+    assert rows.segments.tolist() == [0, 0, 1, 2, 2, 0]  # a text alone is its own prefix
     assert rows.last.tolist() == [2, 4, 5]
     assert rows.belongs_to(0).tolist() == [True, True, True, False, False, True]
 

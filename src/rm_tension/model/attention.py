@@ -76,21 +76,32 @@ def span_by_span(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale:
 
 def end_to_end(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None) -> Tensor:
     """FlashAttention over all spans at once; causal there means that the last query sees the last key."""
-    q, k, v = (one.transpose(0, 1).contiguous() for one in (query, key, value))
+    q, k, v = (one.transpose(0, 1).contiguous() for one in (query, _for_heads(query, key), _for_heads(query, value)))
     if spans.shared:
         k, v = (one.index_select(0, spans.key_places) for one in (k, v))
     longest = int(spans.own.max()), int(spans.keys.max())
-    found = varlen_attn(
-        q, k, v, spans.query_ends, spans.key_ends, *longest, scale=scale, window_size=(-1, 0), enable_gqa=True
-    )
+    found = varlen_attn(q, k, v, spans.query_ends, spans.key_ends, *longest, scale=scale, window_size=(-1, 0))
     assert isinstance(found, Tensor)  # noqa: S101  # the pair with the sums is returned only where it is asked for
     return found.transpose(0, 1)
 
 
 def side_by_side(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None) -> Tensor:
-    """One call over the spans padded to the longest, for what FlashAttention does not take: float32 on a GPU."""
-    to, share = spans.padded, query.shape[0] // key.shape[0]
-    q = query[:, to.queries].transpose(0, 1)  # [spans, heads, longest own, size]
-    k, v = (one[:, to.keys].repeat_interleave(share, dim=0).transpose(0, 1) for one in (key, value))
-    found = scaled_dot_product_attention(q, k, v, attn_mask=to.mask, is_causal=to.mask is None, scale=scale)
-    return found.transpose(0, 1).flatten(1, 2)[:, to.real]
+    """A call over the spans without context and one over the others, each padded to its longest.
+
+    For what FlashAttention does not take: float32 on a GPU.
+    """
+    key, value = _for_heads(query, key), _for_heads(query, value)
+    parts = []
+    for part in spans.padded:
+        q, k, v = (
+            one[:, at].transpose(0, 1) for one, at in ((query, part.queries), (key, part.keys), (value, part.keys))
+        )
+        causal = part.mask is None
+        found = scaled_dot_product_attention(q, k, v, attn_mask=part.mask, is_causal=causal, scale=scale)
+        parts.append(found.transpose(0, 1).flatten(1, 2)[:, part.real])  # [heads, tokens of the part, size]
+    return torch.cat(parts, dim=1)[:, spans.unpadded]
+
+
+def _for_heads(query: Tensor, shared: Tensor) -> Tensor:
+    """Keys or values for each of the query's heads, of which several may share one."""
+    return shared.repeat_interleave(query.shape[0] // shared.shape[0], dim=0)

@@ -25,12 +25,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Padded:
-    """Spans as a rectangle with a line for each; beyond the end of a line stand tokens that count for nothing."""
+    """Some spans as a rectangle with a line for each; beyond the end of a line stand tokens that count for nothing."""
 
     queries: Tensor  # int64 [spans, longest own]: places in the batch
     keys: Tensor  # int64 [spans, most keys]: places in the batch
     mask: Tensor | None  # bool [spans, 1, longest own, most keys]; None where plain causality says the same
-    real: Tensor  # int64 [tokens]: where each token of the batch stands among the queries
+    real: Tensor  # int64 [tokens]: where the spans' tokens stand among the queries
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,30 @@ class Spans:
         return self._tensor(np.concatenate([np.r_[a:b, c:d] for a, b, c, d in ranges]))
 
     @cached_property
-    def padded(self) -> Padded:
-        own, keys = np.arange(self.own.max()), np.arange(self.keys.max())
+    def padded(self) -> list[Padded]:
+        """The spans without context, and the others."""
+        return [self._rectangle(chosen) for chosen in self._kinds]
+
+    @cached_property
+    def unpadded(self) -> Tensor:
+        """Where each token of the batch stands among those of `padded`: int64 [tokens]."""
+        runs = [np.arange(self._begin[one], self._begin[one] + self.own[one]) for kind in self._kinds for one in kind]
+        return self._tensor(np.argsort(np.concatenate(runs)))
+
+    @property
+    def _kinds(self) -> list[Integers]:
+        """Numbers of the spans without context, and of the others."""
+        kinds = (np.flatnonzero(self.context == 0), np.flatnonzero(self.context))
+        return [kind for kind in kinds if len(kind)]
+
+    def _rectangle(self, chosen: Integers) -> Padded:
+        begin, start, context, size = (of[chosen, None] for of in (self._begin, self.start, self.context, self.own))
         last = self.own.sum() - 1  # token of the batch
-        begin, context = self._begin[:, None], self.context[:, None]
-        queries = np.minimum(begin + own, last)
-        places = np.where(keys < context, self.start[:, None] + keys, np.minimum(begin - context + keys, last))
-        mask = keys <= (context + own)[:, None, :, None]
-        tensors = (queries, places, mask, np.flatnonzero(own < self.own[:, None]))
-        found = Padded(*map(self._tensor, tensors))
-        return found if self.shared else replace(found, mask=None)
+        own, keys = np.arange(size.max()), np.arange((context + size).max())
+        places = np.where(keys < context, start + keys, np.minimum(begin - context + keys, last))
+        mask = self._tensor(keys <= (context + own)[:, None, :, None]) if context.any() else None
+        queries, real = np.minimum(begin + own, last), np.flatnonzero(own < size)
+        return Padded(self._tensor(queries), self._tensor(places), mask, self._tensor(real))
 
     @property
     def _begin(self) -> Integers:
