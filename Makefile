@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex test lint types mini check slurm mlflow container audit archive lock clean
+.PHONY: help setup tex test lint types mini check slurm gpu-check mlflow container audit archive lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ slurm: setup ## test the launcher on a Slurm cluster of two nodes on this machin
 	@command -v slurmctld >/dev/null || { apt-get update --quiet && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends slurm-wlm; }
 	OMP_NUM_THREADS=1 pytest -m slurm tests/launch
+
+gpu-check: setup ## compare a GPU with the CPU, path by path, and measure the stages on it; no hub needed
+	python -m benchmarks.gpu_check
 
 mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine
 	python -m rm_tension.tracking

@@ -13,8 +13,8 @@ from tabulate import tabulate
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
-from rm_tension.estimate import Cost, calibrated, estimate, makespan, needs, published
-from rm_tension.estimate.speeds import DEVICES
+from rm_tension.estimate import Cost, calibrated, estimate, makespan, named, needs
+from rm_tension.estimate.speeds import known
 
 HOUR = 3600
 
@@ -51,7 +51,12 @@ def main() -> None:
     """Exits 1 on a UserError."""
     parser = argparse.ArgumentParser(prog="python -m rm_tension.estimate", description=__doc__)
     parser.add_argument("--profile", required=True, help="of params.yaml")
-    parser.add_argument("--gpu", choices=[*DEVICES, "auto"], default="auto", help="auto measures the device at hand")
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME",
+        default="auto",
+        help=f"{', '.join(known())}, or auto, which measures the device at hand",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="cells side by side, each on a device of its own")
     parser.add_argument("--json", metavar="FILE", help="write every cell there, or instead of the table to -")
     arguments = parser.parse_args()
@@ -61,7 +66,7 @@ def main() -> None:
             raise UserError(f"no profile {arguments.profile}: params.yaml has {', '.join(params.profiles)}")
         if arguments.jobs < 1:
             raise UserError(f"--jobs {arguments.jobs}: at least one device is needed")
-        speed = calibrated() if arguments.gpu == "auto" else published(arguments.gpu)
+        speed = calibrated() if arguments.gpu == "auto" else named(arguments.gpu)
         costs = estimate(params, arguments.profile, speed)
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rm_tension.base.config import Family, Profile, RandomWeights, TrainedTokenizer
 from rm_tension.base.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 FILE = Path(__file__).with_name("shapes.csv")
 
@@ -69,6 +73,22 @@ def shape_of(profile: Profile, backbone: str) -> Shape:
         positions=profile.tokens.max_length,
         weight_bytes=4,
     )
+
+
+def config_of(shape: Shape) -> "PretrainedConfig":
+    """For a model of that shape with random weights."""
+    from transformers import GPT2Config, LlamaConfig  # seconds that most callers need not wait
+
+    common = {"num_labels": 1, "vocab_size": shape.vocabulary, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
+    sizes = {
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.width,
+        "num_attention_heads": shape.heads,
+        "max_position_embeddings": shape.positions,
+    }
+    if shape.family == "gpt2":
+        return GPT2Config(**common, **sizes, n_inner=shape.mlp, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
+    return LlamaConfig(**common, **sizes, intermediate_size=shape.mlp, num_key_value_heads=shape.key_heads)
 
 
 def _known(repo: str) -> Shape:

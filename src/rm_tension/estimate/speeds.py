@@ -1,5 +1,6 @@
-"""FLOP per second of devices: published and measured ones by name (speeds.csv), or this machine's own."""
+"""FLOP per second of devices: published ones by name (speeds.csv), those that were checked, or this machine's own."""
 
+import json
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -12,10 +13,11 @@ import pandas as pd
 
 from rm_tension.base.config import Precision
 from rm_tension.base.errors import UserError
-from rm_tension.estimate.shapes import Shape
+from rm_tension.estimate.shapes import Shape, config_of
 from rm_tension.estimate.work import Work, forward
 
 FILE = Path(__file__).with_name("speeds.csv")
+CHECKED = Path("reports/gpu")  # what benchmarks/gpu_check.py measured
 DEVICES = ("H100", "A100", "4090", "cpu")  # of speeds.csv
 TYPICAL = "H100"  # whose share of the peak is also the others'
 LENGTH = 256  # tokens of the rows that calibrate
@@ -30,6 +32,37 @@ class Speed:
     name: str
     gpu: bool
     flops: Callable[[Shape, Precision], float]
+
+
+def known() -> list[str]:
+    """The names that `named` takes."""
+    return [*DEVICES, *sorted(path.stem for path in CHECKED.glob("*.json"))]
+
+
+def named(device: str) -> Speed:
+    """One of `known`; UserError for another."""
+    if device not in known():
+        raise UserError(f"no speed of {device}: there are {', '.join(known())}")
+    return published(device) if device in DEVICES else _checked(CHECKED / f"{device}.json")
+
+
+def _checked(path: Path) -> Speed:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rates: dict[tuple[Shape, str], list[float]] = {}
+        for one in found["speeds"].values():
+            for stage in one["stages"].values():
+                rates.setdefault((Shape(**one["shape"]), stage["precision"]), []).append(float(stage["tflops"]))
+        name, gpu = str(found["device"]), str(found["kind"]) != "cpu"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not what `make gpu-check` writes ({error!r}); run it again") from error
+
+    def flops(shape: Shape, precision: Precision) -> float:
+        if (shape, precision) not in rates:
+            raise UserError(f"{path}: no speed of {shape} in {precision}: run `make gpu-check` again")
+        return 1e12 * float(np.median(rates[shape, precision]))
+
+    return Speed(f"{name}, as {path} measured it", gpu, flops)
 
 
 def published(device: str) -> Speed:
@@ -62,23 +95,17 @@ def calibrated() -> Speed:
 def _measure(shape: Shape, precision: Precision) -> float:
     """FLOP/s of the fastest of some forward passes through one block of random weights."""
     import torch
-    from transformers import AutoModelForSequenceClassification, GPT2Config, LlamaConfig
+    from transformers import AutoModelForSequenceClassification
 
     from rm_tension.model import attention
     from rm_tension.model.device import Place, find_device
     from rm_tension.model.reward_model import rewards
     from rm_tension.model.rows import collate
 
-    common = {"num_labels": 1, "vocab_size": LENGTH, "num_hidden_layers": 1, "pad_token_id": 0}
-    sizes = {"hidden_size": shape.width, "num_attention_heads": shape.heads}
-    if shape.family == "gpt2":
-        config = GPT2Config(**common, **sizes, n_inner=shape.mlp, bos_token_id=0, eos_token_id=0)
-    else:
-        config = LlamaConfig(**common, **sizes, intermediate_size=shape.mlp, num_key_value_heads=shape.key_heads)
+    block = replace(shape, layers=1, vocabulary=LENGTH, positions=LENGTH)
     place = Place(find_device(), precision)
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention.NAME)
+    model = AutoModelForSequenceClassification.from_config(config_of(block), attn_implementation=attention.NAME)
     model = model.to(place.device).eval()
-    block = replace(shape, layers=1)
     one = forward(block, Work(LENGTH, LENGTH**2 / 2))
     count = int(np.clip(PASS_FLOP[place.device.type != "cpu"] // one, 1, 16384 // LENGTH))
     rows = collate([(np.zeros(LENGTH, dtype=np.int32),)] * count).to(place.device)

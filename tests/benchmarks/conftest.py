@@ -1,0 +1,3 @@
+"""The small repository in which all stages ran."""
+
+from spotcheck.conftest import evaluated, tree  # noqa: F401

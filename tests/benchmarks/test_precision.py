@@ -1,0 +1,66 @@
+"""TF32's rounding is that of its ten bits, and a precision changes what it must and no more."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import precision
+from benchmarks.precision import Emulated, RoundedProducts, rounded
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.0, 1.0),
+        (1 + 2**-10, 1 + 2**-10),  # the last bit that TF32 has
+        (1 + 2**-11, 1.0),  # halfway: to the even
+        (1 + 3 * 2**-11, 1 + 2**-9),  # halfway: to the even
+        (1 + 2**-11 + 2**-20, 1 + 2**-10),
+        (-(1 + 2**-12), -1.0),
+        (2 - 2**-12, 2.0),
+        (0.0, 0.0),
+    ],
+)
+def test_rounding_to_ten_bits(value, expected):
+    assert float(rounded(torch.tensor([value]))) == expected
+
+
+def test_rounding_is_off_by_no_more_than_half_a_step():
+    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    apart = (rounded(values) / values - 1).abs().max()
+    assert 2**-12 < float(apart) <= 2**-11
+
+
+def test_products_are_those_of_rounded_operands():
+    a, b = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode(), RoundedProducts():
+        found = torch.nn.functional.linear(a, b), a + b
+    assert torch.equal(found[0], torch.nn.functional.linear(rounded(a), rounded(b)))
+    assert torch.equal(found[1], a + b)
+
+
+def test_all_precisions_are_compared(tree, monkeypatch, tmp_path):
+    file = tmp_path / "found.json"
+    monkeypatch.setattr(sys, "argv", ["precision", "--profile", "mini", "--trios", "1", "--json", str(file)])
+    before = (tree / "rewards/mini/gpt2-small-0.parquet").read_bytes()
+    precision.main()
+    assert (tree / "rewards/mini/gpt2-small-0.parquet").read_bytes() == before
+    found = json.loads(file.read_text())
+    assert found["trios"] == ["gpt2-small-0"]
+    far = {name: one["median_difference_in_sd"] for name, one in found["precisions"].items()}
+    assert 1e-6 < far["tf32"] < far["bfloat16"] < 0.1
+    for one in found["precisions"].values():
+        assert set(one["claims"]) == {f"C{number}" for number in range(1, 22)}
+        assert one["items"] > 100
+        assert one["changed"] < one["items"] / 10
+
+
+def test_a_cpu_that_emulates_computes_in_what_it_has():
+    place = Emulated(torch.device("cpu"), "tf32")
+    with place.computing(), torch.inference_mode():
+        product = torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)
+    assert float(product) == 1.0
+    assert np.isclose(float(torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)), 1 + 2**-12, atol=0)
