@@ -98,7 +98,9 @@ def push(grid: Grid, profile: str, target: str, keys: list[str], dry_run: bool) 
             raise UserError(f"{name}: not what dvc.lock records now; `make release PROFILE={profile}` again")
     for number, name in enumerate(names, start=1):
         folder = find_output(current[name])
-        files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+        if not current[name].is_in(folder):  # all is whole, but not all is the checkpoint's
+            raise UserError(f"{folder}: holds files that dvc.lock does not know, which would be sent, too: remove them")
+        files = {path.name: path for path in sorted(folder.glob("[!.]*"))}
         files |= {"README.md": folder_of(profile) / "models" / name / "README.md"}
         try:
             lacking = store.lacking(name, files)
