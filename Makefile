@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex test lint types mini check slurm gpu-check mlflow container audit archive lock clean
+.PHONY: help setup tex test lint types mini check slurm gpu-check mlflow container audit archive release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,13 @@ archive: ## dist/: the tracked files of the last commit, the same bytes each tim
 	gzip -9 -n -f dist/rm-tension-$(VERSION).tar
 	sha256sum dist/rm-tension-$(VERSION).tar.gz > dist/SHA256SUMS
 	sha256sum --check dist/SHA256SUMS
+
+PROFILE ?= mini
+KIT = dist/release/$(PROFILE)
+release: setup archive ## dist/release/PROFILE: model cards, notes, citation, archive and checksums to publish of a profile that was run
+	python -m rm_tension.release prepare --profile $(PROFILE)
+	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
+	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS
 
 # Locked against PyPI alone, whatever this machine's pip settings say. PyPI's torch is a CUDA build; what only it needs is
 # in requirements-cuda.lock.

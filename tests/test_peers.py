@@ -11,6 +11,7 @@ from datasets import Dataset
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     GPT2Config,
     LlamaConfig,
     PreTrainedTokenizerFast,
@@ -142,11 +143,44 @@ ITEMS = [
 def test_rewards_are_those_of_transformers_pipeline(checkpoint, batch_size):
     loaded = open_checkpoint(checkpoint, torch.device("cpu"))
     found = np.concatenate(loaded.score_all(ITEMS))
-    texts = [f"Human:{prompt}\n\nAssistant:{answer}" for prompt, answers in ITEMS for answer in answers]
+    texts = texts_of(ITEMS)
     classify = pipeline("text-classification", model=str(checkpoint), device="cpu", batch_size=batch_size)
     expected = [one["score"] for one in classify(texts)]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert len(set(expected)) == len(texts)
+
+
+def texts_of(items):
+    return [f"Human:{prompt}\n\nAssistant:{answer}" for prompt, answers in items for answer in answers]
+
+
+def stock_rewards(checkpoint, texts, **settings):
+    """Of transformers' own classes, with the tokenizer's padding; float [texts]."""
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    assert model.config.num_labels == 1
+    batch = AutoTokenizer.from_pretrained(checkpoint)(texts, return_tensors="pt", **settings)
+    with torch.inference_mode():
+        return model(**batch).logits[:, 0].numpy()
+
+
+def test_rewards_are_those_of_transformers_classes_padded_or_not(checkpoint):
+    found = np.concatenate(open_checkpoint(checkpoint, torch.device("cpu")).score_all(ITEMS))
+    texts = texts_of(ITEMS)
+    alone = np.concatenate([stock_rewards(checkpoint, [text]) for text in texts])
+    batch = stock_rewards(checkpoint, texts, padding=True)
+    to_a_length = stock_rewards(checkpoint, texts, padding="max_length", max_length=128)
+    for expected in (alone, batch, to_a_length):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_padding_on_the_left_moves_the_positions_of_gpt2_alone(checkpoint, family):
+    """Known of transformers' GPT-2, which counts positions from the first padding token; docs/CACHE.md says so."""
+    texts = texts_of(ITEMS)
+    apart = np.abs(
+        stock_rewards(checkpoint, texts, padding=True)
+        - stock_rewards(checkpoint, texts, padding=True, padding_side="left")
+    )
+    assert (apart.max() > 1e-3) == (family == "gpt2")
 
 
 def test_what_a_user_does_to_the_tokenizer_changes_no_reward(checkpoint):

@@ -80,7 +80,8 @@ def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:
     except Exception as error:  # of the client, of its HTTP library or of the disk: they share no other base
         raise UserError(
             f"{repo.repo}: {wanted} at revision {repo.revision} is neither on the hub nor in its cache: check the "
-            f"connection and params.yaml, or set HF_HOME to a cache that holds it or can be written to ({error})"
+            "connection, its name and revision, or set HF_HOME to a cache that holds it or can be written to "
+            f"({error})"
         ) from error
 
 

@@ -31,7 +31,7 @@ def main() -> None:
         "--model",
         required=True,
         metavar="KEY",
-        help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0; or a folder: ./DIR",
+        help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0; or a folder: ./DIR; or a hub's: hf://ORG/NAME@REV",
     )
     parser.add_argument("--profile", default="paper", help="that it was trained under; default: paper")
     parser.add_argument("--repo", help="path or git URL of a repository like this one; default: the one around here")

@@ -20,6 +20,7 @@ from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.settings import ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.score.checkpoints import find_checkpoint
+from rm_tension.score.hub_checkpoints import SCHEME, find_on_hub
 from rm_tension.tokens.encode import encode, encode_test_items
 
 TOKENS_PER_BATCH = 4096  # of the rows that go through the model together; changes rewards by rounding only
@@ -87,14 +88,17 @@ def load_reward_model(
 ) -> RewardModel:
     """The reward model `key`, e.g. "gpt2-small-helpful-0"; downloads its checkpoint if it is not on this disk.
 
-    `key` may also be a checkpoint's folder, as a Path or a text with a `/` in it, which needs no repository. `repo` is
-    a path or git URL of a repository like this one (None: the one around the working directory), `rev` any git revision
-    of it, `device` a torch device (None: the best there is). Template, limit and precision are the checkpoint's own
-    (`settings`): the evaluate stage reads params.yaml, whose rewards differ once that has changed since the training.
+    `key` may also be a checkpoint's folder, as a Path or a text with a `/` in it, or a repository of the Hugging Face
+    hub at a revision, hf://ORG/NAME@REV; neither needs a repository like this one. `repo` is a path or git URL of one
+    (None: the one around the working directory), `rev` any git revision of it, `device` a torch device (None: the best
+    there is). Template, limit and precision are the checkpoint's own (`settings`): the evaluate stage reads
+    params.yaml, whose rewards differ once that has changed since the training.
     Raises UserError, which says what to do.
     """
     chosen = find_device(device)
-    if isinstance(key, str) and "/" not in key:
+    if isinstance(key, str) and key.startswith(SCHEME):
+        key = find_on_hub(key)
+    elif isinstance(key, str) and "/" not in key:
         key = find_checkpoint(key, profile, repo, rev)
     return open_checkpoint(Path(key), chosen)
 

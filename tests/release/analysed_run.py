@@ -1,0 +1,50 @@
+"""What `dvc repro` leaves of one reward model that was trained and analysed, as far as a release reads it."""
+
+import json
+
+import pandas as pd
+import yaml
+
+from small_repository import KEY, STAGE
+
+MODEL = {"backbone": "gpt2-small", "objective": "helpful", "seed": 0}
+BEFORE = {"kind": "none", "percent": 0, "items": 30, "ties": 0}
+NAME = f"rm-tension-mini-{KEY}"
+
+
+def recorded(params, profile):
+    """The stages before the training, with the settings of a profile as if they were mini's."""
+    settings = params.profiles[profile].model_dump(mode="json")
+    sections = {"data@mini": "data", "tokens@mini": "tokens", "backbone@mini-gpt2-small": "backbones", STAGE: "train"}
+    stages = {
+        name: {"params": {"params.yaml": {f"profiles.mini.{section}": settings[section]}}, "outs": []}
+        for name, section in sections.items()
+    }
+    stages[STAGE]["params"]["params.yaml"]["grid.pairs.helpful.train"] = ["helpful-base", "helpful-online"]
+    return stages
+
+
+def write_results(folder, **context):
+    """Two tasks, of which one is of two suites; a condition that no card shows; another model."""
+    folder.mkdir(parents=True)
+    rows = [
+        MODEL | BEFORE | {"task": "safety", "accuracy": 61.25},
+        MODEL | BEFORE | {"task": "math", "accuracy": 50.5},
+        MODEL | BEFORE | {"task": "safety", "accuracy": 11.5, "kind": "magnitude", "percent": 10},
+        MODEL | BEFORE | {"task": "safety", "accuracy": 12.5, "seed": 247},
+    ]
+    pd.DataFrame(rows).to_csv(folder / "accuracy.csv", index=False)
+    own = [MODEL | BEFORE | {"subset": subset, "accuracy": 70.5} for subset in ("helpful-base", "own")]
+    pd.DataFrame(own).to_csv(folder / "hh_accuracy.csv", index=False)
+    known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": False}
+    lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": [], "git_commit": "abc"}
+    (folder / "context.json").write_text(json.dumps(known | lists | context))
+
+
+def write_lock(folder, stages):
+    stages = {name: {"cmd": "made", **stage} for name, stage in stages.items()}
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def read_lock(folder):
+    return yaml.safe_load((folder / "dvc.lock").read_text())["stages"]

@@ -1,0 +1,38 @@
+"""A repository in which one reward model was trained and analysed."""
+
+import shutil
+
+import pytest
+from analysed_run import read_lock, recorded, write_lock, write_results
+
+from rm_tension.base.config import load_params
+from rm_tension.score.checkpoints import _md5_of_list
+from small_repository import REPOSITORY, STAGE, md5s
+
+
+@pytest.fixture(scope="session")
+def params():
+    return load_params(REPOSITORY / "params.yaml")
+
+
+@pytest.fixture
+def analysed(trained, tmp_path, monkeypatch, params):
+    """Make such a repository from a profile's settings and enter it; returns its folder."""
+
+    def make(profile="mini", **context):
+        folder = shutil.copytree(trained / "origin", tmp_path / "run")
+        for name in ("pyproject.toml", "CHANGELOG.md", "CITATION.cff"):
+            shutil.copy(REPOSITORY / name, folder)
+        shutil.copytree(REPOSITORY / "reference", folder / "reference")
+        write_results(folder / "results" / "mini", **context)
+        checkpoint = read_lock(folder)[STAGE]["outs"][0]
+        stages = recorded(params, profile)
+        stages[STAGE] |= {"outs": [checkpoint]}
+        stages["evaluate@mini-gpt2-small-0"] = {"deps": [checkpoint], "outs": []}
+        results = {"path": "results/mini", "md5": _md5_of_list(md5s(folder / "results" / "mini")) + ".dir"}
+        stages["analyse@mini"] = {"outs": [results]}
+        write_lock(folder, stages)
+        monkeypatch.chdir(folder)
+        return folder
+
+    return make
