@@ -1,4 +1,5 @@
 # The commands of README.md. Everything runs in .venv, made from uv.lock.
+# 3.11 first: our results are of it
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
   $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -22,9 +23,9 @@ CUDA := $(shell sed -nE '/nvidia-ml-py/d; s/^name = "((cuda|nvidia|triton)[^"]*)
 
 .venv/bin/pip:
 	@$(or $(PYTHON),false) -c '$(FITS)' || { printf '%s\n' \
-	  "error: $(or $(PYTHON),no Python here) is not Python 3.11, 3.12 or 3.13, for which uv.lock was made. Do one of these:" \
+	  "error: uv.lock is for Python 3.11 to 3.13; $(if $(PYTHON),$(PYTHON) is none of these,none is on the PATH). Either:" \
 	  "- on Debian or Ubuntu: apt-get install python3-venv" "- anywhere: uv python install 3.13 (https://docs.astral.sh/uv)" \
-	  "- run the container instead: docs/CONTAINER.md" "then make setup, with PYTHON=... if it is not on the PATH"; exit 1; }
+	  "- run the container instead: docs/CONTAINER.md" "For one that is not on the PATH: make setup PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 
 .venv/bin/uv: uv.lock | .venv/bin/pip
