@@ -2,7 +2,7 @@
 # docs/CONTAINER.md says how to run it.
 ARG BASE_IMAGE=debian:bookworm-slim
 
-FROM ${BASE_IMAGE} AS environment
+FROM ${BASE_IMAGE} AS base
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 COPY debian-latex.txt /opt/locks/
 # Debian's versions are those of its stable release
@@ -13,16 +13,27 @@ RUN apt-get update \
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY requirements.lock requirements-cuda.lock /opt/locks/
+
+# what uv.lock has, as files for pip: the layers below change with what they install, whatever else changes in the lock
+FROM base AS locked
+WORKDIR /opt/locks
+COPY Makefile pyproject.toml uv.lock /opt/locks/
+RUN make .venv/bin/uv \
+ && locked() { .venv/bin/uv export --frozen --quiet --no-header --no-annotate --no-emit-project "$@"; } \
+ && locked --no-dev --output-file packages.txt \
+ && locked --only-group dev --output-file dev.txt \
+ && locked --only-group sbom --output-file sbom.txt
+
+FROM base AS environment
+COPY --from=locked /opt/locks/packages.txt /opt/locks/
 RUN python3 -m venv /opt/venv \
- && pip install --no-deps --require-hashes \
-    --requirement /opt/locks/requirements.lock --requirement /opt/locks/requirements-cuda.lock \
+ && pip install --no-deps --require-hashes --requirement /opt/locks/packages.txt \
  && pip check
 
 FROM environment AS bill-of-materials
-COPY requirements-sbom.lock /opt/locks/
+COPY --from=locked /opt/locks/sbom.txt /opt/locks/
 RUN python3 -m venv /opt/tools \
- && /opt/tools/bin/pip install --no-deps --require-hashes --requirement /opt/locks/requirements-sbom.lock \
+ && /opt/tools/bin/pip install --no-deps --require-hashes --requirement /opt/locks/sbom.txt \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file /opt/sbom.cdx.json /opt/venv
 
 FROM environment AS runtime
@@ -49,8 +60,8 @@ CMD ["bash"]
 
 FROM runtime AS test
 USER 0
-COPY requirements-dev.lock /opt/locks/
-RUN pip install --no-deps --require-hashes --requirement /opt/locks/requirements-dev.lock
+COPY --from=locked /opt/locks/dev.txt /opt/locks/
+RUN pip install --no-deps --require-hashes --requirement /opt/locks/dev.txt
 USER 1000
 
 # the default target

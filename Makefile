@@ -1,5 +1,7 @@
-# The commands of README.md. Everything runs in .venv, made from requirements.lock.
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+# The commands of README.md. Everything runs in .venv, made from uv.lock.
+# 3.11 first: our results are of it
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+  $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := $(shell cat debian-latex.txt)
 .PHONY: help setup tex test lint types mini check slurm gpu-check mlflow container audit archive release lock clean
@@ -7,19 +9,37 @@ TEX := $(shell cat debian-latex.txt)
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/installed ## create .venv from the pinned dependencies
+setup: .venv/installed ## create .venv from uv.lock
 
+# uv reads the lock; pip installs, so that its settings (indexes, folders of wheels, proxies, certificates) hold
 PIP := .venv/bin/python -m pip --disable-pip-version-check
-VERIFIED := $(PIP) install --quiet --no-deps --require-hashes
-.venv/installed: requirements.lock requirements-cpu.lock requirements-cuda.lock requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "$(PYTHON) is not Python 3.11, for which the lock files were made: install it, or set PYTHON=..."; exit 1; }
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	command -v nvidia-smi >/dev/null || $(VERIFIED) --requirement requirements-cpu.lock 2>/dev/null || \
-	  echo "pip is offered no CPU build of torch: PyPI's comes with 4 GB of CUDA libraries"
-	$(VERIFIED) --requirement requirements.lock --requirement requirements-dev.lock
-	$(PIP) check --quiet || $(VERIFIED) --requirement requirements-cuda.lock # what PyPI's torch lacks
-	$(PIP) install --quiet --no-deps --editable .
+VERIFIED := $(PIP) install --quiet --no-deps --require-hashes --requirement
+LOCKED := .venv/bin/uv export --quiet --frozen --no-header --no-emit-project
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+LOCKED_UV := import tomllib; uv = next(p for p in tomllib.load(open("uv.lock", "rb"))["package"] if p["name"] == "uv"); \
+  print("uv==" + uv["version"], *("--hash=" + wheel["hash"] for wheel in uv["wheels"]))
+# what PyPI's torch for Linux needs and its CPU builds do not
+CUDA := $(shell sed -nE '/nvidia-ml-py/d; s/^name = "((cuda|nvidia|triton)[^"]*)"/--no-emit-package \1/p' uv.lock)
+
+.venv/bin/pip:
+	@$(or $(PYTHON),false) -c '$(FITS)' || { printf '%s\n' \
+	  "error: uv.lock is for Python 3.11 to 3.13; $(if $(PYTHON),$(PYTHON) is none of these,none is on the PATH). Either:" \
+	  "- on Debian or Ubuntu: apt-get install python3-venv" "- anywhere: uv python install 3.13 (https://docs.astral.sh/uv)" \
+	  "- run the container instead: docs/CONTAINER.md" "For one that is not on the PATH: make setup PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+
+.venv/bin/uv: uv.lock | .venv/bin/pip
+	@.venv/bin/python -c '$(LOCKED_UV)' > .venv/uv.txt
+	$(VERIFIED) .venv/uv.txt
+	touch $@
+
+.venv/installed: .venv/bin/uv pyproject.toml torch-cpu.txt
+	command -v nvidia-smi >/dev/null || $(VERIFIED) torch-cpu.txt 2>/dev/null || \
+	  echo "pip is offered no CPU build of torch: for Linux, PyPI's comes with 4 GB of CUDA libraries"
+	@$(LOCKED) $(CUDA) > .venv/locked.txt
+	$(VERIFIED) .venv/locked.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(PIP) check --quiet || { $(LOCKED) > .venv/locked.txt && $(VERIFIED) .venv/locked.txt && $(PIP) check; }
 	touch $@
 
 tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, install it
@@ -28,7 +48,7 @@ tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, instal
 	  { echo "latexmk not found: sudo apt-get install $(TEX)"; exit 1; }
 
 # one thread for each process: torch's threads would wait for each other's
-JOBS ?= $(shell nproc)
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 test: setup ## run the tests
 	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile
 
@@ -59,7 +79,8 @@ container: setup ## build the image without a Docker engine and run a micro prof
 	.ci/container
 
 audit: setup ## report known vulnerabilities of the locked packages (asks PyPI's advisory database)
-	pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock --requirement requirements-cuda.lock
+	$(LOCKED) --no-dev > .venv/audited.txt
+	pip-audit --strict --disable-pip --require-hashes --requirement .venv/audited.txt
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 archive: ## dist/: the tracked files of the last commit, the same bytes each time, with its checksum
@@ -77,15 +98,8 @@ release: setup archive ## dist/release/PROFILE: model cards, notes, citation, ar
 	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
 	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS
 
-# Locked against PyPI alone, whatever this machine's pip settings say. PyPI's torch is a CUDA build; what only it needs is
-# in requirements-cuda.lock.
-COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= pip-compile --quiet --generate-hashes --no-reuse-hashes --strip-extras --no-emit-index-url --no-emit-find-links
-lock: ## renew the lock files from pyproject.toml, but requirements-cpu.lock
-	grep -o 'torch==[0-9.]*' pyproject.toml | $(COMPILE) --allow-unsafe --output-file requirements-cuda.lock -
-	cuda=$$(sed -nE 's/^((cuda|nvidia|triton)[^=]*)==.*/--unsafe-package \1/p' requirements-cuda.lock) && \
-	  $(COMPILE) $$cuda --output-file requirements.lock pyproject.toml && \
-	  $(COMPILE) $$cuda --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
-	echo cyclonedx-bom | $(COMPILE) --constraint requirements-dev.lock --output-file requirements-sbom.lock -
+lock: .venv/bin/uv ## bring uv.lock up to date with pyproject.toml; `uv lock --upgrade` takes the newest of everything
+	$(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) uv lock
 
 clean: ## remove the environment; results stay
 	rm -rf .venv

@@ -40,7 +40,7 @@ def test_it_holds_sources_metadata_and_reports_and_a_checkout_is_made_of_it(arch
         "dvc.lock",
         "params.yaml",
         ".dvc/config",
-        "requirements.lock",
+        "uv.lock",
         "reports/mini/artifact.pdf",
     ):
         assert (folder / name).is_file(), name
