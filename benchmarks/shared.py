@@ -149,12 +149,11 @@ class Texts:
             yield [np.concatenate([shared, self._draw(rest)])[: LIMIT - 1] for rest in rests]
 
     def _lengths(self, data: str, part: str, count: int) -> NDArray[np.int64]:
-        """At even steps of the distribution, in random order."""
+        """Drawn from the distribution, its longest too: how much is padded depends on them."""
         line = self._line(data, part)
         levels = [int(name[1:]) / 100 for name in line if name[1:].isdigit()]
         tokens = [line[name] for name in line if name[1:].isdigit()]
-        found = np.interp((np.arange(count) + 0.5) / count, levels, tokens).round().astype(np.int64)
-        return self.generator.permutation(found)
+        return np.interp(self.generator.random(count), levels, tokens).round().astype(np.int64)
 
     def _line(self, data: str, part: str) -> dict[str, Any]:
         table = pd.read_csv(FILE, comment="#")
