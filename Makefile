@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
   $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex test lint types mini check slurm gpu-check mlflow container audit archive release lock clean
+.PHONY: help setup tex test lint types mini check bench slurm gpu-check mlflow container audit archive release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ mini: setup tex ## run the whole pipeline on the miniature, a stage on each core
 
 check: setup ## test what `make mini` made, and every command of the documents
 	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m pipeline
+
+BENCH ?=
+bench: setup ## time what computes beside the plain ways of doing it, into reports/bench (BENCH="--threads 2": docs/PERFORMANCE.md)
+	OMP_NUM_THREADS=1 python -m benchmarks $(BENCH)
 
 slurm: setup ## test the launcher on a Slurm cluster of two nodes on this machine (root on Debian)
 	@command -v slurmctld >/dev/null || { apt-get update --quiet && \
