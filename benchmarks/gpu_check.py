@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from benchmarks.shared import Texts
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import ablated, neuron_shape
 from rm_tension.base.config import Precision, load_params
 from rm_tension.base.files import write_json
-from rm_tension.estimate.lengths import Lengths, workload
 from rm_tension.estimate.shapes import Shape, config_of, shape_of
 from rm_tension.estimate.work import Work, forward
 from rm_tension.evaluate.scoring import Scorer
@@ -45,21 +45,6 @@ def make_model(shape: Shape, device: torch.device, dtype: torch.dtype = torch.fl
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config_of(shape), attn_implementation=attention.NAME)
     return model.to(device, dtype)
-
-
-def make_items(parts: Sequence[Lengths], count: int, vocabulary: int) -> list[Item]:
-    """Random tokens of real lengths: each part's share of `count` items, whose texts begin with a common prefix."""
-    generator = np.random.default_rng(0)
-    rows = sum(part.rows for part in parts)
-    items: list[Item] = []
-    for part in parts:
-        texts = round(part.texts / part.rows)
-        for length in part.sample(max(1, round(count * part.rows / rows))):
-            prefix = generator.integers(1, vocabulary, round(part.shared * length))
-            own = max(1, round((length - len(prefix)) / texts))
-            rests = [generator.integers(1, vocabulary, own) for _ in range(texts)]
-            items.append([np.concatenate([prefix, rest]).astype(np.int32)[:1024] for rest in rests])
-    return [items[place] for place in generator.permutation(len(items))]
 
 
 def far(found: Any, expected: Any) -> float:
@@ -200,7 +185,10 @@ def check(device: torch.device, small: bool) -> dict[str, Any]:
     }
     result |= {"checks": [], "speeds": {}}
     for backbone in settings.backbones:
-        shape, rows = shape_of(settings, backbone), workload(params.grid, PROFILE, settings, backbone)
+        shape, tokenizer = (
+            shape_of(settings, backbone),
+            settings.tokens.tokenizers[settings.backbones[backbone].tokenizer],
+        )
         if small:
             shape = replace(
                 shape,
@@ -212,10 +200,9 @@ def check(device: torch.device, small: bool) -> dict[str, Any]:
                 vocabulary=97,
             )
         few = replace(shape, layers=2)
-        pairs, items = (
-            make_items(list(rows[one].values()), 16 if small else 256, shape.vocabulary)
-            for one in ("train", "benchmarks")
-        )
+        texts = Texts(tokenizer.repo, shape.vocabulary, np.random.default_rng(0))
+        count = 16 if small else 256
+        pairs, items = texts.hh_pairs(count), texts.benchmark_items(count)
         compared = [
             *differences(few, [*pairs[:6], *items[:4]], device),
             ("training, stopped and resumed", "bfloat16", resumed(few, pairs[:16], device)),

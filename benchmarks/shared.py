@@ -13,12 +13,12 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from rm_tension.base.config import HH, Precision
 from rm_tension.data.sources import OFFICIAL
 from rm_tension.estimate.lengths import FILE
-from rm_tension.estimate.shapes import PUBLISHED, Shape
+from rm_tension.estimate.shapes import PUBLISHED, Shape, config_of
 from rm_tension.model import attention
 from rm_tension.model.device import Place
 from rm_tension.model.rows import Item, Tokens
@@ -28,7 +28,7 @@ TINY = "miniature"  # as lengths.csv calls it
 TINY_SHAPE = Shape(
     "llama", layers=2, width=32, mlp=80, heads=4, key_heads=2, vocabulary=300, positions=1024, weight_bytes=4
 )
-PAD = 0  # no text has this token
+PAD = 0  # no text has this token; as in `config_of`
 LIMIT = 1024  # tokens of a text
 CHANGE = 0.1  # of a weight, from the backbone to the reward model: standard deviation of its share
 
@@ -75,18 +75,8 @@ def real_shape(blocks: int | None) -> Shape:
 def make_material(shape: Shape, setting: Setting) -> Material:
     """Random weights, the same in every run."""
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.mlp,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_heads,
-        max_position_embeddings=shape.positions,
-        num_labels=1,
-        pad_token_id=PAD,
-        problem_type="regression",  # or the pipeline would give the sigmoid of a reward
-    )
+    config = config_of(shape)
+    config.problem_type = "regression"  # or the pipeline would give the sigmoid of a reward
     backbone = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention.NAME)
     model = copy.deepcopy(backbone)
     with torch.no_grad():

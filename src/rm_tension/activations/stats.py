@@ -12,7 +12,7 @@ from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import activations_by_layer, neuron_shape
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import hidden_states
-from rm_tension.model.rows import Item, Rows, row_batches
+from rm_tension.model.rows import Item, Rows, batches, collate, row_length
 
 CHOSEN, REJECTED = 0, 1
 SUMS = [field.name for field in fields(ActivationSums) if field.name != "tokens"]
@@ -42,10 +42,10 @@ def _collect(
     progress: str,
 ) -> dict[str, Activations]:
     sums = [_Sums(model, place.device) for model in models.values()]
-    batches = list(row_batches(pairs, tokens))
+    groups = batches([row_length(pair) for pair in pairs], tokens)
     with torch.inference_mode(), place.computing():
-        for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
-            _add(sums, backbone, rows.to(place.device))
+        for group in tqdm(groups, desc=progress, leave=False, disable=None):
+            _add(sums, backbone, collate([pairs[index] for index in group]).to(place.device))
     return {name: Activations(one.side(CHOSEN), one.side(REJECTED)) for name, one in zip(models, sums, strict=True)}
 
 
