@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rm_tension.base import surroundings
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
@@ -50,7 +51,9 @@ def main() -> None:
         )
         parser.add_argument("--seed", type=int, help="of what is drawn; default: one that nobody could know before")
         parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
-        faults = check(params, parser.parse_args())
+        arguments = parser.parse_args()
+        surroundings.check()
+        faults = check(params, arguments)
     except UserError as error:
         sys.exit(f"error: {error}")
     if faults:
