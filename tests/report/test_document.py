@@ -9,7 +9,7 @@ from rm_tension.report.document import compile_pdf
 
 pytestmark = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
 
-SOURCE = r"""\documentclass{article}
+SOURCE = r"""\documentclass{article}\pdftrailerid{}
 \usepackage{booktabs}
 \begin{document}
 What it says.
