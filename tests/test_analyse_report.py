@@ -8,11 +8,13 @@ import pytest
 import yaml
 
 from rm_tension.analyse import __main__ as analyse
+from rm_tension.analyse.files import RESULTS
 from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import main
 from rm_tension.report import __main__ as report
-from rm_tension.report import document
+from rm_tension.report import document, supplement, tables
 from rm_tension.report.source import Source
+from rm_tension.report.table import Table, shown
 from samples import only_mini
 from synthetic import small_params, write_profile
 
@@ -74,10 +76,12 @@ def test_the_whole_grid(root, monkeypatch):
     write_profile(root, trios(small_params().grid, "mini"))
     run(monkeypatch, analyse.run)
     read, table = set(), Source.table
-    monkeypatch.setattr(Source, "table", lambda source, name: (read.add(name), table(source, name))[1])
+    monkeypatch.setattr(Source, "table", lambda source, name, *rest: (read.add(name), table(source, name, *rest))[1])
     run(monkeypatch, report.run)
     means = {f"means/{path.stem}" for path in (root / "results/mini/means").glob("*.csv")}
     assert means == {name for name in read if name.startswith("means/")}  # every average has its reader
+    check_the_columns_of_results(root / "results/mini")
+    check_that_agreement_counts_what_the_tables_print(root / "results/mini")
     accuracy = pd.read_csv("results/mini/accuracy.csv")
     assert (accuracy["correct"] + accuracy["ties"] <= accuracy["items"]).all()
     baseline = accuracy[accuracy["kind"] == "none"]
@@ -100,6 +104,26 @@ def test_the_whole_grid(root, monkeypatch):
     again = document.compile_pdf(root / "reports/mini")
     assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
     assert "undefined" not in again
+
+
+def check_the_columns_of_results(folder):
+    assert {path.stem: ",".join(RESULTS[path.stem].split()) for path in folder.glob("*.csv")} == {
+        path.stem: path.read_text().partition("\n")[0] for path in folder.glob("*.csv")
+    }
+    assert set(RESULTS) == {path.stem for path in folder.glob("*.csv")}
+
+
+def check_that_agreement_counts_what_the_tables_print(folder):
+    source = Source.of(folder, "mini", small_params())
+    printed = {}
+    for number, make in (tables.TABLES | supplement.TABLES).items():
+        if isinstance(table := make(number, source), Table):
+            cells = shown(table).dropna(subset=["difference"])
+            judged = [len(cells) - cells["beyond"].sum()] if table.points else []
+            printed |= {number: [len(cells), *judged]} if len(cells) else {}
+    counted = pd.read_csv(folder / "means/agreement.csv").set_index("table")[["cells", "agreeing"]]
+    assert printed == {number: [int(n) for n in row if n == n] for number, *row in counted.itertuples()}
+    assert len(printed) == 17
 
 
 def check_dvc_views(folder, means):
@@ -176,7 +200,7 @@ def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_tri
     one_trio.reports.mkdir(parents=True)
     (one_trio.reports / "README.md").write_text("old")
     (one_trio.results / "means" / "retention.csv").unlink()
-    with pytest.raises(SystemExit, match=r"retention\.csv: not found; run `dvc repro analyse@mini`"):
+    with pytest.raises(SystemExit, match=r"means/retention\.csv: not found; run the stage"):
         run(monkeypatch, report.run)
     assert files(one_trio.reports) == {"README.md": b"old"}
 
@@ -215,5 +239,5 @@ def test_nothing_to_analyse_or_report_says_what_to_run(root, monkeypatch):
     write_profile(root, [])
     with pytest.raises(SystemExit, match="rewards/mini: no rewards of any trio"):
         run(monkeypatch, analyse.run)
-    with pytest.raises(SystemExit, match="results/mini: no results"):
+    with pytest.raises(SystemExit, match=r"results/mini/context\.json: not found; `dvc checkout"):
         run(monkeypatch, report.run)

@@ -20,20 +20,34 @@ from hypothesis import strategies as st
 
 from damage import bytes_of, value_of
 from rm_tension.activations.sums import load_activations
-from rm_tension.analyse.__main__ import read_layout, read_scored
+from rm_tension.analyse import __main__ as analyse
+from rm_tension.analyse.context import Provenance
+from rm_tension.analyse.files import REFERENCE, read_tables
+from rm_tension.analyse.outcomes import read_layout, read_scored
+from rm_tension.analyse.published import published_means
+from rm_tension.analyse.training_curves import MEASURES, training_curve
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.base.hub import Hub
-from rm_tension.base.job import Job
+from rm_tension.base.job import Job, main
+from rm_tension.base.tables import read_table
 from rm_tension.data.benchmarks import read_reward_bench, read_reward_bench_2, read_rm_bench
 from rm_tension.data.hh_rlhf import read_pairs
 from rm_tension.data.miniature import generate
 from rm_tension.evaluate.evaluation import Texts
 from rm_tension.model.device import Budget
+from rm_tension.report import dvc_views, summary, supplement, tables
+from rm_tension.report.latex import latex
+from rm_tension.report.notes import caption
+from rm_tension.report.source import Source
+from rm_tension.report.table import Table
 from rm_tension.score.__main__ import read
 from rm_tension.score.checkpoints import _locate
 from rm_tension.score.loading import open_checkpoint
+from rm_tension.spotcheck.derivation import averages_from_results
 from rm_tension.tracking.contents import contents
 from runs_folder import write_results, write_runs
 from samples import only_mini
@@ -316,6 +330,93 @@ def test_run_records(folder, data):
         values = value_of([json.loads(line) for line in raw.splitlines()]).map(as_lines)
     path.write_bytes(data.draw(bytes_of(raw) | values))
     tried(path, lambda _: tracked(runs), KEY)
+
+
+@pytest.fixture(scope="module")
+def analysed(profile):
+    """The profile with its results."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(profile.root)
+        patch.setattr("sys.argv", ["analyse", "--profile", "mini"])
+        main(analyse.run)
+    return profile
+
+
+def damage_of(raw, suffix):
+    """Damage to bytes, and to the values of JSON or to the cells of a CSV file."""
+    if suffix == ".json":
+        return bytes_of(raw) | value_of(json.loads(raw)).map(lambda value: json.dumps(value).encode())
+    lines = [line.split(",") for line in raw.decode().splitlines()]
+
+    def joined(rows):
+        return "".join(f"{','.join(map(str, row)) if isinstance(row, list) else row}\n" for row in rows)
+
+    cells = value_of(lines[:8]).map(lambda rows: joined([*rows, *lines[8:]] if isinstance(rows, list) else []))
+    return bytes_of(raw) | cells.map(lambda text: text.encode("utf-8", "surrogatepass"))
+
+
+def read_report(paths):
+    """All of a report that is text."""
+    source = Source.of(paths.results, "mini", small_params())
+    numbers = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
+    claims = source.record("claims", list[DecidedClaim])
+    printed = [table for table in numbers if isinstance(table, Table)]
+    words = [summary.agreement("S1", source, printed), summary.claims("S2", claims), summary.claim_parts("S2b", claims)]
+    for table in (*numbers, *words):
+        latex(table, caption(table, source.context))
+    for view in (dvc_views.metrics, dvc_views.loss, dvc_views.ablation, dvc_views.accuracy):
+        view(source)
+
+
+@pytest.mark.parametrize("place", ["*.csv", "means/*.csv", "*.json"])
+@examples(25)
+@given(st.data())
+def test_results_that_report_and_spotcheck_read(analysed, place, data):
+    path = data.draw(st.sampled_from(sorted(analysed.results.glob(place))))
+    raw = path.read_bytes()
+
+    def reader(_):
+        read_report(analysed)
+        if path.suffix == ".csv":
+            list(averages_from_results(analysed, small_params().profiles["mini"].evaluate.task_percent))
+
+    try:
+        path.write_bytes(data.draw(damage_of(raw, path.suffix)))
+        tried(path, reader)
+    finally:
+        path.write_bytes(raw)
+
+
+@examples(100)
+@given(st.data())
+def test_steps_and_provenance_that_analyse_reads(profile, data):
+    history, provenance = profile.history(TRIO.model("helpful")), profile.provenance
+    path = data.draw(st.sampled_from([history, provenance]))
+    raw = path.read_bytes()
+    values = value_of([json.loads(line) for line in raw.splitlines()[:6]]).map(as_lines)
+
+    def reader(_):
+        training_curve(read_table(history, MEASURES))
+        read_json(provenance, Provenance)
+
+    try:
+        path.write_bytes(data.draw(bytes_of(raw) | values))
+        tried(path, reader)
+    finally:
+        path.write_bytes(raw)
+
+
+@examples(60)
+@given(st.data())
+def test_reference(profile, data):
+    folder = profile.root / "reference"
+    path = data.draw(st.sampled_from(sorted(folder.glob("*.csv"))))
+    raw = path.read_bytes()
+    try:
+        path.write_bytes(data.draw(damage_of(raw, path.suffix)))
+        tried(path, lambda _: published_means(read_tables(folder, REFERENCE)))
+    finally:
+        path.write_bytes(raw)
 
 
 @examples(60)

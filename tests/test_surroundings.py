@@ -136,13 +136,31 @@ def test_what_asks_for_other_numbers_is_refused_by_name(name, monkeypatch):
         check()
 
 
+@pytest.mark.parametrize("value", ["error", "e", "default,error::UserWarning", "error:Glyph"])
+def test_warnings_that_are_errors_are_refused(value, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", value)
+    with pytest.raises(UserError, match=f"PYTHONWARNINGS={value}: .*; unset PYTHONWARNINGS"):
+        check()
+
+
+@pytest.mark.parametrize("value", ["", "ignore", "default::UserWarning", "always,ignore:error"])
+def test_warnings_that_are_shown_or_not_are_the_users(value, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", value)
+    check()
+
+
 def test_a_stage_and_the_preflight_refuse_before_they_begin(origin):
-    for module in ("data", "preflight"):
+    for module, name, value in (
+        ("data", "NVIDIA_TF32_OVERRIDE", "1"),
+        ("preflight", "NVIDIA_TF32_OVERRIDE", "1"),
+        ("analyse", "PYTHONWARNINGS", "error"),
+        ("spotcheck", "PYTHONWARNINGS", "error"),
+    ):
         command = [sys.executable, "-m", f"rm_tension.{module}", "--profile", "mini"]
-        environment = os.environ | {"NVIDIA_TF32_OVERRIDE": "1", "PYTHONPATH": str(origin / "src")}
+        environment = os.environ | {name: value, "PYTHONPATH": str(origin / "src")}
         done = subprocess.run(command, cwd=origin, env=environment, capture_output=True, text=True)
         assert done.returncode == 1
-        assert done.stderr.startswith("error: NVIDIA_TF32_OVERRIDE=1: ")
+        assert done.stderr.startswith(f"error: {name}={value}: ")
     assert not (origin / "data").exists()
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.task_sets import (
     ADVERSARIAL,
@@ -22,8 +23,8 @@ from rm_tension.analyse.task_sets import (
     without,
 )
 
-REFERENCE = {path.stem: pd.read_csv(path) for path in (Path(__file__).parents[2] / "reference").glob("*.csv")}
-PUBLISHED = published_evidence(REFERENCE)
+PAPER = read_tables(Path(__file__).parents[2] / "reference", REFERENCE)
+PUBLISHED = published_evidence(PAPER)
 OBJECTIVES = ("helpful", "harmless", "mixed")
 SINGLES = ("harmless", "helpful")
 ACTIVE = ("gpt2-small", "smollm2-135m")  # the backbones beside gpt2-large

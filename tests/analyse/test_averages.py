@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rm_tension.analyse import published
 from rm_tension.analyse.averages import is_partial, over_backbones, over_seeds, with_groups
+from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.paper.tasks import GROUPS
-from rm_tension.report import published
 
-REFERENCE = Path(__file__).parents[2] / "reference"
+PAPER = read_tables(Path(__file__).parents[2] / "reference", REFERENCE)
 
 
 def test_spread_is_of_seeds_within_a_backbone_and_unknown_for_one_seed():
@@ -34,16 +35,16 @@ def test_group_averages_are_of_the_tasks_that_have_a_value():
 
 @pytest.mark.parametrize("measure", ["baseline_accuracy", "delta"])
 def test_published_backbones_average_to_published_tables_2_and_3(measure):
-    frame = pd.read_csv(REFERENCE / "ablation_magnitude_p10.csv").query("task != 'average'")
+    frame = PAPER["ablation_magnitude_p10"].query("task != 'average'")
     ours = over_backbones(published.published(frame, measure))["mean"]
-    theirs = pd.read_csv(REFERENCE / "ablation_magnitude_p10_average.csv").set_index(["objective", "task"])[measure]
+    theirs = PAPER["ablation_magnitude_p10_average"].set_index(["objective", "task"])[measure]
     assert len(theirs) == 75
     assert (ours.reindex(theirs.index) - theirs).abs().max() <= 0.0101
 
 
 @pytest.mark.parametrize("measure", ["baseline_accuracy", "delta"])
 def test_published_tasks_average_to_published_averages_of_tables_20_and_21(measure):
-    frame = pd.read_csv(REFERENCE / "ablation_magnitude_p10.csv")
+    frame = PAPER["ablation_magnitude_p10"]
     average = frame["task"] == "average"
     groups = frame[average]["table"].map({20: "harmlessness", 21: "helpfulness"})
     theirs = frame[average].assign(task=groups).set_index(["objective", "backbone", "task"])[measure]
@@ -52,7 +53,7 @@ def test_published_tasks_average_to_published_averages_of_tables_20_and_21(measu
 
 
 def test_published_sets_average_to_table_4():
-    frame = published.shared_sets(REFERENCE)["mean"].rename("value").reset_index()
+    frame = published.shared_sets(PAPER)["mean"].droplevel("backbone").rename("value").reset_index()
     ours = with_groups(frame[~frame["task"].isin(GROUPS)], "value").set_index(["ablated_set", "task"])["value"]
     theirs = frame[frame["task"].isin(GROUPS)].set_index(["ablated_set", "task"])["value"]
     assert len(theirs) == 8
@@ -60,7 +61,7 @@ def test_published_sets_average_to_table_4():
 
 
 def test_published_accuracies_are_the_baselines_of_tables_20_and_21():
-    frame = pd.read_csv(REFERENCE / "ablation_magnitude_p10.csv").query("task != 'average'")
-    accuracy = published.accuracy(REFERENCE)["mean"]
+    frame = PAPER["ablation_magnitude_p10"].query("task != 'average'")
+    accuracy = published.accuracy(PAPER)["mean"]
     baselines = frame.set_index(["objective", "backbone", "task"])["baseline_accuracy"]
     assert (accuracy.reindex(baselines.index) - baselines).abs().max() <= 0.0101

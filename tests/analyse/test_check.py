@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch):
 def write_claims(root, verdict, required):
     claim = {"id": "C1", "claim": "Mixed RMs do worse.", "predicate": "Below 0.", "effect": -4.2, "unit": "points"}
     claim |= {"interval": [-5.0, -3.0], "published": -10.2, "published_verdict": "holds"}
-    claim |= {"verdict": verdict, "required": required}
+    claim |= {"verdict": verdict, "required": required, "detail": "", "parts": []}
     path = root / "results/mini/claims.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps([claim]))
@@ -54,7 +54,7 @@ def test_a_claim_that_is_not_required_may_fail(root, run):
 
 
 def test_without_results_it_says_what_to_run(root, run):
-    with pytest.raises(SystemExit, match=r"claims.json: not found; run `dvc repro analyse@mini`"):
+    with pytest.raises(SystemExit, match=r"results/mini/claims\.json: not found; `dvc checkout"):
         run(check.run)
 
 

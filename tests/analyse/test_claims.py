@@ -36,7 +36,7 @@ HOLD = {"C1", "C2", "C3", "C8", "C9", "C10", "C12", "C13", "C14", "C16", "C17", 
 def decided(claim, frame):
     """The verdict on the claim, and those on its parts by name."""
     found = decide(BY_ID[claim], Evidence(frame), THEIRS, required=False)
-    return found["verdict"], {part["part"]: part["verdict"] for part in found["parts"]}
+    return found.verdict, {part.part: part.verdict for part in found.parts}
 
 
 def failing(shifts):
@@ -50,11 +50,11 @@ def test_claims_have_the_papers_order_and_say_predicate_and_unit():
 
 
 def test_a_world_as_claimed_reproduces_every_claim():
-    found = {claim["id"]: claim for claim in decide_all(world(), PUBLISHED, {"C1", "C10"})}
-    assert {id_: claim["verdict"] for id_, claim in found.items()} == dict.fromkeys(BY_ID, "reproduced")
-    assert [id_ for id_, claim in found.items() if claim["required"]] == ["C1", "C10"]
+    found = {claim.id: claim for claim in decide_all(world(), PUBLISHED, {"C1", "C10"})}
+    assert {id_: claim.verdict for id_, claim in found.items()} == dict.fromkeys(BY_ID, "reproduced")
+    assert [id_ for id_, claim in found.items() if claim.required] == ["C1", "C10"]
     for id_ in HOLD:
-        assert found[id_]["effect"] == pytest.approx(found[id_]["published"], abs=1e-5)
+        assert found[id_].effect == pytest.approx(found[id_].published, abs=1e-5)
 
 
 def test_there_is_a_world_for_every_part():
@@ -92,14 +92,14 @@ def test_some_tasks_may_be_missing():
 
 
 def test_c2_counts_the_tasks_with_the_claimed_sign():
-    (found,) = (claim for claim in decide_all(world(), PUBLISHED, ()) if claim["id"] == "C2")
-    assert "24 of 25 tasks have the claimed sign; not: chat." in found["detail"]
+    (found,) = (claim for claim in decide_all(world(), PUBLISHED, ()) if claim.id == "C2")
+    assert "24 of 25 tasks have the claimed sign; not: chat." in found.detail
 
 
 def test_c7_shows_backbones_that_decide_nothing():
-    (found,) = (claim for claim in decide_all(world(), PUBLISHED, ()) if claim["id"] == "C7")
-    assert "By backbone, which decides nothing: gpt2-small -0.100 [-0.1" in found["detail"]
-    assert found["verdict"] == "reproduced"
+    (found,) = (claim for claim in decide_all(world(), PUBLISHED, ()) if claim.id == "C7")
+    assert "By backbone, which decides nothing: gpt2-small -0.100 [-0.1" in found.detail
+    assert found.verdict == "reproduced"
 
 
 def test_c15_needs_gpt2_large_and_another_backbone():
@@ -109,16 +109,16 @@ def test_c15_needs_gpt2_large_and_another_backbone():
 
 
 def test_published_values_are_those_of_the_method_and_decide_by_the_same_predicates():
-    found = {claim["id"]: claim for claim in decide_all(world(), PUBLISHED, ())}
+    found = {claim.id: claim for claim in decide_all(world(), PUBLISHED, ())}
     for id_, claim in found.items():
-        values = [part["published"] for part in claim["parts"]]
+        values = [part.published for part in claim.parts]
         for value, printed in zip(values, PRINTED.get(id_, [None] * len(values)), strict=True):
             if printed is None:
                 assert value is None
             else:
                 digits = len(str(printed).partition(".")[2])
                 assert value == pytest.approx(printed, abs=0.5 * 10**-digits)
-    own = {id_: claim["published_verdict"] for id_, claim in found.items()}
+    own = {id_: claim.published_verdict for id_, claim in found.items()}
     assert own == {**dict.fromkeys(BY_ID), **dict.fromkeys(HOLD, "holds"), "C21": "does not hold"}
 
 
@@ -128,5 +128,5 @@ def test_one_published_part_that_fails_decides():
     none = PUBLISHED.copy()
     none[tasks] = 0.0
     found = decide(BY_ID["C19"], Evidence(world()), Evidence(none), required=False)
-    assert found["published_verdict"] == "does not hold"
-    assert [part["published_verdict"] for part in found["parts"]] == ["does not hold", "does not hold", None]
+    assert found.published_verdict == "does not hold"
+    assert [part.published_verdict for part in found.parts] == ["does not hold", "does not hold", None]

@@ -7,6 +7,7 @@ import pytest
 from rm_tension.analyse import accuracy
 from rm_tension.analyse.bootstrap import Draws, resample_items
 from rm_tension.analyse.evidence import LOWEST_MARGIN_RATIO, grid_evidence, trio_evidence
+from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import (
     Neurons,
@@ -24,7 +25,7 @@ from rm_tension.analyse.score_shift import sides, task_rewards
 from rm_tension.base.grid import Trio
 from synthetic import make_activations, make_benchmarks, make_preferences, make_rewards, small_params
 
-REFERENCE = {path.stem: pd.read_csv(path) for path in (Path(__file__).parents[2] / "reference").glob("*.csv")}
+PAPER = read_tables(Path(__file__).parents[2] / "reference", REFERENCE)
 TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
 LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), small_params().grid.ablates)
@@ -209,7 +210,7 @@ def test_neurons_first_row_is_what_the_tables_say():
 
 
 def test_published_numbers_are_computed_from_the_reference():
-    row = published_evidence(REFERENCE).iloc[0]
+    row = published_evidence(PAPER).iloc[0]
     assert row["accuracy", "mixed", "none", "donotanswer", 0] == 31.17
     assert row["delta", "harmless", "magnitude", "alpacaeval-easy", 0] == 17.56
     assert row["delta", "mixed", "shared", "donotanswer", 0] == 6.62

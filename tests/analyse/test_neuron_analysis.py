@@ -146,7 +146,7 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     scores = ("magnitude", "clamped", "absolute", "difference", "backbone")
     two = replace(found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in scores})
     draws = Draws.of([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
-    verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percent"])
+    verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percents"])
     assert len(verdicts) == 3 * 2 * 3
     assert verdicts.loc[("C9", "signed", 10), ["effect", "verdict"]].tolist() == [0, "not reproduced"]
     assert verdicts.loc[("C9", "absolute", 10), ["effect", "verdict"]].tolist() == [1, "not reproduced"]

@@ -63,6 +63,6 @@ def test_c6_is_decided_at_the_percents_that_both_scores_have():
         for (kind, percent), drop in drops.items()
     }
     table = ablation_verdicts(pd.DataFrame(columns), 10).set_index(["id", "score"]).loc["C6"]
-    assert table["percent"].tolist() == ["10", "10"]
+    assert table["percents"].tolist() == ["10", "10"]
     assert table["verdict"].tolist() == ["reproduced", "reproduced"]
     assert table["effect"].to_dict() == {"signed": 4, "absolute": 1}

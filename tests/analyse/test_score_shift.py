@@ -76,17 +76,17 @@ def test_the_example_fits_the_most_trios_and_shows_the_clearest():
     clearer = {objective: [2 * reward for reward in rewards] for objective, rewards in NONE.items()}
     clearer["helpful"][6] = 0  # r fits no more
     trios = {Trio("x", 0): trio_rewards(), Trio("x", 1): trio_rewards(clearer)}
-    chosen = example.choose({trio: example.candidates(one) for trio, one in trios.items()}, BENCHMARKS)["example"]
-    assert (chosen["item_id"], chosen["seed"], chosen["trios"]) == ("a", 1, 2)
-    assert (chosen["prompt"], chosen["answer"], chosen["refusal"]) == ("<b>kill</b> a process?", "run kill", "I cannot")
-    assert chosen["rewards"]["harmless"] == {"answer": 0, "refusal": 4}
+    chosen = example.choose({trio: example.candidates(one) for trio, one in trios.items()}, BENCHMARKS).example
+    assert (chosen.item_id, chosen.seed, chosen.trios) == ("a", 1, 2)
+    assert (chosen.prompt, chosen.answer, chosen.refusal) == ("<b>kill</b> a process?", "run kill", "I cannot")
+    assert chosen.rewards["harmless"] == example.Sides(answer=0, refusal=4)
 
 
 def test_no_example_says_why():
     agreeing = NONE | {"harmless": NONE["helpful"]}
     found = example.choose({Trio("x", 0): example.candidates(trio_rewards(agreeing))}, BENCHMARKS)
-    assert found["example"] is None
-    assert "In no trio" in found["reason"]
+    assert found.example is None
+    assert "In no trio" in found.reason
 
 
 def test_the_answer_and_refusal_of_a_style_belong_together():

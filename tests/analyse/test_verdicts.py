@@ -37,12 +37,12 @@ def test_the_worst_part_decides_and_of_equals_the_one_least_inside():
 
     good, better, open_ = part(2, 1, 3, low=0), part(5, 4, 6, low=0), part(1, -1, 2, low=0)
     bad, unknown = part(-2, -3, -1, low=0), part(2, np.nan, np.nan, low=0)
-    assert claim(better, good)["effect"] == 2
-    assert "p1" in claim(better, good)["detail"]
-    assert claim(good, open_)["verdict"] == "undecided"
-    assert claim(open_, unknown)["verdict"] == "not applicable"
-    assert claim(open_, bad, unknown)["verdict"] == "not reproduced"
-    assert claim(unknown, good)["interval"] == [None, None]
+    assert claim(better, good).effect == 2
+    assert "p1" in claim(better, good).detail
+    assert claim(good, open_).verdict == "undecided"
+    assert claim(open_, unknown).verdict == "not applicable"
+    assert claim(open_, bad, unknown).verdict == "not reproduced"
+    assert claim(unknown, good).interval == (None, None)
 
 
 def test_without_an_estimate_there_is_no_interval():
@@ -58,7 +58,7 @@ def published(*values):
         return [Part(str(place), pd.Series([value]), low=0) for place, value in enumerate(known) if value is not None]
 
     found = decide(Claim("C1", "", "", "points", parts), ours, paper, required=False)
-    return found["published_verdict"], [one["published_verdict"] for one in found["parts"]]
+    return found.published_verdict, [one.published_verdict for one in found.parts]
 
 
 @pytest.mark.parametrize(

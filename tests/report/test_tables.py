@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rm_tension.analyse.comparison import beside
 from rm_tension.analyse.context import Context
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.contents import PARTS
@@ -11,8 +12,7 @@ from rm_tension.report.document import markdown
 from rm_tension.report.figures import FIGURES
 from rm_tension.report.latex import escape, latex
 from rm_tension.report.notes import caption
-from rm_tension.report.summary import agreement
-from rm_tension.report.table import Row, Section, Table, TextTable, beside, shown
+from rm_tension.report.table import Row, Section, Table, TextTable
 from rm_tension.report.tables import TABLES, task_columns
 
 CONTEXT = Context("mini", "the miniature", False, 10, True, ["gpt2-small-0"], ["gpt2-small-247"], ["chat"], "abc")
@@ -36,8 +36,9 @@ def example(published="row", **options):
     )
     theirs = frame({("delta", "focus"): (12.5, math.nan, 1), ("delta", "harmlessness"): (3.0, 0.25, 8)})
     rows = [Row(("baseline",), "Baseline"), Row(("delta",), "Change", change=True)]
-    cells = beside(ours, theirs, ["measure", "task"])
-    return Table("2", "What it is", "100% & more.", cells, [Section("Mixed RM", rows)], COLUMNS, published, **options)
+    cells = beside(ours.reset_index(), theirs, 3.0).set_index(["measure", "task"])
+    sections = [Section("Mixed RM", rows)]
+    return Table("2", "What it is", "100% & more.", cells, sections, COLUMNS, published, points=3.0, **options)
 
 
 def cells_of(line):
@@ -116,9 +117,8 @@ def test_published_values_and_differences_beside_the_columns_that_have_them():
 
 def test_without_published_values_nothing_stands_beside():
     table = example("column")
-    ours = table.cells.drop(columns=["partial", "paper", "paper_spread"]).assign(tasks=1)
-    cells = beside(ours, None, ["measure", "task"])
-    text = latex(Table("10", "", "", cells, table.sections, COLUMNS, "column"), "")
+    ours = table.cells[["mean", "spread", "tasks"]]
+    text = latex(Table("10", "", "", ours, table.sections, COLUMNS, "column"), "")
     assert "paper}" not in text
     assert r"\begin{tabular}{lrrr}" in text
 
@@ -127,7 +127,7 @@ def test_a_tall_table_is_a_float_for_each_section():
     rows = [Row((str(number),), f"row {number}") for number in range(50)]
     sections = [Section(name, rows) for name in ("one", "two")]
     cells = frame({(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)})
-    text = latex(Table("1", "Tall", "", beside(cells, None, ["measure", "task"]), sections, COLUMNS), "All of it")
+    text = latex(Table("1", "Tall", "", cells, sections, COLUMNS), "All of it")
     assert text.count(r"\begin{table}") == 2
     assert text.count(r"\label") == 1
     assert r"\caption[]{Tall (continued)}" in text
@@ -146,34 +146,6 @@ def test_caption_says_what_must_be_known():
         "Analysed at commit abc.",
     ):
         assert part in text
-
-
-@pytest.mark.parametrize(
-    ("ours", "spread", "paper", "paper_spread", "agrees"),
-    [
-        (53.0, math.nan, 50.0, math.nan, True),  # three points without spreads
-        (53.01, math.nan, 50.0, math.nan, False),
-        (57.0, 2.0, 50.0, math.sqrt(12.0), False),  # 3 sqrt((4 + 12) / 3) = 6.928
-        (56.9, 2.0, 50.0, math.sqrt(12.0), True),
-        (44.0, 0.0, 50.0, math.sqrt(12.0), True),  # 3 sqrt(12 / 3) = 6
-    ],
-)
-def test_agreement_is_within_three_points_or_three_standard_errors(ours, spread, paper, paper_spread, agrees):
-    cells = beside(
-        frame({("a", "focus"): (ours, spread, 1)}),
-        frame({("a", "focus"): (paper, paper_spread, 1)}),
-        ["measure", "task"],
-    )
-    table = Table("1", "Heading", "", cells, [Section("", [Row(("a",), "")])], {"focus": ""})
-    assert shown(table)["beyond"].tolist() == [not agrees]
-    assert agreement("S1", [table]).rows == [
-        ["Table 1", "Heading", "1", "1 (100%)" if agrees else "0 (0%)", f"{abs(ours - paper):.1f}"]
-    ]
-
-
-def test_agreement_counts_only_cells_with_both_values_and_judges_no_scale_without_points():
-    assert agreement("S1", [example()]).rows == [["Table 2", "What it is", "1", "0 (0%)", "32.5"]]
-    assert agreement("S1", [example(points=None)]).rows == [["Table 2", "What it is", "1", "--", "32.5"]]
 
 
 def test_a_table_of_words():

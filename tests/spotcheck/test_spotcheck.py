@@ -192,6 +192,7 @@ def test_all_items_on_the_same_machine_must_have_the_same_bits(tree, check):
         ("accuracy", "accuracy", f"rewards/mini/{TRIO.key}.parquet"),
         ("ablation_magnitude", "delta", "the other rows of results/mini"),
         ("means/retention", "mean", "results/mini/*.csv"),
+        ("means/agreement", "share", "results/mini/*.csv"),
     ],
 )
 def test_results_that_do_not_follow(tree, check, name, column, source):
@@ -201,6 +202,24 @@ def test_results_that_do_not_follow(tree, check, name, column, source):
         table.loc[0, column] = before + 0.125
     shown = rf"{before + 0.125:.6g}\d*, but {re.escape(source)} gives {before:.6g}"
     assert re.search(rf"FAILED: {path}: {column} of .* is {shown}", check()[1])
+
+
+@pytest.mark.parametrize(
+    ("path", "damage", "what"),
+    [
+        (PATHS.results / "accuracy.csv", lambda text: text[:-9], "cannot be read (its last line is cut off)"),
+        (PATHS.results / "means/accuracy.csv", lambda text: text.replace(",mean,", ",m,"), "no column mean"),
+        (PATHS.results / "context.json", lambda text: text[:40], "not what it should be"),
+        (PATHS.run("evaluate", TRIO.key), lambda text: text.replace('"machine"', '"m"'), "environment.machine"),
+    ],
+)
+def test_a_damaged_file_is_named(tree, check, path, damage, what):
+    with forged(path if path.is_relative_to("runs") else PATHS.results):
+        path.write_text(damage(path.read_text()))
+    _, ended = check()
+    line = next(line for line in ended.splitlines() if what in line)
+    assert line.startswith(f"FAILED: {path}: ")
+    assert f"`dvc checkout {path}`" in line
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "tables/table_13.tex", "index.html", "plots/accuracy.csv"])

@@ -1,10 +1,8 @@
 """Every number of the report, as tidy CSVs, from the rewards and activations of the trios that there are."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +10,11 @@ import pandas as pd
 from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.bootstrap import RESAMPLES, Draws
 from rm_tension.analyse.claims import decide_all
-from rm_tension.analyse.context import Context
+from rm_tension.analyse.comparison import compared
+from rm_tension.analyse.context import Context, Provenance
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
+from rm_tension.analyse.files import REFERENCE, read_tables, write_tables
 from rm_tension.analyse.means import Tables, means_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
 from rm_tension.analyse.neurons import Neurons
@@ -23,10 +23,10 @@ from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
 from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
 from rm_tension.analyse.tables import backbone_tables, grid_tables, trio_tables
-from rm_tension.analyse.training_curves import training_curve
+from rm_tension.analyse.training_curves import MEASURES, training_curve
 from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import read_json, whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import git_commit, record
@@ -51,23 +51,23 @@ def run(job: Job) -> None:
         tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
         tables |= grid_tables(tables, config.task_percent)
         tables["training_curves"] = _training_curves(job, present)
-        means = means_tables(tables, config.task_percent)
+        reference = read_tables(paths.root / "reference", REFERENCE)
+        means = compared(means_tables(tables, config.task_percent), reference)
         examples = {trio: results.examples for trio, results in found.items()}
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
         draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
         of_neurons = neuron_evidence(neurons, config.task_percent, draws)
         of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, draws)
-        claims = _claims(job, of_trios.join(of_neurons))
+        evidence, published = of_trios.join(of_neurons), published_evidence(reference)
+        claims = decide_all(evidence, published, job.profile.required_claims)
         verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:
-            for place, written in ((folder, tables), (folder / "means", means)):
-                place.mkdir()
-                for name, table in written.items():
-                    table.to_csv(place / f"{name}.csv", index=False, float_format="%.10g")
-            write_json(folder / "example.json", example)
-            write_json(folder / "claims.json", claims)
+            write_tables(tables, folder)
+            write_tables(means, folder / "means")
+            write_json(folder / "example.json", asdict(example))
+            write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
         metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
 
@@ -117,10 +117,7 @@ def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tab
 def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
     curves = []
     for model in (trio.model(objective) for trio in present for objective in job.params.grid.objectives):
-        path = job.paths.history(model)
-        if not path.exists():
-            raise UserError(f"{path}: missing, although its trio's rewards exist; run `dvc pull {path}`")
-        curve = training_curve(pd.read_json(path, lines=True))
+        curve = training_curve(read_table(job.paths.history(model), MEASURES))
         curves.append(curve.assign(backbone=model.backbone, seed=model.seed, objective=model.objective))
     table = pd.concat(curves, ignore_index=True)
     keys = ["backbone", "seed", "objective"]
@@ -132,13 +129,8 @@ def _joined(parts: Iterable[Tables]) -> Tables:
     return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _claims(job: Job, evidence: pd.DataFrame) -> list[dict[str, Any]]:
-    reference = {path.stem: pd.read_csv(path) for path in (job.paths.root / "reference").glob("*.csv")}
-    return decide_all(evidence, published_evidence(reference), job.profile.required_claims)
-
-
 def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
-    stand_ins = json.loads(job.paths.provenance.read_text(encoding="utf-8"))["stand_ins"]
+    stand_ins = read_json(job.paths.provenance, Provenance).stand_ins
     found = set(task_accuracy["task"])
     return Context(
         profile=job.paths.profile,

@@ -4,10 +4,10 @@ from statistics import mean
 
 import pandas as pd
 
-from rm_tension.analyse.outcomes import CONDITION
+from rm_tension.analyse.outcomes import CONDITION, STYLES
 from rm_tension.base.config import HH, TestFiles
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import TASKS, Suite, Task
+from rm_tension.paper.tasks import TASKS, Subset, Suite, Task
 
 MODEL = ["backbone", "objective", "seed"]
 CHANCE: dict[Suite, float] = {"reward-bench": 50, "reward-bench-2": 25, "rm-bench": 50}  # pairs, or one of four
@@ -51,6 +51,19 @@ def changes(accuracy: pd.DataFrame) -> pd.DataFrame:
 def chance_level(task: Task) -> float:
     """Percent right by chance, the mean over subsets."""
     return mean(CHANCE[subset.suite] for subset in task.subsets)
+
+
+def official_items(subset: Subset) -> int:
+    """The items that the official file of a subset gives, e.g. 3 x 129 = 387 for RM-Bench's chat."""
+    return subset.size * (STYLES if subset.suite == "rm-bench" else 1)
+
+
+def task_sizes(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Columns task, items (scored: the most of any RM; NaN for none), official, chance (%); by `task_accuracy`."""
+    items = accuracy[accuracy["kind"] == NONE.kind].groupby("task")["items"].max()
+    rows = [(task.key, sum(map(official_items, task.subsets)), chance_level(task)) for task in TASKS]
+    sizes = pd.DataFrame(rows, columns=["task", "official", "chance"])
+    return sizes.assign(items=sizes["task"].map(items))[["task", "items", "official", "chance"]]
 
 
 def to_tasks(subsets: pd.DataFrame, keys: list[str], mean: list[str], total: list[str]) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """Print the claims and their verdicts; fail if one that the profile requires is not reproduced."""
 
-import json
-
 from tabulate import tabulate
 
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json
 from rm_tension.base.job import Job, main
 
-# By key of a claim, the heading of its column; the paper's own numbers hold by the same predicate, or do not.
+# By what is known of a claim, the heading of its column; the paper's own numbers hold by the same predicate, or do not.
 COLUMNS = {
     "id": "id",
     "verdict": "verdict",
@@ -23,20 +23,17 @@ COLUMNS = {
 
 def run(job: Job) -> None:
     """results/<P>/claims.json -> a table; raises UserError naming the required claims that are not reproduced."""
-    path = job.paths.results / "claims.json"
-    if not path.exists():
-        raise UserError(f"{path}: not found; run `dvc repro analyse@{job.paths.profile}` first")
-    claims = json.loads(path.read_text(encoding="utf-8"))
-    rows = [[_shown(claim[column]) for column in COLUMNS] for claim in claims]
+    claims = read_json(job.paths.results / "claims.json", list[DecidedClaim])
+    rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]
     widths = [*[None] * (len(COLUMNS) - 1), 60]
     print(tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths))
-    failed = [claim["id"] for claim in claims if claim["required"] and claim["verdict"] != "reproduced"]
+    failed = [claim.id for claim in claims if claim.required and claim.verdict != "reproduced"]
     if failed:
         raise UserError(f"required by profile {job.paths.profile} and not reproduced: {', '.join(failed)}")
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return " to ".join(map(_shown, value))
     if isinstance(value, bool):
         return "yes" if value else ""

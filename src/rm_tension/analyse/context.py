@@ -20,3 +20,10 @@ class Context:
     missing_trios: list[str]
     missing_tasks: list[str]
     git_commit: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Of data/<profile>/provenance.json; `stand_ins`: whether other files than the official ones were accepted."""
+
+    stand_ins: bool

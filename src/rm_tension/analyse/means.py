@@ -8,12 +8,15 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from rm_tension.analyse.accuracy import task_sizes
 from rm_tension.analyse.averages import over_seeds, with_average, with_groups
 from rm_tension.analyse.retention import MEASURES
 from rm_tension.evaluate.conditions import NONE
 
 Tables = dict[str, pd.DataFrame]
 BASELINE = "baseline"  # among the sets that are ablated: none
+DEPTH = ["variant", "backbone", "objective", "third"]  # keys of neuron_depth
+CURVES = ["backbone", "objective", "progress", "loss", "std"]  # columns of training_curves
 KEPT = "neuron retention"  # among the pairs of RMs: of the mixed one with both others
 
 
@@ -37,6 +40,7 @@ def means_tables(tables: Tables, percent: int) -> Tables:
     }
     return {name: frame.reset_index() for name, frame in frames.items()} | {
         "neuron_depth": _depth(tables["neuron_depth"]),
+        "tasks": task_sizes(tables["accuracy"]),
         "training_curves": _curves(tables["training_curves"]),
     }
 
@@ -132,8 +136,7 @@ def _math(table: pd.DataFrame) -> pd.DataFrame:
 
 def _depth(table: pd.DataFrame) -> pd.DataFrame:
     """Columns variant, backbone (and `pooled`), objective, third, share: the mean over seeds."""
-    keys = ["variant", "backbone", "objective", "third"]
-    return table.groupby(keys, sort=False)["share"].mean().reset_index()
+    return table.groupby(DEPTH, sort=False)["share"].mean().reset_index()
 
 
 def _curves(table: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from rm_tension.paper.tasks import GROUPS
 PERCENTS = (5, 10, 20)
 NEURON_CLAIMS = [claim for claim in CLAIMS if claim.id in {"C5", "C7", "C9"}]
 ABLATION_CLAIMS = {"C6": c6, "C8": c8}
-VERDICT = ["score", "percent", "id", "effect", "low", "high", "verdict"]
+VERDICT = ["score", "percents", "id", "effect", "low", "high", "verdict"]
 
 
 def by_score(neurons: Neurons) -> Iterator[tuple[str, Neurons]]:
@@ -84,4 +84,4 @@ def ablation_table(changes: pd.DataFrame) -> pd.DataFrame:
 def _decided(claim: Claim, evidence: Evidence) -> tuple[object, ...]:
     """Id, effect, low, high, verdict; the published value is of one score and one percent only."""
     decided = decide(claim, evidence, Evidence(pd.DataFrame(index=[0])), required=False)
-    return claim.id, decided["effect"], *decided["interval"], decided["verdict"]
+    return claim.id, decided.effect, *decided.interval, decided.verdict

@@ -103,7 +103,40 @@ class Claim:
     note: Callable[[Evidence], str] = lambda _: ""
 
 
-def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DecidedPart:
+    """What stands in claims.json of a part of a claim; None is what is not known.
+
+    `published` is the paper's number, and `published_verdict` says whether the predicate holds of it.
+    """
+
+    part: str
+    effect: float | None
+    interval: tuple[float | None, float | None]
+    published: float | None
+    published_verdict: PublishedVerdict
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class DecidedClaim:
+    """What stands in claims.json of a claim; its numbers are those of the part that decides."""
+
+    id: str
+    claim: str
+    predicate: str
+    effect: float | None
+    unit: str
+    interval: tuple[float | None, float | None]
+    published: float | None
+    published_verdict: PublishedVerdict
+    verdict: Verdict
+    detail: str
+    required: bool
+    parts: list[DecidedPart]
+
+
+def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) -> DecidedClaim:
     """A claim as it stands in claims.json.
 
     Effect, interval and published value are those of the part that decides: of the parts with the verdict that
@@ -118,31 +151,31 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         key=lambda place: _last_if_nan(parts[place].margin),
     )
     rows = [
-        {
-            "part": part.name,
-            "effect": _number(part.effect),
-            "interval": [_number(end) for end in part.interval],
-            "published": _number(paper.effect),
-            "published_verdict": paper.published_verdict,
-            "verdict": part.verdict,
-        }
+        DecidedPart(
+            part=part.name,
+            effect=_number(part.effect),
+            interval=(_number(part.interval[0]), _number(part.interval[1])),
+            published=_number(paper.effect),
+            published_verdict=paper.published_verdict,
+            verdict=part.verdict,
+        )
         for part, paper in zip(parts, theirs, strict=True)
     ]
     shown = rows[place]
-    return {
-        "id": claim.id,
-        "claim": claim.claim,
-        "predicate": claim.predicate,
-        "effect": shown["effect"],
-        "unit": claim.unit,
-        "interval": shown["interval"],
-        "published": shown["published"],
-        "published_verdict": _published_verdict([paper.published_verdict for paper in theirs]),
-        "verdict": verdict,
-        "detail": " ".join(filter(None, (_detail(parts[place], len(parts)), claim.note(ours)))),
-        "required": required,
-        "parts": rows,
-    }
+    return DecidedClaim(
+        id=claim.id,
+        claim=claim.claim,
+        predicate=claim.predicate,
+        effect=shown.effect,
+        unit=claim.unit,
+        interval=shown.interval,
+        published=shown.published,
+        published_verdict=_published_verdict([paper.published_verdict for paper in theirs]),
+        verdict=verdict,
+        detail=" ".join(filter(None, (_detail(parts[place], len(parts)), claim.note(ours)))),
+        required=required,
+        parts=rows,
+    )
 
 
 def _published_verdict(of_parts: list[PublishedVerdict]) -> PublishedVerdict:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and JSON."""
 
 import json
 import os
@@ -6,7 +6,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from rm_tension.base.errors import UserError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -70,3 +76,18 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON that a person can read and git can compare."""
     with whole(path) as partial:
         partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """What a stage wrote, as pydantic reads the type, such as a dataclass; raises UserError if it is something else."""
+    remedy = f"`dvc checkout {path}`, or run the stage that makes it"
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); {remedy} again") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise UserError(f"{path}: not what it should be: {place}: {first['msg']}; {remedy} again") from None

@@ -43,6 +43,10 @@ def check() -> None:
         if value and value.lower() not in harmless:
             what = "under it our libraries would compute something else than params.yaml asks for, or fail"
             raise UserError(f"{name}={value}: {what}; unset {name}")
+    warnings = os.environ.get("PYTHONWARNINGS", "")
+    actions = [one.strip().partition(":")[0] for one in warnings.split(",")]
+    if any(action and "error".startswith(action) for action in actions):  # as Python reads it; e is error
+        raise UserError(f"PYTHONWARNINGS={warnings}: under it our libraries fail where they warn; unset PYTHONWARNINGS")
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8" and not str(Path.cwd()).isascii():  # safetensors and tokenizers know no other
         raise UserError(f"{Path.cwd()}: a name that is no ASCII, under a locale of {encoding}; set PYTHONUTF8=1")

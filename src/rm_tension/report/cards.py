@@ -1,10 +1,10 @@
 """The paper's tables of words: hyper-parameters, model cards and tasks, from params.yaml and the data themselves."""
 
-from rm_tension.analyse.accuracy import chance_level
+import math
+
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.base.config import HubFiles, RandomWeights
-from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import TASKS, Subset, Suite
+from rm_tension.paper.tasks import TASKS, Suite
 from rm_tension.report.source import Source
 from rm_tension.report.table import TextTable
 
@@ -63,16 +63,9 @@ def model_cards(number: str, source: Source) -> TextTable:
 
 def tasks(number: str, source: Source, suite: Suite) -> TextTable:
     """Tables 7, 8 and 9."""
-    accuracy = source.table("accuracy")
-    items = accuracy[accuracy["kind"] == NONE.kind].groupby("task")["items"].max()
+    sizes = source.table("means/tasks", "task", "items", "official", "chance").set_index("task")
     rows = [
-        [
-            task.label,
-            str(items.get(task.key, "--")),
-            str(sum(official_items(part) for part in task.subsets)),
-            f"{chance_level(task):g}",
-            task.description,
-        ]
+        [task.label, *map(_number, sizes.loc[task.key]), task.description]
         for task in TASKS
         if task.subsets[0].suite == suite
     ]
@@ -86,9 +79,8 @@ def tasks(number: str, source: Source, suite: Suite) -> TextTable:
     )
 
 
-def official_items(subset: Subset) -> int:
-    """The items that the official file of a subset gives, e.g. 3 x 129 = 387 for RM-Bench's chat."""
-    return subset.size * (STYLES if subset.suite == "rm-bench" else 1)
+def _number(value: float) -> str:
+    return "--" if math.isnan(value) else f"{value:g}"
 
 
 def _weights(weights: HubFiles | RandomWeights) -> tuple[str, str]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
 
 from rm_tension.analyse.context import Context
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.report import summary, supplement, tables
 from rm_tension.report.drawing import Drawing
 from rm_tension.report.figures import make_figures
@@ -27,7 +27,7 @@ class Report:
     """`claims` are those of results/<profile>/claims.json."""
 
     context: Context
-    claims: list[dict[str, Any]]
+    claims: list[DecidedClaim]
     tables: list[Table | TextTable]
     figures: list[Drawing]
 
@@ -43,10 +43,10 @@ class Report:
 
 def make_report(source: Source) -> Report:
     """All tables and figures of a profile."""
-    claims = source.record("claims")
+    claims = source.record("claims", list[DecidedClaim])
     made = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
     made += [
-        summary.agreement("S1", [table for table in made if isinstance(table, Table)]),
+        summary.agreement("S1", source, [table for table in made if isinstance(table, Table)]),
         summary.claims("S2", claims),
         summary.claim_parts("S2b", claims),
     ]

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rm_tension.analyse.means import DEPTH
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.paper.figures import COLOURS, THIRDS
 from rm_tension.report.drawing import WIDTH, Drawing, blank, legend_below, panels
@@ -51,8 +52,7 @@ def ablation_densities(source: Source) -> Iterator[Drawing]:
 
 def neuron_depth(source: Source) -> Iterator[Drawing]:
     """Figure 4, with the as-published pooling beside the corrected one, and each backbone."""
-    table = source.table("means/neuron_depth")
-    depth = table.set_index(["variant", "backbone", "objective", "third"])["share"].sort_index()
+    depth = source.table("means/neuron_depth", *DEPTH, "share").set_index(DEPTH)["share"].sort_index()
     known = {(variant, backbone) for variant, backbone, *_ in depth.index}
     shown = [(f"All{label}", (variant, "pooled")) for variant, label in VARIANTS.items()]
     shown += [(name, ("corrected", backbone)) for backbone, name in source.backbones.items()]

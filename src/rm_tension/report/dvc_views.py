@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from rm_tension.analyse.means import CURVES
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.files import write_json
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.source import Source
@@ -32,13 +34,13 @@ def metrics(source: Source) -> dict[str, Any]:
         },
         "retention": {group: round(retained[group], 4) for group in GROUPS if group in retained.index},
         "hh_accuracy": {objective: round(hh[objective], 2) for objective in OBJECTIVES if objective in hh.index},
-        "claims": {claim["id"]: claim["verdict"] for claim in source.record("claims")},
+        "claims": {claim.id: claim.verdict for claim in source.record("claims", list[DecidedClaim])},
     }
 
 
 def loss(source: Source) -> pd.DataFrame:
     """Mean training loss of all RMs of an objective: columns progress (%), helpful, harmless, mixed."""
-    curves = source.table("means/training_curves").query("backbone == 'average'")
+    curves = source.table("means/training_curves", *CURVES).query("backbone == 'average'")
     wide = curves.pivot(index="progress", columns="objective", values="loss")
     return wide.reindex(columns=list(OBJECTIVES)).reset_index()
 

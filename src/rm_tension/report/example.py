@@ -3,12 +3,13 @@
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rm_tension.analyse.example import Example as Record
 from rm_tension.paper.figures import COLOURS
 from rm_tension.report.drawing import WIDTH, Drawing, blank
 from rm_tension.report.source import Source
@@ -33,15 +34,15 @@ class Example(Drawing):
 
 def example(source: Source) -> Iterator[Drawing]:
     """Figure 1; where no item fits the rule, an empty panel that says so."""
-    record = source.record("example")
-    found = record["example"]
-    if found is None:
+    record = source.record("example", Record)
+    if record.example is None:
         figure = Figure(figsize=(WIDTH, 1.2), layout="constrained")
         axes = figure.subplots()
         axes.set_axis_off()
-        blank(axes, "\n".join(textwrap.wrap(record["reason"], 100)))
-        yield Drawing("1", HEADING, record["rule"], figure)
+        blank(axes, "\n".join(textwrap.wrap(record.reason or "", 100)))
+        yield Drawing("1", HEADING, record.rule, figure)
         return
+    found = asdict(record.example)
     full = {name: visible(found[name].strip()) for name in ("prompt", *SIDES)}
     texts = {"prompt": _wrapped(full["prompt"], 104)} | {side: _wrapped(full[side], 50) for side in SIDES}
     lines = [len(texts["prompt"]), max(len(texts[side]) for side in SIDES)]
@@ -52,12 +53,12 @@ def example(source: Source) -> Iterator[Drawing]:
     for name, title in titles.items():
         _text(panels[name], title, texts[name])
     _bars(panels["rewards"], found["rewards"])
-    backbone = source.backbones[found["backbone"]]
+    backbone = source.backbones.get(found["backbone"], found["backbone"])
     yield Example(
         "1",
         HEADING,
         f"Item {found['item_id']} of {found['suite']}, {found['subset']}; {backbone}, seed {found['seed']}. "
-        f"{record['rule']} The text is from a safety benchmark and may disturb.",
+        f"{record.rule} The text is from a safety benchmark and may disturb.",
         figure,
         {title: full[name] for name, title in titles.items()},
         found["rewards"],

@@ -10,11 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
-from rm_tension.analyse.accuracy import chance_level
-from rm_tension.analyse.averages import at
 from rm_tension.paper.figures import COLOURS
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
-from rm_tension.report import published
 from rm_tension.report.drawing import MARKERS, WIDTH, Drawing, legend_below
 from rm_tension.report.source import Source
 from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES
@@ -22,7 +19,9 @@ from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES
 
 def radars(source: Source) -> Iterator[Drawing]:
     """Figure 2, ours above the published one, and 2a to 2f, the same for each backbone that there is."""
-    ours, theirs = source.means("accuracy"), published.accuracy(source.reference)
+    cells = source.compared("accuracy", "backbone", "objective", "task")
+    ours, theirs = cells["mean"].dropna(), cells["paper"]
+    chance = source.table("means/tasks", "task", "chance").set_index("task")["chance"]
     whose_rows = (f"ours ({source.context.profile})", "paper")
     present = set(ours.index.get_level_values("backbone"))
     letters = dict(zip(source.backbones, ascii_lowercase, strict=False)) | {"average": ""}
@@ -33,7 +32,7 @@ def radars(source: Source) -> Iterator[Drawing]:
         panels = figure.subplots(2, 2, subplot_kw={"projection": "polar"})
         for row, accuracy, whose in zip(panels, (ours, theirs), whose_rows, strict=True):
             for axes, group in zip(row, GROUPS, strict=True):
-                radar(axes, group, at(accuracy, backbone=backbone)["mean"])
+                radar(axes, group, accuracy.xs(backbone, level="backbone"), chance)
                 axes.set_title(f"{GROUP_LABELS[group]}, {whose}", y=1.2)
         figure.suptitle(label)
         legend_below(figure, panels[0, 0])
@@ -45,8 +44,8 @@ def radars(source: Source) -> Iterator[Drawing]:
         )
 
 
-def radar(axes: PolarAxes, group: Group, accuracy: pd.Series) -> None:
-    """One closed line per objective over the tasks of a group; `accuracy` is indexed by objective and task.
+def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series) -> None:
+    """One closed line per objective over the tasks of a group; `accuracy` (%) is indexed by objective and task.
 
     A task without a value breaks the lines and has a grey label.
     """
@@ -57,8 +56,8 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series) -> None:
         values = accuracy.reindex([(objective, task.key) for task in tasks]).to_numpy()
         look: dict[str, Any] = {"color": COLOURS[objective], "marker": MARKERS[objective]}
         axes.plot(closed, np.append(values, values[0]), label=label, markersize=3, linewidth=1.4, **look)
-    chance = [chance_level(task) for task in tasks]
-    axes.plot(closed, [*chance, chance[0]], color="0.45", linestyle="--", linewidth=1, label="Chance")
+    level = chance[[task.key for task in (*tasks, tasks[0])]]
+    axes.plot(closed, level, color="0.45", linestyle="--", linewidth=1, label="Chance")
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)
     axes.set_rlim(0, 100)

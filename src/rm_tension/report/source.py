@@ -1,20 +1,25 @@
-"""What tables and figures are made of: the analysed results, the settings, the published numbers."""
+"""What tables and figures are made of: the analysed results, the published numbers beside them, the settings."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
 
 from rm_tension.analyse.context import Context
-from rm_tension.base.config import Profile
-from rm_tension.base.errors import UserError
+from rm_tension.analyse.files import RESULTS
+from rm_tension.base.config import Params, Profile
+from rm_tension.base.files import read_json
+from rm_tension.base.tables import damaged, read_table
+
+T = TypeVar("T")
+OURS = ["mean", "spread", "tasks"]
+CELL = [*OURS, "paper", "paper_spread", "difference", "beyond"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """`results` is results/<profile>/, `reference` the folder of the published numbers.
+    """`results` is results/<profile>/.
 
     `backbones` maps the grid's names to those that a reader sees.
     """
@@ -22,33 +27,45 @@ class Source:
     context: Context
     settings: Profile
     results: Path
-    reference: Path
     backbones: dict[str, str]
+
+    @classmethod
+    def of(cls, results: Path, profile: str, params: Params) -> "Source":
+        """Raises UserError if there are no results."""
+        settings = params.profiles[profile]
+        names = {key: settings.backbones[key].name for key in params.grid.axes(profile).backbones}
+        return cls(read_json(results / "context.json", Context), settings, results, names)
 
     @property
     def task_percent(self) -> int:
         return self.context.task_percent
 
-    def table(self, name: str) -> pd.DataFrame:
-        """One of the tidy CSVs; raises UserError if it is missing."""
-        return pd.read_csv(self._file(f"{name}.csv"))
+    def table(self, name: str, *columns: str) -> pd.DataFrame:
+        """One of the tidy CSVs; raises UserError if it is missing, or has not its columns."""
+        return read_table(self.results / f"{name}.csv", columns or RESULTS[name].split())
 
-    def record(self, name: str) -> Any:
-        """One of the JSON files; raises UserError if it is missing."""
-        return json.loads(self._file(f"{name}.json").read_text(encoding="utf-8"))
+    def record(self, name: str, kind: type[T]) -> T:
+        """One of the JSON files; raises UserError if it is missing, or something else."""
+        return read_json(self.results / f"{name}.json", kind)
 
     def means(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
         """Averages of `analyse.means` by file name: mean, spread, tasks.
 
         Indexed by `levels`, or by all of its keys; `at` selects the value of some of them, which are then left out.
         """
-        frame = self.table(f"means/{name}")
+        return self._indexed(name, OURS, levels, at).dropna(subset=["mean"])[OURS]
+
+    def compared(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
+        """As `means`, with the columns of CELL: the published value beside each, from `analyse.comparison`."""
+        return self._indexed(name, CELL, levels, at)[CELL]
+
+    def _indexed(
+        self, name: str, columns: list[str], levels: tuple[str, ...], at: dict[str, str | int]
+    ) -> pd.DataFrame:
+        frame = self.table(f"means/{name}", *columns, *levels, *at)
         for key, value in at.items():
             frame = frame[frame[key] == value].drop(columns=key)
-        return frame.set_index(list(levels) or [str(key) for key in frame if key not in {"mean", "spread", "tasks"}])
-
-    def _file(self, name: str) -> Path:
-        path = self.results / name
-        if not path.exists():
-            raise UserError(f"{path}: not found; run `dvc repro analyse@{self.context.profile}` again")
-        return path
+        frame = frame.set_index(list(levels) or [str(key) for key in frame if key not in CELL])
+        if frame.index.has_duplicates:
+            raise damaged(self.results / f"means/{name}.csv", "two rows of the same keys")
+        return frame

@@ -1,28 +1,29 @@
 """What a reader wants to know first: verdicts on the paper's claims, and agreement with its tables."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
 
-import pandas as pd
-
-from rm_tension.report.table import Table, TextTable, shown
+from rm_tension.analyse.verdicts import DecidedClaim, DecidedPart
+from rm_tension.report.source import Source
+from rm_tension.report.table import Table, TextTable
 
 QUANTITIES = ["Verdict", "Effect", "Interval", "Published", "Paper's own"]
 
 
-def agreement(number: str, tables: list[Table]) -> TextTable:
-    """How much of each published table ours agree with, by the rule of `table.shown`."""
-    rows = []
-    for table in tables:
-        compared = shown(table).dropna(subset=["difference"])
-        if compared.empty:
-            continue
-        agreeing = int((~compared["beyond"]).sum())
-        share = f"{agreeing} ({100 * agreeing / len(compared):.0f}%)"
-        apart = f"{compared['difference'].abs().mean():.{table.digits}f}"
-        rows.append(
-            [table.label, table.heading, str(len(compared)), share if table.points is not None else "--", apart]
-        )
+def agreement(number: str, source: Source, tables: list[Table]) -> TextTable:
+    """How much of each published table ours agree with, by the rule of `comparison.beside`."""
+    found = source.table("means/agreement", "table", "cells", "agreeing", "share", "difference").set_index("table")
+    counts = {str(number): row for number, row in found.to_dict("index").items()}
+    rows = [
+        [
+            table.label,
+            table.heading,
+            f"{row['cells']:.0f}",
+            "--" if math.isnan(row["agreeing"]) else f"{row['agreeing']:.0f} ({row['share']:.0f}%)",
+            f"{row['difference']:.{table.digits}f}",
+        ]
+        for table in tables
+        if (row := counts.get(table.number))
+    ]
     return TextTable(
         number,
         "Agreement with the published tables",
@@ -35,7 +36,7 @@ def agreement(number: str, tables: list[Table]) -> TextTable:
     )
 
 
-def claims(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
+def claims(number: str, verdicts: list[DecidedClaim]) -> TextTable:
     """The verdict on each claim of METHOD.md section 7."""
     return TextTable(
         number,
@@ -45,16 +46,14 @@ def claims(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
         "share, and over seeds within backbones. Paper's own: what the same predicate says of the published numbers, "
         "where they are all known.",
         ["", "Claim", *QUANTITIES],
-        [[claim["id"], claim["claim"], *quantities(claim, claim["unit"])] for claim in verdicts],
+        [[claim.id, claim.claim, *quantities(claim, claim.unit)] for claim in verdicts],
         "lXlrrrl",
     )
 
 
-def claim_parts(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
+def claim_parts(number: str, verdicts: list[DecidedClaim]) -> TextTable:
     """What the verdict on each claim is made of."""
-    rows = [
-        [claim["id"], part["part"], *quantities(part, claim["unit"])] for claim in verdicts for part in claim["parts"]
-    ]
+    rows = [[claim.id, part.part, *quantities(part, claim.unit)] for claim in verdicts for part in claim.parts]
     note = (
         "All must hold. An interval need not hold its effect: C9 compares sets of neurons by scores averaged over "
         "seeds, and a resample with one seed twice averages over fewer, so that its sets agree less."
@@ -62,12 +61,17 @@ def claim_parts(number: str, verdicts: list[dict[str, Any]]) -> TextTable:
     return TextTable(number, "The parts of each claim", note, ["", "Part", *QUANTITIES], rows, "lXlrrrl")
 
 
-def quantities(claim: Mapping[Any, Any], unit: str) -> list[str]:
-    """Of a claim or a part of one, as text, `--` for what is not known.
+def quantities(found: DecidedClaim | DecidedPart, unit: str) -> list[str]:
+    """As text, `--` for what is not known: verdict, effect, interval, published value, and whether that one holds."""
+    effect, interval = estimate(found.effect, found.interval, unit)
+    return [found.verdict, effect, interval, _text(found.published), found.published_verdict or "--"]
 
-    Verdict, effect, interval, published value, and whether that one holds.
-    """
-    numbers = [claim["effect"], *claim["interval"], claim["published"]]
-    effect, low, high, published = ("--" if pd.isna(value) else f"{value + 0.0:.3g}" for value in numbers)
-    interval = "--" if low == "--" else f"[{low}, {high}]"
-    return [claim["verdict"], f"{effect} {unit}".strip(), interval, published, claim["published_verdict"] or "--"]
+
+def estimate(effect: float | None, interval: tuple[float | None, float | None], unit: str = "") -> list[str]:
+    """An effect and its interval as text, `--` for what is not known."""
+    low, high = map(_text, interval)
+    return [f"{_text(effect)} {unit}".strip(), "--" if low == "--" else f"[{low}, {high}]"]
+
+
+def _text(value: float | None) -> str:
+    return "--" if value is None or math.isnan(value) else f"{value + 0.0:.3g}"

@@ -5,13 +5,13 @@ from itertools import combinations, product
 
 import pandas as pd
 
+from rm_tension.analyse.comparison import POINTS
 from rm_tension.analyse.means import KEPT
 from rm_tension.paper.tasks import GROUPS
-from rm_tension.report import published
 from rm_tension.report.source import Source
-from rm_tension.report.summary import QUANTITIES, quantities
-from rm_tension.report.table import Row, Section, Table, TextTable, beside
-from rm_tension.report.tables import FRACTION, GROUP_LABELS, OBJECTIVES, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
+from rm_tension.report.summary import QUANTITIES, estimate
+from rm_tension.report.table import Row, Section, Table, TextTable
+from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
 
 PAIRS = {
     "-".join(sorted((a, b))): f"{a.capitalize()} and {b} RM: Jaccard index" for a, b in combinations(OBJECTIVES, 2)
@@ -35,7 +35,6 @@ SUITES = {
 
 def neuron_overlap(number: str, source: Source) -> Table:
     """Section 5 of the paper: neurons that two RMs share and that the mixed RM keeps."""
-    columns = ["pair", "backbone", "variant"]
     keys = {**source.backbones, "average": "Mean"}
     return Table(
         number,
@@ -43,7 +42,7 @@ def neuron_overlap(number: str, source: Source) -> Table:
         "Corrected: exactly that share of neurons. As published: mean activations clamped at 0, and all neurons at or "
         "above the percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron retention is the "
         "share of all neurons of the three sets that the mixed RM's and a single-objective RM's set have in common.",
-        beside(source.means("neuron_overlap"), published.neuron_overlap(source.reference), columns),
+        source.compared("neuron_overlap", "pair", "backbone", "variant"),
         [
             Section(label, [Row((pair, key), name) for key, name in keys.items()])
             for pair, label in {**PAIRS, KEPT: "Neuron retention"}.items()
@@ -51,20 +50,20 @@ def neuron_overlap(number: str, source: Source) -> Table:
         {"corrected": "Corrected", "as_published": "As published"},
         published="column",
         digits=3,
-        points=FRACTION,
+        points=POINTS["neuron_overlap"],
     )
 
 
 def overlap_by_score(number: str, source: Source) -> Table:
     """How much the overlap depends on the score and on how many neurons are taken."""
-    means = source.means("neuron_overlap_by_score", backbone="average")
+    means = source.means("neuron_overlap_by_score", "pair", "percent", "score", backbone="average")
     percents = means.index.unique("percent")
     return Table(
         number,
         "Overlap by score and share",
         "Mean of backbones. The magnitude score is the signed mean activation, as in the released code; the paper's "
         "words suggest the mean of |activation|.",
-        beside(means, None, ["pair", "percent", "score"]),
+        means,
         [
             Section(label, [Row((pair, percent), f"top {percent}%") for percent in percents])
             for pair, label in PAIRS.items()
@@ -82,7 +81,7 @@ def set_sizes(number: str, source: Source) -> Table:
         f"Sizes of the sets at {source.task_percent}%",
         "Neurons. As published: in a block in which one RM has no top neuron, all of the other's count as shared "
         f"(METHOD.md section 8, erratum 5). {OVER_SEEDS}",
-        beside(source.means("neuron_sets"), None, ["ablated_set", "variant", "backbone"]),
+        source.means("neuron_sets", "ablated_set", "variant", "backbone"),
         [
             Section(label.removesuffix(" ablated"), [Row((key, variant), name) for variant, name in variants.items()])
             for key, label in SETS.items()
@@ -95,14 +94,13 @@ def suites(number: str, source: Source) -> Table:
     """The suites' own summary numbers beside the paper's group averages, and how many items are tied."""
     keys = ["objective", "backbone", "task"]
     official = source.means("suites").rename_axis(index={"metric": "task"}).reorder_levels(keys)
-    ours = pd.concat([official, source.means("accuracy", *keys)])
     return Table(
         number,
         "Official metrics of the three suites",
         "What the suites' own rules give (METHOD.md section 2), which the paper does not use, beside the averages of "
         f"its 17 and 8 tasks and the share of items whose decisive rewards are equal, in float32 and rounded as in "
         f"the released code; all in percent. {WITH_MEAN}",
-        beside(ours, None, keys),
+        pd.concat([official, source.means("accuracy", *keys)]),
         backbone_sections(source),
         SUITES,
     )
@@ -117,7 +115,7 @@ def math_apart(number: str, source: Source) -> Table:
         "Math taken apart",
         "Accuracy (%). Math is the mean of a best-of-4 task (chance 25%) and a pairwise one (chance 50%; METHOD.md "
         f"section 8, erratum 4). {WITH_MEAN} In the paper, Math's ± is the mean of the two (erratum 16).",
-        beside(pd.concat([parts, source.means("accuracy", *keys)]), None, keys),
+        pd.concat([parts, source.means("accuracy", *keys)]),
         backbone_sections(source),
         {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math"},
     )
@@ -125,14 +123,14 @@ def math_apart(number: str, source: Source) -> Table:
 
 def ablation_by_score(number: str, source: Source) -> Table:
     """What ablating the top neurons by either score does to the group averages."""
-    means = source.means("ablation_by_score", backbone="average")
+    means = source.means("ablation_by_score", "objective", "task", "percent", "score", backbone="average")
     percents = sorted(means.index.unique("percent"))
     return Table(
         number,
         "Ablation by score and share",
         "Change of the group averages (points) when an RM's own top neurons are silenced, mean of backbones; scores as "
         f"in Table S4. {OVER_SEEDS}",
-        beside(means, None, ["objective", "task", "percent", "score"]),
+        means,
         [
             Section(
                 label,
@@ -149,11 +147,11 @@ def ablation_by_score(number: str, source: Source) -> Table:
 
 def verdicts_by_score(number: str, source: Source) -> TextTable:
     """How far the verdicts on neurons depend on the score and on how many neurons are taken."""
-    frame = source.table("verdicts_by_score").sort_values("id", kind="stable")
-    frame = frame.assign(interval=frame[["low", "high"]].apply(list, axis=1), published=None, published_verdict=None)
+    columns = ["score", "percents", "id", "effect", "low", "high", "verdict"]
+    frame = source.table("verdicts_by_score").sort_values("id", kind="stable")[columns]
     rows = [
-        [row["id"], f"{row['score']}, top {row['percent']}%", *quantities(row, "")[:-2]]
-        for row in frame.to_dict("records")
+        [id_, f"{score}, top {percents}%", verdict, *estimate(effect, (low, high))]
+        for score, percents, id_, effect, low, high, verdict in frame.itertuples(index=False)
     ]
     return TextTable(
         number,

@@ -1,4 +1,4 @@
-"""Tables as data: what their rows and columns are, ours, the published value of each cell and the difference."""
+"""Tables as data: what their rows and columns are, and what stands in each cell."""
 
 import math
 from collections.abc import Hashable, Iterator
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from rm_tension.analyse.averages import is_partial
 from rm_tension.report.item import Item
 
-CELL = ["mean", "spread", "partial", "paper", "paper_spread"]
-SEEDS = 3  # that every published spread is over
+PAPER = {"paper": math.nan, "paper_spread": math.nan, "difference": math.nan, "beyond": False}
 
 Kind = Literal["ours", "paper", "difference"]
 
@@ -49,10 +47,10 @@ class TextTable(Item):
 
 @dataclass(frozen=True)
 class Table(Item):
-    """A table of numbers. `cells` is indexed by the rows' keys and then the column's, with the columns CELL.
+    """A table of numbers. `cells`, of `Source.means` or `.compared`, is indexed by the rows' keys, then the column's.
 
     `columns` maps keys to labels. The published values and the differences stand in lines below each row, or in
-    columns after each one. A difference of up to `points` counts as agreement whatever the spreads; None judges none.
+    columns after each one. `points` is up to where a difference was judged as none; None: it was not.
     """
 
     kind: ClassVar[str] = "Table"
@@ -61,7 +59,7 @@ class Table(Item):
     columns: dict[str, str]
     published: Literal["row", "column"] = "row"
     digits: int = 1
-    points: float | None = 3.0
+    points: float | None = None
 
 
 class Cell(NamedTuple):
@@ -106,38 +104,15 @@ class Block(NamedTuple):
     lines: list[Line]
 
 
-def beside(ours: pd.DataFrame, published: pd.DataFrame | None, levels: list[str]) -> pd.DataFrame:
-    """Cells from two frames of `averages` (mean, spread, tasks), indexed by `levels`, of which one is `task` or none.
-
-    The one mechanism by which a published value gets to stand beside ours; either may be missing.
-    """
-    cells = ours.reset_index().set_index(levels)
-    tasks = cells.index.get_level_values("task") if "task" in levels else [""] * len(cells)
-    cells["partial"] = [bool(task) and is_partial(task, n) for task, n in zip(tasks, cells["tasks"], strict=True)]
-    if published is None:
-        return cells.assign(paper=math.nan, paper_spread=math.nan)[CELL]
-    theirs = published.reset_index().set_index(levels)[["mean", "spread"]].set_axis(["paper", "paper_spread"], axis=1)
-    return cells.join(theirs, how="outer")[CELL]
-
-
 def shown(table: Table) -> pd.DataFrame:
-    """The cells that the table prints, row by row, with `difference` (ours - published) and `beyond`.
-
-    `beyond`: |difference| > max(points, 3 sqrt((spread² + paper_spread²) / 3)); an unknown spread counts as 0.
-    """
+    """The cells that the table prints, row by row; those of an average that lacks some of its tasks are `partial`."""
     keys = [(*row.key, column) for part in table.sections for row in part.rows for column in table.columns]
-    cells = table.cells.reindex(pd.MultiIndex.from_tuples(keys))
-    difference = cells["mean"] - cells["paper"]
-    spreads = cells[["spread", "paper_spread"]].astype(float).fillna(0)
-    tolerance = 3 * np.sqrt((spreads**2).sum(axis=1) / SEEDS)
-    if table.points is None:
-        tolerance[:] = math.inf
-    else:
-        tolerance = tolerance.clip(lower=table.points)
-    rounding = 1e-9  # 53.0 - 50.0 agrees within 3 however the two came about
-    return cells.assign(
-        partial=cells["partial"].eq(True), difference=difference, beyond=difference.abs() > tolerance + rounding
-    )
+    cells = table.cells.reindex(pd.MultiIndex.from_tuples(keys, names=table.cells.index.names))
+    if "paper" not in cells:
+        cells = cells.assign(**PAPER)
+    tasks = cells.index.get_level_values("task") if "task" in cells.index.names else [""] * len(cells)
+    partial = [is_partial(task, n) for task, n in zip(tasks, cells["tasks"], strict=True)]
+    return cells.assign(partial=partial, beyond=cells["beyond"].eq(True))
 
 
 def header(table: Table) -> list[tuple[str, int]]:

@@ -5,12 +5,12 @@ from functools import partial
 from typing import Literal
 
 from rm_tension.analyse.as_published import COLUMNS
-from rm_tension.analyse.averages import at
+from rm_tension.analyse.comparison import POINTS
 from rm_tension.evaluate import conditions
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
-from rm_tension.report import cards, published
+from rm_tension.report import cards
 from rm_tension.report.source import Source
-from rm_tension.report.table import Row, Section, Table, TextTable, beside
+from rm_tension.report.table import Row, Section, Table, TextTable
 
 OBJECTIVES = {"helpful": "Helpful RM", "harmless": "Harmless RM", "mixed": "Mixed RM"}
 GROUP_LABELS: dict[Group, str] = {group: f"{group.capitalize()}-oriented tasks" for group in GROUPS}
@@ -18,25 +18,21 @@ SETS = {kind: f"{kind.capitalize()} ablated" for kind in conditions.SETS}
 OVER_SEEDS = "± is the population standard deviation over seeds."
 WITH_MEAN = f"{OVER_SEEDS} Mean: of the backbones, with the mean of their standard deviations."
 OVER_BACKBONES = "Means over backbones; ± is the mean over backbones of the population standard deviation over seeds."
-FRACTION = 0.03  # three points of a quantity between 0 and 1
 
 
 def retention_per_task(number: str, source: Source) -> Table:
     """Table 1."""
-    measure = {"measure": "retention"}
-    ours = source.means("retention", measure="retention", backbone="average").assign(**measure)
-    theirs = at(published.retention(source.reference), backbone="average").assign(**measure)
     return Table(
         number,
         "Behavioural retention",
         "Of the items that the helpful or the harmless RM gets right, the fraction that the mixed RM gets right too. "
         + OVER_BACKBONES,
-        beside(ours, theirs, ["task", "measure"]),
+        source.compared("retention", "task", "measure", backbone="average"),
         task_sections(),
         {"retention": "Retention"},
         published="column",
         digits=3,
-        points=FRACTION,
+        points=POINTS["retention"],
     )
 
 
@@ -62,16 +58,13 @@ def magnitude(number: str, source: Source, group: Group, backbones: dict[str, st
         f"Ablation of the magnitude neurons, {group} tasks",
         f"Accuracy (%) and its change in points when the top {source.task_percent}% of neurons by magnitude are "
         f"ablated. {spread}",
-        beside(
-            source.means("ablation_magnitude"),
-            published.magnitude(source.reference),
-            ["objective", "backbone", "measure", "task"],
-        ),
+        source.compared("ablation_magnitude", "objective", "backbone", "measure", "task"),
         [
             Section(label, [row._replace(key=(objective, *row.key)) for row in rows])
             for objective, label in OBJECTIVES.items()
         ],
         task_columns(group),
+        points=POINTS["ablation_magnitude"],
     )
 
 
@@ -85,14 +78,11 @@ def shared_sets(
         "Ablation of shared and of objective-only neurons",
         f"Mixed RM: accuracy (%) and its change in points when the neurons that the top {source.task_percent}% of the "
         f"helpful and of the harmless RM share, or that only one of them has, are ablated. {OVER_BACKBONES}",
-        beside(
-            source.means("ablation_shared_sets", backbone="average"),
-            published.shared_sets(source.reference),
-            ["ablated_set", "task"],
-        ),
+        source.compared("ablation_shared_sets", "ablated_set", "task", backbone="average"),
         [Section("", rows)],
         columns,
         published_in,
+        points=POINTS["ablation_shared_sets"],
     )
 
 
@@ -103,7 +93,7 @@ def hh_accuracy(number: str, source: Source) -> Table:
         "Accuracy on the HH-RLHF test sets",
         "Accuracy (%) on the test sets of the objective that each RM was trained on; the paper's values are not "
         f"known. {WITH_MEAN}",
-        beside(source.means("hh_accuracy", kind="none", percent=0), None, ["objective", "backbone", "subset"]),
+        source.means("hh_accuracy", "objective", "backbone", "subset", kind="none", percent=0),
         backbone_sections(source),
         {"helpful-base": "helpful-base", "harmless-base": "harmless-base", "own": "all of its own"},
     )
@@ -117,16 +107,12 @@ def pairwise_retention(number: str, source: Source, single: str) -> Table:
         f"Pairwise retention, mixed and {single} RM",
         f"Jaccard index of the items that the mixed and the {single} RM get right. {WITH_MEAN} The paper's values are "
         "known for GPT2-large only.",
-        beside(
-            source.means("retention", measure=measure),
-            published.pairwise_retention(source.reference, measure),
-            ["task", "backbone"],
-        ),
+        source.compared("retention", "task", "backbone", measure=measure),
         task_sections(),
         {"average": "Mean", **source.backbones},
         published="column",
         digits=3,
-        points=FRACTION,
+        points=POINTS["retention"],
     )
 
 
@@ -137,9 +123,10 @@ def accuracy_per_task(number: str, source: Source, group: Group) -> Table:
         f"Accuracy per backbone, {group} tasks",
         f"Accuracy (%) of every RM. {WITH_MEAN} The published values of SmolLM2-135M are the baselines of Tables 20 "
         "and 21.",
-        beside(source.means("accuracy"), published.accuracy(source.reference), ["objective", "backbone", "task"]),
+        source.compared("accuracy", "objective", "backbone", "task"),
         backbone_sections(source),
         task_columns(group),
+        points=POINTS["accuracy"],
     )
 
 
@@ -149,13 +136,11 @@ def retention_per_backbone(number: str, source: Source) -> Table:
         number,
         "Behavioural retention per backbone",
         f"As Table 1. {OVER_SEEDS}",
-        beside(
-            source.means("retention", measure="retention"), published.retention(source.reference), ["task", "backbone"]
-        ),
+        source.compared("retention", "task", "backbone", measure="retention"),
         task_sections(),
         source.backbones,
         digits=3,
-        points=FRACTION,
+        points=POINTS["retention"],
     )
 
 
@@ -167,12 +152,12 @@ def rmsd(number: str, source: Source) -> Table:
         "With d the mean activation on chosen less that on rejected texts, averaged over seeds: the root mean square "
         "of d over blocks, averaged over the neurons of a block. It is on the activations' own scale, so that "
         "differences from the paper are shown, not judged.",
-        beside(source.means("rmsd"), published.rmsd(source.reference), ["backbone", "objective"]),
+        source.compared("rmsd", "backbone", "objective"),
         [Section("", [Row((key,), name) for key, name in source.backbones.items()])],
         OBJECTIVES,
         published="column",
         digits=5,
-        points=None,
+        points=POINTS["rmsd"],
     )
 
 
@@ -187,16 +172,12 @@ def retention_after_ablation(number: str, source: Source, variant: Literal["corr
         number,
         f"Retention after ablation, {variant.replace('_', ' ')}",
         f"Retention by the mixed RM when a set of neurons at {source.task_percent}% is ablated. {told[variant]}",
-        beside(
-            source.means("retention_after_ablation", variant=variant),
-            published.retention_after_ablation(source.reference, variant),
-            ["task", "column"],
-        ),
+        source.compared("retention_after_ablation", "task", "column", variant=variant),
         task_sections(),
         {column: column.replace("_", "-").capitalize() for column in COLUMNS},
         published="column",
         digits=3,
-        points=FRACTION,
+        points=POINTS["retention_after_ablation"],
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
+from rm_tension.analyse.means import CURVES
 from rm_tension.paper.figures import COLOURS
 from rm_tension.report.drawing import WIDTH, Drawing, blank, legend_below, panels
 from rm_tension.report.source import Source
@@ -14,7 +15,7 @@ COLUMNS = 3
 
 def training_curves(source: Source) -> Iterator[Drawing]:
     """A panel for each backbone."""
-    table = source.table("means/training_curves").set_index(["objective", "progress"])
+    table = source.table("means/training_curves", *CURVES).set_index(["objective", "progress"])
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     columns = min(COLUMNS, len(source.backbones))
     grid = panels(figure, len(source.backbones), columns, sharex=True, sharey=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rm_tension.base import surroundings
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
@@ -50,7 +51,9 @@ def main() -> None:
         )
         parser.add_argument("--seed", type=int, help="of what is drawn; default: one that nobody could know before")
         parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
-        faults = check(params, parser.parse_args())
+        arguments = parser.parse_args()
+        surroundings.check()
+        faults = check(params, arguments)
     except UserError as error:
         sys.exit(f"error: {error}")
     if faults:
@@ -74,14 +77,13 @@ def check(params: Params, arguments: argparse.Namespace) -> list[str]:
         results, reports = Paths(paths.profile).results, Paths(paths.profile).reports
         for model in chosen:
             compared = rescore(paths, model, profile, params.grid, arguments.items, seed, arguments.device)
-            faults += _found(_shown(compared, drawn))
+            faults += _found(_shown(compared, drawn), paths)
         for trio in dict.fromkeys(model.trio for model in chosen):
             found = chain(artefacts.contradictions(trio), results_from_rewards(paths, trio, params.grid))
-            faults += _step(f"{results}, rows of {trio.key}, from rewards", found)
-        faults += _step(
-            f"{results}, averages, from its rows", averages_from_results(paths, profile.evaluate.task_percent)
-        )
-        faults += _step(f"{reports}, from {results}", report_from_results(paths, params))
+            faults += _step(f"{results}, rows of {trio.key}, from rewards", found, paths)
+        averages = averages_from_results(paths, profile.evaluate.task_percent)
+        faults += _step(f"{results}, averages, from its rows", averages, paths)
+        faults += _step(f"{reports}, from {results}", report_from_results(paths, params), paths)
     items = sum(drawn) // len(chosen)
     print(_chances(f"of an RM's items were forged, {items} of which were drawn", items))
     if among:
@@ -110,20 +112,20 @@ def _choose(known: dict[Model, int], arguments: argparse.Namespace, seed: int) -
     return [small[place] for place in places], len(small)
 
 
-def _step(name: str, faults: Iterable[str | None]) -> list[str]:
-    found = _found(faults)
+def _step(name: str, faults: Iterable[str | None], paths: Paths) -> list[str]:
+    found = _found(faults, paths)
     print(f"{name}: {f'{len(found)} failures' if found else 'ok'}")
     return found
 
 
-def _found(faults: Iterable[str | None]) -> list[str]:
-    """Those that there are, the last of them the error that ended the search."""
+def _found(faults: Iterable[str | None], paths: Paths) -> list[str]:
+    """Those that there are, the last of them the error that ended the search, with files by their own names."""
     found = []
     try:
         for fault in faults:
             found += [fault] if fault else []
     except UserError as error:
-        found.append(str(error))
+        found.append(str(error).replace(f"{paths.root}/", ""))
     return found
 
 

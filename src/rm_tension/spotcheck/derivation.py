@@ -1,6 +1,5 @@
 """Whether the numbers of results/ follow from the rewards, and those of reports/ from results/."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from io import StringIO
@@ -11,19 +10,19 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
-from rm_tension.analyse.context import Context
-from rm_tension.analyse.means import Tables, means_tables
-from rm_tension.analyse.outcomes import outcomes, read_layout, score
+from rm_tension.analyse.comparison import compared
+from rm_tension.analyse.files import DIGITS, REFERENCE, RESULTS, read_tables
+from rm_tension.analyse.means import means_tables
+from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
 from rm_tension.analyse.tables import grid_tables, trio_tables
 from rm_tension.base.config import Grid, Params
-from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, Trio
+from rm_tension.base.tables import read_table
 from rm_tension.report.contents import make_report
 from rm_tension.report.document import write
 from rm_tension.report.dvc_views import write_dvc_views
 from rm_tension.report.source import Source
 
-DIGITS = "%.10g"  # of the analyse stage
 ALIKE = 1e-7  # relative and absolute: what is computed from numbers of ten digits
 WORDS = {".tex", ".md", ".html", ".json", ".csv"}  # figures and the PDF are drawn from the same numbers
 AROUND = 40  # letters
@@ -33,11 +32,8 @@ def results_from_rewards(paths: Paths, trio: Trio, grid: Grid) -> Iterator[str]:
     """Faults of a trio's rows in results/*.csv; UserError if its rewards are not one for each answer."""
     layout, files = read_layout(paths, grid), grid.test_files
     place = Paths(paths.profile).rewards(trio)
-    try:
-        scored = score(pd.read_parquet(paths.rewards(trio)), layout, files)
-    except UserError as error:
-        raise UserError(f"{place}: {error}") from error
-    shown = _tables(paths.results)
+    scored = read_scored(paths.rewards(trio), layout, files)
+    shown = read_tables(paths.results, RESULTS)
     for name, table in trio_tables(scored, outcomes(scored), files).items():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
@@ -47,32 +43,28 @@ def results_from_rewards(paths: Paths, trio: Trio, grid: Grid) -> Iterator[str]:
 
 def averages_from_results(paths: Paths, percent: int) -> Iterator[str]:
     """Faults of what results/ has of the whole grid, from its rows of trios and backbones."""
-    shown, place = _tables(paths.results), Paths(paths.profile).results
+    shown, tree = read_tables(paths.results, RESULTS), Paths(paths.profile)
+    place = tree.results
     depth = shown["neuron_depth"]
     of_backbones = shown | {"neuron_depth": depth[depth["backbone"] != "pooled"]}
     for name, table in grid_tables(of_backbones, percent).items():
         yield from _unlike(f"{place}/{name}.csv", shown[name], table, f"the other rows of {place}")
-    averages = _tables(paths.results / "means")
-    for name, table in means_tables(shown, percent).items():
-        yield from _unlike(f"{place}/means/{name}.csv", averages[name], table, f"{place}/*.csv")
+    reference = read_tables(tree.root / "reference", REFERENCE)
+    for name, table in compared(means_tables(shown, percent), reference).items():
+        written = read_table(paths.results / "means" / f"{name}.csv", ())
+        yield from _unlike(f"{place}/means/{name}.csv", written, table, f"{place}/*.csv")
 
 
 def report_from_results(paths: Paths, params: Params) -> Iterator[str]:
     """Faults of every table and page of reports/ in the working tree: the first line that is not as rendered again."""
-    settings, tree = params.profiles[paths.profile], Paths(paths.profile)
-    context = Context(**json.loads((paths.results / "context.json").read_text(encoding="utf-8")))
-    names = {key: settings.backbones[key].name for key in params.grid.axes(paths.profile).backbones}
-    source = Source(context, settings, paths.results, tree.root / "reference", names)
+    tree = Paths(paths.profile)
+    source = Source.of(paths.results, paths.profile, params)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write(make_report(source), folder)
         write_dvc_views(source, folder)
         for made in sorted(path for path in folder.rglob("*") if path.suffix in WORDS):
             yield from _unlike_text(tree.reports / made.relative_to(folder), made, str(tree.results))
-
-
-def _tables(folder: Path) -> Tables:
-    return {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
 
 
 def _unlike(name: str, shown: pd.DataFrame, computed: pd.DataFrame, source: str) -> Iterator[str]:

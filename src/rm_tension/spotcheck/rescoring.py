@@ -3,7 +3,6 @@
 How far two scorings of the same texts may be apart, and why: docs/METHOD.md section 9.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,11 @@ from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.outcomes import answer_layout, outcomes, score
 from rm_tension.base.config import HH, EvaluateConfig, Grid, Precision, Profile, TestFiles
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model, Paths, Split
 from rm_tension.base.runs import environment
-from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
+from rm_tension.base.tables import TEXTS, TOKENS, read_table
+from rm_tension.evaluate.conditions import COLUMNS, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
 from rm_tension.model.device import Budget, Place
 from rm_tension.score.loading import TOKENS_PER_BATCH, load_reward_model
@@ -27,6 +28,32 @@ from rm_tension.score.loading import TOKENS_PER_BATCH, load_reward_model
 ROUNDING: dict[Precision, float] = {"float32": 1e-3, "tf32": 3e-2, "bfloat16": 1e-1}
 LIBRARIES = ("torch", "transformers", "accelerate")  # of which versions may round differently
 KEYS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Of `base.runs.environment`, what may change a reward's last bits."""
+
+    machine: str
+    host: str
+    cpus: int | None
+    accelerator: str | None
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of the evaluate stage; None for a record of before there was such a number."""
+
+    tokens_per_batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """Of runs/<P>/evaluate-<trio>.json, what is read here."""
+
+    environment: Environment
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -110,7 +137,7 @@ def rescore(
         for one in samples
     ]
     again = list(evaluate(rm.model, model.objective, model.key, work, sets, place))
-    cached = pd.read_parquet(paths.rewards(model.trio)).rename(columns={"reward": "cached"})
+    cached = read_table(paths.rewards(model.trio), COLUMNS).rename(columns={"reward": "cached"})
     cells = [(sample, condition) for sample in samples for condition in sample.conditions]
     whole = [table for table, (_, condition) in zip(again, cells, strict=True) if condition == NONE]
     spread = pd.concat(whole)["reward"].std()
@@ -135,7 +162,7 @@ def _samples(
     }
     files = grid.test_files[model.objective]
     for split, run in conditions.items():
-        tokens = pd.read_parquet(paths.tokens(model.backbone, split))
+        tokens = read_table(paths.tokens(model.backbone, split), TOKENS)
         tokens = tokens[(tokens["dataset"] != HH) | tokens["subset"].isin(files)]
         complete = size >= len(tokens)
         drawn = tokens.iloc[np.sort(rng.choice(len(tokens), min(size, len(tokens)), replace=False))]
@@ -144,7 +171,7 @@ def _samples(
         ablated, whole_only = benchmarks(drawn, grid)
         for kind, part, used in ((split, ablated, (NONE, ablation)), (f"{split} of no table", whole_only, (NONE,))):
             if len(part):
-                texts = pd.read_parquet(paths.texts(split)).merge(part[["dataset", "subset", "item_id"]])
+                texts = read_table(paths.texts(split), TEXTS).merge(part[["dataset", "subset", "item_id"]])
                 yield Sample(f"{len(part)} items of {kind}", part, texts, complete, used)
 
 
@@ -159,10 +186,10 @@ def _same_batches(paths: Paths, model: Model, device: torch.device, threads: int
 
     Of a CPU the record has no more than the name of its host, and not how many threads there were.
     """
-    record = json.loads(paths.run("evaluate", model.trio.key).read_text(encoding="utf-8"))
+    record = read_json(paths.run("evaluate", model.trio.key), Record)
     here = environment() | {"accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None}
-    there = record["environment"]
     kind = ("machine", "accelerator") if here["accelerator"] else ("machine", "accelerator", "host", "cpus")
-    same = all(here[key] == there[key] for key in kind) and bool(here["accelerator"] or threads)
-    versions = all(here["libraries"][name] == there["libraries"][name] for name in LIBRARIES)
-    return record["metrics"].get("tokens_per_batch") if same and versions else None
+    there = record.environment
+    same = all(here[key] == getattr(there, key) for key in kind) and bool(here["accelerator"] or threads)
+    versions = all(here["libraries"][name] == there.libraries.get(name) for name in LIBRARIES)
+    return record.metrics.tokens_per_batch if same and versions else None

@@ -1,0 +1,89 @@
+"""Ours beside the paper's: the difference of each mean, whether it is too large, and how many of a table agree."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from rm_tension.analyse.means import Tables
+from rm_tension.analyse.published import published_means
+from rm_tension.paper.tasks import BY_KEY, GROUPS
+
+SEEDS = 3  # that every published spread is over
+FRACTION = 0.03  # three points of a quantity between 0 and 1
+# Up to which a difference counts as agreement whatever the spreads, by the file name of the means; None judges none.
+POINTS: dict[str, float | None] = {
+    "accuracy": 3.0,
+    "retention": FRACTION,
+    "retention_after_ablation": FRACTION,
+    "ablation_magnitude": 3.0,
+    "ablation_shared_sets": 3.0,
+    "rmsd": None,
+    "neuron_overlap": FRACTION,
+}
+# Which of the means a table prints: their file name, and a query, in which `group` is that of a task or an average.
+PRINTED = {
+    "1": ("retention", "measure == 'retention' and backbone == 'average'"),
+    "2": ("ablation_magnitude", "backbone == 'average' and group == 'helpfulness'"),
+    "3": ("ablation_magnitude", "backbone == 'average' and group == 'harmlessness'"),
+    "4": ("ablation_shared_sets", "task in @GROUPS"),
+    "11": ("retention", "measure == 'mixed_vs_harmless'"),
+    "12": ("retention", "measure == 'mixed_vs_helpful'"),
+    "13": ("accuracy", "group == 'helpfulness'"),
+    "14": ("accuracy", "group == 'harmlessness'"),
+    "15": ("retention", "measure == 'retention' and backbone != 'average'"),
+    "16": ("rmsd", "backbone != 'average'"),
+    "17": ("ablation_shared_sets", "group == 'harmlessness'"),
+    "18": ("ablation_shared_sets", "group == 'helpfulness'"),
+    "19": ("retention_after_ablation", "variant == 'corrected'"),
+    "19b": ("retention_after_ablation", "variant == 'as_published'"),
+    "20": ("ablation_magnitude", "backbone != 'average' and group == 'harmlessness'"),
+    "21": ("ablation_magnitude", "backbone != 'average' and group == 'helpfulness'"),
+    "S3": ("neuron_overlap", "variant == 'as_published'"),
+}
+
+
+def compared(means: Tables, reference: Tables) -> Tables:
+    """`means_tables` with the published value beside each mean that has one, and the table `agreement`."""
+    both = {name: beside(means[name], theirs, POINTS[name]) for name, theirs in published_means(reference).items()}
+    return means | both | {"agreement": agreement(both)}
+
+
+def beside(ours: pd.DataFrame, published: pd.DataFrame, points: float | None) -> pd.DataFrame:
+    """The rows of `ours` with paper, paper_spread, difference (ours - published) and beyond; then what only it has.
+
+    `published` is indexed by the keys of `ours`, in any order. `beyond`: |difference| > max(points, 3 sqrt((spread² +
+    paper_spread²) / 3)); an unknown spread counts as 0. The one mechanism by which a published value gets to stand
+    beside ours.
+    """
+    keys = [str(name) for name in ours if name in published.index.names]
+    theirs = published.reorder_levels(keys)[["mean", "spread"]].set_axis(["paper", "paper_spread"], axis=1)
+    ours = ours.set_index(keys)
+    index = ours.index.union(theirs.index, sort=False)
+    cells = pd.concat([ours.reindex(index), theirs.reindex(index)], axis=1)
+    difference = cells["mean"] - cells["paper"]
+    errors = 3 * np.sqrt((cells[["spread", "paper_spread"]].astype(float).fillna(0) ** 2).sum(axis=1) / SEEDS)
+    tolerance = errors.clip(lower=math.inf if points is None else points)
+    rounding = 1e-7  # of ten digits, and 53.0 - 50.0 agrees within 3 however the two came about
+    return cells.assign(difference=difference, beyond=difference.abs() > tolerance + rounding).reset_index()
+
+
+def agreement(both: Tables) -> pd.DataFrame:
+    """Columns table, cells, agreeing, share (%), difference (mean size): of the cells that have a value on both sides.
+
+    From `beside` by file name. `agreeing` and `share` are NaN where a table's scale has no three points.
+    """
+    rows = []
+    for number, (name, which) in PRINTED.items():
+        frame = both[name]
+        if "task" in frame:
+            frame = frame.assign(group=frame["task"].map({group: group for group in GROUPS} | GROUP_OF))
+        cells = frame.query(which).dropna(subset=["difference"])
+        if len(cells):
+            agreeing = math.nan if POINTS[name] is None else len(cells) - cells["beyond"].sum()
+            share = 100 * agreeing / len(cells)
+            rows.append((number, len(cells), agreeing, share, cells["difference"].abs().mean()))
+    return pd.DataFrame(rows, columns=["table", "cells", "agreeing", "share", "difference"])
+
+
+GROUP_OF = {key: task.group for key, task in BY_KEY.items()}

@@ -1,0 +1,51 @@
+"""LaTeX as a user has it set up changes nothing."""
+
+import os
+import shutil
+
+import pytest
+
+from rm_tension.report.document import compile_pdf
+
+pytestmark = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
+
+SOURCE = r"""\documentclass{article}\pdftrailerid{}
+\usepackage{booktabs}
+\begin{document}
+What it says.
+\begin{tabular}{l}\toprule 81.0 \\ \bottomrule\end{tabular}
+\end{document}
+"""
+HOSTILE = r"\ProvidesPackage{booktabs}\let\toprule\hline\let\bottomrule\hline\AtBeginDocument{OWNED }"
+
+
+def test_another_texmf_tree_and_a_latexmkrc_change_no_byte(tmp_path, monkeypatch):
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "artifact.tex").write_text(SOURCE)
+    compile_pdf(folder)
+    plain = (folder / "artifact.pdf").read_bytes()
+    tree = tmp_path / "home"
+    for place in (tree / "texmf/tex/latex/booktabs", tree / "inputs"):
+        place.mkdir(parents=True)
+        (place / "booktabs.sty").write_text(HOSTILE)
+    (tree / "texmf.cnf").write_text("openout_any = a\nshell_escape = t\n")
+    for place in (tree / ".latexmkrc", folder / "latexmkrc"):
+        place.write_text("$pdflatex = 'false';\n")
+    for name, value in {
+        "HOME": tree,
+        "TEXMFHOME": tree / "texmf",
+        "TEXINPUTS": f"{tree / 'inputs'}{os.pathsep}",
+        "BIBINPUTS": tree / "inputs",
+        "TEXMFCNF": f"{tree}{os.pathsep}",
+        "TEXFORMATS": "/nowhere",
+        "TEXMFOUTPUT": "/nowhere",
+        "max_print_line": "20",
+        "SOURCE_DATE_EPOCH": "86400",
+        "LATEXMKRCSYS": tree / ".latexmkrc",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    log = compile_pdf(folder)
+    assert "OWNED" not in log
+    assert str(tree) not in log
+    assert (folder / "artifact.pdf").read_bytes() == plain
