@@ -9,6 +9,7 @@ import sys
 from types import FrameType
 
 from rm_tension.base.errors import UserError
+from rm_tension.base.surroundings import check
 
 
 def main() -> None:
@@ -44,6 +45,7 @@ def main() -> None:
     places = Places(arguments.jobs, slurm, arguments.prefix, dict(arguments.sbatch))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        check()
         if arguments.status:
             status(arguments.targets, places)
         elif arguments.dry_run:
