@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import yaml
 
-from small_repository import KEY, STAGE
+from small_repository import KEY, REPOSITORY, STAGE
 
 MODEL = {"backbone": "gpt2-small", "objective": "helpful", "seed": 0}
 BEFORE = {"kind": "none", "percent": 0, "items": 30, "ties": 0}
@@ -36,6 +36,9 @@ def write_results(folder, **context):
     pd.DataFrame(rows).to_csv(folder / "accuracy.csv", index=False)
     own = [MODEL | BEFORE | {"subset": subset, "accuracy": 70.5} for subset in ("helpful-base", "own")]
     pd.DataFrame(own).to_csv(folder / "hh_accuracy.csv", index=False)
+    published = pd.read_csv(REPOSITORY / "reference/accuracy.csv").rename(columns={"accuracy": "paper"})
+    (folder / "means").mkdir()
+    published[["objective", "backbone", "task", "paper"]].to_csv(folder / "means" / "accuracy.csv", index=False)
     known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": False}
     lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": [], "git_commit": "abc"}
     (folder / "context.json").write_text(json.dumps(known | lists | context))

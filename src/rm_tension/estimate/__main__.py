@@ -13,6 +13,7 @@ from tabulate import tabulate
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
+from rm_tension.base.surroundings import check
 from rm_tension.estimate import Cost, calibrated, estimate, makespan, named, needs
 from rm_tension.estimate.speeds import known
 
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write every cell there, or instead of the table to -")
     arguments = parser.parse_args()
     try:
+        check()
         params = load_params()
         if arguments.profile not in params.profiles:
             raise UserError(f"no profile {arguments.profile}: params.yaml has {', '.join(params.profiles)}")

@@ -1,6 +1,5 @@
 """A reward model's card: README.md with the Hugging Face hub's metadata, from what dvc.lock and results/ say of it."""
 
-import json
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rm_tension.analyse.context import Context
 from rm_tension.base.config import HH
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model
+from rm_tension.base.tables import read_table
 from rm_tension.paper.tasks import BY_KEY, Task
 from rm_tension.release.recorded import Recorded
-from rm_tension.report import published
 from rm_tension.report.notes import warnings
 from rm_tension.score.checkpoints import Output
 
@@ -41,15 +41,16 @@ def render(template: str, **values: Any) -> str:
 
 
 class Cards:
-    """Of a profile; `reference` is the folder of the paper's numbers."""
+    """Of a profile."""
 
-    def __init__(self, recorded: Recorded, reference: Path) -> None:
+    def __init__(self, recorded: Recorded) -> None:
         self._recorded, results = recorded, recorded.results()
-        self.context = Context(**json.loads((results / "context.json").read_text(encoding="utf-8")))
+        self.context = read_json(results / "context.json", Context)
         self._tasks = _unablated(results / "accuracy.csv")
         own = _unablated(results / "hh_accuracy.csv")
         self._own = own[own["subset"] == "own"]
-        self._paper = published.accuracy(reference)["mean"].to_dict()  # by objective, backbone and task
+        means = read_table(results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"])
+        self._paper = means.set_index(["objective", "backbone", "task"])["paper"].dropna().to_dict()
 
     def card(self, model: Model, output: Output, name: str) -> str:
         """The whole README.md of the repository `name`; the paper's numbers stand beside those of every profile."""
@@ -81,7 +82,7 @@ class Cards:
 
 
 def _unablated(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = read_table(path, ["backbone", "objective", "seed", "kind", "accuracy"])
     return table[table["kind"] == "none"]
 
 

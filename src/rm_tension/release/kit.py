@@ -31,7 +31,7 @@ def prepare(grid: Grid, profile: str) -> Path:
     checkpoints = recorded.checkpoints()
     if not checkpoints:
         raise UserError(f"dvc.lock: no reward model of {profile} in it: `dvc repro report@{profile}`")
-    cards = Cards(recorded, Path("reference"))
+    cards = Cards(recorded)
     with whole(folder_of(profile)) as folder:
         for name, (model, output) in checkpoints.items():
             place = folder / "models" / name / "README.md"

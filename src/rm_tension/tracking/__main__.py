@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.grid import Paths
+from rm_tension.base.surroundings import check
 from rm_tension.tracking.fill import fill
 from rm_tension.tracking.pull import pull
 from rm_tension.tracking.store import LOCAL, LOCAL_URI, artifact_root, experiment_of
@@ -31,6 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own seven take minutes
     try:
+        check()
         params = load_params()
         if arguments.pull:
             pull([f"{folder}/{profile}" for profile in params.grid.profiles for folder in ("runs", "results")])
