@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 
 import pytest
 
@@ -9,6 +10,9 @@ from checkout import serve
 from rm_tension.model.reward_model import new_reward_model
 from samples import make_backbone
 from small_repository import make_repository
+
+# A shell that starts the tests in the background has them ignore it, and so would all that they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["gpt2", "llama"])

@@ -30,7 +30,9 @@ def files(tmp_path):
     tokenizer, pairs = tmp_path / "tokenizer", tmp_path / "train.parquet"
     make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB).save_pretrained(tokenizer)
     texts = [np.arange(start, start + 12, dtype=np.int32) for start in range(5, 25)]
-    pd.DataFrame({"answers": [list(pair) for pair in zip(texts, texts[::-1], strict=True)]}).to_parquet(pairs)
+    named = dict.fromkeys(("dataset", "subset", "item_id"), "any")
+    answers = [list(pair) for pair in zip(texts, texts[::-1], strict=True)]
+    pd.DataFrame({**named, "answers": answers}).to_parquet(pairs)
     return tokenizer, pairs
 
 
