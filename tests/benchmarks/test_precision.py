@@ -9,6 +9,7 @@ import torch
 
 from benchmarks import precision
 from benchmarks.precision import Emulated, RoundedProducts, rounded
+from small_repository import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,11 @@ def test_all_precisions_are_compared(tree, monkeypatch, tmp_path):
         assert set(one["claims"]) == {f"C{number}" for number in range(1, 22)}
         assert one["items"] > 100
         assert one["changed"] < one["items"] / 10
+
+
+def test_the_document_has_the_table_of_the_last_run():
+    found = json.loads((REPOSITORY / "reports/bench/precision.json").read_text())
+    assert precision.table(found) in (REPOSITORY / "docs/PRECISION.md").read_text()
 
 
 def test_a_cpu_that_emulates_computes_in_what_it_has():
