@@ -16,6 +16,8 @@ from rm_tension.tracking.results import Point, read_results
 Texts = dict[str, str]
 ODD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of JSON other than the stages write
 
+PRECISION = "computes_in"  # the one metric that is no number
+
 
 @dataclass(frozen=True)
 class Content:
@@ -80,7 +82,7 @@ def _of_record(
         key=key,
         parent=f"trio-{tags['trio']}" if "trio" in tags else None,
         params=as_params(record.parameters | _origin(key, records)),
-        tags=tags | md5s,
+        tags=tags | md5s | {key: str(value) for key, value in record.metrics.items() if key == PRECISION},
         metrics=[*_measured(record), *results.get(key, [])],
         data=data,
         artifacts=paths.reports if stage == "report" and paths.reports.is_dir() else None,
@@ -151,7 +153,7 @@ def _origin(key: str, records: dict[str, Record]) -> dict[str, Any]:
 
 def _measured(record: Record) -> Iterator[Point]:
     for key, value in as_params(record.metrics).items():
-        if value != "None":
+        if value != "None" and key != PRECISION:
             yield Point(f"run/{key}", float(value))
     for step in record.steps:
         yield from (Point(f"train/{key}", step[key], int(step["step"])) for key in STEP_METRICS if key in step)
