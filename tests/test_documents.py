@@ -70,10 +70,10 @@ DOCUMENTED = {row[0]: row for row in rows_of("ARTIFACT.md", 6)}
 def test_the_table_of_claims_is_that_of_the_code_and_of_the_published_numbers():
     theirs = published_evidence({path.stem: pd.read_csv(path) for path in Path("reference").glob("*.csv")})
     for claim in decide_all(theirs, theirs, ()):
-        _, text, _, predicate, published, _ = DOCUMENTED[claim["id"]]
-        assert (text, predicate) == (claim["claim"], claim["predicate"])
-        numbers = [quantities(part, "")[3] for part in claim["parts"]]
-        verdict = claim["published_verdict"]
+        _, text, _, predicate, published, _ = DOCUMENTED[claim.id]
+        assert (text, predicate) == (claim.claim, claim.predicate)
+        numbers = [quantities(part, "")[3] for part in claim.parts]
+        verdict = claim.published_verdict
         known = ", ".join(numbers) + (f": {verdict}" if verdict else "")
         assert published == ("none" if set(numbers) == {"--"} else known)
 
