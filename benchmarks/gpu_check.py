@@ -24,14 +24,14 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from benchmarks.shared import Texts
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import ablated, neuron_shape
-from rm_tension.base.config import Precision, load_params
+from rm_tension.base.config import Dtype, Precision, load_params
 from rm_tension.base.files import write_json
 from rm_tension.estimate.shapes import Shape, config_of, shape_of
 from rm_tension.estimate.work import Work, forward
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import attention
 from rm_tension.model.device import Budget, Place, find_device, make_accelerator
-from rm_tension.model.rows import Item, row_length
+from rm_tension.model.rows import Item, collate
 from rm_tension.train.training import Pairs, backward, train
 
 # How far from float32 on the CPU, relative to the size of what is compared
@@ -82,17 +82,17 @@ def differences(shape: Shape, items: Sequence[Item], device: torch.device) -> It
 
 def gradient(model: PreTrainedModel, pairs: Sequence[Item], precision: Precision, cpu: bool = False) -> Tensor:
     """Of a training step, all parameters in one vector."""
-    accelerator = accelerator_for(precision, cpu)
+    accelerator = accelerator_for(precision, cpu=cpu)
     backward(model.train(), pairs, accelerator, 4096)
     return torch.cat([one.grad.flatten().float() for one in model.parameters() if one.grad is not None])
 
 
-def accelerator_for(precision: Precision, cpu: bool = False) -> Any:
+def accelerator_for(precision: Precision, weights: Dtype = "float32", cpu: bool = False) -> Any:
     """A new one: a process is meant to have but one kind."""
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = make_accelerator(precision, "float32")
+    accelerator = make_accelerator(precision, weights)
     if cpu:
         accelerator.state.device = CPU.device
     return accelerator
@@ -110,7 +110,7 @@ def resumed(shape: Shape, items: Sequence[Item], device: torch.device) -> float:
             if metrics["step"] + 1 == stop_after:
                 signal.raise_signal(signal.SIGTERM)
 
-        accelerator = accelerator_for("float32")
+        accelerator = accelerator_for(config.precision, config.weights)
         settings = {"epochs": 1, "seed": 0, "accelerator": accelerator, "budget": Budget(4096), "progress": "check"}
         train(model, pairs, config, state=state, on_step=on_step, **settings)
         return torch.cat([one.detach().flatten().float() for one in model.parameters()])
@@ -130,12 +130,10 @@ def speeds(shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: t
     step = pairs[: settings.train.pairs_per_step]
     place = Place(device, settings.activations.precision)
     scoring = Place(device, settings.evaluate.precision)
-    scorer, budget = (
-        Scorer(items, Budget(settings.evaluate.tokens_per_batch)),
-        Budget(settings.activations.tokens_per_batch),
-    )
+    scorer = Scorer(items, Budget(settings.evaluate.tokens_per_batch))
+    budget = Budget(settings.activations.tokens_per_batch)
     trained = make_model(shape, device, weights).train()
-    accelerator = accelerator_for(settings.train.precision)
+    accelerator = accelerator_for(settings.train.precision, settings.train.weights)
     stages: dict[str, tuple[Precision, float, Sequence[Item], Callable[[], object]]] = {
         "train": (
             settings.train.precision,
@@ -149,8 +147,7 @@ def speeds(shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: t
     found = {}
     for stage, (precision, passes, used, run) in stages.items():
         run()  # kernels are chosen, memory is taken
-        lengths = np.array([row_length(item) for item in used])
-        work = Work(float(lengths.sum()), float((lengths**2).sum()) / 3) * passes
+        work = work_of(used) * passes
         seconds = min(timed(run, device) for _ in range(3))
         peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
         found[stage] = {
@@ -160,6 +157,12 @@ def speeds(shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: t
             "peak_gb": peak,
         }
     return found
+
+
+def work_of(items: Sequence[Item]) -> Work:
+    """Of a pass over the items' rows: of a span each token sees the context, and half of the span."""
+    spans = collate(items).spans
+    return Work(float(spans.own.sum()), float((spans.own * (spans.context + spans.own / 2)).sum()))
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
@@ -185,10 +188,8 @@ def check(device: torch.device, small: bool) -> dict[str, Any]:
     }
     result |= {"checks": [], "speeds": {}}
     for backbone in settings.backbones:
-        shape, tokenizer = (
-            shape_of(settings, backbone),
-            settings.tokens.tokenizers[settings.backbones[backbone].tokenizer],
-        )
+        shape = shape_of(settings, backbone)
+        tokenizer = settings.tokens.tokenizers[settings.backbones[backbone].tokenizer]
         if small:
             shape = replace(
                 shape,
