@@ -7,7 +7,7 @@ from typing import Any
 from rm_tension.base.config import Grid
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, models, trios
-from rm_tension.base.lockfile import stage_named
+from rm_tension.base.lockfile import changed_inputs, stage_named
 from rm_tension.score.checkpoints import Output, as_output, find_output, open_repository, read_stages
 
 
@@ -37,13 +37,10 @@ class Recorded:
             raise UserError(
                 f"{self.paths.results}: not in dvc.lock, so no card could say how good a model is: {report}"
             )
-        made = {out["path"]: out.get("md5") for stage in self._stages.values() for out in stage["outs"]}
         for trio in trios(self._grid, self.paths.profile):
-            for read in self._entries(self._stage("evaluate", f"-{trio.key}"), "deps"):
-                if made.get(read["path"], read["md5"]) != read["md5"]:
-                    raise UserError(
-                        f"dvc.lock: {trio.key} was evaluated with another {read['path']} than was made since: {report}"
-                    )
+            stage = self._stage("evaluate", f"-{trio.key}")
+            for path, _, _ in changed_inputs(self._stages, stage) if stage else ():
+                raise UserError(f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: {report}")
         return find_output(self._output(analysed, self.paths.results))
 
     def setting(self, kind: str, model: Model | None, name: str) -> Any:
@@ -58,9 +55,6 @@ class Recorded:
     def _stage(self, kind: str, cell: str) -> str | None:
         return stage_named(self._stages, kind, f"{self.paths.profile}{cell}")
 
-    def _entries(self, stage: str | None, side: str) -> list[dict[str, Any]]:
-        return self._stages[stage].get(side, []) if stage else []
-
     def _output(self, stage: str, path: Path) -> Output:
-        found = (out["md5"] for out in self._entries(stage, "outs") if out["path"] == path.as_posix())
+        found = (out["md5"] for out in self._stages[stage].get("outs", ()) if out["path"] == path.as_posix())
         return as_output(self._files, path.as_posix(), next(found, ""))

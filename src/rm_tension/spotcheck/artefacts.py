@@ -7,7 +7,7 @@ from rm_tension.analyse.outcomes import SCORED
 from rm_tension.base.config import Grid
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio, models
-from rm_tension.base.lockfile import stage_named
+from rm_tension.base.lockfile import changed_inputs, stage_named
 from rm_tension.score.checkpoints import OutputFile, as_output, cache_folder, find_output, open_repository, read_stages
 
 
@@ -40,10 +40,8 @@ class Artefacts:
     def contradictions(self, trio: Trio) -> Iterator[str]:
         """Files that a trio was evaluated with, though dvc.lock says that others were made."""
         stage = self._evaluation(trio)
-        for read in self._stages[stage]["deps"] if stage else ():
-            made = self._known.get(read["path"], read)["md5"]
-            if made != read["md5"]:
-                yield f"dvc.lock: {stage} read a {read['path']} of md5 {read['md5']}, but made was {made}"
+        for path, read, made in changed_inputs(self._stages, stage) if stage else ():
+            yield f"dvc.lock: {stage} read a {path} of md5 {read}, but made was {made}"
 
     def fetched(self) -> list[Path]:
         """The files that came into this user's cache since this object was made."""
