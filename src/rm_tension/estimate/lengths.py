@@ -57,18 +57,19 @@ def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload
     """
     paths = Paths(name)
     if paths.tokens(backbone, "benchmarks").exists():
+        from rm_tension.evaluate.evaluation import benchmarks  # seconds that most callers need not wait
+
         pairs: dict[Pass, dict[str, Lengths]] = {
             split: _counted(pd.read_parquet(paths.tokens(backbone, split))) for split in ("train", "test")
         }
-        items = pd.read_parquet(paths.tokens(backbone, "benchmarks"))
-        ablated = pd.Series(map(grid.ablates, items["dataset"], items["subset"]), index=items.index, dtype=bool)
-        return pairs | {"benchmarks": _counted(items[ablated]), "whole_only": _counted(items[~ablated])}
+        ablated, whole_only = benchmarks(pd.read_parquet(paths.tokens(backbone, "benchmarks")), grid)
+        return pairs | {"benchmarks": _counted(ablated), "whole_only": _counted(whole_only)}
     measured = _measured(profile.tokens.tokenizers[profile.backbones[backbone].tokenizer])
     return {one: _expected(numbers, measured, one) for one, numbers in _numbers(grid, profile).items()}
 
 
 def _counted(table: pd.DataFrame) -> dict[str, Lengths]:
-    from rm_tension.model.rows import prefix_length, row_length  # seconds that most callers need not wait
+    from rm_tension.model.rows import prefix_length, row_length  # as above
 
     found = {}
     for part, items in table.groupby(table["subset"].where(table["dataset"] == HH, table["dataset"]))["answers"]:
