@@ -73,7 +73,9 @@ def lacks(profile: Profile, facts: Facts) -> Iterator[Lack]:
     if not facts.latex:
         yield "latexmk not found, which makes the report's PDF: `make tex` installs it on Debian", True
     if profile.gpu != "none" and facts.gpu_memory is None:
-        instead = "" if profile.gpu == "required" else "; one trio may do without: expect days"
+        instead = (
+            "" if profile.gpu == "required" else "; one trio may do without, slowly: `python -m rm_tension.estimate`"
+        )
         text = f"no GPU that torch can use: `docker run --gpus all`, or look at `nvidia-smi`{instead}"
         yield text, profile.gpu == "required"
     if facts.hub:
