@@ -114,7 +114,8 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
     paths.data.mkdir(parents=True)
     preferences.to_parquet(paths.texts("test"))
     benchmarks.to_parquet(paths.texts("benchmarks"))
-    paths.provenance.write_text(json.dumps({"stand_ins": bool(without), "files": []}), encoding="utf-8")
+    known = {"stand_ins": "generated texts" if without else None, "files": []}
+    paths.provenance.write_text(json.dumps(known), encoding="utf-8")
     for trio in trios:
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
         save_activations(paths.activations(trio), make_activations(trio))

@@ -179,7 +179,7 @@ def check_that_missing_cells_are_marked(found):
     assert all("^{*}" in line for line in averages)
     assert "Incomplete grid: 1 of 18 trios, gpt2-small-0." in retention
     for name in ("README.md", "index.html", "artifact.tex", "claims.md"):
-        for warning in ("Stand-in files", "Incomplete grid", "Math, Do Not Answer"):
+        for warning in ("official files: generated texts", "Incomplete grid", "Math, Do Not Answer"):
             assert warning in found[name].decode()
 
 

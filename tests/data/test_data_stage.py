@@ -18,7 +18,7 @@ from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 HUB = hub_source()
 COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
-STAND_INS = changed(HUB, accept_stand_ins=True)
+STAND_INS = changed(HUB, stand_ins="twelve rows of each")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_miniature_end_to_end(root):
     assert items.columns.tolist() == COLUMNS
     assert not items.duplicated(["dataset", "item_id"]).any()
     found = provenance(job)
-    assert (found["source"], found["stand_ins"]) == ("miniature", False)
+    assert (found["source"], found["stand_ins"]) == ("miniature", None)
     assert not any(file["official"] for file in found["files"])
     metrics = json.loads(job.paths.run("data").read_text(encoding="utf-8"))["metrics"]
     assert metrics["rows"]["train"] == ("hh-rlhf/" + train["subset"]).value_counts(sort=False).to_dict()
@@ -71,13 +71,13 @@ def test_the_miniature_end_to_end(root):
 
 def test_stand_ins_are_refused_unless_accepted(root, hub):
     job = make_job(root, HUB)
-    with pytest.raises(UserError, match=r"helpful-base: 12 rows, expected 43,835\n.*accept_stand_ins"):
+    with pytest.raises(UserError, match=r"helpful-base: 12 rows, expected 43,835\n.*data.source.stand_ins"):
         run(job)
     assert_nothing_left(job)
     job = make_job(root, STAND_INS)
     run(job)
     found = provenance(job)
-    assert found["stand_ins"]
+    assert found["stand_ins"] == "twelve rows of each"
     assert not any(file["official"] for file in found["files"])
     assert found["files"][0]["commit"] == HUB.hh_rlhf.revision
     assert found["files"][0]["deviations"][1] == "helpful-base: 12 rows, expected 43,835"
@@ -89,7 +89,7 @@ def test_official_files_are_recorded_as_such(root, small_files, monkeypatch):
     job = make_job(root, HUB)
     run(job)
     found = provenance(job)
-    assert not found["stand_ins"]
+    assert found["stand_ins"] is None
     assert all(file["official"] and not file["deviations"] for file in found["files"])
     assert [file["sha256"] for file in found["files"]] == [file.digest for file in official]
     sums = [line.split("  ") for line in job.paths.hub_sums.read_text(encoding="utf-8").splitlines()]

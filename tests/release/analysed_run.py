@@ -39,7 +39,7 @@ def write_results(folder, **context):
     published = pd.read_csv(REPOSITORY / "reference/accuracy.csv").rename(columns={"accuracy": "paper"})
     (folder / "means").mkdir()
     published[["objective", "backbone", "task", "paper"]].to_csv(folder / "means" / "accuracy.csv", index=False)
-    known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": False}
+    known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": None}
     lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": [], "git_commit": "abc"}
     (folder / "context.json").write_text(json.dumps(known | lists | context))
 

@@ -15,7 +15,7 @@ from rm_tension.report.notes import caption
 from rm_tension.report.table import Row, Section, Table, TextTable
 from rm_tension.report.tables import TABLES, task_columns
 
-CONTEXT = Context("mini", "the miniature", False, 10, True, ["gpt2-small-0"], ["gpt2-small-247"], ["chat"], "abc")
+CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", ["gpt2-small-0"], ["gpt2-small-247"], ["chat"], "abc")
 REFERENCE = Path(__file__).parents[2] / "reference"
 COLUMNS = {"focus": "Focus", "safety": "Safety", "harmlessness": "Average"}
 
@@ -138,7 +138,7 @@ def test_caption_says_what_must_be_known():
     for part in (
         "What it is. 100% & more.",
         "Profile mini: the miniature.",
-        "Stand-in files",
+        "official files: generated texts.",
         "Incomplete grid: 1 of 2 trios, gpt2-small-0.",
         "No items, or not of every subset: Chat.",
         "An asterisk",

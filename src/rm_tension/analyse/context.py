@@ -15,7 +15,7 @@ class Context:
     title: str
     comparable: bool
     task_percent: int
-    stand_ins: bool
+    stand_ins: str | None
     trios: list[str]
     missing_trios: list[str]
     missing_tasks: list[str]
@@ -24,6 +24,6 @@ class Context:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Of data/<profile>/provenance.json; `stand_ins`: whether other files than the official ones were accepted."""
+    """Of data/<profile>/provenance.json; `stand_ins`: what was taken for official files."""
 
-    stand_ins: bool
+    stand_ins: str | None

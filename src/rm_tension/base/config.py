@@ -111,10 +111,11 @@ class HubRepo(Settings):
 
 
 class HubData(Settings):
-    """The real data sets. `accept_stand_ins` admits files that are not the official ones; every report then says so."""
+    """The real data sets. `stand_ins` says what is taken for the official files, and every report says it again; null
+    refuses whatever is not official."""
 
     kind: Literal["hub"]
-    accept_stand_ins: bool
+    stand_ins: Shown | None
     hh_rlhf: HubRepo
     reward_bench: HubRepo
     reward_bench_2: HubRepo

@@ -74,7 +74,7 @@ class Paths:
 
     @property
     def provenance(self) -> Path:
-        """JSON: the files that the data came from, their checks, what was dropped and whether they are stand-ins."""
+        """JSON: the files that the data came from, their checks, what was dropped, what stood in for others."""
         return self.data / "provenance.json"
 
     @property

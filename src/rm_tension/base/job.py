@@ -53,7 +53,7 @@ class Job:
     def hub_sums(self) -> Path | None:
         """Where the sha256 of downloads are; None if stand-ins are accepted, which are not what the hub has."""
         source = self.profile.data.source
-        return None if isinstance(source, HubData) and source.accept_stand_ins else self.paths.hub_sums
+        return None if isinstance(source, HubData) and source.stand_ins else self.paths.hub_sums
 
     def checkpoint_files(self) -> list[Path]:
         """The weights of the trio's backbone and reward models."""

@@ -24,15 +24,15 @@ from rm_tension.data.sources import HH_SOURCES, SPLITS, LocalFile, deviations, d
 def run(job: Job) -> None:
     """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
     config, paths = job.profile.data, job.paths
-    accept_stand_ins = isinstance(config.source, HubData) and config.source.accept_stand_ins
+    stand_ins = config.source.stand_ins if isinstance(config.source, HubData) else None
     with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
-        tables, entries = zip(*(load(file, accept_stand_ins) for file in files), strict=True)
+        tables, entries = zip(*(load(file, bool(stand_ins)) for file in files), strict=True)
         with whole(paths.data) as folder:
             metrics["rows"] = write_tables(folder, job, files, tables)
             metrics["dropped"] = sum(sum(entry["dropped"].values()) for entry in entries)
             provenance = {
                 "source": config.source.kind,
-                "stand_ins": any(entry["deviations"] for entry in entries),
+                "stand_ins": stand_ins if any(entry["deviations"] for entry in entries) else None,
                 "caps": {key: value for key, value in config.model_dump().items() if key.startswith("max_")},
                 "rows": metrics["rows"],
                 "files": entries,
@@ -52,7 +52,7 @@ def raw_files(job: Job) -> Iterator[list[LocalFile]]:
             yield generate(source, Path(scratch))
 
 
-def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The pairs or items of a raw file, and its entry in provenance.json; UserError if it is not the expected file."""
     if file.raw.data_set == "hh_rlhf":
         source, split = file.raw.source_and_split
@@ -64,10 +64,10 @@ def load(file: LocalFile, accept_stand_ins: bool) -> tuple[pd.DataFrame, dict[st
     rows = counts(found["subset"])
     sha256 = sha256_of(file.path)
     faults = deviations(file, sha256, rows)
-    if faults and not accept_stand_ins:
+    if faults and not accepts_stand_ins:
         raise UserError(
             "\n  ".join([f"{file.repo} {file.raw.name} ({file.path}) is not the expected file:", *faults])
-            + "\ndelete it from the hub cache and download it again, or set data.source.accept_stand_ins to true"
+            + "\ndelete it from the hub cache and download it again, or say in data.source.stand_ins what it is"
         )
     entry = {
         "data_set": file.raw.data_set,

@@ -10,7 +10,7 @@ def warnings(context: Context) -> list[str]:
     """What heads a report, as plain sentences."""
     found = [f"Profile {context.profile}: {context.title}."]
     if context.stand_ins:
-        found.append("Stand-in files were accepted in place of the official data sets.")
+        found.append(f"Stand-ins were taken for official files: {context.stand_ins}.")
     if context.missing_trios:
         total = len(context.trios) + len(context.missing_trios)
         found.append(f"Incomplete grid: {len(context.trios)} of {total} trios, {_listed(context.trios)}.")
