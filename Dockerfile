@@ -2,10 +2,16 @@
 # docs/CONTAINER.md says how to run it.
 ARG BASE_IMAGE=debian:bookworm-slim
 
-FROM ${BASE_IMAGE} AS base
+FROM ${BASE_IMAGE} AS debian
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# DATED=yes takes Debian's packages as they were on the day of the base image, whose sources have that place as a comment
+ARG DATED=
+ARG SOURCES=/etc/apt/sources.list.d/debian.sources
+RUN if [ "$DATED" ]; then grep '^# http' "$SOURCES" \
+ && sed -Ei '/^# http/ { s/^# (.*)/URIs: \1\nCheck-Valid-Until: no/; n; d }' "$SOURCES"; fi
+
+FROM debian AS base
 COPY debian-latex.txt /opt/locks/
-# Debian's versions are those of its stable release
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive xargs --arg-file=/opt/locks/debian-latex.txt \
     apt-get install --yes --no-install-recommends ca-certificates git make python3 python3-venv \
@@ -47,7 +53,9 @@ ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# an archive of the image has a folder only if a layer made it, and on a read-only root nothing can be mounted elsewhere
 RUN useradd --uid 1000 --create-home researcher \
+ && mkdir /workspace \
  && git config --system --add safe.directory /workspace
 COPY --from=bill-of-materials /opt/sbom.cdx.json /usr/share/doc/rm-tension/sbom.cdx.json
 COPY pyproject.toml README.md LICENSE /opt/rm-tension/
