@@ -1,5 +1,6 @@
 """Every command in a document is run, every link leads somewhere, and the claims are those of the code."""
 
+import hashlib
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from checkout import clone, dvc
 from documents import DOCUMENTS, MODES, Command, commands
@@ -84,6 +86,24 @@ def test_the_documented_verdicts_are_those_of_the_miniatures_report():
     assert len(ids) == 21
     for id_ in ids:
         assert DOCUMENTED[id_][5].removesuffix(", required").strip("*") == verdicts[id_]
+
+
+def test_the_accuracies_of_the_one_real_trio_are_those_of_its_report():
+    found = pd.read_csv("reports/evening/plots/accuracy.csv").set_index("models")["accuracy"]
+    rows = {row[0].partition(" tasks, mean")[0]: row[1:] for row in rows_of("README.md", 4) if "mean of" in row[0]}
+    assert len(rows) == 2
+    for group, numbers in rows.items():
+        for objective, number in zip(("Helpful", "Harmless", "Mixed"), numbers, strict=True):
+            assert float(number) == pytest.approx(found[f"{group}, {objective} RM"], abs=0.06)
+
+
+def test_the_run_records_in_git_are_those_of_the_run_that_is_recorded():
+    files = [path for path in Path("reports/runs").rglob("*") if path.is_file()]
+    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"].values()
+    recorded = {out["path"]: out["md5"] for stage in lock for out in stage.get("outs", [])}
+    known = {str(path): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in files}
+    assert len(known) == 11
+    assert known == {name: recorded[name.removeprefix("reports/")] for name in known}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +182,7 @@ def test_a_server_that_ends_early_shows_its_words(tmp_path):
 
 
 def test_profiles_of_the_documents_exist():
-    texts = [re.sub(r"hf://\S+", "", c.text) for c in ALL]  # whose @ is a revision's
+    texts = [re.sub(r"hf://\S+|@sha256", "", c.text) for c in ALL]  # whose @ is no profile's
     named = {name for text in texts for name in re.findall(r"@(\w+)|--profile (\w+)", text) for name in name if name}
     assert named <= set(load_params().profiles)
 

@@ -15,7 +15,8 @@ from rm_tension.report.notes import caption
 from rm_tension.report.table import Row, Section, Table, TextTable
 from rm_tension.report.tables import TABLES, task_columns
 
-CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", ["gpt2-small-0"], ["gpt2-small-247"], ["chat"], "abc")
+TRIOS = (["gpt2-small-0"], ["gpt2-small-247"])  # there, and missing
+CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", *TRIOS, ["chat"], "abc")
 REFERENCE = Path(__file__).parents[2] / "reference"
 COLUMNS = {"focus": "Focus", "safety": "Safety", "harmlessness": "Average"}
 
