@@ -248,7 +248,7 @@ def test_what_is_not_there_and_what_is_not_what_dvc_lock_records(tree, check):
     ("arguments", "message"),
     [
         (("--model", "gpt2-small-helpful-1"), rf"--model gpt2-small-helpful-1: .* nearest are: {KEY}"),
-        (("--models", "7"), "--models 7: dvc.lock has 6 evaluated RMs of mini of up to 500 MB"),
+        (("--models", "7"), "--models 7: dvc.lock has 6 evaluated RMs of mini of up to 600 MB"),
         (("--models", "0"), "--models 0: "),
         (("--max-mb", "0"), "--models 2: dvc.lock has 0 evaluated RMs of mini of up to 0 MB; more of them by --max-mb"),
         (("--items", "9"), "--items 9: must be at least 10"),

@@ -37,7 +37,7 @@ def main() -> None:
         parser.add_argument("--profile", required=True, choices=params.grid.profiles)
         parser.add_argument("--models", type=int, default=2, metavar="N", help="RMs to draw; default: 2")
         parser.add_argument(
-            "--max-mb", type=int, default=500, metavar="MB", help="of RMs up to this size; default: 500"
+            "--max-mb", type=int, default=600, metavar="MB", help="of RMs up to this size; default: 600"
         )
         parser.add_argument(
             "--model", action="append", metavar="KEY", help="instead: this RM, such as gpt2-small-helpful-0; repeatable"
