@@ -25,7 +25,12 @@ HOST = "127.0.0.1"
 def main() -> None:
     """Exits 1 if something in runs/ could not be read, after doing the rest."""
     parser = argparse.ArgumentParser(prog="python -m rm_tension.tracking", description=__doc__)
-    parser.add_argument("--pull", action="store_true", help="first fetch what is missing of runs/ and results/")
+    parser.add_argument(
+        "--pull",
+        nargs="*",
+        metavar="PROFILE",
+        help="first fetch what is missing of runs/ and results/, of these profiles or of all",
+    )
     parser.add_argument("--fill-only", action="store_true", help="do not serve the UI")
     parser.add_argument("--store", metavar="URI", help=f"fill this one, e.g. http://{HOST}:5000; serve nothing")
     parser.add_argument("--port", type=int, default=0, help="of the UI; 0 (the default) is a free one")
@@ -34,8 +39,11 @@ def main() -> None:
     try:
         check()
         params = load_params()
-        if arguments.pull:
-            pull([f"{folder}/{profile}" for profile in params.grid.profiles for folder in ("runs", "results")])
+        if arguments.pull is not None:
+            chosen = arguments.pull or params.grid.profiles
+            if unknown := set(chosen) - set(params.profiles):
+                raise UserError(f"--pull: params.yaml has no profile {', '.join(sorted(unknown))}")
+            pull([f"{folder}/{profile}" for profile in chosen for folder in ("runs", "results")])
         pages, problems = fill_profiles(params, arguments.store or LOCAL_URI)
     except UserError as error:
         sys.exit(f"error: {error}")
