@@ -26,13 +26,14 @@ tag = commands.add_parser("tag")
 tag.add_argument("image")
 tag.add_argument("name")
 
+parser.set_defaults(inner=[])
 arguments = parser.parse_args()
 if arguments.command == "build":
     dockerfile = (arguments.context / "Dockerfile").read_text(encoding="utf-8")
     if arguments.target and f" AS {arguments.target}\n" not in dockerfile:
         parser.error(f"the Dockerfile has no target {arguments.target}")
-elif arguments.command == "run" and arguments.inner[:2] in (["dvc", "repro"], ["dvc", "pull"]):
+elif arguments.inner[:2] in (["dvc", "repro"], ["dvc", "pull"]):
     stages = [word for word in arguments.inner[2:] if not word.startswith("--")]
     subprocess.run(["dvc", "status", *stages], check=True)
-elif arguments.command == "run" and arguments.inner[:2] == ["python", "-m"]:
+elif arguments.inner[:2] == ["python", "-m"]:
     subprocess.run([*arguments.inner, "--help"], check=True)

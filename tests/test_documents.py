@@ -1,6 +1,5 @@
 """Every command in a document is run, every link leads somewhere, and the claims are those of the code."""
 
-import hashlib
 import os
 import re
 import shlex
@@ -14,13 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from checkout import clone, dvc
 from documents import DOCUMENTS, MODES, Command, commands
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.base.config import load_params
+from rm_tension.base.lockfile import file_md5, stages_of
 from rm_tension.report.summary import quantities
 
 ALL = [command for document in DOCUMENTS for command in commands(document)]
@@ -99,9 +98,9 @@ def test_the_accuracies_of_the_one_real_trio_are_those_of_its_report():
 
 def test_the_run_records_in_git_are_those_of_the_run_that_is_recorded():
     files = [path for path in Path("reports/runs").rglob("*") if path.is_file()]
-    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"].values()
+    lock = stages_of(Path("dvc.lock").read_text(encoding="utf-8")).values()
     recorded = {out["path"]: out["md5"] for stage in lock for out in stage.get("outs", [])}
-    known = {str(path): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in files}
+    known = {str(path): file_md5(path) for path in files}
     assert len(known) == 11
     assert known == {name: recorded[name.removeprefix("reports/")] for name in known}
 

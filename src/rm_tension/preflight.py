@@ -174,8 +174,7 @@ def named(command: str, profiles: Collection[str]) -> set[str]:
 def look(command: str, names: Collection[str]) -> Iterator[Lack]:
     """What is missing for the command and the named profiles; UserError outside a repository."""
     params = load_params()
-    if unknown := set(names) - set(params.profiles):
-        raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(params.profiles)}")
+    params.refuse_unknown(names)
     yield from checkout_lacks()
     wanted = sorted({*names, *(named(command, params.profiles) if " repro " in command else ())})
     if wanted:

@@ -6,7 +6,7 @@ Unknown keys, wrong types and impossible values are refused with the path of the
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -313,6 +313,11 @@ class Params(Settings):
             if set(profile.train.epochs) != set(self.grid.objectives):
                 raise ValueError(f"profiles.{name}.train.epochs must be those of grid.objectives")
         return self
+
+    def refuse_unknown(self, profiles: Iterable[str]) -> None:
+        """Raises UserError that names the profiles that are not here."""
+        if unknown := set(profiles) - set(self.profiles):
+            raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(self.profiles)}")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -64,8 +64,7 @@ def main() -> None:
     try:
         check()
         params = load_params()
-        if arguments.profile not in params.profiles:
-            raise UserError(f"no profile {arguments.profile}: params.yaml has {', '.join(params.profiles)}")
+        params.refuse_unknown([arguments.profile])
         if arguments.jobs < 1:
             raise UserError(f"--jobs {arguments.jobs}: at least one device is needed")
         speed = calibrated() if arguments.gpu == "auto" else named(arguments.gpu)

@@ -41,8 +41,7 @@ def main() -> None:
         params = load_params()
         if arguments.pull is not None:
             chosen = arguments.pull or params.grid.profiles
-            if unknown := set(chosen) - set(params.profiles):
-                raise UserError(f"--pull: params.yaml has no profile {', '.join(sorted(unknown))}")
+            params.refuse_unknown(chosen)
             pull([f"{folder}/{profile}" for profile in chosen for folder in ("runs", "results")])
         pages, problems = fill_profiles(params, arguments.store or LOCAL_URI)
     except UserError as error:
