@@ -20,7 +20,7 @@ from rm_tension.launch.pipeline import Pipeline
 FOLDER = Path(".state/launch")  # logs, and who coordinates
 LAST_LINES = 12  # of a failed job's log
 TICK = 1.0  # s between looks at what runs
-WRITE_EVERY = 30.0  # s; dvc.lock
+WRITE_EVERY = 120.0  # s; dvc.lock: each time takes DVC seconds, and what is not in it yet is in the run cache
 
 
 class State(StrEnum):
