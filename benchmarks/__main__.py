@@ -14,6 +14,7 @@ os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a process that has touched 
 
 import numpy as np
 import psutil
+import torch
 from transformers.utils import logging
 
 from benchmarks import report, scoring, statistics, step, sweep
@@ -31,6 +32,7 @@ def main() -> None:
     options = _options()
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # TRL takes the GPU that it sees
+    torch.set_num_threads(1)  # the sides are forked from this process, and would wait for ever for threads that are not
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing|.*pin_memory")  # of TRL's own settings

@@ -24,7 +24,7 @@ OPTIONS = Namespace(repeats=2, precision="float32", memory_gb=8)
 def written(tmp_path_factory):
     """What the whole program leaves, at its smallest."""
     folder = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "benchmarks", "--small", "--repeats", "1", "--out", folder]
+    command = [sys.executable, "-m", "benchmarks", "--small", "--threads", "2", "--repeats", "1", "--out", folder]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return folder
 
