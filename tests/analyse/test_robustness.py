@@ -19,7 +19,7 @@ def change(kind, percent, task, delta):
     }
 
 
-def test_group_averages_where_both_scores_were_ablated():
+def test_group_averages_of_what_either_score_silences():
     rows = [
         change("magnitude", 10, "chat", -4.0),
         change("magnitude", 10, "focus", -2.0),
@@ -31,6 +31,7 @@ def test_group_averages_where_both_scores_were_ablated():
     table = ablation_table(pd.DataFrame(rows)).set_index(["score", "percent", "group"])["delta"]
     assert table.to_dict() == {
         ("signed", 10, "helpfulness"): -3.0,
+        ("signed", 20, "helpfulness"): -9.0,
         ("absolute", 10, "helpfulness"): -1.0,
         ("absolute", 10, "harmlessness"): 5.0,
     }

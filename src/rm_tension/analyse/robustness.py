@@ -69,15 +69,11 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
 
 
 def ablation_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """Columns objective, backbone, seed, score, percent, group, delta, tasks: group averages of `accuracy.changes`.
-
-    At the percents at which both scores were ablated.
-    """
+    """Columns objective, backbone, seed, score, percent, group, delta, tasks: group averages of `accuracy.changes`."""
     by_score = [changes[changes["kind"] == kind].assign(score=score) for score, kind in SCORES.items()]
-    both = set.intersection(*(set(one["percent"]) for one in by_score))
     found = pd.concat(by_score, ignore_index=True)
     keys = ["objective", "backbone", "seed", "score", "percent", "task", "delta"]
-    groups = averages.with_groups(found.loc[found["percent"].isin(both), keys], "delta")
+    groups = averages.with_groups(found[keys], "delta")
     return groups[groups["task"].isin(GROUPS)].rename(columns={"task": "group"})
 
 
