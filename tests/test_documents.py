@@ -96,6 +96,16 @@ def test_the_accuracies_of_the_one_real_trio_are_those_of_its_report():
             assert float(number) == pytest.approx(found[f"{group}, {objective} RM"], abs=0.06)
 
 
+def test_the_accuracies_by_task_of_the_one_real_trio_are_those_of_its_report():
+    lines = Path("reports/evening/tables/table_14.tex").read_text(encoding="utf-8").splitlines()
+    tasks = next(re.findall(r"rotatebox\{90\}\{([^}]*)\}", line) for line in lines if "rotatebox" in line)
+    models = [line.split("&")[1:] for line in lines if line.startswith("SmolLM2-135M ")]  # helpful, harmless, mixed
+    rows = [row for row in rows_of("README.md", 4) if row[0] in tasks]
+    assert len(rows) == 5
+    for task, *numbers in rows:
+        assert [float(number) for number in numbers] == [float(one[tasks.index(task)].strip(" $")) for one in models]
+
+
 def test_the_run_records_in_git_are_those_of_the_run_that_is_recorded():
     files = [path for path in Path("reports/runs").rglob("*") if path.is_file()]
     lock = stages_of(Path("dvc.lock").read_text(encoding="utf-8")).values()
