@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +25,9 @@ from torch.utils._pytree import tree_map_only
 from rm_tension.activations import __main__ as activations
 from rm_tension.analyse import __main__ as analyse
 from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
-from rm_tension.base.config import Params, Precision, load_params
-from rm_tension.base.files import write_json
-from rm_tension.base.grid import Paths, Trio, trios
+from rm_tension.base.config import Params, Precision, Profile, load_params
+from rm_tension.base.files import whole, write_json
+from rm_tension.base.grid import Paths, Split, Trio, trios
 from rm_tension.base.job import Job
 from rm_tension.evaluate import __main__ as evaluate
 from rm_tension.model.device import Place
@@ -36,7 +37,8 @@ PRODUCTS = {
     for name in ("linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "scaled_dot_product_attention")
 }
 DROPPED = 13  # bits of float32's 23 that TF32 lacks
-READ = ("data", "tokens", "models", "reference", "runs")  # by the stages, and not written here
+READ = ("models", "reference")  # by the stages, and not written here
+CHANGED = ("data", "tokens", "runs")  # read, and written here
 KEYS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index"]
 
 
@@ -65,27 +67,45 @@ class Emulated(Place):
             yield
 
 
-def measure(params: Params, profile: str, precision: Precision, chosen: list[Trio], root: Path) -> pd.DataFrame:
-    """Run statistics, scoring and analysis of the trios below `root`; returns the rewards of all."""
-    settings = params.profiles[profile]
-    changed = {
-        name: getattr(settings, name).model_copy(update={"precision": precision})
-        for name in ("activations", "evaluate")
-    }
-    settings = settings.model_copy(update=changed)
+@dataclass(frozen=True)
+class Sample:
+    """How much of a profile is computed: None for all that it has.
+
+    `pairs` of each file of test pairs are scored, and of each objective summed; `items` of each part of a benchmark.
+    """
+
+    trios: int | None
+    pairs: int | None
+    items: int | None
+
+
+def cut(paths: Paths, split: Split, count: int | None) -> None:
+    """Leave the first items of each subset that is scored."""
+    if count is not None:
+        for path in (paths.texts(split), *paths.all_tokens.glob(f"*/{split}.parquet")):
+            table = pd.read_parquet(path)
+            with whole(path) as partial:
+                table.groupby(["dataset", "subset"], sort=False).head(count).to_parquet(partial, index=False)
+
+
+def measure(params: Params, settings: Profile, chosen: list[Trio], sample: Sample, paths: Paths) -> pd.DataFrame:
+    """Run statistics, scoring and analysis of the trios below `paths.root`; returns the rewards of all."""
     for name in READ:
-        (root / name).symlink_to(Path(name).absolute())
-    (root / "runs").unlink()
-    shutil.copytree("runs", root / "runs")
-    paths, place = Paths(profile, root), Emulated if precision == "tf32" else Place
+        (paths.root / name).symlink_to(Path(name).absolute())
+    for name in CHANGED:
+        shutil.copytree(Path(name, paths.profile), paths.root / name / paths.profile)
+    cut(paths, "test", sample.pairs)
+    cut(paths, "benchmarks", sample.items)
+    precision = settings.evaluate.precision
+    place = Emulated if precision == "tf32" else Place
     for stage in (activations, evaluate):
         stage.Place = place  # type: ignore[attr-defined]
     for trio in chosen:
-        arguments = argparse.Namespace(profile=profile, backbone=trio.backbone, seed=trio.seed)
+        arguments = argparse.Namespace(profile=paths.profile, backbone=trio.backbone, seed=trio.seed)
         for stage in (activations, evaluate):
             stage.run(Job(params, settings, paths, arguments))
             print(f"{precision}: {trio.key}: {stage.__name__.split('.')[1]}", flush=True)
-    analyse.run(Job(params, settings, paths, argparse.Namespace(profile=profile)))
+    analyse.run(Job(params, settings, paths, argparse.Namespace(profile=paths.profile)))
     layout = read_layout(paths, params.grid)
     scored = [read_scored(paths.rewards(trio), layout, params.grid.test_files).assign(trio=trio.key) for trio in chosen]
     return pd.concat(scored, ignore_index=True)
@@ -110,26 +130,33 @@ def difference(exact: pd.DataFrame, other: pd.DataFrame) -> Mapping[str, float]:
     }
 
 
-def claims(root: Path, profile: str) -> dict[str, Any]:
+def claims(paths: Paths) -> dict[str, Any]:
     """By id, as the analyse stage decided them."""
-    found = json.loads((Paths(profile, root).results / "claims.json").read_text(encoding="utf-8"))
+    found = json.loads((paths.results / "claims.json").read_text(encoding="utf-8"))
     return {one["id"]: one for one in found}
 
 
-def compare(profile: str, count: int | None) -> dict[str, Any]:
+def compare(profile: str, sample: Sample) -> dict[str, Any]:
     """The differences of each precision from float32, for the first trios of a profile, one of each backbone first."""
     params = load_params()
-    chosen = list(islice(sorted(trios(params.grid, profile), key=lambda trio: trio.seed), count))
+    settings = params.profiles[profile]
+    chosen = list(islice(sorted(trios(params.grid, profile), key=lambda trio: trio.seed), sample.trios))
     with TemporaryDirectory() as folder:
-        roots = {precision: Path(folder, precision) for precision in get_args(Precision)}
+        paths = {precision: Paths(profile, Path(folder, precision)) for precision in get_args(Precision)}
         rewards = {}
-        for precision, root in roots.items():
-            root.mkdir()
-            rewards[precision] = measure(params, profile, precision, chosen, root)
-        exact = claims(roots["float32"], profile)
-        result: dict[str, Any] = {"profile": profile, "trios": [trio.key for trio in chosen], "precisions": {}}
+        for precision, one in paths.items():
+            one.root.mkdir()
+            changed = with_precision(settings, precision, sample.pairs)
+            rewards[precision] = measure(params, changed, chosen, sample, one)
+        exact = claims(paths["float32"])
+        result: dict[str, Any] = {
+            "profile": profile,
+            "trios": [trio.key for trio in chosen],
+            "sample": asdict(sample),
+            "precisions": {},
+        }
         for precision in ("tf32", "bfloat16"):
-            found = claims(roots[precision], profile)
+            found = claims(paths[precision])
             result["precisions"][precision] = dict(difference(rewards["float32"], rewards[precision])) | {
                 "claims": {
                     key: {name: (exact[key][name], one[name]) for name in ("effect", "verdict")} | {"unit": one["unit"]}
@@ -137,6 +164,16 @@ def compare(profile: str, count: int | None) -> dict[str, Any]:
                 }
             }
     return result
+
+
+def with_precision(settings: Profile, precision: Precision, pairs: int | None) -> Profile:
+    """The profile that measures in it, with statistics over so many pairs."""
+    summing, scoring = settings.activations, settings.evaluate
+    changed = {
+        "activations": summing.model_copy(update={"precision": precision, "max_pairs": pairs or summing.max_pairs}),
+        "evaluate": scoring.model_copy(update={"precision": precision}),
+    }
+    return settings.model_copy(update=changed)
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -157,9 +194,12 @@ def main() -> None:
     parser.add_argument("--profile", required=True)
     parser.add_argument("--trios", type=int, help="default: all")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--pairs", type=int, help="scored of each file of test pairs, and summed of each objective")
+    parser.add_argument("--items", type=int, help="scored of each part of a benchmark")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    result = compare(arguments.profile, arguments.trios)
+    torch.set_num_threads(arguments.threads)
+    result = compare(arguments.profile, Sample(arguments.trios, arguments.pairs, arguments.items))
     write_json(arguments.json, result)
     print(table(result))
 

@@ -4,11 +4,14 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import precision
 from benchmarks.precision import Emulated, RoundedProducts, rounded
+from rm_tension.analyse.outcomes import SCORED
+from rm_tension.base.grid import Paths
 from small_repository import REPOSITORY
 
 
@@ -59,8 +62,20 @@ def test_all_precisions_are_compared(tree, monkeypatch, tmp_path):
         assert one["changed"] < one["items"] / 10
 
 
-def test_the_document_has_the_table_of_the_last_run():
-    found = json.loads((REPOSITORY / "reports/bench/precision.json").read_text())
+def test_a_sample_has_the_first_items_of_each_part_whatever_they_are_read_from(tree):
+    paths = Paths("mini", tree)
+    whole = {split: pd.read_parquet(paths.texts(split)) for split in SCORED}
+    for split, texts in whole.items():
+        precision.cut(paths, split, 2)
+        parts = [part["item_id"].tolist() for _, part in texts.groupby(["dataset", "subset"])]
+        assert max(map(len, parts)) > 2
+        for file in (paths.texts(split), paths.tokens("gpt2-small", split)):
+            assert sorted(pd.read_parquet(file)["item_id"]) == sorted(one for part in parts for one in part[:2])
+
+
+@pytest.mark.parametrize("name", ["precision.json", "precision-smollm2.json"])
+def test_the_document_has_the_table_of_the_last_run(name):
+    found = json.loads((REPOSITORY / "reports/bench" / name).read_text())
     assert precision.table(found) in (REPOSITORY / "docs/PRECISION.md").read_text()
 
 
