@@ -37,7 +37,7 @@ def test_the_grid_has_54_models_in_18_trios():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("profiles.mini.evaluate.hh_percents.random.3", 120, "less than or equal to 100 (got 120)"),
+        ("profiles.mini.evaluate.hh_percents.random.2", 120, "less than or equal to 100 (got 120)"),
         ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
         ("grid.whole.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
         ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
@@ -83,7 +83,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
     path = tmp_path / "params.yaml"
     for number in ("5e-5", "5e-05", "0.00005"):
-        path.write_text(Path("params.yaml").read_text().replace("learning_rate: 0.001", f"learning_rate: {number}"))
+        path.write_text(Path("params.yaml").read_text().replace("learning_rate: 0.002", f"learning_rate: {number}"))
         assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
 
 

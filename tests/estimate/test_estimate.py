@@ -73,8 +73,8 @@ def test_a_training_by_hand():
     backbone = cells._Backbone(PARAMS, "mini", "gpt2-small", UNIT, rows)
     (model,) = [model for model in models(PARAMS.grid, "mini") if model.key == "gpt2-small-helpful-247"]
     shape = shape_of(PARAMS.profiles["mini"], "gpt2-small")
-    flop = 3 * forward(shape, Work(480, 1200))  # two epochs of three files of eight rows of ten tokens
-    kept = 160 * 4 * 6 * (9 * 32 + 5 * 128)  # of a step's 16 rows; six blocks
+    flop = 3 * forward(shape, Work(240, 600))  # one epoch of three files of eight rows of ten tokens
+    kept = 160 * 4 * 4 * (9 * 32 + 5 * 128)  # of a step's 16 rows; four blocks
     assert backbone._train(model) == Cost(
         stage="train@mini-gpt2-small-helpful-247",
         backbone="gpt2-small",
@@ -82,7 +82,7 @@ def test_a_training_by_hand():
         memory_gb=pytest.approx(0.6 + (4 * 4 * shape.parameters + kept) / 1e9),
         host_gb=pytest.approx(0.6 + 3 * 4 * shape.parameters / 1e9),
         disk_gb=pytest.approx(4 * shape.parameters / 1e9),
-        tokens=480,
+        tokens=240,
         flop=flop,
         after=("backbone@mini-gpt2-small",),
     )
