@@ -1,6 +1,11 @@
 """The launcher computes and records what `dvc repro` does, side by side, and loses nothing when something dies."""
 
+import fcntl
+import os
 import signal
+import struct
+import termios
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -146,6 +151,25 @@ def test_a_full_disk_loses_nothing_that_was_there(toy, full):
         assert toy.runs("first") == 1
         assert toy.read("last").startswith("first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nmuch")
         assert "up to date" in toy.dvc("status")
+
+
+def test_a_terminal_shows_what_runs_and_where_its_log_is(toy):
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))  # rows and columns
+    toy.order("middle-b", "wait")
+    launcher = toy.start(output=its)
+    os.close(its)
+    shown = ""
+    with suppress(OSError):  # the end of a terminal that nobody writes to any more
+        while text := os.read(ours, 10_000).decode(errors="replace"):
+            shown += text
+            if ".state/launch/middle@b.log" in shown and (toy.folder / "orders/middle-b").exists():
+                toy.release("middle-b")
+    os.close(ours)
+    assert launcher.wait() == 0
+    table = shown.rsplit("stage", 1)[1]  # as it was last drawn
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in table.splitlines() if "│" in line]
+    assert rows == [["first", "", "1"], ["middle", "", "3"], ["last", "", "1"]]
 
 
 def test_what_is_no_target_is_refused(toy):

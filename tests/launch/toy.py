@@ -94,13 +94,13 @@ class Toy:
         printed, _ = launcher.communicate()
         return launcher.returncode, printed
 
-    def start(self, *arguments: str, gpus: str = "") -> subprocess.Popen[str]:
-        """Start the launcher."""
+    def start(self, *arguments: str, gpus: str = "", output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start the launcher; what it prints goes to the file descriptor `output`."""
         return subprocess.Popen(
             [sys.executable, "-m", "rm_tension.launch", *(arguments or ("last",))],
             cwd=self.folder,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
         )

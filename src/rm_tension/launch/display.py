@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rm_tension.base.lockfile import kind_of
 from rm_tension.estimate import Cost
-from rm_tension.launch.coordinator import Progress, State
+from rm_tension.launch.coordinator import Progress, State, log_of
 
 Show = Callable[[Progress], None]  # how far it is
 
@@ -63,7 +63,7 @@ def _speed(progress: Progress, names: list[str]) -> tuple[str, str]:
 def _running(progress: Progress) -> Text:
     now = time.monotonic()
     names = [name for name, state in progress.states.items() if state is State.RUNNING]
-    return Text("\n".join(f"{name}: {minutes(now - progress.began[name])}" for name in names))
+    return Text("\n".join(f"{minutes(now - progress.began[name]):>7}  {log_of(name)}" for name in names))
 
 
 def _left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
