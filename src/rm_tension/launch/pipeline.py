@@ -80,6 +80,11 @@ class Pipeline:
             self._save(name)
         return []
 
+    @property
+    def unwritten(self) -> int:
+        """How many stages are recorded and not in dvc.lock yet."""
+        return len(self._unwritten)
+
     def write(self) -> None:
         """Write what is recorded to dvc.lock; it takes DVC a second, however many stages there are."""
         if self._unwritten:
