@@ -48,7 +48,11 @@ MessageTimeout=10
 KillWait=5
 ReturnToService=2
 SchedulerParameters=bf_interval=2,sched_interval=5,sched_min_interval=0,batch_sched_delay=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 PartitionName=main Nodes=ALL Default=YES State=UP
+PartitionName=scavenger Nodes=ALL PreemptMode=CANCEL State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=2 State=UP
 """
 
 
@@ -116,7 +120,7 @@ class Cluster:
             self._daemons[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def _idle(self) -> int:
-        done = subprocess.run(["sinfo", "-h", "-N", "-o", "%t"], capture_output=True, text=True, check=False)
+        done = subprocess.run(["sinfo", "-hN", "-pmain", "-o%t"], capture_output=True, text=True, check=False)
         return done.stdout.split().count("idle")
 
     def _until(self, is_so) -> None:

@@ -82,13 +82,17 @@ def test_at_the_time_limit_a_job_saves_its_state_and_goes_on(toy):
     assert (toy.read("last"), toy.runs("middle-a"), toy.runs("middle-b")) == (WHOLE, 2, 1)
 
 
-def test_a_job_that_is_preempted_saves_its_state_and_goes_on(toy):
+@pytest.mark.parametrize("partition", ["main", "scavenger"])  # which requeues, and cancels
+def test_a_job_that_is_preempted_saves_its_state_and_goes_on(toy, partition):
     toy.order("middle-a", "wait")
-    launcher = start(toy)
-    toy.wait_for("waits/middle-a")
-    subprocess.run(["scontrol", "requeue", job_of(toy, "middle@a")], check=True)  # what Slurm does then
-    toy.wait_for("ended/middle-a")
+    launcher = start(toy, f"partition={partition}")
+    toy.wait_for("waits/middle-a", "out/middle-b", "out/middle-c")
+    urgent = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"]
+    urgent += ["--wrap=touch waits/urgent; sleep 600"]
+    id_ = subprocess.run(urgent, cwd=toy.folder, capture_output=True, text=True, check=True).stdout.strip()
+    toy.wait_for("ended/middle-a", "waits/urgent")
     toy.release("middle-a")
+    subprocess.run(["scancel", id_], check=True)
     code, printed = end_of(launcher)
     assert code == 0, printed
     assert (toy.read("last"), toy.runs("middle-a")) == (WHOLE, 2)
