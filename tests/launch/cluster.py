@@ -45,7 +45,7 @@ PropagateResourceLimits=NONE
 SlurmdParameters=config_overrides
 SlurmdTimeout=10
 MessageTimeout=10
-KillWait=5
+KillWait=60
 ReturnToService=2
 SchedulerParameters=bf_interval=2,sched_interval=5,sched_min_interval=0,batch_sched_delay=0
 PreemptType=preempt/partition_prio
