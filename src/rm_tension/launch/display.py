@@ -16,6 +16,7 @@ from rm_tension.estimate import Cost
 from rm_tension.launch.coordinator import Progress, State, log_of
 
 Show = Callable[[Progress], None]  # how far it is
+AROUND = 5  # lines of a terminal that the table needs beside its rows, with that of the time left
 
 
 @contextmanager
@@ -30,22 +31,31 @@ def display(costs: Mapping[str, Cost], jobs: int) -> Iterator[Show]:
         def show(progress: Progress) -> None:
             while progress.messages:
                 live.console.print(progress.messages.pop(0), markup=False, highlight=False)
-            live.update(Group(grid(progress, costs), _running(progress), _left(progress, costs, jobs)), refresh=True)
+            table, running = grid(progress, costs), _running(progress)
+            if table.row_count + AROUND + len(running) > console.height:
+                table = grid(progress, costs, by_backbone=False)
+            # the last lines are cut where there are too many
+            live.update(Group(_left(progress, costs, jobs), table, *running), refresh=True)
 
         yield show
 
 
-def grid(progress: Progress, costs: Mapping[str, Cost]) -> Table:
-    """How many stages of each kind and backbone are in which state, and how fast those that are done were trained."""
-    cells: dict[tuple[str, str], list[str]] = {}
+def grid(progress: Progress, costs: Mapping[str, Cost], by_backbone: bool = True) -> Table:
+    """How many stages of each kind (and backbone) are in which state, and how fast those that are done were trained."""
+    backbones = ["", *dict.fromkeys(cost.backbone for cost in costs.values() if by_backbone)]
+    cells: dict[tuple[str, str], list[str]] = {
+        (kind, backbone): [] for kind in dict.fromkeys(map(kind_of, progress.states)) for backbone in backbones
+    }
     for name in progress.states:
-        backbone = costs[name].backbone if name in costs else ""
-        cells.setdefault((kind_of(name), backbone), []).append(name)
+        backbone = costs[name].backbone if by_backbone and name in costs else ""
+        cells[kind_of(name), backbone].append(name)
     shown = [state for state in State if state in progress.states.values()]
-    table = Table("stage", "backbone", *map(str, shown), "steps", "tokens/s")
-    for cell, names in cells.items():
-        counts = Counter(progress.states[name] for name in names)
-        table.add_row(*cell, *(str(counts[state] or "") for state in shown), *_speed(progress, names))
+    table = Table("stage", *(["backbone"] if by_backbone else []), *map(str, shown), "steps", "tokens/s")
+    for (kind, backbone), names in cells.items():
+        if names:
+            counts = Counter(progress.states[name] for name in names)
+            place = [kind, backbone] if by_backbone else [kind]
+            table.add_row(*place, *(str(counts[state] or "") for state in shown), *_speed(progress, names))
     return table
 
 
@@ -60,10 +70,10 @@ def _speed(progress: Progress, names: list[str]) -> tuple[str, str]:
     return (f"{steps:,.0f}", f"{tokens / seconds:,.0f}") if seconds else ("", "")
 
 
-def _running(progress: Progress) -> Text:
+def _running(progress: Progress) -> list[Text]:
     now = time.monotonic()
     names = [name for name, state in progress.states.items() if state is State.RUNNING]
-    return Text("\n".join(f"{minutes(now - progress.began[name]):>7}  {log_of(name)}" for name in names))
+    return [Text(f"{minutes(now - progress.began[name]):>7}  {log_of(name)}") for name in names]
 
 
 def _left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
