@@ -19,6 +19,8 @@ RUNNING = ("train@mini-gpt2-large-helpful-0", "evaluate@mini-gpt2-small-0")
 def draw(monkeypatch):
     """What a terminal of so many lines has when the whole grid is waiting but for what is RUNNING."""
 
+    monkeypatch.setenv("TERM", "xterm")
+
     def drawn(lines):
         screen = Console(file=StringIO(), force_terminal=True, color_system=None, width=100, height=lines)
         monkeypatch.setattr(display, "Console", lambda: screen)
@@ -48,3 +50,8 @@ def test_a_low_terminal_shows_what_runs_as_well(draw):
     assert ["train", "53", "1"] in cells
     assert all(any(f".state/launch/{name}.log" in line for line in lines) for name in RUNNING)
     assert "stages left" in lines[0]
+
+
+def test_a_terminal_that_only_prints_lines_is_given_lines(draw, monkeypatch):
+    monkeypatch.setattr(Console, "is_dumb_terminal", True)
+    assert sorted(draw(24)) == sorted(f"{name}: running" for name in RUNNING)

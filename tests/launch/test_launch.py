@@ -153,7 +153,8 @@ def test_a_full_disk_loses_nothing_that_was_there(toy, full):
         assert "up to date" in toy.dvc("status")
 
 
-def test_a_terminal_shows_what_runs_and_where_its_log_is(toy):
+def test_a_terminal_shows_what_runs_and_where_its_log_is(toy, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     ours, its = os.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))  # rows and columns
     toy.order("middle-b", "wait")

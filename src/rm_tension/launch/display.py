@@ -23,7 +23,7 @@ AROUND = 5  # lines of a terminal that the table needs beside its rows, with tha
 def display(costs: Mapping[str, Cost], jobs: int) -> Iterator[Show]:
     """Yield what is to be called with every change."""
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield _lines(console)
         return
     with Live(console=console, auto_refresh=False) as live:
