@@ -20,9 +20,6 @@ from rm_tension.launch.pipeline import Pipeline
 FOLDER = Path(".state/launch")  # logs, and who coordinates
 LAST_LINES = 12  # of a failed job's log
 TICK = 1.0  # s between looks at what runs
-# dvc.lock is written after so many s, or stages: each time takes DVC seconds, and to find in its run cache what is not
-# in dvc.lock when this is killed takes it a fifth of a second a stage, of which the next start may not have enough
-WRITE_EVERY, WRITE_AT = 120.0, 20
 
 
 class State(StrEnum):
@@ -65,7 +62,6 @@ class Coordinator:
         self._costs = costs
         self._ready: list[str] = []
         self._tried: set[str] = set()  # once more, after a job was killed
-        self._written = time.monotonic()
         self._sorter = TopologicalSorter(pipeline.upstream)
         self._sorter.prepare()
         self.progress = Progress(dict.fromkeys(pipeline.upstream, State.WAITING), pipeline.records)
@@ -81,7 +77,7 @@ class Coordinator:
                 for name in self._sorter.get_ready():
                     self._look_at(name)
                 self._start_what_fits()
-                self._write_sometimes()
+                self._pipeline.write_if_due()
                 show(self.progress)
                 if State.RUNNING in states.values():
                     for end in self._executor.ended(TICK):
@@ -149,12 +145,7 @@ class Coordinator:
         self._sorter.done(name)
         if message:
             self._say(name, message)
-        self._write_sometimes()
-
-    def _write_sometimes(self) -> None:
-        if self._pipeline.unwritten >= WRITE_AT or time.monotonic() - self._written > WRITE_EVERY:
-            self._pipeline.write()
-            self._written = time.monotonic()
+        self._pipeline.write_if_due()
 
     def _say(self, name: str, message: str) -> None:
         self.progress.messages.append(f"{name}: {message}")

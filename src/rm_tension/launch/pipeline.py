@@ -5,6 +5,7 @@ others, who know nothing of DVC.
 """
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
 
 from rm_tension.base.errors import UserError
+
+# dvc.lock is written after so many seconds, or stages: each time takes DVC a second. What a killed launcher had not
+# written the next one looks up in the run cache, a fifth of a second a stage; killed before its end, it never goes on
+WRITE_EVERY, WRITE_AT = 120.0, 20
 
 
 class Pipeline:
@@ -34,6 +39,7 @@ class Pipeline:
         self.commands: dict[str, str] = {name: stage.cmd for name, stage in self._stages.items()}
         self.records = {name: next(_records(stage), Path()) for name, stage in self._stages.items()}
         self._unwritten: list[Stage] = []
+        self._written = time.monotonic()
 
     def is_fresh(self, name: str) -> bool:
         """Whether the outputs are those of the dependencies, the parameters and the command of now."""
@@ -80,10 +86,10 @@ class Pipeline:
             self._save(name)
         return []
 
-    @property
-    def unwritten(self) -> int:
-        """How many stages are recorded and not in dvc.lock yet."""
-        return len(self._unwritten)
+    def write_if_due(self) -> None:
+        """`write`, if WRITE_EVERY seconds have passed since the last time, or WRITE_AT stages are recorded since."""
+        if len(self._unwritten) >= WRITE_AT or time.monotonic() - self._written > WRITE_EVERY:
+            self.write()
 
     def write(self) -> None:
         """Write what is recorded to dvc.lock; it takes DVC a second, however many stages there are."""
@@ -91,6 +97,7 @@ class Pipeline:
             with self._locked():
                 self._unwritten[0].dvcfile.dump_stages(self._unwritten, update_pipeline=False)
             self._unwritten = []
+        self._written = time.monotonic()
 
     def _save(self, name: str) -> None:
         stage = self._stages[name]
