@@ -1,6 +1,7 @@
 """One live table on a terminal, lines of text elsewhere."""
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from rm_tension.estimate import Cost
 from rm_tension.launch.coordinator import Progress, State, log_of
 
 Show = Callable[[Progress], None]  # how far it is
-AROUND = 5  # lines of a terminal that the table needs beside its rows, with that of the time left
+AROUND = 5  # lines of a terminal: the frame and header of the table, and the time left
 
 
 @contextmanager
@@ -31,32 +32,38 @@ def display(costs: Mapping[str, Cost], jobs: int) -> Iterator[Show]:
         def show(progress: Progress) -> None:
             while progress.messages:
                 live.console.print(progress.messages.pop(0), markup=False, highlight=False)
-            table, running = grid(progress, costs), _running(progress)
-            if table.row_count + AROUND + len(running) > console.height:
-                table = grid(progress, costs, by_backbone=False)
+            running = _running(progress)
+            table = grid(progress, costs, rows=console.height - AROUND - len(running))
             # the last lines are cut where there are too many
             live.update(Group(_left(progress, costs, jobs), table, *running), refresh=True)
 
         yield show
 
 
-def grid(progress: Progress, costs: Mapping[str, Cost], by_backbone: bool = True) -> Table:
-    """How many stages of each kind (and backbone) are in which state, and how fast those that are done were trained."""
-    backbones = ["", *dict.fromkeys(cost.backbone for cost in costs.values() if by_backbone)]
-    cells: dict[tuple[str, str], list[str]] = {
-        (kind, backbone): [] for kind in dict.fromkeys(map(kind_of, progress.states)) for backbone in backbones
-    }
-    for name in progress.states:
-        backbone = costs[name].backbone if by_backbone and name in costs else ""
-        cells[kind_of(name), backbone].append(name)
+def grid(progress: Progress, costs: Mapping[str, Cost], rows: float = math.inf) -> Table:
+    """How many stages are in which state, and how fast those that are done were trained.
+
+    By kind and backbone, or, where that makes more than `rows`, by kind alone.
+    """
+    columns, cells = ["stage", "backbone"], _cells(progress, {name: cost.backbone for name, cost in costs.items()})
+    if len(cells) > rows:
+        columns, cells = ["stage"], _cells(progress, {})
     shown = [state for state in State if state in progress.states.values()]
-    table = Table("stage", *(["backbone"] if by_backbone else []), *map(str, shown), "steps", "tokens/s")
-    for (kind, backbone), names in cells.items():
-        if names:
-            counts = Counter(progress.states[name] for name in names)
-            place = [kind, backbone] if by_backbone else [kind]
-            table.add_row(*place, *(str(counts[state] or "") for state in shown), *_speed(progress, names))
+    table = Table(*columns, *map(str, shown), "steps", "tokens/s")
+    for cell, names in cells.items():
+        counts = Counter(progress.states[name] for name in names)
+        numbers = (str(counts[state] or "") for state in shown)
+        table.add_row(*cell[: len(columns)], *numbers, *_speed(progress, names))
     return table
+
+
+def _cells(progress: Progress, backbones: Mapping[str, str]) -> dict[tuple[str, str], list[str]]:
+    """The stages of each kind and backbone ("" without one), kinds in their order, backbones in that of `backbones`."""
+    kinds, names = dict.fromkeys(map(kind_of, progress.states)), dict.fromkeys(["", *backbones.values()])
+    cells: dict[tuple[str, str], list[str]] = {(kind, name): [] for kind in kinds for name in names}
+    for stage in progress.states:
+        cells[kind_of(stage), backbones.get(stage, "")].append(stage)
+    return {cell: stages for cell, stages in cells.items() if stages}
 
 
 def _speed(progress: Progress, names: list[str]) -> tuple[str, str]:
