@@ -11,12 +11,16 @@ from rm_tension.estimate import estimate, published
 from rm_tension.launch import display
 from rm_tension.launch.coordinator import Progress, State
 
-COSTS = {cost.stage: cost for cost in estimate(load_params(), "mini", published("cpu"))}
 RUNNING = ("train@mini-gpt2-large-helpful-0", "evaluate@mini-gpt2-small-0")
 
 
+@pytest.fixture(scope="module")
+def costs():
+    return {cost.stage: cost for cost in estimate(load_params(), "mini", published("cpu"))}
+
+
 @pytest.fixture
-def draw(monkeypatch):
+def draw(costs, monkeypatch):
     """What a terminal of so many lines has when the whole grid is waiting but for what is RUNNING."""
 
     monkeypatch.setenv("TERM", "xterm")
@@ -24,10 +28,10 @@ def draw(monkeypatch):
     def drawn(lines):
         screen = Console(file=StringIO(), force_terminal=True, color_system=None, width=100, height=lines)
         monkeypatch.setattr(display, "Console", lambda: screen)
-        states = dict.fromkeys(["data@mini", *reversed(COSTS), "report@mini"], State.WAITING)
+        states = dict.fromkeys(["data@mini", *reversed(costs), "report@mini"], State.WAITING)
         states |= dict.fromkeys(RUNNING, State.RUNNING)
         progress = Progress(states, dict.fromkeys(states, Path()), began=dict.fromkeys(RUNNING, 0.0))
-        with display.display(COSTS, 2) as show:
+        with display.display(costs, 2) as show:
             show(progress)
             return screen.file.getvalue().splitlines()
 
