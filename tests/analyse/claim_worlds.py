@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from rm_tension.analyse.bootstrap import DRAWN, ESTIMATE
 from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.task_sets import (
@@ -61,7 +62,8 @@ def world(noise=0.001, rows=101):
     values = {**PUBLISHED.iloc[0], **CLAIMED}
     resamples = np.random.default_rng(0).normal(0, noise, (rows, len(values)))
     resamples[0] = 0
-    return pd.DataFrame(resamples + list(values.values()), columns=pd.MultiIndex.from_tuples(values))
+    index = pd.MultiIndex.from_tuples([(ESTIMATE, "", 0), *((DRAWN, "", number) for number in range(1, rows))])
+    return pd.DataFrame(resamples + list(values.values()), index=index, columns=pd.MultiIndex.from_tuples(values))
 
 
 class Shift(NamedTuple):

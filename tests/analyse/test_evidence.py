@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rm_tension.analyse import accuracy
-from rm_tension.analyse.bootstrap import Draws, resample_items
+from rm_tension.analyse.bootstrap import DRAWN, Replicates, resample_items
 from rm_tension.analyse.evidence import LOWEST_MARGIN_RATIO, grid_evidence, trio_evidence
 from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
@@ -133,8 +133,8 @@ def test_a_margin_counts_by_its_size_and_none_after_has_the_lowest_ratio(rewards
 
 
 def test_drops_of_a_backbone_are_means_over_its_seeds(grid):
-    draws = Draws.of(TRIOS, np.random.default_rng(0), 20)
-    frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, draws)
+    replicates = Replicates.draw(TRIOS, np.random.default_rng(0), 20)
+    frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, replicates)
     drops = {
         trio: hh_drops(items).groupby(["kind", "percent"]).mean()["magnitude", 10] for trio, (items, _) in grid.items()
     }
@@ -187,7 +187,7 @@ def test_neurons_first_row_is_what_the_tables_say():
         for backbone in ("gpt2-small", "smollm2-135m")
     }
     depth = pd.concat([depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()])
-    frame = neuron_evidence(found, 10, Draws.of(trios, np.random.default_rng(0), 50))
+    frame = neuron_evidence(found, 10, Replicates.draw(trios, np.random.default_rng(0), 50))
     estimate = frame.iloc[0]
     overlaps = [overlap_table(one, 10).iloc[2]["jaccard"] for one in found.values()]
     assert estimate["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(np.mean(overlaps))
@@ -206,7 +206,9 @@ def test_neurons_first_row_is_what_the_tables_say():
     assert estimate["backbone_overlap", "helpful", "", "", 0] == pytest.approx(helpful.mean())
     shared = pd.concat([sets_table(one, [10]) for one in found.values()]).query("ablated_set == 'shared'")
     assert estimate["shared_share", "mixed", "", "", 0] == pytest.approx(shared["corrected"].mean() / 120)
-    assert (frame.std() > 0).all()
+    spread = frame.loc[DRAWN].std()
+    assert (spread.drop("late_excess") > 0).all()
+    assert (spread["late_excess"].xs("pooled", level=2) > 0).any()
 
 
 def test_published_numbers_are_computed_from_the_reference():

@@ -6,7 +6,7 @@ import pytest
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.analyse import neurons, robustness
-from rm_tension.analyse.bootstrap import Draws
+from rm_tension.analyse.bootstrap import Replicates
 from rm_tension.analyse.neurons import Neurons
 from rm_tension.base.grid import Trio
 
@@ -145,8 +145,8 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     }
     scores = ("magnitude", "clamped", "absolute", "difference", "backbone")
     two = replace(found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in scores})
-    draws = Draws.of([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
-    verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percents"])
+    replicates = Replicates.draw([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
+    verdicts = robustness.verdict_table({"a": two}, replicates).set_index(["id", "score", "percents"])
     assert len(verdicts) == 3 * 2 * 3
     assert verdicts.loc[("C9", "signed", 10), ["effect", "verdict"]].tolist() == [0, "not reproduced"]
     assert verdicts.loc[("C9", "absolute", 10), ["effect", "verdict"]].tolist() == [1, "not reproduced"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rm_tension.activations.sums import load_activations
-from rm_tension.analyse.bootstrap import RESAMPLES, Draws
+from rm_tension.analyse.bootstrap import RESAMPLES, Replicates
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
 from rm_tension.analyse.context import Context, Provenance
@@ -55,12 +55,12 @@ def run(job: Job) -> None:
         means = compared(means_tables(tables, config.task_percent), reference)
         examples = {trio: results.examples for trio, results in found.items()}
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
-        draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
-        of_neurons = neuron_evidence(neurons, config.task_percent, draws)
-        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, draws)
+        replicates = Replicates.draw(present, np.random.default_rng(0), RESAMPLES)
+        of_neurons = neuron_evidence(neurons, config.task_percent, replicates)
+        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, replicates)
         evidence, published = of_trios.join(of_neurons), published_evidence(reference)
         claims = decide_all(evidence, published, job.profile.required_claims)
-        verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
+        verdicts = [verdict_table(neurons, replicates), ablation_verdicts(of_trios, config.task_percent)]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
         context = _context(job, present, tables["accuracy"])
         with whole(paths.results) as folder:

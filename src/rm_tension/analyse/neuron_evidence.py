@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from rm_tension.analyse.bootstrap import Counts, Draws
+from rm_tension.analyse.bootstrap import Counts, Replicates
 from rm_tension.analyse.evidence import Column
 from rm_tension.analyse.neurons import (
     Neurons,
@@ -26,8 +26,8 @@ from rm_tension.evaluate.selection import top, trio_sets
 POOLED = "pooled"
 
 
-def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) -> pd.DataFrame:
-    """The measures of neurons, by backbone, over the draws of backbones and seeds."""
+def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, replicates: Replicates) -> pd.DataFrame:
+    """The measures of neurons, by backbone, over the draws of seeds and backbones."""
     by_seed = {backbone: _by_seed(found, percent) for backbone, found in neurons.items()}
 
     def of_backbone(backbone: str, counts: Counts) -> pd.Series:
@@ -44,7 +44,7 @@ def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, draws: Draws) 
         return pd.Series(values | dict(zip(by_seed[backbone], means, strict=True)))
 
     depth = pd.concat([depth_table(found, percent).assign(backbone=backbone) for backbone, found in neurons.items()])
-    return draws.of_backbones(of_backbone).join(_late_excess(depth, draws))
+    return replicates.mean_of_backbones(of_backbone).join(_late_excess(depth, replicates))
 
 
 def _by_seed(found: Neurons, percent: int) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def _by_seed(found: Neurons, percent: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
+def _late_excess(depth: pd.DataFrame, replicates: Replicates) -> pd.DataFrame:
     """The late third's share of the top neurons, less its share of all: per objective pooled, and per backbone."""
     corrected = depth[depth["variant"] == "corrected"]
     late = corrected[corrected["third"] == "late"]
@@ -68,7 +68,7 @@ def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
 
     parts, wholes = ([count(rows, name) for name in ("neurons", "all_neurons")] for rows in (late, corrected))
 
-    def shares(drawn: Draws) -> pd.DataFrame:
+    def shares(drawn: Replicates) -> pd.DataFrame:
         weights = drawn.weights()
         top, every = (
             weights.dot(part.loc[weights.columns]) / weights.dot(whole.loc[weights.columns])
@@ -77,8 +77,8 @@ def _late_excess(depth: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         return drawn.without_spread(top - every)
 
     columns: dict[Column, pd.Series] = {
-        ("late_excess", str(objective), "", POOLED, 0): values for objective, values in shares(draws).items()
+        ("late_excess", str(objective), "", POOLED, 0): values for objective, values in shares(replicates).items()
     }
-    for backbone in draws.seeds:
-        columns["late_excess", "", "", backbone, 0] = shares(draws.of_seeds(backbone)).mean(axis=1)
+    for backbone in replicates.seeds:
+        columns["late_excess", "", "", backbone, 0] = shares(replicates.of_backbone(backbone)).mean(axis=1)
     return pd.DataFrame(columns)
