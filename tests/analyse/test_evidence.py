@@ -13,6 +13,7 @@ from rm_tension.analyse.neurons import (
     Neurons,
     backbone_table,
     depth_table,
+    neuron_table,
     overlap_table,
     retention_table,
     rmsd_table,
@@ -183,7 +184,9 @@ def test_the_same_seed_gives_the_same_resamples(rewards):
 def test_neurons_first_row_is_what_the_tables_say():
     trios = [Trio(backbone, seed) for backbone in ("gpt2-small", "smollm2-135m") for seed in (0, 247)]
     found = {
-        backbone: Neurons.of((seed, make_activations(Trio(backbone, seed))) for seed in (0, 247))
+        backbone: Neurons.of_table(
+            neuron_table(backbone, {seed: make_activations(Trio(backbone, seed)) for seed in (0, 247)}, 10)
+        )
         for backbone in ("gpt2-small", "smollm2-135m")
     }
     depth = pd.concat([depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()])

@@ -34,7 +34,7 @@ def neuron_evidence(neurons: Mapping[str, Neurons], percent: int, replicates: Re
         found = neurons[backbone]
         tops = {o: top(np.average(scores, axis=0, weights=counts), percent) for o, scores in found.magnitude.items()}
         values: dict[Column, float] = {
-            ("rmsd", objective, "", "", 0): rmsd(found.difference[objective], counts)
+            ("rmsd", objective, "", "", 0): rmsd(found.chosen[objective], found.rejected[objective], counts)
             / mean_top_score(found.magnitude[objective], percent, counts)
             for objective in tops
         }
