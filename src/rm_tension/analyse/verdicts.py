@@ -75,7 +75,7 @@ class Part:
         """Return the 95% interval with the backbones fixed, which decides; NaN if a single value has no spread.
 
         The percentiles of the draws of items and seeds, widened around the effect by t / z, with the degrees of freedom
-        that few seeds leave (Welch, 1947).
+        that few seeds leave (`_degrees_of_freedom`).
         """
         low, high = self._percentiles(DRAWN)
         if math.isnan(low):
@@ -129,16 +129,17 @@ def _degrees_of_freedom(left_out: pd.Series, spread: float) -> float:
     """Return those of a standard error `spread` of which the jackknife of each backbone's seeds explains a part.
 
     `left_out` has a statistic without one trio, by backbone and seed. With V the part of the variance that a backbone's
-    n seeds make, the seeds together have sum(V)^2 / sum(V^2 / (n + 1)) - 2 degrees of freedom (Welch's estimate, exact
-    for one backbone); items have so many that theirs count as infinite.
+    n seeds make, the seeds together have sum(V)^2 / sum(V^2 / (n - 1)) degrees of freedom (Satterthwaite, 1946); items
+    have so many that theirs count as infinite.
     """
     by_backbone = left_out.groupby(level=1)
     n = by_backbone.size()
     variances = (n - 1) * by_backbone.var(ddof=0)
-    total = float(variances.sum())
-    if total <= 0:
+    variances = variances[variances > 0]
+    if variances.empty:
         return math.inf
-    of_seeds = total**2 / float((variances**2 / (n + 1)).sum()) - 2
+    total = float(variances.sum())
+    of_seeds = total**2 / float((variances**2 / (n - 1)).sum())
     return of_seeds * max(1.0, spread**2 / total) ** 2
 
 
