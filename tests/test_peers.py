@@ -95,7 +95,7 @@ def test_loss_and_gradients_of_a_step_are_those_of_trl(published, tokenizer, bac
     assert left == {"dropped_as_too_long": 0}
     ours = new_reward_model(backbone, 0, 0.5, "float32")
     items = table["answers"].tolist()
-    margins = backward(ours, items, make_accelerator("float32", "float32"), budget=60)
+    margins = backward(ours, items, make_accelerator("float32"), budget=60)
 
     theirs = AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=1)
     with torch.no_grad():

@@ -31,7 +31,7 @@ def run(job: Job) -> None:
             config,
             epochs=epochs,
             seed=seed,
-            accelerator=make_accelerator(config.precision, config.weights),
+            accelerator=make_accelerator(config.precision),
             budget=budget,
             state=state,
             progress=key.key,
