@@ -60,6 +60,19 @@ def test_micro_batches_change_no_gradient(backbone):
         torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)
 
 
+def test_the_gradient_of_an_identical_pair_is_zero(backbone):
+    """It stays in its batch, whose mean it is a part of (METHOD.md section 1)."""
+    items = pairs(3).items
+    same = [items[0][0], items[0][0].copy()]
+    gradients = []
+    for batch in (items, [*items, same]):
+        model = fresh(backbone)
+        margins = backward(model, batch, make_accelerator("float32"), 10_000)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert float(margins[-1]) == 0.0
+    torch.testing.assert_close(gradients[1], gradients[0] * 3 / 4, rtol=1e-4, atol=1e-6)
+
+
 def test_training_learns_what_the_pairs_say(backbone, tmp_path):
     generator = np.random.default_rng(0)
     items = [[np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))] for item in random_items(1, 64)]
