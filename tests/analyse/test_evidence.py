@@ -217,6 +217,9 @@ def test_published_numbers_are_computed_from_the_reference():
     assert row["retention", "mixed", "none", "focus", 0] == pytest.approx(0.25, abs=0.01)
     assert row["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(0.477, abs=0.0005)
     assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy", 0] == 0.052069
+    at_10 = (13.3 + 14.9 + 14.1) / 3  # of helpful, harmless and mixed RM: 71.2 - 57.9, 71.8 - 56.9, 67.3 - 53.2
+    assert row["hh_delta", "", "magnitude", "", 10] == pytest.approx(-at_10)
+    assert row["hh_delta", "", "magnitude", "", 30] == pytest.approx(-(17.9 + 19.7 + 16.9) / 3)
     counts = row.index.to_frame()["measure"].value_counts()
     assert counts.to_dict() == {
         "delta": 150,
