@@ -51,7 +51,6 @@ CLAIMED = (
     | {("late_excess", o, "", "pooled", 0): 0.2 for o in OBJECTIVES}
     | {("late_excess", "", "", backbone, 0): -0.1 for backbone in ACTIVE}
     | {("backbone_overlap", o, "", "", 0): 0.7 for o in OBJECTIVES}
-    | {("shared_share", "mixed", "", "", 0): 0.06}
 )
 
 
@@ -157,7 +156,6 @@ def _of_ablation():
         yield "C18", f"{group} tasks", [_delta("mixed", "magnitude", KEYS[group], by=20)]
         for value in (-1, -40):
             yield "C19", f"shared to top neurons, {group} tasks", [_delta("mixed", "shared", KEYS[group], to=value)]
-    yield "C19", "share of neurons that are shared", [Shift("shared_share", to=0.2)]
     for single, (label, measure) in product(SINGLES, ABLATED.items()):
         yield "C11", f"{label}, {single} RM", [Shift(measure, single, ("ablation",), by=0.6)]
     yield "C16", "tasks with opposite signs", [_delta(single, "magnitude", EVERY, to=1) for single in SINGLES]
@@ -183,8 +181,7 @@ NEEDS = {
     "rmsd": ("C5",),
     "hh_delta": ("C6", "C15", "C21"),
     "late_excess": ("C7",),
-    "delta": ("C8", "C10", "C16", "C17", "C18"),
+    "delta": ("C8", "C10", "C16", "C17", "C18", "C19"),
     "jaccard": ("C9",),
-    "shared_share": ("C19",),
     "backbone_overlap": ("C20",),
 }
