@@ -16,7 +16,6 @@ from rm_tension.analyse.neurons import (
     overlap_table,
     retention_table,
     rmsd_table,
-    sets_table,
 )
 from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
 from rm_tension.analyse.published_evidence import published_evidence
@@ -204,8 +203,6 @@ def test_neurons_first_row_is_what_the_tables_say():
     helpful = of_backbone.query("objective == 'helpful'")["jaccard"]
     assert len(helpful) == 4
     assert estimate["backbone_overlap", "helpful", "", "", 0] == pytest.approx(helpful.mean())
-    shared = pd.concat([sets_table(one, [10]) for one in found.values()]).query("ablated_set == 'shared'")
-    assert estimate["shared_share", "mixed", "", "", 0] == pytest.approx(shared["corrected"].mean() / 120)
     assert (frame.std() > 0).all()
 
 
