@@ -17,7 +17,6 @@ from rm_tension.analyse.neurons import (
     overlap_table,
     retention_table,
     rmsd_table,
-    sets_table,
 )
 from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
 from rm_tension.analyse.published_evidence import published_evidence
@@ -207,8 +206,6 @@ def test_neurons_first_row_is_what_the_tables_say():
     helpful = of_backbone.query("objective == 'helpful'")["jaccard"]
     assert len(helpful) == 4
     assert estimate["backbone_overlap", "helpful", "", "", 0] == pytest.approx(helpful.mean())
-    shared = pd.concat([sets_table(one, [10]) for one in found.values()]).query("ablated_set == 'shared'")
-    assert estimate["shared_share", "mixed", "", "", 0] == pytest.approx(shared["corrected"].mean() / 120)
     spread = frame.loc[DRAWN].std()
     assert (spread.drop("late_excess") > 0).all()
     assert (spread["late_excess"].xs("pooled", level=2) > 0).any()
@@ -222,6 +219,9 @@ def test_published_numbers_are_computed_from_the_reference():
     assert row["retention", "mixed", "none", "focus", 0] == pytest.approx(0.25, abs=0.01)
     assert row["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(0.477, abs=0.0005)
     assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy", 0] == 0.052069
+    at_10 = (13.3 + 14.9 + 14.1) / 3  # of helpful, harmless and mixed RM: 71.2 - 57.9, 71.8 - 56.9, 67.3 - 53.2
+    assert row["hh_delta", "", "magnitude", "", 10] == pytest.approx(-at_10)
+    assert row["hh_delta", "", "magnitude", "", 30] == pytest.approx(-(17.9 + 19.7 + 16.9) / 3)
     counts = row.index.to_frame()["measure"].value_counts()
     assert counts.to_dict() == {
         "delta": 150,

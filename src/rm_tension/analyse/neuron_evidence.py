@@ -1,7 +1,7 @@
 """The statistics of neurons that claims are decided on, as frames like those of `evidence`.
 
-Measures: rmsd (in mean |score| of the top neurons), jaccard, neuron_retention, backbone_overlap (Jaccard index),
-shared_share (of all neurons, a fraction) and late_excess (a fraction), whose part is a backbone or `pooled`.
+Measures: rmsd (in mean |score| of the top neurons), jaccard, neuron_retention, backbone_overlap (Jaccard index) and
+late_excess (a fraction), whose part is a backbone or `pooled`.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,7 @@ from rm_tension.analyse.neurons import (
     neuron_retention,
     rmsd,
 )
-from rm_tension.analyse.task_sets import SINGLES
-from rm_tension.evaluate.selection import top, trio_sets
+from rm_tension.evaluate.selection import top
 
 POOLED = "pooled"
 
@@ -51,10 +50,6 @@ def _by_seed(found: Neurons, percent: int) -> pd.DataFrame:
     """The measures of each seed's RMs alone, a row for each seed."""
     overlap = backbone_table(found, percent).groupby("objective", sort=False)["jaccard"]
     columns = {("backbone_overlap", str(objective), "", "", 0): list(values) for objective, values in overlap}
-    tops = {single: [top(scores, percent) for scores in found.magnitude[single]] for single in SINGLES}
-    columns["shared_share", "mixed", "", "", 0] = [
-        trio_sets(helpful, harmless)["shared"].mean() for helpful, harmless in zip(*tops.values(), strict=True)
-    ]
     return pd.DataFrame(columns)
 
 
