@@ -21,7 +21,7 @@ from rm_tension.analyse.neurons import Neurons
 from rm_tension.analyse.outcomes import outcomes, prompts, read_layout, read_scored
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
-from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
+from rm_tension.analyse.score_shift import Curve, curves, density_table, retained, sides, suite_rewards, task_rewards
 from rm_tension.analyse.tables import backbone_tables, grid_tables, trio_tables
 from rm_tension.analyse.training_curves import MEASURES, training_curve
 from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
@@ -48,7 +48,7 @@ def run(job: Job) -> None:
         neurons = _neurons(paths, present)
         tables = _joined(results.tables for results in found.values())
         tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
-        tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
+        tables["reward_density"] = density_table(curve for results in found.values() for curve in results.curves)
         tables |= grid_tables(tables, config.task_percent)
         tables["training_curves"] = _training_curves(job, present)
         reference = read_tables(paths.root / "reference", REFERENCE)
@@ -77,7 +77,7 @@ class TrioResults:
     """What is kept of one trio's rewards, so that memory holds the rewards of one trio at a time."""
 
     tables: Tables
-    sides: list[Side]
+    curves: list[Curve]
     examples: pd.DataFrame
     evidence: pd.DataFrame
 
@@ -91,7 +91,8 @@ def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, per
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
     evidence = trio_evidence(items, found, percent, prompts(layout), files, RESAMPLES)
-    return TrioResults(tables, found, candidates(on_tasks), evidence)
+    drawn = list(curves({"corrected": found, "as_published": retained(suite_rewards(scored))}))
+    return TrioResults(tables, drawn, candidates(on_tasks), evidence)
 
 
 def _neurons(paths: Paths, present: list[Trio]) -> dict[str, Neurons]:

@@ -15,7 +15,7 @@ from rm_tension.report.table import Table, TextTable
 
 PARTS: dict[str, str] = {
     "Verdicts": "T S2, T S2b, T S1",
-    "Main body": "F 1, F 2, T 1, F 3, T 2, T 3, F 4, T 4",
+    "Main body": "F 1, F 2, T 1, F 3, F 3b, T 2, T 3, F 4, T 4",
     "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2?, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
     "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, F S1",
