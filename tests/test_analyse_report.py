@@ -94,7 +94,7 @@ def test_the_whole_grid(root, monkeypatch):
     assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (18, [], [])
     found = files(root / "reports/mini")
     tables = {f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]}
-    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "07"]}
+    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "03b", "07"]}
     assert tables | figures | {"artifact.pdf", "index.html", "claims.md"} <= set(found)
     page = found["README.md"].decode()
     assert "not the paper's numbers" in page
@@ -104,6 +104,17 @@ def test_the_whole_grid(root, monkeypatch):
     again = document.compile_pdf(root / "reports/mini")
     assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
     assert "undefined" not in again
+    check_that_every_number_is_one(found)
+
+
+def check_that_every_number_is_one(found):
+    """No file prints what programs write where there is no number."""
+    texts = {name: content.decode() for name, content in found.items() if not name.endswith((".pdf", ".png"))}
+    assert {name.rpartition(".")[2] for name in texts} == {"md", "tex", "html", "json", "csv", "svg"}
+    for name, text in texts.items():
+        shown = re.sub("<(script|style)>.*?</(script|style)>", "", text, flags=re.DOTALL)
+        wrong = re.search(r".{,60}(?<![A-Za-z])(nan|NaN|inf|Infinity|None|null|NaT)(?![A-Za-z]).{,60}", shown)
+        assert not wrong, f"{name}: {wrong[0]}"
 
 
 def check_the_columns_of_results(folder):
@@ -149,6 +160,7 @@ def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
     run(monkeypatch, analyse.run)
     run(monkeypatch, report.run)
     assert "Incomplete" not in (root / "reports/mini/README.md").read_text()
+    check_that_every_number_is_one(files(root / "reports/mini"))
     figures = {path.stem for path in (root / "reports/mini/figures").glob("figure_02?.png")}
     assert len(figures) == len(backbones)
 
@@ -158,11 +170,29 @@ def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
     found = files(one_trio.reports)
     check_that_missing_cells_are_marked(found)
     check_page(found)
+    check_that_every_number_is_one(found)
     table = found["tables/table_09.tex"].decode()
     assert re.search(r"Chat +& 18 +& 387 +& 50 ", table)  # scored, and 3 styles of 129 prompts
     assert "519" in table
     run(monkeypatch, report.run)
     assert files(one_trio.reports) == found
+
+
+def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, monkeypatch, no_latex):
+    """As `evening`: one trio, of which neurons have no interval, and part of the tasks."""
+    percents = {"hh_percents": {kind: [10, 30] for kind in ("random", "change", "magnitude")}}
+    paths = write_profile(root, [Trio("gpt2-small", 0)], PARTIAL, **percents, task_percents={"magnitude": [10]})
+    run(monkeypatch, analyse.run)
+    run(monkeypatch, report.run)
+    found = files(paths.reports)
+    check_that_every_number_is_one(found)
+    rows = re.findall(r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE)
+    of_neurons = [(score, percent) for score in ("signed", "absolute") for percent in ("5", "10", "20")]
+    expected = [(claim, *row) for claim in ("C5", "C7", "C9") for row in of_neurons]
+    assert sorted(rows) == sorted([*expected, ("C6", "signed", "10, 30"), ("C8", "signed", "10")])
+    assert "absolute" not in found["tables/table_S08.tex"].decode()
+    assert "gpt2-small +0." in found["claims.md"].decode().replace("-0.", "+0.")
+    assert "(no interval)" in found["claims.md"].decode()
 
 
 def check_that_missing_cells_are_marked(found):

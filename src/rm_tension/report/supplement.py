@@ -141,7 +141,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
             )
             for objective, label in OBJECTIVES.items()
         ],
-        BY_SCORE,
+        {score: label for score, label in BY_SCORE.items() if score in means.index.unique("score")},
     )
 
 
@@ -156,8 +156,8 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Verdicts by score and share",
-        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced, C6 at the "
-        "shares at which both were; scores as in Table S4.",
+        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced, where they "
+        "were; C6 at the shares that all silenced scores have in common. Scores as in Table S4.",
         ["", "Score", *QUANTITIES[:-2]],
         rows,
         "lXlrr",
