@@ -113,7 +113,7 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
 
     `evaluate` changes the section of that name in params.yaml.
     """
-    paths, params = Paths("mini", root), small_params(**evaluate)
+    paths, params, trios = Paths("mini", root), small_params(**evaluate), list(trios)
     (root / "params.yaml").write_text(yaml.safe_dump(_raw_params(evaluate)), encoding="utf-8")
     shutil.copytree(REPOSITORY / "reference", root / "reference")
     benchmarks, preferences = make_benchmarks(without=without), make_preferences()
@@ -122,6 +122,10 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
     benchmarks.to_parquet(paths.texts("benchmarks"))
     known = {"stand_ins": "generated texts" if without else None, "files": []}
     paths.provenance.write_text(json.dumps(known), encoding="utf-8")
+    for backbone in dict.fromkeys(trio.backbone for trio in trios):
+        provenance = paths.backbone_provenance(backbone)
+        provenance.parent.mkdir(parents=True, exist_ok=True)
+        provenance.write_text(json.dumps({"hub": None, "stand_ins": None}), encoding="utf-8")
     for trio in trios:
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
         save_activations(paths.activations(trio), make_activations(trio))

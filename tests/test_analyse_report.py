@@ -73,7 +73,7 @@ def one_trio(root, monkeypatch):
 
 @needs_latex
 def test_the_whole_grid(root, monkeypatch):
-    write_profile(root, trios(small_params().grid, "mini"))
+    write_loaded_files(write_profile(root, trios(small_params().grid, "mini")))
     run(monkeypatch, analyse.run)
     read, table = set(), Source.table
     monkeypatch.setattr(Source, "table", lambda source, name, *rest: (read.add(name), table(source, name, *rest))[1])
@@ -105,6 +105,48 @@ def test_the_whole_grid(root, monkeypatch):
     assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
     assert "undefined" not in again
     check_that_every_number_is_one(found)
+    check_what_was_loaded(found)
+
+
+SENTENCE = "two pairs for all, and a model from 4 bits"
+
+
+def write_loaded_files(paths):
+    """As the stages of data and of two backbones record stand-ins."""
+    shared = {"repo": "owner/hh", "revision": "main", "commit": "c0" * 20, "sha256": "5a" * 32}
+    files = [
+        shared | {"filename": "helpful-base/train.jsonl.gz", "official": True, "rows": {"helpful-base": 43835}},
+        shared | {"filename": "harmless-base/test.jsonl.gz", "official": False, "rows": {"harmless-base": 1002}},
+        shared | {"filename": "generated.json", "official": False, "rows": {"chat": 1}, "commit": None},
+    ]
+    paths.provenance.write_text(json.dumps({"stand_ins": SENTENCE, "files": files}))
+    for backbone, stand_ins in (("gpt2-small", SENTENCE), ("gpt2-large", None)):
+        weights = [
+            {"name": name, "size": 123456789, "sha256": f"{number}b" * 32}
+            for number, name in enumerate(("config.json", "model.safetensors"))
+        ]
+        hub = {"repo": f"owner/{backbone}", "revision": "7e" * 20, "commit": "7e" * 20, "files": weights}
+        paths.backbone_provenance(backbone).write_text(json.dumps({"hub": hub, "stand_ins": stand_ins}))
+
+
+def check_what_was_loaded(found):
+    """Stand-ins are called so, with the sha256 of what was taken for official files; what was generated is no file."""
+    cards, loaded = (rows_of(found[f"tables/table_{number}.tex"].decode()) for number in ("06", "S10"))
+    asked = "Loaded in place of owner/gpt2-small at 7e7e7e7e7e7e."
+    assert cards["Mini-GPT2-S"] == ["gpt2-small", f"Stand-ins: {SENTENCE}. {asked}", "--", "1b" * 8]
+    assert cards["Mini-GPT2-L"] == ["gpt2-large", "owner/gpt2-large", "7e" * 6, "1b" * 8]
+    assert cards["Mini-GPT2-M"][1:] == ["random gpt2: 5 blocks of width 32, 4 heads, seed 5", "--", "--"]
+    assert loaded["no"] == ["owner/hh", "harmless-base/test.jsonl.gz", "1,002 rows", "c0" * 6, "5a" * 8]
+    text = found["tables/table_S10.tex"].decode()
+    assert re.findall(r"^(no|not known|yes) ", text, re.MULTILINE) == ["no", *["not known"] * 2, *["yes"] * 3]
+    assert "generated.json" not in text
+    assert f"Stand-ins were taken for official files: {SENTENCE}." in found["README.md"].decode()
+
+
+def rows_of(table):
+    """The cells of a table of words behind the first, by this."""
+    rows = [line.removesuffix(r" \\").split("&") for line in table.splitlines() if line.endswith(r" \\")]
+    return {name.strip(): [cell.strip() for cell in cells] for name, *cells in rows}
 
 
 def check_that_every_number_is_one(found):
@@ -168,6 +210,8 @@ def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
 def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
     run(monkeypatch, report.run)
     found = files(one_trio.reports)
+    assert "tables/table_S10.tex" not in found  # all was generated
+    assert list(rows_of(found["tables/table_06.tex"].decode())) == ["Backbone", "Mini-GPT2-S"]
     check_that_missing_cells_are_marked(found)
     check_page(found)
     check_that_every_number_is_one(found)
@@ -224,6 +268,18 @@ def check_page(found):
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
     assert {link for link in page.links if not link.startswith("#")} <= set(found)
     assert all(image["alt"] for image in page.images)
+
+
+def test_stand_ins_of_weights_alone_are_said_everywhere(root, monkeypatch):
+    """The data may be official where stand-ins are accepted; of the weights nobody knows."""
+    paths = write_profile(root, [Trio("gpt2-small", 0)])
+    write_loaded_files(paths)
+    paths.provenance.write_text(json.dumps({"stand_ins": None, "files": []}))
+    run(monkeypatch, analyse.run)
+    context = json.loads((paths.results / "context.json").read_text())
+    assert (context["stand_ins"], context["comparable"]) == (SENTENCE, False)
+    provenance = json.loads((paths.results / "provenance.json").read_text())
+    assert provenance["backbones"]["gpt2-small"]["hub"]["files"][1]["sha256"] == "1b" * 32
 
 
 def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_trio, monkeypatch):

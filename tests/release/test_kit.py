@@ -63,6 +63,9 @@ def test_stand_ins_are_not_called_by_the_official_names(analysed, params):
     card = card_of(params)
     assert not {"base_model", "datasets", "model-index"} & card.data.to_dict().keys()
     assert "Stand-ins were taken for official files: samples of them." in card.text
+    (backbone,) = [line for line in card.text.splitlines() if line.startswith("| backbone |")]
+    assert backbone.endswith("; stand-ins: samples of them |")
+    assert f"| loaded for it | model.safetensors, 1234 bytes, sha256 `{'ab' * 32}` |" in card.text
 
 
 def test_the_recipe_is_the_recorded_one_not_todays(analysed, params):

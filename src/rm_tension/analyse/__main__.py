@@ -11,7 +11,7 @@ from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.bootstrap import RESAMPLES, Draws
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
-from rm_tension.analyse.context import Context, Provenance
+from rm_tension.analyse.context import Context
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
 from rm_tension.analyse.files import REFERENCE, read_tables, write_tables
@@ -29,13 +29,14 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
 from rm_tension.base.job import Job, main
+from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
 from rm_tension.base.runs import git_commit, record
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASKS
 
 
 def run(job: Job) -> None:
-    """rewards/, activations/, runs/*/steps/ and data/ -> results/<P>/*.csv, example.json, claims.json, context.json."""
+    """rewards/, activations/, runs/*/steps/, data/ and models/*/provenance/ -> results/<P>/: tables and JSON."""
     paths, config = job.paths, job.profile.evaluate
     present = [trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()]
     if not present:
@@ -62,13 +63,15 @@ def run(job: Job) -> None:
         claims = decide_all(evidence, published, job.profile.required_claims)
         verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
-        context = _context(job, present, tables["accuracy"])
+        provenance, stand_ins = _provenance(paths, present)
+        context = _context(job, present, tables["accuracy"], stand_ins)
         with whole(paths.results) as folder:
             write_tables(tables, folder)
             write_tables(means, folder / "means")
             write_json(folder / "example.json", asdict(example))
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
+            write_json(folder / "provenance.json", asdict(provenance))
         metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
 
 
@@ -130,8 +133,21 @@ def _joined(parts: Iterable[Tables]) -> Tables:
     return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
-    stand_ins = read_json(job.paths.provenance, Provenance).stand_ins
+def _provenance(paths: Paths, present: list[Trio]) -> tuple[Provenance, str | None]:
+    """What was loaded, and what was taken for official files, if any was.
+
+    Of weights it is not known whether they are the official ones where stand-ins are accepted. The bytes of generated
+    files depend on the machine's libraries, and are left out.
+    """
+    data = read_json(paths.provenance, LoadedData)
+    backbones = dict.fromkeys(trio.backbone for trio in present)
+    weights = {name: read_json(paths.backbone_provenance(name), LoadedWeights) for name in backbones}
+    sentences = [data.stand_ins, *(loaded.stand_ins for loaded in weights.values())]
+    stand_ins = next(filter(None, sentences), None)
+    return Provenance([file for file in data.files if file.commit], weights), stand_ins
+
+
+def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_ins: str | None) -> Context:
     found = set(task_accuracy["task"])
     return Context(
         profile=job.paths.profile,

@@ -18,7 +18,7 @@ PARTS: dict[str, str] = {
     "Main body": "F 1, F 2, T 1, F 3, F 3b, T 2, T 3, F 4, T 4",
     "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2?, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
-    "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, F S1",
+    "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, T S10, F S1",
 }
 
 
@@ -42,9 +42,10 @@ class Report:
 
 
 def make_report(source: Source) -> Report:
-    """All tables and figures of a profile."""
+    """All tables and figures of a profile; but for a table of words that has none."""
     claims = source.record("claims", list[DecidedClaim])
     made = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
+    made = [table for table in made if not isinstance(table, TextTable) or table.rows]
     made += [
         summary.agreement("S1", source, [table for table in made if isinstance(table, Table)]),
         summary.claims("S2", claims),

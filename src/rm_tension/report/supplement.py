@@ -8,6 +8,7 @@ import pandas as pd
 from rm_tension.analyse.comparison import POINTS
 from rm_tension.analyse.means import KEPT
 from rm_tension.paper.tasks import GROUPS
+from rm_tension.report import cards
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
 from rm_tension.report.table import Row, Section, Table, TextTable
@@ -172,4 +173,5 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S7": math_apart,
     "S8": ablation_by_score,
     "S9": verdicts_by_score,
+    "S10": cards.loaded_files,
 }
