@@ -13,6 +13,8 @@ from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import main
 from rm_tension.report import __main__ as report
 from rm_tension.report import document, supplement, tables
+from rm_tension.report.latex import escape
+from rm_tension.report.notes import INTERVALS
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table, shown
 from samples import only_mini
@@ -106,8 +108,35 @@ def test_the_whole_grid(root, monkeypatch):
     assert "undefined" not in again
     check_that_every_number_is_one(found)
     check_what_was_loaded(found)
+    check_that_parts_are_counted_and_the_deciding_one_is_named(root / "results/mini", found)
 
 
+def check_that_parts_are_counted_and_the_deciding_one_is_named(results, found):
+    claims = json.loads((results / "claims.json").read_text())
+    verdicts = [part["verdict"] for claim in claims for part in claim["parts"]]
+    counts = {name: verdicts.count(verdict) for name, verdict in VERDICTS.items()}
+    unknown = verdicts.count("not applicable")
+    parts = counts | {"open": counts["open"] + unknown, "unknown": unknown}
+    assert json.loads(found["metrics.json"])["parts"] == parts
+    said = (
+        f"Of their {len(verdicts)} parts, {parts['hold']} hold, {parts['contradicted']} are contradicted, "
+        f"{parts['open']} are open"
+    )
+    assert parts["hold"] > 0
+    for name in ("README.md", "claims.md", "artifact.tex", "index.html"):
+        text = found[name].decode()
+        assert text.count(said) == 1
+        assert INTERVALS in text or name == "artifact.tex"
+    table = found["tables/table_S02.tex"].decode()
+    assert escape(INTERVALS) in table
+    for claim in claims:
+        part = next(part for part in claim["parts"] if part["part"] == claim["decides"])
+        shared = ("effect", "interval", "published", "verdict")
+        assert [part[name] for name in shared] == [claim[name] for name in shared]
+        assert re.search(rf"^{claim['id']} .*Decides.*: {re.escape(escape(claim['decides']))}\.", table, re.MULTILINE)
+
+
+VERDICTS = {"hold": "reproduced", "contradicted": "not reproduced", "open": "undecided"}
 SENTENCE = "two pairs for all, and a model from 4 bits"
 
 

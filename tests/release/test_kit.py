@@ -26,6 +26,7 @@ def test_the_card_of_a_miniature_says_so_and_claims_no_official_model_or_data(an
     assert "**Profile mini: the miniature: not the paper's numbers.**" in card.text
     assert "knows no\n> language" in card.text
     assert "random weights" in card.text
+    assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
     md5 = listed(folder)[""]
     assert f"`models/mini/reward/{KEY}` with md5 `{md5}`" in card.text
 

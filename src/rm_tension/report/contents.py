@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from rm_tension.analyse.context import Context
+from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.report import summary, supplement, tables
 from rm_tension.report.drawing import Drawing
@@ -30,6 +31,11 @@ class Report:
     claims: list[DecidedClaim]
     tables: list[Table | TextTable]
     figures: list[Drawing]
+
+    @property
+    def summary(self) -> str:
+        """How many claims and parts of claims are decided, as a sentence of every page."""
+        return summarise(self.claims)
 
     @property
     def parts(self) -> dict[str, list[Item]]:
