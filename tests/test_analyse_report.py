@@ -161,11 +161,19 @@ def write_loaded_files(paths):
 def check_what_was_loaded(found):
     """Stand-ins are called so, with the sha256 of what was taken for official files; what was generated is no file."""
     cards, loaded = (rows_of(found[f"tables/table_{number}.tex"].decode()) for number in ("06", "S10"))
-    asked = "Loaded in place of owner/gpt2-small at 7e7e7e7e7e7e."
+    asked = "Taken for owner/gpt2-small at 7e7e7e7e7e7e."
     assert cards["Mini-GPT2-S"] == ["gpt2-small", f"Stand-ins: {SENTENCE}. {asked}", "--", "1b" * 8]
     assert cards["Mini-GPT2-L"] == ["gpt2-large", "owner/gpt2-large", "7e" * 6, "1b" * 8]
     assert cards["Mini-GPT2-M"][1:] == ["random gpt2: 5 blocks of width 32, 4 heads, seed 5", "--", "--"]
-    assert loaded["no"] == ["owner/hh", "harmless-base/test.jsonl.gz", "1,002 rows", "c0" * 6, "5a" * 8]
+    assert loaded["no"] == ["taken for owner/hh", "harmless-base/test.jsonl.gz", "1,002 rows", "--", "5a" * 8]
+    assert loaded["not known"] == [
+        "taken for owner/gpt2-small",
+        "model.safetensors",
+        "123,456,789 bytes",
+        "--",
+        "1b" * 8,
+    ]
+    assert loaded["yes"] == ["owner/gpt2-large", "model.safetensors", "123,456,789 bytes", "7e" * 6, "1b" * 8]
     text = found["tables/table_S10.tex"].decode()
     assert re.findall(r"^(no|not known|yes) ", text, re.MULTILINE) == ["no", *["not known"] * 2, *["yes"] * 3]
     assert "generated.json" not in text

@@ -72,22 +72,15 @@ def model_cards(number: str, source: Source) -> TextTable:
 def loaded_files(number: str, source: Source) -> TextTable:
     """The files of the hub that a profile was made from; without rows where all was generated."""
     provenance = source.provenance()
-    rows = [
-        [
-            "yes" if file.official else "no",
-            file.repo,
-            file.filename,
-            f"{sum(file.rows.values()):,} rows",
-            (file.commit or "--")[:COMMIT],
-            file.sha256[:DIGEST],
-        ]
-        for file in provenance.data
-    ]
+    rows = []
+    for data in provenance.data:
+        official, size = "yes" if data.official else "no", f"{sum(data.rows.values()):,} rows"
+        rows.append(_file(official, data.repo, data.commit or "--", data.filename, size, data.sha256))
     for weights in provenance.backbones.values():
+        official = "not known" if weights.stand_ins else "yes"
         if hub := weights.hub:
-            place, official = hub.commit[:COMMIT], "not known" if weights.stand_ins else "yes"
             rows += [
-                [official, hub.repo, file.name, f"{file.size:,} bytes", place, file.sha256[:DIGEST]]
+                _file(official, hub.repo, hub.commit, file.name, f"{file.size:,} bytes", file.sha256)
                 for file in hub.files
             ]
     return TextTable(
@@ -131,8 +124,14 @@ def _weights(asked: HubFiles | RandomWeights, loaded: LoadedWeights) -> list[str
     sums = ", ".join(file.sha256[:DIGEST] for file in loaded.hub.files if file.name.endswith(".safetensors"))
     if loaded.stand_ins:
         place = f"{loaded.hub.repo} at {loaded.hub.revision[:COMMIT]}"
-        return [f"Stand-ins: {loaded.stand_ins}. Loaded in place of {place}.", "--", sums]
+        return [f"Stand-ins: {loaded.stand_ins}. Taken for {place}.", "--", sums]
     return [loaded.hub.repo, loaded.hub.commit[:COMMIT], sums]
+
+
+def _file(official: str, repo: str, commit: str, name: str, size: str, sha256: str) -> list[str]:
+    """A row of `loaded_files`; no commit of the hub's says what a stand-in is."""
+    place, commit = (repo, commit[:COMMIT]) if official == "yes" else (f"taken for {repo}", "--")
+    return [official, place, name, size, commit, sha256[:DIGEST]]
 
 
 def _random(asked: HubFiles | RandomWeights) -> str:
