@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,11 +27,15 @@ FEW = {"hh_percents": {"random": [10, 30], "change": [10, 30], "magnitude": [10,
 MARGINS = {"helpful": (1.0, -0.8), "harmless": (-0.8, 1.0), "mixed": (0.8, 0.5)}  # helpfulness, harmlessness items
 
 
-def small_params() -> Params:
-    """params.yaml with two ablation percents in mini."""
-    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    raw["profiles"]["mini"]["evaluate"] |= FEW
-    return parse_params(raw)
+def small_params(**evaluate: Any) -> Params:
+    """params.yaml with two ablation percents in mini, and other changes of its `evaluate`."""
+    return parse_params(_raw_params(evaluate))
+
+
+def _raw_params(evaluate: dict[str, Any]) -> dict[str, Any]:
+    raw: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    raw["profiles"]["mini"]["evaluate"] |= FEW | evaluate
+    return raw
 
 
 def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame:
@@ -103,12 +108,13 @@ def make_history(steps: int = 75) -> list[dict[str, float]]:
     return [{"step": n, "loss": 0.7 / (1 + n / steps), "accuracy": 0.5, "margin": 0.1} for n in range(steps)]
 
 
-def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()) -> Paths:
-    """A repository below `root` with params.yaml, reference/, and the mini profile's data, rewards and activations."""
-    paths, params = Paths("mini", root), small_params()
-    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    raw["profiles"]["mini"]["evaluate"] |= FEW
-    (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = (), **evaluate: Any) -> Paths:
+    """A repository below `root` with params.yaml, reference/, and the mini profile's data, rewards and activations.
+
+    `evaluate` changes the section of that name in params.yaml.
+    """
+    paths, params, trios = Paths("mini", root), small_params(**evaluate), list(trios)
+    (root / "params.yaml").write_text(yaml.safe_dump(_raw_params(evaluate)), encoding="utf-8")
     shutil.copytree(REPOSITORY / "reference", root / "reference")
     benchmarks, preferences = make_benchmarks(without=without), make_preferences()
     paths.data.mkdir(parents=True)
@@ -116,6 +122,10 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
     benchmarks.to_parquet(paths.texts("benchmarks"))
     known = {"stand_ins": "generated texts" if without else None, "files": []}
     paths.provenance.write_text(json.dumps(known), encoding="utf-8")
+    for backbone in dict.fromkeys(trio.backbone for trio in trios):
+        provenance = paths.backbone_provenance(backbone)
+        provenance.parent.mkdir(parents=True, exist_ok=True)
+        provenance.write_text(json.dumps({"hub": None, "stand_ins": None}), encoding="utf-8")
     for trio in trios:
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
         save_activations(paths.activations(trio), make_activations(trio))

@@ -13,6 +13,8 @@ from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import main
 from rm_tension.report import __main__ as report
 from rm_tension.report import document, supplement, tables
+from rm_tension.report.latex import escape
+from rm_tension.report.notes import INTERVALS
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table, shown
 from samples import only_mini
@@ -73,7 +75,7 @@ def one_trio(root, monkeypatch):
 
 @needs_latex
 def test_the_whole_grid(root, monkeypatch):
-    write_profile(root, trios(small_params().grid, "mini"))
+    write_loaded_files(write_profile(root, trios(small_params().grid, "mini")))
     run(monkeypatch, analyse.run)
     read, table = set(), Source.table
     monkeypatch.setattr(Source, "table", lambda source, name, *rest: (read.add(name), table(source, name, *rest))[1])
@@ -94,7 +96,7 @@ def test_the_whole_grid(root, monkeypatch):
     assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (18, [], [])
     found = files(root / "reports/mini")
     tables = {f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]}
-    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "07"]}
+    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "03b", "07"]}
     assert tables | figures | {"artifact.pdf", "index.html", "claims.md"} <= set(found)
     page = found["README.md"].decode()
     assert "not the paper's numbers" in page
@@ -104,6 +106,94 @@ def test_the_whole_grid(root, monkeypatch):
     again = document.compile_pdf(root / "reports/mini")
     assert (root / "reports/mini/artifact.pdf").read_bytes() == found["artifact.pdf"]
     assert "undefined" not in again
+    check_that_every_number_is_one(found)
+    check_what_was_loaded(found)
+    check_that_parts_are_counted_and_the_deciding_one_is_named(root / "results/mini", found)
+
+
+def check_that_parts_are_counted_and_the_deciding_one_is_named(results, found):
+    claims = json.loads((results / "claims.json").read_text())
+    verdicts = [part["verdict"] for claim in claims for part in claim["parts"]]
+    counts = {name: verdicts.count(verdict) for name, verdict in VERDICTS.items()}
+    unknown = verdicts.count("not applicable")
+    parts = counts | {"open": counts["open"] + unknown, "unknown": unknown}
+    assert json.loads(found["metrics.json"])["parts"] == parts
+    said = (
+        f"Of their {len(verdicts)} parts, {parts['hold']} hold, {parts['contradicted']} are contradicted, "
+        f"{parts['open']} are open"
+    )
+    assert parts["hold"] > 0
+    for name in ("README.md", "claims.md", "artifact.tex", "index.html"):
+        text = found[name].decode()
+        assert text.count(said) == 1
+        assert INTERVALS in text or name == "artifact.tex"
+    table = found["tables/table_S02.tex"].decode()
+    assert escape(INTERVALS) in table
+    for claim in claims:
+        part = next(part for part in claim["parts"] if part["part"] == claim["decides"])
+        shared = ("effect", "interval", "published", "verdict")
+        assert [part[name] for name in shared] == [claim[name] for name in shared]
+        assert re.search(rf"^{claim['id']} .*Decides.*: {re.escape(escape(claim['decides']))}\.", table, re.MULTILINE)
+
+
+VERDICTS = {"hold": "reproduced", "contradicted": "not reproduced", "open": "undecided"}
+SENTENCE = "two pairs for all, and a model from 4 bits"
+
+
+def write_loaded_files(paths):
+    """As the stages of data and of two backbones record stand-ins."""
+    shared = {"repo": "owner/hh", "revision": "main", "commit": "c0" * 20, "sha256": "5a" * 32}
+    files = [
+        shared | {"filename": "helpful-base/train.jsonl.gz", "official": True, "rows": {"helpful-base": 43835}},
+        shared | {"filename": "harmless-base/test.jsonl.gz", "official": False, "rows": {"harmless-base": 1002}},
+        shared | {"filename": "generated.json", "official": False, "rows": {"chat": 1}, "commit": None},
+    ]
+    paths.provenance.write_text(json.dumps({"stand_ins": SENTENCE, "files": files}))
+    for backbone, stand_ins in (("gpt2-small", SENTENCE), ("gpt2-large", None)):
+        weights = [
+            {"name": name, "size": 123456789, "sha256": f"{number}b" * 32}
+            for number, name in enumerate(("config.json", "model.safetensors"))
+        ]
+        hub = {"repo": f"owner/{backbone}", "revision": "7e" * 20, "commit": "7e" * 20, "files": weights}
+        paths.backbone_provenance(backbone).write_text(json.dumps({"hub": hub, "stand_ins": stand_ins}))
+
+
+def check_what_was_loaded(found):
+    """Stand-ins are called so, with the sha256 of what was taken for official files; what was generated is no file."""
+    cards, loaded = (rows_of(found[f"tables/table_{number}.tex"].decode()) for number in ("06", "S10"))
+    asked = "Taken for owner/gpt2-small at 7e7e7e7e7e7e."
+    assert cards["Mini-GPT2-S"] == ["gpt2-small", f"Stand-ins: {SENTENCE}. {asked}", "--", "1b" * 8]
+    assert cards["Mini-GPT2-L"] == ["gpt2-large", "owner/gpt2-large", "7e" * 6, "1b" * 8]
+    assert cards["Mini-GPT2-M"][1:] == ["random gpt2: 5 blocks of width 32, 4 heads, seed 5", "--", "--"]
+    assert loaded["no"] == ["taken for owner/hh", "harmless-base/test.jsonl.gz", "1,002 rows", "--", "5a" * 8]
+    assert loaded["not known"] == [
+        "taken for owner/gpt2-small",
+        "model.safetensors",
+        "123,456,789 bytes",
+        "--",
+        "1b" * 8,
+    ]
+    assert loaded["yes"] == ["owner/gpt2-large", "model.safetensors", "123,456,789 bytes", "7e" * 6, "1b" * 8]
+    text = found["tables/table_S10.tex"].decode()
+    assert re.findall(r"^(no|not known|yes) ", text, re.MULTILINE) == ["no", *["not known"] * 2, *["yes"] * 3]
+    assert "generated.json" not in text
+    assert f"Stand-ins were taken for official files: {SENTENCE}." in found["README.md"].decode()
+
+
+def rows_of(table):
+    """The cells of a table of words behind the first, by this."""
+    rows = [line.removesuffix(r" \\").split("&") for line in table.splitlines() if line.endswith(r" \\")]
+    return {name.strip(): [cell.strip() for cell in cells] for name, *cells in rows}
+
+
+def check_that_every_number_is_one(found):
+    """No file prints what programs write where there is no number."""
+    texts = {name: content.decode() for name, content in found.items() if not name.endswith((".pdf", ".png"))}
+    assert {name.rpartition(".")[2] for name in texts} == {"md", "tex", "html", "json", "csv", "svg"}
+    for name, text in texts.items():
+        shown = re.sub("<(script|style)>.*?</(script|style)>", "", text, flags=re.DOTALL)
+        wrong = re.search(r".{,60}(?<![A-Za-z])(nan|NaN|inf|Infinity|None|null|NaT)(?![A-Za-z]).{,60}", shown)
+        assert not wrong, f"{name}: {wrong[0]}"
 
 
 def check_the_columns_of_results(folder):
@@ -150,6 +240,7 @@ def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
     run(monkeypatch, analyse.run)
     run(monkeypatch, report.run)
     assert "Incomplete" not in (root / "reports/mini/README.md").read_text()
+    check_that_every_number_is_one(files(root / "reports/mini"))
     figures = {path.stem for path in (root / "reports/mini/figures").glob("figure_02?.png")}
     assert len(figures) == len(backbones)
 
@@ -157,13 +248,33 @@ def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
 def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
     run(monkeypatch, report.run)
     found = files(one_trio.reports)
+    assert "tables/table_S10.tex" not in found  # all was generated
+    assert list(rows_of(found["tables/table_06.tex"].decode())) == ["Backbone", "Mini-GPT2-S"]
     check_that_missing_cells_are_marked(found)
     check_page(found)
+    check_that_every_number_is_one(found)
     table = found["tables/table_09.tex"].decode()
     assert re.search(r"Chat +& 18 +& 387 +& 50 ", table)  # scored, and 3 styles of 129 prompts
     assert "519" in table
     run(monkeypatch, report.run)
     assert files(one_trio.reports) == found
+
+
+def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, monkeypatch, no_latex):
+    """As `evening`: one trio, of which neurons have no interval, and part of the tasks."""
+    percents = {"hh_percents": {kind: [10, 30] for kind in ("random", "change", "magnitude")}}
+    paths = write_profile(root, [Trio("gpt2-small", 0)], PARTIAL, **percents, task_percents={"magnitude": [10]})
+    run(monkeypatch, analyse.run)
+    run(monkeypatch, report.run)
+    found = files(paths.reports)
+    check_that_every_number_is_one(found)
+    rows = re.findall(r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE)
+    of_neurons = [(score, percent) for score in ("signed", "absolute") for percent in ("5", "10", "20")]
+    expected = [(claim, *row) for claim in ("C5", "C7", "C9") for row in of_neurons]
+    assert sorted(rows) == sorted([*expected, ("C6", "signed", "10, 30"), ("C8", "signed", "10")])
+    assert "absolute" not in found["tables/table_S08.tex"].decode()
+    assert "gpt2-small +0." in found["claims.md"].decode().replace("-0.", "+0.")
+    assert "(no interval)" in found["claims.md"].decode()
 
 
 def check_that_missing_cells_are_marked(found):
@@ -195,6 +306,18 @@ def check_page(found):
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
     assert {link for link in page.links if not link.startswith("#")} <= set(found)
     assert all(image["alt"] for image in page.images)
+
+
+def test_stand_ins_of_weights_alone_are_said_everywhere(root, monkeypatch):
+    """The data may be official where stand-ins are accepted; of the weights nobody knows."""
+    paths = write_profile(root, [Trio("gpt2-small", 0)])
+    write_loaded_files(paths)
+    paths.provenance.write_text(json.dumps({"stand_ins": None, "files": []}))
+    run(monkeypatch, analyse.run)
+    context = json.loads((paths.results / "context.json").read_text())
+    assert (context["stand_ins"], context["comparable"]) == (SENTENCE, False)
+    provenance = json.loads((paths.results / "provenance.json").read_text())
+    assert provenance["backbones"]["gpt2-small"]["hub"]["files"][1]["sha256"] == "1b" * 32
 
 
 def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_trio, monkeypatch):

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from damage import bytes_of, value_of
 from rm_tension.activations.sums import load_activations
 from rm_tension.analyse import __main__ as analyse
-from rm_tension.analyse.context import Provenance
 from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.outcomes import read_layout, read_scored
 from rm_tension.analyse.published import published_means
@@ -33,6 +32,7 @@ from rm_tension.base.files import read_json
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job, main
+from rm_tension.base.provenance import LoadedData, LoadedWeights
 from rm_tension.base.tables import read_table
 from rm_tension.data.benchmarks import read_reward_bench, read_reward_bench_2, read_rm_bench
 from rm_tension.data.hh_rlhf import read_pairs
@@ -391,13 +391,15 @@ def test_results_that_report_and_spotcheck_read(analysed, place, data):
 @given(st.data())
 def test_steps_and_provenance_that_analyse_reads(profile, data):
     history, provenance = profile.history(TRIO.model("helpful")), profile.provenance
-    path = data.draw(st.sampled_from([history, provenance]))
+    weights = profile.backbone_provenance(TRIO.backbone)
+    path = data.draw(st.sampled_from([history, provenance, weights]))
     raw = path.read_bytes()
     values = value_of([json.loads(line) for line in raw.splitlines()[:6]]).map(as_lines)
 
     def reader(_):
         training_curve(read_table(history, MEASURES))
-        read_json(provenance, Provenance)
+        read_json(provenance, LoadedData)
+        read_json(weights, LoadedWeights)
 
     try:
         path.write_bytes(data.draw(bytes_of(raw) | values))

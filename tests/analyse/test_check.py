@@ -20,7 +20,9 @@ def run(tmp_path, monkeypatch):
 def write_claims(root, verdict, required):
     claim = {"id": "C1", "claim": "Mixed RMs do worse.", "predicate": "Below 0.", "effect": -4.2, "unit": "points"}
     claim |= {"interval": [-5.0, -3.0], "published": -10.2, "published_verdict": "holds"}
-    claim |= {"verdict": verdict, "required": required, "detail": "", "parts": []}
+    part = {name: claim[name] for name in ("effect", "interval", "published", "published_verdict")}
+    parts = [part | {"part": "one", "verdict": verdict}, part | {"part": "other", "verdict": "undecided"}]
+    claim |= {"verdict": verdict, "required": required, "decides": "one", "detail": "", "parts": parts}
     path = root / "results/mini/claims.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps([claim]))
@@ -35,7 +37,9 @@ def root(tmp_path):
 def test_claims_are_printed_with_effect_and_interval(root, run, capsys):
     write_claims(root, "reproduced", required=True)
     run(check.run)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("C1")]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1].endswith("Of their 2 parts, 1 hold, 0 are contradicted, 1 are open.")
+    (line,) = [line for line in printed if line.startswith("C1")]
     assert (
         " ".join(line.split()) == "C1 reproduced yes -4.200 -5.000 to -3.000 points -10.200 holds Mixed RMs do worse."
     )

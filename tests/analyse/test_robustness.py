@@ -49,20 +49,38 @@ def evidence(kind, own, other):
 @pytest.mark.parametrize(("own", "other", "verdict"), [(-5, 2, "reproduced"), (5, 2, "not reproduced")])
 def test_c8_is_decided_for_each_score_on_its_own(own, other, verdict):
     table = ablation_verdicts(evidence("absolute", own, other), 10).set_index(["id", "score"])["verdict"]
-    assert table["C8", "absolute"] == verdict
-    assert table["C8", "signed"] == "not applicable"
-    assert table["C6", "absolute"] == "not applicable"
+    assert table.to_dict() == {("C8", "absolute"): verdict}  # nothing else was measured
+
+
+def test_a_profile_that_ablates_by_the_signed_score_alone_has_its_rows_alone():
+    drops = {(kind, percent): 1 + (kind == "magnitude") for kind in ("magnitude", "random") for percent in (10, 30)}
+    columns = {("hh_delta", objective, *key): values for objective, key, values in _drops(drops | {("change", 30): 1})}
+    frame = evidence("magnitude", -5, 2).join(pd.DataFrame(columns))
+    table = ablation_verdicts(frame, 10)
+    assert list(zip(table["id"], table["score"], table["percents"], strict=True)) == [
+        ("C6", "signed", "30"),
+        ("C8", "signed", "10"),
+    ]
+    assert not table.isna().any(axis=None)
+
+
+def test_without_the_scores_that_c6_is_held_against_it_has_no_row():
+    columns = {("hh_delta", objective, *key): values for objective, key, values in _drops({("magnitude", 10): 5})}
+    assert ablation_verdicts(pd.DataFrame(columns), 10).empty
+
+
+def _drops(drops):
+    """Three resamples of drops by kind and percent, of each objective and of their mean."""
+    for objective in ("helpful", "harmless", "mixed", ""):
+        for (kind, percent), drop in drops.items():
+            yield objective, (kind, "", percent), [-drop, -drop - 0.1, -drop + 0.1]
 
 
 def test_c6_is_decided_at_the_percents_that_both_scores_have():
     drops = {("magnitude", 10): 5, ("magnitude", 30): -50, ("absolute", 10): 2} | {
         (kind, percent): 1 for kind in ("change", "random") for percent in (10, 30)
     }
-    columns = {
-        ("hh_delta", objective, kind, "", percent): [-drop, -drop - 0.1, -drop + 0.1]
-        for objective in ("helpful", "harmless", "mixed", "")
-        for (kind, percent), drop in drops.items()
-    }
+    columns = {("hh_delta", objective, *key): values for objective, key, values in _drops(drops)}
     table = ablation_verdicts(pd.DataFrame(columns), 10).set_index(["id", "score"]).loc["C6"]
     assert table["percents"].tolist() == ["10", "10"]
     assert table["verdict"].tolist() == ["reproduced", "reproduced"]

@@ -47,7 +47,9 @@ def test_the_worst_part_decides_and_of_equals_the_one_least_inside():
     good, better, open_ = part(2, 1, 3, low=0), part(5, 4, 6, low=0), part(1, -1, 2, low=0)
     bad, unknown = part(-2, -3, -1, low=0), part(2, np.nan, np.nan, low=0)
     assert claim(better, good).effect == 2
+    assert (claim(better, good).decides, claim(good, better).decides) == ("p1", "p0")
     assert "p1" in claim(better, good).detail
+    assert claim(good, open_).decides == "p1"
     assert claim(good, open_).verdict == "undecided"
     assert claim(open_, unknown).verdict == "not applicable"
     assert claim(open_, bad, unknown).verdict == "not reproduced"

@@ -1,22 +1,42 @@
 """Backbones of the miniature, and what a real one must bring."""
 
+import argparse
+import hashlib
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModel, PreTrainedTokenizerFast
 
-from rm_tension.backbone.backbones import make_backbone, save_backbone
+from rm_tension.backbone import __main__ as stage
+from rm_tension.backbone.backbones import make_backbone as make_and_record
+from rm_tension.backbone.backbones import save_backbone
 from rm_tension.backbone.neurons import input_weights, neuron_shape
 from rm_tension.base.config import HubFiles, Pretraining, RandomWeights, TrainedTokenizer
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json
+from rm_tension.base.grid import Paths
 from rm_tension.base.hub import Hub
+from rm_tension.base.job import Job
+from rm_tension.base.provenance import LoadedFile, LoadedWeights, Snapshot
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.tokens.make_tokenizer import make_tokenizer
-from small_hub import go_offline, snapshot
+from samples import changed
+from small_hub import PARAMS, go_offline, hub_source, snapshot
 
 NO_HUB = Hub(None)
 PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
+
+
+def sha256_hex(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def make_backbone(*arguments):
+    """The model alone."""
+    return make_and_record(*arguments)[0]
 
 
 def shape(family, **changes):
@@ -101,6 +121,47 @@ def test_a_backbone_of_the_hub_is_checked_against_its_first_fetch(cached, files,
     (cached / "model.safetensors").write_bytes(weights)
     with pytest.raises(UserError, match=r"model\.safetensors: sha256 .* but .*hub\.sha256 has"):
         make_backbone(PINNED, *files, 32, hub)
+
+
+@pytest.fixture
+def job(cached, files, tmp_path):
+    """Make the stage's job in a profile that says `stand_ins` of its files."""
+    paths = Paths("mini", tmp_path / "repository")
+    paths.tokenizer("gpt2-small").parent.mkdir(parents=True)
+    for path, place in zip(files, (paths.tokenizer("gpt2-small"), paths.tokens("gpt2-small", "train")), strict=True):
+        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, place)
+
+    def make(weights, stand_ins):
+        mini = PARAMS.profiles["mini"]
+        profile = changed(
+            mini,
+            data=changed(mini.data, source=changed(hub_source(), stand_ins=stand_ins)),
+            tokens=changed(mini.tokens, max_length=32),
+            backbones={"gpt2-small": changed(mini.backbones["gpt2-small"], weights=weights)},
+        )
+        return Job(PARAMS, profile, paths, argparse.Namespace(profile="mini", backbone="gpt2-small"))
+
+    return make
+
+
+@pytest.mark.parametrize("stand_ins", [None, "another model, from 4 bits"])
+def test_the_stage_records_what_the_cache_gave_and_that_stand_ins_were_compared_with_nothing(job, cached, stand_ins):
+    here = job(PINNED, stand_ins)
+    stage.run(here)
+    found = read_json(here.paths.backbone_provenance("gpt2-small"), LoadedWeights)
+    names = ["config.json", "model.safetensors"]
+    raw = [(cached / name).read_bytes() for name in names]
+    loaded = [LoadedFile(*one) for one in zip(names, map(len, raw), map(sha256_hex, raw), strict=True)]
+    assert found == LoadedWeights(Snapshot("owner/name", "1" * 40, "1" * 40, loaded), stand_ins)
+    assert here.paths.hub_sums.exists() == (stand_ins is None)
+    assert neuron_shape(AutoModel.from_pretrained(here.paths.backbone("gpt2-small"))) == (2, 64)
+
+
+@pytest.mark.usefixtures("cached")
+def test_random_weights_are_no_stand_ins_and_come_from_no_file(job, family):
+    here = job(shape(family), "another model, from 4 bits")
+    stage.run(here)
+    assert read_json(here.paths.backbone_provenance("gpt2-small"), LoadedWeights) == LoadedWeights(None, None)
 
 
 def test_a_truncated_backbone_is_named_and_not_recorded(cached, files, tmp_path):

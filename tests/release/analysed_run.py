@@ -25,7 +25,7 @@ def recorded(params, profile):
 
 
 def write_results(folder, **context):
-    """Two tasks, of which one is of two suites; a condition that no card shows; another model."""
+    """Two tasks, of which one is of two suites; a condition that no card shows; another model; weights of the hub."""
     folder.mkdir(parents=True)
     rows = [
         MODEL | BEFORE | {"task": "safety", "accuracy": 61.25},
@@ -42,6 +42,15 @@ def write_results(folder, **context):
     known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": None}
     lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": [], "git_commit": "abc"}
     (folder / "context.json").write_text(json.dumps(known | lists | context))
+    number = {"effect": 1.0, "interval": [0.5, 1.5], "published": None, "published_verdict": None}
+    part = number | {"part": "p", "verdict": "undecided"}
+    texts = {"id": "C1", "claim": "", "predicate": "", "unit": "points", "decides": "p", "detail": ""}
+    claims = [texts | number | {"verdict": "undecided", "required": False, "parts": [part]}]
+    (folder / "claims.json").write_text(json.dumps(claims))
+    files = [{"name": "model.safetensors", "size": 1234, "sha256": "ab" * 32}]
+    hub = {"repo": "openai-community/gpt2", "revision": "1" * 40, "commit": "1" * 40, "files": files}
+    backbones = {"gpt2-small": {"hub": hub, "stand_ins": context.get("stand_ins")}}
+    (folder / "provenance.json").write_text(json.dumps({"data": [], "backbones": backbones}))
 
 
 def write_lock(folder, stages):

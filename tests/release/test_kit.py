@@ -26,6 +26,7 @@ def test_the_card_of_a_miniature_says_so_and_claims_no_official_model_or_data(an
     assert "**Profile mini: the miniature: not the paper's numbers.**" in card.text
     assert "knows no\n> language" in card.text
     assert "random weights" in card.text
+    assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
     md5 = listed(folder)[""]
     assert f"`models/mini/reward/{KEY}` with md5 `{md5}`" in card.text
 
@@ -63,6 +64,9 @@ def test_stand_ins_are_not_called_by_the_official_names(analysed, params):
     card = card_of(params)
     assert not {"base_model", "datasets", "model-index"} & card.data.to_dict().keys()
     assert "Stand-ins were taken for official files: samples of them." in card.text
+    (backbone,) = [line for line in card.text.splitlines() if line.startswith("| backbone |")]
+    assert backbone.endswith("; stand-ins: samples of them |")
+    assert f"| loaded for it | model.safetensors, 1234 bytes, sha256 `{'ab' * 32}` |" in card.text
 
 
 def test_the_recipe_is_the_recorded_one_not_todays(analysed, params):

@@ -11,7 +11,7 @@ from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.bootstrap import RESAMPLES, Replicates
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
-from rm_tension.analyse.context import Context, Provenance
+from rm_tension.analyse.context import Context
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
 from rm_tension.analyse.files import REFERENCE, read_tables, write_tables
@@ -21,7 +21,7 @@ from rm_tension.analyse.neurons import Neurons, neuron_table
 from rm_tension.analyse.outcomes import outcomes, prompts, read_layout, read_scored
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
-from rm_tension.analyse.score_shift import Side, density_table, sides, task_rewards
+from rm_tension.analyse.score_shift import Curve, curves, density_table, retained, sides, suite_rewards, task_rewards
 from rm_tension.analyse.tables import backbone_tables, grid_tables, trio_tables
 from rm_tension.analyse.training_curves import MEASURES, training_curve
 from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
@@ -29,13 +29,14 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
 from rm_tension.base.job import Job, main
+from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
 from rm_tension.base.runs import git_commit, record
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASKS
 
 
 def run(job: Job) -> None:
-    """rewards/, activations/, runs/*/steps/ and data/ -> results/<P>/: *.csv, neurons.parquet and *.json."""
+    """rewards/, activations/, runs/*/steps/, data/, models/*/provenance/ -> results/<P>/: tables, neurons, JSON."""
     paths, config = job.paths, job.profile.evaluate
     present = [trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()]
     if not present:
@@ -49,7 +50,7 @@ def run(job: Job) -> None:
         neurons = {backbone: Neurons.of_table(table) for backbone, table in neuron_tables.items()}
         tables = _joined(results.tables for results in found.values())
         tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
-        tables["reward_density"] = density_table(side for results in found.values() for side in results.sides)
+        tables["reward_density"] = density_table(curve for results in found.values() for curve in results.curves)
         tables |= grid_tables(tables, config.task_percent)
         tables["training_curves"] = _training_curves(job, present)
         reference = read_tables(paths.root / "reference", REFERENCE)
@@ -63,7 +64,8 @@ def run(job: Job) -> None:
         claims = decide_all(evidence, published, job.profile.required_claims)
         verdicts = [verdict_table(neurons, replicates), ablation_verdicts(of_trios, config.task_percent)]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
-        context = _context(job, present, tables["accuracy"])
+        provenance, stand_ins = _provenance(paths, present)
+        context = _context(job, present, tables["accuracy"], stand_ins)
         with whole(paths.results) as folder:
             write_tables(tables, folder)
             write_tables(means, folder / "means")
@@ -71,6 +73,7 @@ def run(job: Job) -> None:
             write_json(folder / "example.json", asdict(example))
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
+            write_json(folder / "provenance.json", asdict(provenance))
         metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
 
 
@@ -79,7 +82,7 @@ class TrioResults:
     """What is kept of one trio's rewards, so that memory holds the rewards of one trio at a time."""
 
     tables: Tables
-    sides: list[Side]
+    curves: list[Curve]
     examples: pd.DataFrame
     evidence: pd.DataFrame
 
@@ -93,7 +96,8 @@ def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, per
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
     evidence = trio_evidence(items, found, percent, prompts(layout), files, RESAMPLES)
-    return TrioResults(tables, found, candidates(on_tasks), evidence)
+    drawn = list(curves({"corrected": found, "as_published": retained(suite_rewards(scored))}))
+    return TrioResults(tables, drawn, candidates(on_tasks), evidence)
 
 
 def _neuron_tables(paths: Paths, present: list[Trio], percent: int) -> dict[str, pd.DataFrame]:
@@ -133,8 +137,21 @@ def _joined(parts: Iterable[Tables]) -> Tables:
     return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame) -> Context:
-    stand_ins = read_json(job.paths.provenance, Provenance).stand_ins
+def _provenance(paths: Paths, present: list[Trio]) -> tuple[Provenance, str | None]:
+    """What was loaded, and what was taken for official files, if any was.
+
+    Of weights it is not known whether they are the official ones where stand-ins are accepted. The bytes of generated
+    files depend on the machine's libraries, and are left out.
+    """
+    data = read_json(paths.provenance, LoadedData)
+    backbones = dict.fromkeys(trio.backbone for trio in present)
+    weights = {name: read_json(paths.backbone_provenance(name), LoadedWeights) for name in backbones}
+    sentences = [data.stand_ins, *(loaded.stand_ins for loaded in weights.values())]
+    stand_ins = next(filter(None, sentences), None)
+    return Provenance([file for file in data.files if file.commit], weights), stand_ins
+
+
+def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_ins: str | None) -> Context:
     found = set(task_accuracy["task"])
     return Context(
         profile=job.paths.profile,

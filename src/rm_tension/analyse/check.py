@@ -2,6 +2,7 @@
 
 from tabulate import tabulate
 
+from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
@@ -22,11 +23,12 @@ COLUMNS = {
 
 
 def run(job: Job) -> None:
-    """results/<P>/claims.json -> a table; raises UserError naming the required claims that are not reproduced."""
+    """results/<P>/claims.json -> a table and a summary; raises UserError that names required claims not reproduced."""
     claims = read_json(job.paths.results / "claims.json", list[DecidedClaim])
     rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]
     widths = [*[None] * (len(COLUMNS) - 1), 60]
     print(tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths))
+    print(summarise(claims))
     failed = [claim.id for claim in claims if claim.required and claim.verdict != "reproduced"]
     if failed:
         raise UserError(f"required by profile {job.paths.profile} and not reproduced: {', '.join(failed)}")

@@ -1,5 +1,7 @@
 """What the paper claims of the neurons that matter, without ablation: C5, C7, C9 and C20."""
 
+import math
+
 from rm_tension.analyse.neuron_evidence import POOLED
 from rm_tension.analyse.verdicts import Claim, Evidence, Part
 from rm_tension.base.config import OBJECTIVES
@@ -25,13 +27,17 @@ def c7(evidence: Evidence) -> list[Part]:
 
 def c7_note(evidence: Evidence) -> str:
     """The same of each backbone, which the paper does not claim."""
-    parts = [Part(name, evidence.get("late_excess", "", "", name)) for name in evidence.parts("late_excess")]
-    shown = [
-        f"{part.name} {part.effect:+.3f} [{part.interval[0]:+.3f}, {part.interval[1]:+.3f}]"
-        for part in parts
-        if part.name != POOLED
-    ]
-    return f"By backbone, which decides nothing: {', '.join(shown)}." if shown else ""
+    names = [name for name in evidence.parts("late_excess") if name != POOLED]
+    parts = [Part(name, evidence.get("late_excess", "", "", name)) for name in names]
+    shown = ", ".join(_estimate(part) for part in parts if math.isfinite(part.effect))
+    return f"By backbone, which decides nothing: {shown}." if shown else ""
+
+
+def _estimate(part: Part) -> str:
+    """Name, effect and interval; a single trio has no interval."""
+    low, high = part.interval
+    interval = f"[{low:+.3f}, {high:+.3f}]" if math.isfinite(low + high) else "(no interval)"
+    return f"{part.name} {part.effect:+.3f} {interval}"
 
 
 def c9(evidence: Evidence) -> list[Part]:

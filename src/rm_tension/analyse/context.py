@@ -20,10 +20,3 @@ class Context:
     missing_trios: list[str]
     missing_tasks: list[str]
     git_commit: str
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Of data/<profile>/provenance.json; `stand_ins`: what was taken for official files."""
-
-    stand_ins: str | None

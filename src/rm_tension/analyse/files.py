@@ -27,7 +27,7 @@ RESULTS = {
     "neuron_overlap_by_score": "backbone score percent objective_a objective_b jaccard",
     "neuron_retention": "backbone variant retention",
     "neuron_sets": "backbone seed percent ablated_set corrected as_published blocks",
-    "reward_density": "figure panel curve reward density",
+    "reward_density": "figure variant panel curve reward density",
     "training_curves": "backbone seed objective progress loss accuracy margin",
     "verdicts_by_score": "score percents id effect low high verdict",
 }

@@ -53,17 +53,21 @@ def verdict_table(neurons: Mapping[str, Neurons], replicates: Replicates) -> pd.
 def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
     """Columns VERDICT, of the claims on what an RM's own top neurons do, from `evidence` with the tasks at `percent`.
 
-    C6 is over the percents at which both scores were ablated.
+    A score that the profile did not ablate by has no row. C6 is over the percents at which all of them were ablated.
     """
-    both = percents(Evidence(evidence), *SCORES.values(), *BASELINES)
-    at = {"C6": ", ".join(map(str, both)), "C8": percent}
-    others = [column for column in evidence.columns if column[0] == "hh_delta" and int(column[4]) not in both]
+    found = Evidence(evidence)
+    on_hh = {score: kind for score, kind in SCORES.items() if found.percents("hh_delta", kind)}
+    on_tasks = {score: kind for score, kind in SCORES.items() if found.percents("delta", kind)}
+    shared = percents(found, *on_hh.values(), *BASELINES) if on_hh else []
+    others = [column for column in evidence.columns if column[0] == "hh_delta" and int(column[4]) not in shared]
     found = Evidence(evidence.drop(columns=others))
+    measured = {"C6": on_hh if shared else {}, "C8": on_tasks}
+    at = {"C6": ", ".join(map(str, shared)), "C8": str(percent)}
     rows = [
         (score, at[claim.id], *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))
         for claim in CLAIMS
         if claim.id in ABLATION_CLAIMS
-        for score, kind in SCORES.items()
+        for score, kind in measured[claim.id].items()
     ]
     return pd.DataFrame(rows, columns=VERDICT)
 

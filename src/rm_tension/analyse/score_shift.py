@@ -1,6 +1,6 @@
 """How rewards move: from single-objective to mixed RMs, and under ablation (METHOD.md section 3, Figures 3 and 7)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.base.config import OBJECTIVES
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import TASKS
+from rm_tension.paper.tasks import SUITES, TASKS
 
 BINS = 80
 SHOWN = (0.5, 99.5)  # percentiles of a panel's rewards between which its densities are drawn
@@ -31,10 +31,34 @@ class Side(NamedTuple):
     items: NDArray[np.int64]
 
     @property
+    def extremes(self) -> pd.DataFrame:
+        """By item, float64: the lowest reward of its chosen answers, `chosen`, and the highest `rejected` one.
+
+        These two numbers per item are what the released code draws Figures 3 and 7 from.
+        """
+        rewards, chosen = pd.Series(self.rewards.astype(np.float64)), self.chosen
+        lowest = rewards[chosen].groupby(self.items[chosen]).min()
+        highest = rewards[~chosen].groupby(self.items[~chosen]).max()
+        return pd.DataFrame({"chosen": lowest, "rejected": highest})
+
+    @property
     def margins(self) -> pd.Series:
         """By item, float64: its lowest reward of a chosen answer minus the highest of a rejected one."""
-        rewards = pd.DataFrame({"margin": self.rewards.astype(np.float64)})
-        return margins(rewards, self.chosen, self.items)["margin"]
+        extremes = self.extremes
+        return extremes["chosen"] - extremes["rejected"]
+
+
+class Curve(NamedTuple):
+    """Rewards that a curve of Figure 3 or 7 is the density of, float64 [values].
+
+    `variant`: `corrected` is of the 25 tasks, `as_published` of every subset of the suites.
+    """
+
+    figure: int
+    variant: str
+    panel: str
+    curve: str
+    rewards: NDArray[np.float64]
 
 
 def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
@@ -45,64 +69,90 @@ def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
     subsets = {(part.suite, part.name) for task in TASKS for part in task.subsets}
     ablated = (scored["kind"] == "magnitude") & (scored["percent"] == percent)
     rows = scored[ablated | (scored["kind"] == NONE.kind)]
+    return _by_condition(rows[pd.MultiIndex.from_frame(rows[["dataset", "subset"]].astype("str")).isin(subsets)])
+
+
+def suite_rewards(scored: pd.DataFrame) -> pd.DataFrame:
+    """As `task_rewards` of every subset of the suites, also of code and Ties, which are scored unablated only."""
+    return _by_condition(scored[(scored["kind"] == NONE.kind) & scored["dataset"].isin(SUITES)])
+
+
+def _by_condition(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.astype({"dataset": "str", "kind": "str", "objective": "str"})
-    rows = rows[pd.MultiIndex.from_frame(rows[["dataset", "subset"]]).isin(subsets)]
     keys = ["dataset", "subset", "item_id", "answer_index", "item", "chosen"]
     return rows.pivot(index=keys, columns=["objective", "kind"], values="reward")
 
 
-def margins(rewards: pd.DataFrame, chosen: NDArray[np.bool_], items: NDArray[np.int64]) -> pd.DataFrame:
-    """From rewards per answer, by item: the lowest of its chosen answers minus the highest of its rejected ones."""
-    return rewards[chosen].groupby(items[chosen]).min() - rewards[~chosen].groupby(items[~chosen]).max()
-
-
 def right(rewards: pd.DataFrame) -> pd.DataFrame:
-    """From `task_rewards`, whether each item is right, per answer: bool, same shape."""
+    """From `task_rewards` or `suite_rewards`, whether each item is right, per answer: bool, same shape."""
     chosen, items = (rewards.index.get_level_values(name).to_numpy() for name in ("chosen", "item"))
-    return (margins(rewards, chosen, items) > 0).loc[items].set_axis(rewards.index)
+    margins = rewards[chosen].groupby(items[chosen]).min() - rewards[~chosen].groupby(items[~chosen]).max()
+    return (margins > 0).loc[items].set_axis(rewards.index)
 
 
 def sides(rewards: pd.DataFrame) -> Iterator[Side]:
     """Both sides of every comparison of one trio, from `task_rewards`."""
-    chosen, items = (rewards.index.get_level_values(name).to_numpy() for name in ("chosen", "item"))
-    correct = right(rewards)
-
-    def side(comparison: str, objective: str, name: str, column: tuple[str, str], rows: NDArray[np.bool_]) -> Side:
-        return Side(comparison, objective, name, rewards[column].to_numpy()[rows], chosen[rows], items[rows])
-
-    for single in SINGLES:
-        both = (correct[single, NONE.kind] & correct["mixed", NONE.kind]).to_numpy()
-        yield side("retained", single, "single", (single, NONE.kind), both)
-        yield side("retained", single, "mixed", ("mixed", NONE.kind), both)
+    yield from retained(rewards)
     everything = np.ones(len(rewards), dtype=bool)
     for objective in OBJECTIVES:
-        yield side("ablation", objective, "before", (objective, NONE.kind), everything)
-        yield side("ablation", objective, "after", (objective, "magnitude"), everything)
+        yield _side(rewards, "ablation", objective, "before", (objective, NONE.kind), everything)
+        yield _side(rewards, "ablation", objective, "after", (objective, "magnitude"), everything)
 
 
-def density_table(found: Iterable[Side]) -> pd.DataFrame:
-    """Columns figure, panel, curve, reward (bin centre), density, pooled over all the trios in `found`.
+def retained(rewards: pd.DataFrame) -> Iterator[Side]:
+    """Both sides of the comparisons `retained` of one trio, from `task_rewards` or `suite_rewards`."""
+    correct = right(rewards)
+    for single in SINGLES:
+        both = (correct[single, NONE.kind] & correct["mixed", NONE.kind]).to_numpy()
+        yield _side(rewards, "retained", single, "single", (single, NONE.kind), both)
+        yield _side(rewards, "retained", single, "mixed", ("mixed", NONE.kind), both)
+
+
+def _side(
+    rewards: pd.DataFrame,
+    comparison: str,
+    objective: str,
+    name: str,
+    column: tuple[str, str],
+    rows: NDArray[np.bool_],
+) -> Side:
+    chosen, items = (rewards.index.get_level_values(name).to_numpy()[rows] for name in ("chosen", "item"))
+    return Side(comparison, objective, name, rewards[column].to_numpy()[rows], chosen, items)
+
+
+def curves(of_variants: Mapping[str, Iterable[Side]]) -> Iterator[Curve]:
+    """Two numbers per item of each side of a single-objective RM: its `Side.extremes`, which Figure 3 pools."""
+    for variant, found in of_variants.items():
+        for side in found:
+            if side.objective not in SINGLES:
+                continue
+            extremes = side.extremes
+            if side.comparison == "retained":
+                yield Curve(3, variant, side.objective, side.side, extremes.to_numpy().ravel())
+            else:
+                for of in ("chosen", "rejected"):
+                    yield Curve(7, variant, side.objective, f"{side.side} {of}", extremes[of].to_numpy())
+
+
+def density_table(found: Iterable[Curve]) -> pd.DataFrame:
+    """Columns figure, variant, panel, curve, reward (bin centre), density, pooled over all the trios in `found`.
 
     A density is of all rewards of its curve, so that it integrates to a little less than 1 over the range shown.
     """
-    panels: dict[tuple[int, str], dict[str, list[NDArray[np.float32]]]] = {}
+    panels: dict[tuple[int, str, str], dict[str, list[NDArray[np.float64]]]] = {}
     for one in found:
-        if one.objective not in SINGLES:
-            continue
-        curves = panels.setdefault((3 if one.comparison == "retained" else 7, one.objective), {})
-        if one.comparison == "retained":
-            curves.setdefault(one.side, []).append(one.rewards)
-        else:
-            curves.setdefault(f"{one.side} chosen", []).append(one.rewards[one.chosen])
-            curves.setdefault(f"{one.side} rejected", []).append(one.rewards[~one.chosen])
+        panel = panels.setdefault((one.figure, one.variant, one.panel), {})
+        panel.setdefault(one.curve, []).append(one.rewards)
     tables = [
-        _densities({name: np.concatenate(parts) for name, parts in curves.items()}).assign(figure=figure, panel=panel)
-        for (figure, panel), curves in sorted(panels.items())
+        _densities({name: np.concatenate(parts) for name, parts in of_panel.items()}).assign(
+            figure=figure, variant=variant, panel=panel
+        )
+        for (figure, variant, panel), of_panel in sorted(panels.items())
     ]
-    return pd.concat(tables)[["figure", "panel", "curve", "reward", "density"]]
+    return pd.concat(tables)[["figure", "variant", "panel", "curve", "reward", "density"]]
 
 
-def _densities(curves: dict[str, NDArray[np.float32]]) -> pd.DataFrame:
+def _densities(curves: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
     everything = np.concatenate(list(curves.values()))
     tables = [pd.DataFrame(columns=["curve", "reward", "density"])]
     if everything.size:

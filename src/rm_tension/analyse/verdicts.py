@@ -177,7 +177,7 @@ class DecidedPart:
 
 @dataclass(frozen=True)
 class DecidedClaim:
-    """What stands in claims.json of a claim; its numbers are those of the part that decides."""
+    """What stands in claims.json of a claim; its numbers are those of the part that `decides`, which is its name."""
 
     id: str
     claim: str
@@ -188,6 +188,7 @@ class DecidedClaim:
     published: float | None
     published_verdict: PublishedVerdict
     verdict: Verdict
+    decides: str
     detail: str
     required: bool
     parts: list[DecidedPart]
@@ -230,6 +231,7 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         published=shown.published,
         published_verdict=_published_verdict([paper.published_verdict for paper in theirs]),
         verdict=verdict,
+        decides=shown.part,
         detail=" ".join(filter(None, (_detail(parts[place], len(parts)), claim.note(ours)))),
         required=required,
         parts=rows,

@@ -11,7 +11,8 @@ from rm_tension.backbone.neurons import family, input_weights
 from rm_tension.backbone.pretraining import pretrain
 from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub
+from rm_tension.base.hub import Hub, snapshot_of
+from rm_tension.base.provenance import Snapshot
 from rm_tension.base.tables import TRAINING, read_table
 from rm_tension.model.reward_model import quiet
 from rm_tension.model.tokenizer import stock_tokenizer
@@ -21,17 +22,20 @@ MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.jso
 
 def make_backbone(
     source: HubFiles | RandomWeights, tokenizer: Path, pairs: Path, positions: int, hub: Hub
-) -> PreTrainedModel:
-    """The backbone without its language-model head; `pairs` are the training pairs in its tokenizer's ids.
+) -> tuple[PreTrainedModel, Snapshot | None]:
+    """Return the backbone without its language-model head, and the files of the hub that it was loaded from.
 
-    Weights from the hub keep their type and must be safetensors; random ones are float32 and know `positions` tokens.
-    Raises UserError if the hub has no such weights, or if they cannot take `positions` tokens.
+    `pairs` are the training pairs in its tokenizer's ids. Weights from the hub keep their type and must be safetensors;
+    random ones are float32, know `positions` tokens and come from no file. Raises UserError if the hub has no such
+    weights, or if they cannot take `positions` tokens.
     """
     quiet()
+    loaded = None
     if isinstance(source, RandomWeights):
         model = _random_model(source, tokenizer, pairs, positions)
     else:
         with hub.model_files(source, *MODEL_FILES) as folder:
+            loaded = snapshot_of(source, folder, *MODEL_FILES)
             try:
                 model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
             except (OSError, SafetensorError) as error:
@@ -41,7 +45,7 @@ def make_backbone(
         raise UserError(
             f"tokens.max_length is {positions}, but the backbone has {model.config.max_position_embeddings} positions"
         )
-    return model
+    return model, loaded
 
 
 def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None:

@@ -99,6 +99,10 @@ class Paths:
     def backbone(self, backbone: str) -> Path:
         return self.root / "models" / self.profile / "backbones" / backbone
 
+    def backbone_provenance(self, backbone: str) -> Path:
+        """JSON: what the weights of a backbone were loaded from (`provenance.LoadedWeights`)."""
+        return self.root / "models" / self.profile / "provenance" / f"{backbone}.json"
+
     def reward_model(self, model: Model) -> Path:
         return self.root / "models" / self.profile / "reward" / model.key
 

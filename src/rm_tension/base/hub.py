@@ -13,6 +13,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
+from rm_tension.base.provenance import LoadedFile, Snapshot
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,18 @@ def sha256_of(path: Path) -> str:
     """In hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def commit_of(path: Path) -> str:
+    """What the hub resolved a revision to: the snapshot in which a file or folder of its cache lies."""
+    return path.parts[-path.parts[::-1].index("snapshots")]  # behind the last, wherever the cache lies
+
+
+def snapshot_of(repo: HubRepo, folder: Path, *patterns: str) -> Snapshot:
+    """What `Hub.model_files` gave for these patterns."""
+    paths = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    files = [LoadedFile(path.name, path.stat().st_size, sha256_of(path)) for path in paths]
+    return Snapshot(repo.repo, repo.revision, commit_of(folder), files)
 
 
 def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:

@@ -53,10 +53,15 @@ class Job:
         return table
 
     @property
+    def stand_ins(self) -> str | None:
+        """What the profile says of the files that it takes for official ones; None if it takes none."""
+        source = self.profile.data.source
+        return source.stand_ins if isinstance(source, HubData) else None
+
+    @property
     def hub_sums(self) -> Path | None:
         """Where the sha256 of downloads are; None if stand-ins are accepted, which are not what the hub has."""
-        source = self.profile.data.source
-        return None if isinstance(source, HubData) and source.stand_ins else self.paths.hub_sums
+        return None if self.stand_ins else self.paths.hub_sums
 
     def checkpoint_files(self) -> list[Path]:
         """The weights of the trio's backbone and reward models."""

@@ -24,7 +24,7 @@ from rm_tension.data.sources import SPLITS, LocalFile, PairSplit, deviations, do
 def run(job: Job) -> None:
     """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
     config, paths = job.profile.data, job.paths
-    stand_ins = config.source.stand_ins if isinstance(config.source, HubData) else None
+    stand_ins = job.stand_ins
     with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
         tables, entries = zip(*(load(file, bool(stand_ins)) for file in files), strict=True)
         with whole(paths.data) as folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from rm_tension.base.config import HHSource, HubData, HubRepo, MiniatureData
-from rm_tension.base.hub import Hub
+from rm_tension.base.hub import Hub, commit_of
 from rm_tension.paper.tasks import SUBSETS
 
 DataSet = Literal["hh_rlhf", "reward_bench", "reward_bench_2", "rm_bench"]
@@ -110,8 +110,7 @@ def download(config: HubData, hub: Hub) -> Iterator[list[LocalFile]]:
         for file in OFFICIAL:
             repo: HubRepo = getattr(config, file.data_set)
             path = stack.enter_context(hub.data_file(repo, file.name))
-            commit = path.parts[-path.parts[::-1].index("snapshots")]  # behind the last, wherever the cache lies
-            files.append(LocalFile(file, path, repo.repo, repo.revision, commit))
+            files.append(LocalFile(file, path, repo.repo, repo.revision, commit_of(path)))
         yield files
 
 

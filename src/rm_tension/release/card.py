@@ -9,10 +9,13 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rm_tension.analyse.context import Context
+from rm_tension.analyse.tally import summarise
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.config import HH
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model
+from rm_tension.base.provenance import Provenance
 from rm_tension.base.tables import read_table
 from rm_tension.paper.tasks import BY_KEY, Task
 from rm_tension.release.recorded import Recorded
@@ -46,6 +49,8 @@ class Cards:
     def __init__(self, recorded: Recorded) -> None:
         self._recorded, results = recorded, recorded.results()
         self.context = read_json(results / "context.json", Context)
+        self._claims = read_json(results / "claims.json", list[DecidedClaim])
+        self._loaded = read_json(results / "provenance.json", Provenance).backbones
         self._tasks = _unablated(results / "accuracy.csv")
         own = _unablated(results / "hh_accuracy.csv")
         self._own = own[own["subset"] == "own"]
@@ -70,6 +75,8 @@ class Cards:
             path=output.path,
             official=official,
             backbone=backbone,
+            claims=summarise(self._claims),
+            loaded=self._loaded.get(model.backbone),
             data=source,
             pairs=setting("train", model, f"grid.pairs.{model.objective}.train"),
             recipe=train | {"epochs": train["epochs"][model.objective]},

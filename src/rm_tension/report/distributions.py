@@ -16,20 +16,33 @@ from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES
 
 VARIANTS = {"corrected": "", "as_published": ", as published"}
+SHIFT = (
+    "Density of two rewards per item, the lowest of its chosen and the highest of its rejected answers, of the items "
+    "that the single-objective and the mixed RM both get right, pooled over all trios."
+)
+SHIFT_LOOKS: dict[str, dict[str, Any]] = {
+    "single": {"label": "single-objective RM", "linestyle": "-"},
+    "mixed": {"label": "mixed RM", "linestyle": "--", "color": COLOURS["mixed"]},
+}
 
 
 def score_shift(source: Source) -> Iterator[Drawing]:
     """Figure 3."""
-    looks = {
-        "single": {"label": "single-objective RM", "linestyle": "-"},
-        "mixed": {"label": "mixed RM", "linestyle": "--", "color": COLOURS["mixed"]},
-    }
     yield Drawing(
         "3",
         "Score shift under mixed training",
-        "Density of the rewards of the single-objective and of the mixed RM, chosen and rejected answers together, of "
-        "the items of the 25 tasks that both get right, pooled over all trios.",
-        _densities(source, 3, looks),
+        f"{SHIFT} Items of the 25 tasks; of all subsets, as published: Figure 3b.",
+        _densities(source, 3, "corrected", SHIFT_LOOKS),
+    )
+
+
+def score_shift_as_published(source: Source) -> Iterator[Drawing]:
+    """Figure 3 of every subset of the suites, as the released code draws it."""
+    yield Drawing(
+        "3b",
+        "Score shift under mixed training, as published",
+        f"{SHIFT} As in the released code, items of every subset, also of code and Ties, which stand in no table.",
+        _densities(source, 3, "as_published", SHIFT_LOOKS),
     )
 
 
@@ -43,10 +56,10 @@ def ablation_densities(source: Source) -> Iterator[Drawing]:
     yield Drawing(
         "7",
         "Rewards before and after ablation",
-        "Density of the rewards of chosen and of rejected answers before and after ablation of the top "
-        f"{source.task_percent}% of neurons by magnitude, of all items of the 25 tasks, right or wrong, pooled over "
-        "all trios.",
-        _densities(source, 7, looks),
+        "Density of two rewards per item, the lowest of its chosen and the highest of its rejected answers, before and "
+        f"after ablation of the top {source.task_percent}% of neurons by magnitude. All items of the 25 tasks, right "
+        "or wrong, pooled over all trios.",
+        _densities(source, 7, "corrected", looks),
     )
 
 
@@ -85,9 +98,9 @@ def _bars(axes: Axes, share: pd.Series) -> None:
     axes.axhline(100 / 3, color="0.45", linestyle="--", linewidth=0.8)
 
 
-def _densities(source: Source, number: int, looks: dict[str, dict[str, Any]]) -> Figure:
+def _densities(source: Source, number: int, variant: str, looks: dict[str, dict[str, Any]]) -> Figure:
     """A panel for each single objective; a curve without a colour in `looks` has the objective's."""
-    frame = source.table("reward_density").query("figure == @number")
+    frame = source.table("reward_density").query("figure == @number and variant == @variant")
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     grid = figure.subplots(1, 2)
     for axes, panel in zip(grid, SINGLES, strict=True):

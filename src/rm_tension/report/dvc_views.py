@@ -1,11 +1,13 @@
 """The report's averages as `dvc metrics` and `dvc plots` read them: metrics.json and wide CSVs, one column a line."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rm_tension.analyse.means import CURVES
+from rm_tension.analyse.tally import tally
 from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.files import write_json
 from rm_tension.paper.tasks import GROUPS
@@ -22,10 +24,11 @@ def write_dvc_views(source: Source, folder: Path) -> None:
 
 
 def metrics(source: Source) -> dict[str, Any]:
-    """Averages over backbones and seeds, and the verdicts."""
+    """Averages over backbones and seeds, the verdicts, and how many parts of claims hold."""
     retained = source.means("retention", measure="retention", backbone="average")["mean"]
     hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")["mean"]
     groups = _group_accuracy(source)
+    claims = source.record("claims", list[DecidedClaim])
     return {
         "accuracy": {
             group: {objective: round(value, 2) for objective, value in groups.xs(group, level="task").items()}
@@ -34,7 +37,8 @@ def metrics(source: Source) -> dict[str, Any]:
         },
         "retention": {group: round(retained[group], 4) for group in GROUPS if group in retained.index},
         "hh_accuracy": {objective: round(hh[objective], 2) for objective in OBJECTIVES if objective in hh.index},
-        "claims": {claim.id: claim.verdict for claim in source.record("claims", list[DecidedClaim])},
+        "claims": {claim.id: claim.verdict for claim in claims},
+        "parts": asdict(tally(claims)),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from matplotlib import style
 
 from rm_tension.report.curves import ablation_curves, ablation_curves_per_backbone
-from rm_tension.report.distributions import ablation_densities, neuron_depth, score_shift
+from rm_tension.report.distributions import ablation_densities, neuron_depth, score_shift, score_shift_as_published
 from rm_tension.report.drawing import STYLE, Drawing
 from rm_tension.report.example import example
 from rm_tension.report.radars import radars
@@ -16,6 +16,7 @@ FIGURES: dict[str, Callable[[Source], Iterator[Drawing]]] = {
     "1": example,
     "2": radars,
     "3": score_shift,
+    "3b": score_shift_as_published,
     "4": neuron_depth,
     "5": ablation_curves,
     "6": ablation_curves_per_backbone,

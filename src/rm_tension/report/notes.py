@@ -5,6 +5,12 @@ from rm_tension.paper.tasks import BY_KEY
 from rm_tension.report.item import Item
 from rm_tension.report.table import Table, shown
 
+# What the report says of every interval
+INTERVALS = (
+    "An interval of 95% covers how much an effect would vary with other items, which all RMs share, and with other "
+    "seeds of the same backbones."
+)
+
 
 def warnings(context: Context) -> list[str]:
     """What heads a report, as plain sentences."""

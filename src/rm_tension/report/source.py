@@ -10,6 +10,7 @@ from rm_tension.analyse.context import Context
 from rm_tension.analyse.files import RESULTS
 from rm_tension.base.config import Params, Profile
 from rm_tension.base.files import read_json
+from rm_tension.base.provenance import Provenance
 from rm_tension.base.tables import damaged, read_table
 
 T = TypeVar("T")
@@ -47,6 +48,10 @@ class Source:
     def record(self, name: str, kind: type[T]) -> T:
         """One of the JSON files; raises UserError if it is missing, or something else."""
         return read_json(self.results / f"{name}.json", kind)
+
+    def provenance(self) -> Provenance:
+        """What was loaded from the hub."""
+        return self.record("provenance", Provenance)
 
     def means(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
         """Averages of `analyse.means` by file name: mean, spread, tasks.

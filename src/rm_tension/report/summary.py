@@ -3,6 +3,7 @@
 import math
 
 from rm_tension.analyse.verdicts import DecidedClaim, DecidedPart
+from rm_tension.report.notes import INTERVALS
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table, TextTable
 
@@ -42,11 +43,10 @@ def claims(number: str, verdicts: list[DecidedClaim]) -> TextTable:
         number,
         "The paper's claims and whether they hold here",
         "A program decides each verdict from a predicate on our numbers. A claim is as good as its worst part (Table "
-        f"{number}b), whose numbers stand here. Intervals are of 95%, from a bootstrap over items, which all RMs "
-        "share, and over seeds within backbones. Paper's own: what the same predicate says of the published numbers, "
-        "where they are all known.",
-        ["", "Claim", *QUANTITIES],
-        [[claim.id, claim.claim, *quantities(claim, claim.unit)] for claim in verdicts],
+        f"{number}b), the one that decides, whose numbers stand here. {INTERVALS} Paper's own: what the same predicate "
+        "says of the published numbers, where they are all known.",
+        ["", "Claim, and the part that decides", *QUANTITIES],
+        [[claim.id, f"{claim.claim} {_deciding(claim)}", *quantities(claim, claim.unit)] for claim in verdicts],
         "lXlrrrl",
     )
 
@@ -59,6 +59,10 @@ def claim_parts(number: str, verdicts: list[DecidedClaim]) -> TextTable:
         "seeds, and a resample with one seed twice averages over fewer, so that its sets agree less."
     )
     return TextTable(number, "The parts of each claim", note, ["", "Part", *QUANTITIES], rows, "lXlrrrl")
+
+
+def _deciding(claim: DecidedClaim) -> str:
+    return f"Decides, of {len(claim.parts)}: {claim.decides}." if len(claim.parts) > 1 else f"Decides: {claim.decides}."
 
 
 def quantities(found: DecidedClaim | DecidedPart, unit: str) -> list[str]:

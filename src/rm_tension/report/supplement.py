@@ -8,6 +8,7 @@ import pandas as pd
 from rm_tension.analyse.comparison import POINTS
 from rm_tension.analyse.means import KEPT
 from rm_tension.paper.tasks import GROUPS
+from rm_tension.report import cards
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
 from rm_tension.report.table import Row, Section, Table, TextTable
@@ -141,7 +142,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
             )
             for objective, label in OBJECTIVES.items()
         ],
-        BY_SCORE,
+        {score: label for score, label in BY_SCORE.items() if score in means.index.unique("score")},
     )
 
 
@@ -156,8 +157,8 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Verdicts by score and share",
-        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced, C6 at the "
-        "shares at which both were; scores as in Table S4.",
+        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons silenced, where they "
+        "were; C6 at the shares that all silenced scores have in common. Scores as in Table S4.",
         ["", "Score", *QUANTITIES[:-2]],
         rows,
         "lXlrr",
@@ -172,4 +173,5 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S7": math_apart,
     "S8": ablation_by_score,
     "S9": verdicts_by_score,
+    "S10": cards.loaded_files,
 }
