@@ -21,6 +21,7 @@ def write_claims(root, verdict, required):
     claim = {"id": "C1", "claim": "Mixed RMs do worse.", "predicate": "Below 0.", "effect": -4.2, "unit": "points"}
     claim |= {"interval": [-5.0, -3.0], "published": -10.2, "published_verdict": "holds"}
     part = {name: claim[name] for name in ("effect", "interval", "published", "published_verdict")}
+    part |= {"interval_over_backbones": [-6.0, -2.0]}
     parts = [part | {"part": "one", "verdict": verdict}, part | {"part": "other", "verdict": "undecided"}]
     claim |= {"verdict": verdict, "required": required, "decides": "one", "detail": "", "parts": parts}
     path = root / "results/mini/claims.json"

@@ -72,7 +72,7 @@ class Replicates:
             ],
             names=["what", "backbone", "number"],
         )
-        items = np.concatenate([[0], numbers, [0] * len(several), numbers])
+        items = np.array([0, *numbers, *[0] * len(several), *numbers])
         slots = np.tile(np.arange(len(seeds)), (len(index), 1))
         slots[-resamples:] = rng.integers(0, len(seeds), (resamples, len(seeds)))
         draws = index.get_level_values("what").isin([DRAWN, DRAWN_BACKBONES])
