@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
+import samples
 from rm_tension.backbone import __main__ as stage
 from rm_tension.backbone.backbones import make_backbone as make_and_record
 from rm_tension.backbone.backbones import save_backbone
@@ -182,3 +183,9 @@ def test_weights_other_than_safetensors_are_refused(cached, files):
 def test_a_backbone_with_too_few_positions_is_refused(cached, files):
     with pytest.raises(UserError, match=r"tokens\.max_length is 64, but the backbone has 32 positions"):
         make_backbone(PINNED, *files, 64, NO_HUB)
+
+
+def test_a_backbone_that_does_not_know_the_tokenizer_s_ids_is_refused(cached, family, files):
+    samples.make_backbone(family, cached)  # 97 ids
+    with pytest.raises(UserError, match=r"tokenizer has 26\d ids, but the backbone knows 97: name the backbone's own"):
+        make_backbone(PINNED, *files, 32, NO_HUB)

@@ -6,14 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rm_tension.base.config import Pairs
+from rm_tension.base.config import HH_SOURCES, Pairs
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import sha256_of
 from rm_tension.base.job import Job
 from rm_tension.data import sources
 from rm_tension.data.__main__ import run
 from rm_tension.data.hh_rlhf import cap_pairs
-from rm_tension.data.sources import HH_SOURCES
 from samples import changed
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 

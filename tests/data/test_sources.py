@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from rm_tension.base.config import HH_SOURCES
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub, sha256_of
-from rm_tension.data.sources import HH_SOURCES, OFFICIAL, LocalFile, RawFile, deviations, download
+from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download
 from rm_tension.paper.tasks import SUBSETS, TASKS
 from samples import changed
 from small_hub import fill_cache, go_offline, hub_source

@@ -1,5 +1,7 @@
 """Scores, exact top p% and trio sets, worked by hand."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rm_tension.activations.sums import Activations, ActivationSums, load_activations, save_activations
+from rm_tension.base.config import Score
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.selection import (
+    SCORES,
     absolute_score,
     backbone_score,
     change_score,
@@ -45,8 +49,7 @@ def test_random_scores_depend_on_the_seed_alone():
 def test_scores_go_by_the_names_of_params_yaml_and_no_others():
     for name, score in (("magnitude", magnitude_score), ("absolute", absolute_score), ("change", change_score)):
         assert np.array_equal(neuron_scores(name, BY_HAND, 0), score(BY_HAND))
-    with pytest.raises(UserError, match="no neuron score 'size'; there are random, change, magnitude, absolute"):
-        neuron_scores("size", BY_HAND, 0)
+    assert tuple(SCORES) == get_args(Score)
 
 
 def test_top_takes_exactly_the_rounded_share_of_all_layers_together():

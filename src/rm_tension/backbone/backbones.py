@@ -15,7 +15,7 @@ from rm_tension.base.hub import Hub, snapshot_of
 from rm_tension.base.provenance import Snapshot
 from rm_tension.base.tables import TRAINING, read_table
 from rm_tension.model.reward_model import quiet
-from rm_tension.model.tokenizer import stock_tokenizer
+from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 
 MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 
@@ -27,7 +27,7 @@ def make_backbone(
 
     `pairs` are the training pairs in its tokenizer's ids. Weights from the hub keep their type and must be safetensors;
     random ones are float32, know `positions` tokens and come from no file. Raises UserError if the hub has no such
-    weights, or if they cannot take `positions` tokens.
+    weights, or if they lack positions or ids of the tokenizer.
     """
     quiet()
     loaded = None
@@ -44,6 +44,12 @@ def make_backbone(
     if model.config.max_position_embeddings < positions:
         raise UserError(
             f"tokens.max_length is {positions}, but the backbone has {model.config.max_position_embeddings} positions"
+        )
+    ids, known = read_tokenizer(tokenizer).get_vocab_size(), model.get_input_embeddings().num_embeddings
+    if ids > known:
+        raise UserError(
+            f"{tokenizer}: the tokenizer has {ids} ids, but the backbone knows {known}: name the backbone's own as its "
+            "tokenizer in params.yaml"
         )
     return model, loaded
 

@@ -1,21 +1,26 @@
 """params.yaml as frozen models: the one place that knows its keys.
 
 Unknown keys, wrong types and impossible values are refused with the path of the key, e.g.
-`profiles.mini.evaluate.hh_percents.random.3: Input should be less than or equal to 100 (got 120)`.
+`profiles.mini.evaluate.hh_percents.random.3: Input should be less than or equal to 100 (got 120)`. What the settings
+alone decide is decided here, before the first stage; no stage checks it again.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rm_tension.base.errors import UserError
+from rm_tension.paper.tasks import SUBSETS, TASKS
 
 Objective = Literal["helpful", "harmless", "mixed"]
 Family = Literal["gpt2", "llama"]
@@ -25,18 +30,78 @@ ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
+Score = Literal["random", "change", "magnitude", "absolute"]  # of neurons: SCORES of evaluate/selection.py
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 TRIO = "-trio"  # behind the names of stages of profiles that have a part of the grid
 HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 
+HH_SOURCES: tuple[HHSource, ...] = get_args(HHSource)
 TestFiles = Mapping[str, tuple[HHSource, ...]]  # of HH-RLHF, by objective
+
+# What LaTeX with these fonts can print: Latin letters, their accents, and the usual punctuation, but for UNPRINTABLE.
+PRINTABLE = r"[ -~\u00a0-\u017f\u2013\u2014\u2018-\u201d\u2026]"
+UNPRINTABLE = "ĦħĸĿŀŉŦŧſ‛"
+FORMULA = "$"  # between two of which figures and pages look for a formula
+MOST_THREADS = 1024
+LARGEST = 2**20  # tokens of a vocabulary or a text
+
+
+def _shown(text: str) -> str:
+    refused = [c for c in text if not re.fullmatch(PRINTABLE, c) or c in UNPRINTABLE or c == FORMULA]
+    if refused or not text.strip():
+        what = f"{', '.join(map(repr, dict.fromkeys(refused)))} cannot be printed" if refused else "nothing to print"
+        raise ValueError(f"{what} in tables and figures: write Latin letters, digits and punctuation")
+    return text
+
+
+def _of_the_hub(repo: str) -> str:
+    part = r"\w(?:[\w.-]*\w)?"
+    if not re.fullmatch(rf"(?:{part}/)?{part}", repo, re.ASCII) or re.search(r"--|\.\.|\.git$", repo):
+        raise ValueError("not the OWNER/NAME of a repository of the hub; files of this machine go into the hub's cache")
+    return repo
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = [str(value) for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)} given twice: leave one out")
+    return values
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("empty: name at least one")
+    return values
+
+
+def _of_every_source(numbers: dict[HHSource, int]) -> dict[HHSource, int]:
+    if missing := [source for source in HH_SOURCES if source not in numbers]:
+        raise ValueError(f"no number of {', '.join(missing)}: give one, for the miniature has all files of HH-RLHF")
+    return numbers
+
+
+def _with_places(template: str) -> str:
+    if re.findall(r"{prompt}|{answer}", template) != ["{prompt}", "{answer}"]:
+        raise ValueError("template must hold {prompt} and then {answer}, once each")
+    return template
+
+
+Item = TypeVar("Item")
+Distinct = Annotated[tuple[Item, ...], AfterValidator(_distinct)]
+Some = Annotated[tuple[Item, ...], AfterValidator(_some), AfterValidator(_distinct)]
 Positive = Annotated[int, Field(gt=0)]
 Percent = Annotated[int, Field(gt=0, le=100)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy and pandas take
-# What LaTeX can print in a table: Latin letters, their accents, and the usual punctuation.
-Shown = Annotated[str, Field(pattern=r"^[ -~\u00a0-\u017f\u2013\u2014\u2018-\u201d\u2026]+$")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy, pandas and torch take
+Shown = Annotated[str, AfterValidator(_shown)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
+PairNumbers = Annotated[dict[HHSource, Positive], AfterValidator(_of_every_source)]
+Template = Annotated[str, AfterValidator(_with_places)]
+
+
+def _refusal(key: str, message: str) -> PydanticCustomError:
+    """Return the error of a check of several keys: at the key below the section that is checked (`_explain`)."""
+    return PydanticCustomError("setting", "{message}", {"key": key, "message": message})
 
 
 class Settings(BaseModel):
@@ -48,16 +113,23 @@ class Settings(BaseModel):
 class Pairs(Settings):
     """The files of HH-RLHF that an objective is trained and tested on."""
 
-    train: tuple[HHSource, ...]
-    test: tuple[HHSource, ...]
+    train: Some[HHSource]
+    test: Some[HHSource]
 
 
 class Axes(Settings):
     """Which reward models the `profiles` have."""
 
-    profiles: tuple[Name, ...]
-    backbones: tuple[Name, ...]
-    seeds: tuple[Seed, ...]
+    profiles: Distinct[Name]
+    backbones: Distinct[Name]
+    seeds: Distinct[Seed]
+
+    @model_validator(mode="after")
+    def _profiles_have_models(self) -> "Axes":
+        for axis in ("backbones", "seeds"):
+            if self.profiles and not getattr(self, axis):
+                raise _refusal(axis, f"empty, but {', '.join(self.profiles)} must have at least one")
+        return self
 
 
 class Grid(Settings):
@@ -67,23 +139,36 @@ class Grid(Settings):
     parts of the suites that no table has, as suite/subset with shell wildcards.
     """
 
-    profiles: tuple[Name, ...]
+    profiles: Some[Name]
     whole: Axes
     trio: Axes
-    objectives: tuple[Objective, ...]
+    objectives: Distinct[Objective]
     pairs: dict[Objective, Pairs]
-    not_ablated: tuple[str, ...]
+    not_ablated: Distinct[str]
 
     @model_validator(mode="after")
     def _every_objective_has_pairs(self) -> "Grid":
+        if set(self.objectives) != set(OBJECTIVES):  # which a trio is made of, in dvc.yaml and in every table
+            raise _refusal("objectives", f"{', '.join(self.objectives)}: must be {', '.join(OBJECTIVES)}")
         if set(self.objectives) != set(self.pairs):
-            raise ValueError(f"pairs must be those of the objectives {', '.join(self.objectives)}")
+            raise _refusal("pairs", f"of {', '.join(self.pairs)}: must be of {', '.join(self.objectives)}")
         return self
 
     @model_validator(mode="after")
     def _every_profile_has_axes(self) -> "Grid":
-        if sorted(self.profiles) != sorted([*self.whole.profiles, *self.trio.profiles]):
-            raise ValueError("profiles must be those of whole and of trio")
+        named = [*self.whole.profiles, *self.trio.profiles]
+        if sorted(self.profiles) != sorted(named):
+            raise _refusal("profiles", f"{', '.join(self.profiles)}: whole and trio have {', '.join(named)}")
+        return self
+
+    @model_validator(mode="after")
+    def _some_tasks_are_ablated(self) -> "Grid":
+        for pattern in self.not_ablated:
+            if not any(fnmatch(f"{subset.suite}/{subset.name}", pattern) for subset in SUBSETS):
+                known = "suite/subset, as in paper/subsets.csv, with shell wildcards"
+                raise _refusal("not_ablated", f"{pattern!r} fits no part of a suite: write {known}")
+        if not any(self.ablates(subset.suite, subset.name) for task in TASKS for subset in task.subsets):
+            raise _refusal("not_ablated", "leaves no task to ablate neurons on: leave one out")
         return self
 
     def axes(self, profile: str) -> Axes:
@@ -106,8 +191,8 @@ class Grid(Settings):
 class HubRepo(Settings):
     """A repository of the Hugging Face hub at a revision."""
 
-    repo: str
-    revision: str
+    repo: Annotated[str, AfterValidator(_of_the_hub)]
+    revision: Annotated[str, Field(pattern=r"^[!-~]+$")]
 
 
 class HubData(Settings):
@@ -126,9 +211,9 @@ class MiniatureData(Settings):
     """Generated data in the official files' formats; `label_noise` is the share of pairs with the label flipped."""
 
     kind: Literal["miniature"]
-    seed: int
-    train_pairs: dict[HHSource, Positive]
-    test_pairs: dict[HHSource, Positive]
+    seed: Seed
+    train_pairs: PairNumbers
+    test_pairs: PairNumbers
     items_per_task: Positive
     label_noise: Annotated[float, Field(ge=0, lt=0.5)]
 
@@ -158,22 +243,13 @@ class TrainedTokenizer(Settings):
     """A byte-level BPE trained on the profile's training texts."""
 
     kind: Literal["trained"]
-    vocabulary: Annotated[int, Field(ge=300)]
-
-
-def _with_places(template: str) -> str:
-    if re.findall(r"{prompt}|{answer}", template) != ["{prompt}", "{answer}"]:
-        raise ValueError("template must hold {prompt} and then {answer}, once each")
-    return template
-
-
-Template = Annotated[str, AfterValidator(_with_places)]
+    vocabulary: Annotated[int, Field(ge=300, le=LARGEST)]
 
 
 class TokensConfig(Settings):
     """`max_length` in tokens: longer texts are cut, and training drops pairs that would be longer with an EOS."""
 
-    max_length: Annotated[int, Field(ge=2)]
+    max_length: Annotated[int, Field(ge=2, le=LARGEST)]
     template: Template
     tokenizers: dict[Name, Annotated[HubFiles | TrainedTokenizer, Field(discriminator="kind")]]
 
@@ -201,13 +277,13 @@ class RandomWeights(Settings):
     heads: Positive
     init_std: Annotated[float, Field(gt=0)]
     gain_spread: Annotated[float, Field(ge=0)]
-    seed: int
+    seed: Seed
     pretraining: Pretraining | None
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "RandomWeights":
         if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be a multiple of twice the heads ({self.heads})")
+            raise _refusal("width", f"{self.width} must be a multiple of twice the heads ({self.heads})")
         return self
 
 
@@ -241,7 +317,7 @@ class TrainConfig(Settings):
     @model_validator(mode="after")
     def _weights_have_the_precision(self) -> "TrainConfig":
         if self.weights == "bfloat16" != self.precision:
-            raise ValueError(f"precision is {self.precision}, but weights in bfloat16 are multiplied in bfloat16")
+            raise _refusal("precision", f"{self.precision}: weights in bfloat16 are multiplied in bfloat16")
         return self
 
 
@@ -260,17 +336,24 @@ class EvaluateConfig(Settings):
     benchmarks. `set_percents`: of the mixed RM's shared and only sets on the benchmarks. Tables show `task_percent`.
     """
 
-    hh_percents: dict[Name, tuple[Percent, ...]]
-    task_percents: dict[Name, tuple[Percent, ...]]
-    set_percents: tuple[Percent, ...]
+    hh_percents: dict[Score, Distinct[Percent]]
+    task_percents: dict[Score, Distinct[Percent]]
+    set_percents: Distinct[Percent]
     task_percent: Percent
     precision: Precision
     tokens_per_batch: Positive
 
     @model_validator(mode="after")
     def _tables_have_their_percent(self) -> "EvaluateConfig":
-        if not {self.task_percent} <= {*self.task_percents.get("magnitude", ())} & {*self.set_percents}:
-            raise ValueError(f"task_percents.magnitude and set_percents must hold task_percent, {self.task_percent}")
+        for key, percents in (
+            ("task_percents.magnitude", self.task_percents.get("magnitude")),
+            (
+                "set_percents",
+                self.set_percents,
+            ),
+        ):
+            if self.task_percent not in (percents or ()):
+                raise _refusal("task_percent", f"{self.task_percent}, which tables show, is not in {key}: add it there")
         return self
 
 
@@ -285,7 +368,7 @@ class Profile(Settings):
     title: Shown
     required_claims: tuple[ClaimId, ...]
     gpu: Literal["none", "useful", "required"]
-    threads: Positive | None
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None
     data: DataConfig
     tokens: TokensConfig
     backbones: dict[Name, Backbone]
@@ -295,10 +378,28 @@ class Profile(Settings):
 
     @model_validator(mode="after")
     def _tokenizers_exist(self) -> "Profile":
-        for key, backbone in self.backbones.items():
+        for name, backbone in self.backbones.items():
+            key = f"backbones.{name}.tokenizer"
             if backbone.tokenizer not in self.tokens.tokenizers:
                 known = ", ".join(self.tokens.tokenizers)
-                raise ValueError(f"backbones.{key}.tokenizer: {backbone.tokenizer!r} is not one of {known}")
+                raise _refusal(key, f"{backbone.tokenizer!r} is not one of {known}")
+            trained = isinstance(self.tokens.tokenizers[backbone.tokenizer], TrainedTokenizer)
+            if trained and isinstance(backbone.weights, HubFiles):
+                raise _refusal(
+                    key, f"{backbone.tokenizer!r} is trained here: weights of the hub know their own ids only"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _chunks_have_positions(self) -> "Profile":
+        for name, backbone in self.backbones.items():
+            life = backbone.weights.pretraining if isinstance(backbone.weights, RandomWeights) else None
+            if life and life.length > self.tokens.max_length:
+                raise _refusal(
+                    f"backbones.{name}.weights.pretraining.length",
+                    f"{life.length} tokens, but the backbone has {self.tokens.max_length} positions: lower it, or "
+                    "raise tokens.max_length",
+                )
         return self
 
 
@@ -311,12 +412,17 @@ class Params(Settings):
     @model_validator(mode="after")
     def _profiles_fill_the_grid(self) -> "Params":
         if set(self.profiles) != set(self.grid.profiles):
-            raise ValueError(f"grid.profiles {list(self.grid.profiles)} and profiles {list(self.profiles)} differ")
+            names = ", ".join(self.grid.profiles)
+            raise _refusal("profiles", f"{', '.join(self.profiles)}: grid.profiles has {names}")
         for name, profile in self.profiles.items():
             if set(profile.backbones) != set(self.grid.axes(name).backbones):
-                raise ValueError(f"profiles.{name}.backbones must be {', '.join(self.grid.axes(name).backbones)}")
+                names = ", ".join(self.grid.axes(name).backbones)
+                raise _refusal(f"profiles.{name}.backbones", f"{', '.join(profile.backbones)}: must be {names}")
             if set(profile.train.epochs) != set(self.grid.objectives):
-                raise ValueError(f"profiles.{name}.train.epochs must be those of grid.objectives")
+                names = ", ".join(self.grid.objectives)
+                raise _refusal(
+                    f"profiles.{name}.train.epochs", f"of {', '.join(profile.train.epochs)}: must be of {names}"
+                )
         return self
 
     def refuse_unknown(self, profiles: Iterable[str]) -> None:
@@ -332,27 +438,41 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path.absolute()}: not found; run from the repository root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from error
     return parse_params(raw, str(path))
 
 
 def parse_params(raw: Any, name: str = "params.yaml") -> Params:
-    """Check an already parsed params.yaml."""
+    """Check an already parsed params.yaml; raises UserError with the path of each key at fault."""
+    try:
+        written = json.dumps(raw, default=_date)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{name} holds what is no setting: {error}") from error
     try:
         # Strict JSON mode, because YAML sequences must become tuples but "3" must not become 3.
-        return Params.model_validate_json(json.dumps(raw))
+        return Params.model_validate_json(written)
     except ValidationError as error:
         raise UserError("\n".join([f"{name} is refused:", *(_explain(e, raw) for e in error.errors())])) from error
 
 
+def _date(value: object) -> str:
+    """Return a date as the text that it is in a title or a revision; TypeError for what else JSON does not know."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{value!r} is neither a text, a number, a list nor a section")
+
+
 def _explain(error: Mapping[str, Any], raw: Any) -> str:
-    *parents, last = error["loc"] or ("(top level)",)
-    keys, node = [], raw
+    keys: list[str] = []
+    node = raw
+    parents = [*error["loc"]]
+    last = error.get("ctx", {}).get("key") or (parents.pop() if parents else "(top level)")  # the first: `_refusal`'s
     for part in parents:
         if isinstance(node, dict) and part not in node:
             continue  # pydantic puts the chosen member of a union ("hub") into the path; the file has no such key
         keys.append(str(part))
         node = node[part]
+    keys += [] if last == "[key]" else [str(last)]  # then it is the key before that is at fault
     shown = "" if isinstance(error["input"], dict | list) else f" (got {error['input']!r})"
-    return f"  {'.'.join([*keys, str(last)])}: {error['msg']}{shown}"
+    return f"  {'.'.join(keys)}: {error['msg'].removeprefix('Value error, ')}{shown}"

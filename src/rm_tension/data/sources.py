@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from rm_tension.base.config import HHSource, HubData, HubRepo, MiniatureData
+from rm_tension.base.config import HH_SOURCES, HHSource, HubData, HubRepo, MiniatureData
 from rm_tension.base.hub import Hub, commit_of
 from rm_tension.paper.tasks import SUBSETS
 
 DataSet = Literal["hh_rlhf", "reward_bench", "reward_bench_2", "rm_bench"]
-HH_SOURCES: tuple[str, ...] = get_args(HHSource)
 PairSplit = Literal["train", "test"]
 SPLITS: tuple[PairSplit, ...] = get_args(PairSplit)
 

@@ -26,7 +26,7 @@ class NeuronSets:
         self._seed = seed
 
     def mask(self, condition: Condition, objective: str) -> Mask:
-        """Which neurons are set to zero: bool [layers, neurons]; UserError for an unknown score."""
+        """Which neurons are set to zero: bool [layers, neurons]."""
         if condition in (NONE, ALL):
             return np.full(self._activations[objective].chosen.sum.shape, condition == ALL)
         if condition.kind in SETS:

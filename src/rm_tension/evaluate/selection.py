@@ -42,7 +42,7 @@ def random_score(activations: Activations, rng: np.random.Generator) -> Scores:
     return rng.standard_normal(activations.chosen.sum.shape)
 
 
-# By the name that `evaluate` in params.yaml uses; the generator is seeded by the RM's seed.
+# By `Score` of base/config.py, the names that `evaluate` in params.yaml uses; the generator is seeded by the RM's seed.
 SCORES: dict[str, Callable[[Activations, np.random.Generator], Scores]] = {
     "random": random_score,
     "change": lambda activations, _: change_score(activations),
@@ -52,9 +52,7 @@ SCORES: dict[str, Callable[[Activations, np.random.Generator], Scores]] = {
 
 
 def neuron_scores(name: str, activations: Activations, seed: int) -> Scores:
-    """The scores of an RM's neurons under a name of SCORES; raises UserError for another."""
-    if name not in SCORES:
-        raise UserError(f"params.yaml, evaluate: no neuron score {name!r}; there are {', '.join(SCORES)}")
+    """The scores of an RM's neurons under a name of SCORES."""
     return SCORES[name](activations, np.random.default_rng(seed))
 
 

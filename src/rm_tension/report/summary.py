@@ -60,8 +60,8 @@ def claim_parts(number: str, verdicts: list[DecidedClaim]) -> TextTable:
     ]
     note = (
         f"All must hold. {INTERVALS} Over backbones: the interval where the backbones are drawn, too; it decides "
-        "nothing, and of six backbones that differ more than their items it covers about 89% instead of 95%. C5, C9 and "
-        "C20 compare sets of neurons, which agree less under resampling; their intervals are corrected for that."
+        "nothing, and of six backbones that differ more than their items it covers about 89% instead of 95%. C5, C9 "
+        "and C20 compare sets of neurons, which agree less under resampling; their intervals are corrected for that."
     )
     header = ["", "Part", *QUANTITIES, "Over backbones"]
     return TextTable(number, "The parts of each claim", note, header, rows, "lXlrrrlr")
