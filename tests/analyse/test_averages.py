@@ -22,6 +22,20 @@ def test_spread_is_of_seeds_within_a_backbone_and_unknown_for_one_seed():
     assert over_backbones(seeds)[["mean", "spread"]].iloc[0].tolist() == [75, 5]
 
 
+def test_an_error_is_of_the_mean_over_seeds_and_of_the_mean_over_backbones():
+    """The variances are 50 and 2: of two seeds, 25 and 1 of a mean; of the mean of both backbones, 26/4."""
+    frame = pd.DataFrame({"backbone": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "accuracy": [50.0, 60.0, 7.0, 9.0]})
+    seeds = over_seeds(frame.assign(task="chat", tasks=1), "accuracy")
+    assert seeds["spread"].tolist() == [5, 1]
+    assert seeds["error"].tolist() == pytest.approx([5, 1])
+    assert over_backbones(seeds)["error"].tolist() == pytest.approx([np.sqrt(26) / 2])
+    one = frame[(frame["backbone"] == "a") | (frame["seed"] == 0)]  # of b's error nothing is known: it counts as a's
+    error = over_seeds(one.assign(task="chat", tasks=1), "accuracy")
+    assert over_backbones(error)["error"].tolist() == pytest.approx([np.sqrt(50) / 2])
+    alone = over_seeds(frame[frame["seed"] == 0].assign(task="chat", tasks=1), "accuracy")
+    assert over_backbones(alone)["error"].isna().all()
+
+
 def test_group_averages_are_of_the_tasks_that_have_a_value():
     frame = pd.DataFrame({"task": ["chat", "focus", "safety", "donotanswer"], "retention": [0.2, 0.4, 0.5, np.nan]})
     groups = with_groups(frame, "retention").set_index("task")
@@ -72,6 +86,7 @@ def test_the_backbone_that_tables_13_and_14_leave_out_has_its_published_spreads(
     found = published.accuracy(PAPER)
     assert found.loc[("harmless", "smollm2-135m", "alpacaeval-easy"), ["mean", "spread"]].tolist() == [28.67, 9.39]
     assert found.loc[("helpful", "smollm2-135m", "donotanswer"), ["mean", "spread"]].tolist() == [10.05, 1.51]
+    assert found["error"]["helpful", "smollm2-135m", "donotanswer"] == pytest.approx(1.51 / np.sqrt(2))
     tasks = found[~found.index.get_level_values("task").isin(GROUPS)]
     assert tasks["spread"].notna().all()
     assert len(tasks) == 3 * 7 * 25  # six backbones and their average
@@ -99,7 +114,7 @@ def test_published_cells_of_table_10_stand_beside_ours_and_no_row_is_added():
         ("smollm2-135m", "helpful", "magnitude", 10, "own", 60.0, 0.5),
         ("average", "helpful", "none", 0, "own", 75.0, 0.5),
     ]
-    ours = pd.DataFrame(rows, columns=[*keys, "mean", "spread"])
+    ours = pd.DataFrame(rows, columns=[*keys, "mean", "spread"]).assign(error=0.5)
     theirs = published.hh_accuracy(PAPER).loc[(slice(None), "smollm2-135m"), :].drop(index="harmless")
     cells = beside(ours, theirs, 3.0)
     assert cells["difference"].tolist() == pytest.approx([3.0, np.nan, np.nan, np.nan], nan_ok=True)

@@ -3,15 +3,18 @@ import math
 import pandas as pd
 import pytest
 
+from rm_tension.analyse.averages import over_seeds
 from rm_tension.analyse.comparison import POINTS, PRINTED, agreement, beside
+from rm_tension.analyse.published import published
 
 KEYS = ["backbone", "objective", "task"]
 
 
 def means(values):
-    """By objective and task, as (mean, spread)."""
+    """By objective and task, as (mean, spread over three seeds)."""
     rows = [("average", objective, task, *value, 1) for (objective, task), value in values.items()]
-    return pd.DataFrame(rows, columns=[*KEYS, "mean", "spread", "tasks"])
+    frame = pd.DataFrame(rows, columns=[*KEYS, "mean", "spread", "tasks"])
+    return frame.assign(error=frame["spread"] / math.sqrt(2))
 
 
 @pytest.mark.parametrize(
@@ -19,9 +22,10 @@ def means(values):
     [
         (53.0, math.nan, 50.0, math.nan, True),  # three points without spreads
         (53.01, math.nan, 50.0, math.nan, False),
-        (57.0, 2.0, 50.0, math.sqrt(12.0), False),  # 3 sqrt((4 + 12) / 3) = 6.928
-        (56.9, 2.0, 50.0, math.sqrt(12.0), True),
-        (44.0, 0.0, 50.0, math.sqrt(12.0), True),  # 3 sqrt(12 / 3) = 6
+        (58.5, 2.0, 50.0, math.sqrt(12.0), False),  # 3 sqrt((4 + 12) / 2) = 8.485
+        (58.48, 2.0, 50.0, math.sqrt(12.0), True),
+        (44.0, 0.0, 50.0, math.sqrt(8.0), True),  # 3 sqrt(8 / 2) = 6
+        (43.99, 0.0, 50.0, math.sqrt(8.0), False),
     ],
 )
 def test_agreement_is_within_three_points_or_three_standard_errors(ours, spread, paper, paper_spread, agrees):
@@ -30,6 +34,20 @@ def test_agreement_is_within_three_points_or_three_standard_errors(ours, spread,
     assert cells["beyond"].tolist() == [not agrees]
     assert cells["difference"].tolist() == [ours - paper]
     assert not beside(means({("mixed", "focus"): (ours, spread)}), theirs, None)["beyond"].any()
+
+
+def test_a_standard_error_of_three_seeds_counts_two_degrees_of_freedom():
+    """Ours are 50, 53 and 56: variance 9, error sqrt(9 / 3). The paper's spread of 1 is a population's: sqrt(1 / 2)."""
+    keys = {"backbone": "gpt2-small", "objective": "mixed", "task": "focus", "tasks": 1}
+    ours = over_seeds(pd.DataFrame({"seed": [0, 1, 2], "accuracy": [50.0, 53.0, 56.0]}).assign(**keys), "accuracy")
+    printed = pd.DataFrame([keys | {"accuracy": 59.0, "seed_std": 1.0}]).drop(columns="tasks")
+    cells = beside(ours.reset_index(), published(printed, "accuracy"), 3.0).query("task == 'focus'")
+    assert cells["error"].item() == pytest.approx(math.sqrt(3))
+    assert cells["paper_error"].item() == pytest.approx(math.sqrt(1 / 2))
+    for paper, beyond in ((53 + 5.61, False), (53 + 5.62, True)):  # 3 sqrt(3 + 1 / 2) = 5.612
+        printed = printed.assign(accuracy=paper)
+        cells = beside(ours.reset_index(), published(printed, "accuracy"), 3.0).query("task == 'focus'")
+        assert cells["beyond"].tolist() == [beyond]
 
 
 def test_either_may_be_missing_and_keys_may_stand_in_any_order():

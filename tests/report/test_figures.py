@@ -3,10 +3,12 @@
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib as mpl
+import pandas as pd
 import pytest
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from rm_tension.report.curves import curves
 from rm_tension.report.drawing import STYLE, Drawing, save
 from rm_tension.report.example import visible
 
@@ -29,6 +31,18 @@ def test_a_matplotlibrc_changes_nothing(settings, tmp_path):
     with mpl.rc_context(settings):
         assert drawn(tmp_path / "set up") == plain
     assert set(plain) == {"figure_01.pdf", "figure_01.svg", "figure_01.png"}
+
+
+def test_ablation_curves_have_the_dashed_line_of_chance():
+    """Accuracy that ends above it, so that it is not drawn for their sake."""
+    percents = [("none", 0), ("magnitude", 10), ("change", 10), ("random", 10)]
+    accuracy = pd.DataFrame({"mean": [90.0, 80.0, 85.0, 88.0], "spread": 1.0}, pd.MultiIndex.from_tuples(percents))
+    axes = Figure().subplots()
+    curves(axes, accuracy.rename_axis(["kind", "percent"]), "black")
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "chance"]
+    assert list(line.get_ydata()) == [50, 50]
+    assert (line.get_linestyle(), line.get_marker()) == ("--", "None")
+    assert axes.get_ylim()[0] < 50
 
 
 def test_control_characters_are_shown_and_leave_an_svg_well_formed(tmp_path):

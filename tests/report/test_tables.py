@@ -23,7 +23,8 @@ COLUMNS = {"focus": "Focus", "safety": "Safety", "harmlessness": "Average"}
 
 def frame(values, index=("measure", "task")):
     rows = [(*key, *value) for key, value in values.items()]
-    return pd.DataFrame(rows, columns=[*index, "mean", "spread", "tasks"]).set_index(list(index))
+    cells = pd.DataFrame(rows, columns=[*index, "mean", "spread", "tasks"]).set_index(list(index))
+    return cells.assign(error=math.nan)
 
 
 def example(published="row", **options):

@@ -1,5 +1,6 @@
 """Averages over tasks, seeds and backbones (METHOD.md section 3)."""
 
+import numpy as np
 import pandas as pd
 
 from rm_tension.paper.tasks import BY_KEY, TASKS
@@ -18,23 +19,28 @@ def with_groups(frame: pd.DataFrame, value: str) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Indexed by all columns but seed, `value` and `tasks`: mean and spread of `value` over the seeds, least `tasks`.
+    """Indexed by all columns but seed, `value` and `tasks`: mean, spread, error of `value` over seeds, least `tasks`.
 
-    The spread is the population standard deviation, NaN for a single seed.
+    The spread is the population standard deviation, the error the standard error of the mean, which of n seeds is
+    spread / sqrt(n - 1). Both are NaN for a single seed.
     """
     keys = [str(name) for name in frame if name not in {"seed", "tasks", value}]
     seeds = frame.groupby(keys, observed=True, sort=False)
     mean, spread = seeds[value].mean(), seeds[value].std(ddof=0).where(seeds[value].count() > 1)
-    return pd.DataFrame({"mean": mean, "spread": spread, "tasks": seeds["tasks"].min()})
+    return pd.DataFrame({"mean": mean, "spread": spread, "error": seeds[value].sem(), "tasks": seeds["tasks"].min()})
 
 
 def over_backbones(means: pd.DataFrame) -> pd.DataFrame:
     """Drop `backbone` from the index of `over_seeds`: the mean of the backbones' means and of their spreads over seeds.
 
-    The spread therefore says how much one seed moves a backbone, not how much backbones differ.
+    The spread therefore says how much one seed moves a backbone, not how much backbones differ. The error is that of
+    the mean of these backbones, whose seeds are independent; where it is not known of all, it is taken to be as the
+    others'.
     """
     keys = [str(name) for name in means.index.names if name != "backbone"]
-    return means.groupby(keys, observed=True, sort=False).agg({"mean": "mean", "spread": "mean", "tasks": "min"})
+    groups = means.assign(error=means["error"] ** 2).groupby(keys, observed=True, sort=False)
+    average = groups.agg({"mean": "mean", "spread": "mean", "error": "mean", "tasks": "min"})
+    return average.assign(error=np.sqrt(average["error"] / groups.size()))
 
 
 def with_average(means: pd.DataFrame) -> pd.DataFrame:

@@ -9,9 +9,9 @@ from rm_tension.analyse.means import Tables
 from rm_tension.analyse.published import published_means
 from rm_tension.paper.tasks import BY_KEY, GROUPS
 
-SEEDS = 3  # that every published spread is over
+ERRORS = 3  # standard errors, up to which a difference counts as agreement
 FRACTION = 0.03  # three points of a quantity between 0 and 1
-# Up to which a difference counts as agreement whatever the spreads, by the file name of the means; None judges none.
+# Up to which a difference counts as agreement whatever the errors, by the file name of the means; None judges none.
 POINTS: dict[str, float | None] = {
     "accuracy": 3.0,
     "hh_accuracy": 3.0,
@@ -22,6 +22,7 @@ POINTS: dict[str, float | None] = {
     "rmsd": None,
     "neuron_overlap": FRACTION,
 }
+PUBLISHED_CELL = ["paper", "paper_spread", "paper_error"]  # a published value beside ours
 # Which of the means a table prints: their file name, and a query, in which `group` is that of a task or an average.
 PRINTED = {
     "1": ("retention", "measure == 'retention' and backbone == 'average'"),
@@ -52,20 +53,20 @@ def compared(means: Tables, reference: Tables) -> Tables:
 
 
 def beside(ours: pd.DataFrame, published: pd.DataFrame, points: float | None) -> pd.DataFrame:
-    """The rows of `ours` with paper, paper_spread, difference (ours - published) and beyond; then what only it has.
+    """The rows of `ours` with PUBLISHED_CELL, difference (ours - published) and beyond; then those that only it has.
 
-    `published` is indexed by the keys of `ours`, in any order. `beyond`: |difference| > max(points, 3 sqrt((spread² +
-    paper_spread²) / 3)); an unknown spread counts as 0. The one mechanism by which a published value gets to stand
-    beside ours.
+    `published` is indexed by the keys of `ours`, in any order. `beyond`: |difference| > max(points, 3 sqrt(error² +
+    paper_error²)); an unknown error counts as 0. The one mechanism by which a published value gets to stand beside
+    ours.
     """
     keys = [str(name) for name in ours if name in published.index.names]
-    theirs = published.reorder_levels(keys)[["mean", "spread"]].set_axis(["paper", "paper_spread"], axis=1)
+    theirs = published.reorder_levels(keys)[["mean", "spread", "error"]].set_axis(PUBLISHED_CELL, axis=1)
     ours = ours.set_index(keys)
     index = ours.index.union(theirs.index, sort=False)
     cells = pd.concat([ours.reindex(index), theirs.reindex(index)], axis=1)
     difference = cells["mean"] - cells["paper"]
-    errors = 3 * np.sqrt((cells[["spread", "paper_spread"]].astype(float).fillna(0) ** 2).sum(axis=1) / SEEDS)
-    tolerance = errors.clip(lower=math.inf if points is None else points)
+    error = np.sqrt((cells[["error", "paper_error"]].astype(float).fillna(0) ** 2).sum(axis=1))
+    tolerance = (ERRORS * error).clip(lower=math.inf if points is None else points)
     rounding = 1e-7  # of ten digits, and 53.0 - 50.0 agrees within 3 however the two came about
     return cells.assign(difference=difference, beyond=difference.abs() > tolerance + rounding).reset_index()
 

@@ -1,7 +1,7 @@
 """The averages that tables and figures show, over seeds, backbones and groups of tasks (METHOD.md section 3).
 
-Each frame has its keys, then `mean`, `spread` (the population standard deviation over seeds) and `tasks` (how many of a
-group have a value); the backbone `average` is the mean of the backbones.
+Each frame has its keys, then `mean`, `spread` (the population standard deviation over seeds), `error` (the standard
+error of the mean) and `tasks` (how many of a group have a value); the backbone `average` is the mean of the backbones.
 """
 
 from collections.abc import Iterator

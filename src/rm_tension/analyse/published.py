@@ -1,4 +1,4 @@
-"""The paper's numbers (reference/) in the shape of our averages: indexed frames with mean, spread and tasks."""
+"""The paper's numbers (reference/) in the shape of our averages: indexed frames with mean, spread, error and tasks."""
 
 import math
 
@@ -9,6 +9,7 @@ from rm_tension.analyse.averages import over_seeds, with_average, with_groups
 from rm_tension.analyse.means import Tables, pairs
 from rm_tension.evaluate.conditions import NONE
 
+SEEDS = 3  # that every published spread is over
 GROUP_OF_TABLE = {17: "harmlessness", 18: "helpfulness"}
 PAIRWISE = ("mixed_vs_harmless", "mixed_vs_helpful")  # Tables 11 and 12
 
@@ -89,7 +90,7 @@ def shared_sets(reference: Tables) -> pd.DataFrame:
     groups = frame["table"].map(GROUP_OF_TABLE)
     index = frame.assign(task=frame["task"].where(frame["task"] != "average", groups))
     index = index.set_index(["ablated_set", "backbone", "task"])
-    return pd.DataFrame({"mean": index["value"], "spread": math.nan})
+    return pd.DataFrame({"mean": index["value"], "spread": math.nan, "error": math.nan})
 
 
 def rmsd(reference: Tables) -> pd.DataFrame:
@@ -104,7 +105,10 @@ def neuron_overlap(reference: Tables) -> pd.DataFrame:
 
 
 def published(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Means as printed, and the group averages of them; `seed_std`, where printed, is the spread."""
+    """Means as printed, and the group averages of them; `seed_std`, where printed, is the spread (erratum 10)."""
     keys = [name for name in ("objective", "backbone", "task") if name in frame]
     means = over_seeds(with_groups(frame[[*keys, value]], value), value)
-    return means.assign(spread=frame.set_index(keys)["seed_std"]) if "seed_std" in frame else means
+    if "seed_std" not in frame:
+        return means
+    spread = frame.set_index(keys)["seed_std"]
+    return means.assign(spread=spread, error=spread / math.sqrt(SEEDS - 1))

@@ -16,9 +16,11 @@ from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES
 
 SCORES = {"magnitude": ("-", "o"), "change": ("--", "s"), "random": (":", "^")}
+CHANCE_OF_PAIRS = 50  # percent right
 SHADES = {"change": "0.35", "random": "0.6"}  # magnitude has the objective's colour
 NOTE = (
-    "Accuracy (%) on the objective's HH-RLHF test sets against the share of ablated neurons, by three scores. Bands: "
+    "Accuracy (%) on the objective's HH-RLHF test sets against the share of ablated neurons, by three scores. Dashed "
+    "without markers: chance (50%). Bands: "
 )
 
 
@@ -43,7 +45,7 @@ def ablation_curves_per_backbone(source: Source) -> Iterator[Drawing]:
 
 
 def curves(axes: Axes, accuracy: pd.DataFrame, colour: str) -> None:
-    """One line per score from no ablation on, and a level where all neurons are ablated.
+    """One line per score from no ablation on, and levels: of chance, and where all neurons are ablated.
 
     `accuracy` is indexed by kind and percent, with mean and spread.
     """
@@ -54,6 +56,7 @@ def curves(axes: Axes, accuracy: pd.DataFrame, colour: str) -> None:
         axes.plot(rows.index, rows["mean"], label=score, markersize=3, linewidth=1.4, **look)
         low, high = rows["mean"] - rows["spread"], rows["mean"] + rows["spread"]
         axes.fill_between(rows.index, low, high, color=shade, alpha=0.15, linewidth=0)
+    axes.axhline(CHANCE_OF_PAIRS, color="0.45", linestyle="--", linewidth=1, label="chance")
     if (ALL.kind, ALL.percent) in accuracy.index:
         axes.axhline(accuracy["mean"][ALL.kind, ALL.percent], color="0.6", linewidth=0.8, label="all neurons ablated")
 

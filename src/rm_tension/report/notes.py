@@ -43,7 +43,7 @@ def legend(table: Table, context: Context) -> list[str]:
     if cells["partial"].any():
         found.append("An asterisk marks an average over the tasks that have a value, not over all of the group.")
     if cells["paper"].notna().any():
-        bold = "" if table.points is None else f", bold beyond max({table.points:g}, 3 sqrt((s² + s²)/3))"
+        bold = "" if table.points is None else f", bold beyond max({table.points:g}, 3 standard errors over seeds)"
         found.append(f"Paper: the published values; difference: ours less the paper's{bold}.")
         if not context.comparable:
             found.append("The comparison is not meaningful: ours are not the paper's models and data.")

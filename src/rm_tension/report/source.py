@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pandas as pd
 
+from rm_tension.analyse.comparison import PUBLISHED_CELL
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.files import RESULTS
 from rm_tension.base.config import Params, Profile
@@ -14,8 +15,8 @@ from rm_tension.base.provenance import Provenance
 from rm_tension.base.tables import damaged, read_table
 
 T = TypeVar("T")
-OURS = ["mean", "spread", "tasks"]
-CELL = [*OURS, "paper", "paper_spread", "difference", "beyond"]
+OURS = ["mean", "spread", "error", "tasks"]
+CELL = [*OURS, *PUBLISHED_CELL, "difference", "beyond"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Source:
         return self.record("provenance", Provenance)
 
     def means(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
-        """Averages of `analyse.means` by file name: mean, spread, tasks.
+        """Averages of `analyse.means` by file name: mean, spread, error, tasks.
 
         Indexed by `levels`, or by all of its keys; `at` selects the value of some of them, which are then left out.
         """

@@ -28,9 +28,11 @@ def agreement(number: str, source: Source, tables: list[Table]) -> TextTable:
     return TextTable(
         number,
         "Agreement with the published tables",
-        "Of the cells that have a value on both sides, those that agree within max(3 points, 3 sqrt((s² + s²)/3)), s "
-        "being the standard deviations over three seeds, ours and the paper's; one that was not printed counts as 0. "
-        "Three points are 0.03 of a retention; RMSD has no such scale. Averages over tasks or backbones are cells too.",
+        "Of the cells that have a value on both sides, those that agree within max(3 points, 3 standard errors of the "
+        "difference). A mean over n seeds, ours or the paper's, has the standard error s/sqrt(n - 1), s being the "
+        "population standard deviation; a mean of k backbones has sqrt(sum of their squares)/k. One that is not known "
+        "counts as 0. Three points are 0.03 of a retention; RMSD has no such scale. Averages over tasks or backbones "
+        "are cells too.",
         ["", "Table", "Cells", "Agree", "Mean |difference|"],
         rows,
         "lXrrr",
