@@ -24,7 +24,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from benchmarks.shared import Texts
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import ablated, neuron_shape
-from rm_tension.base.config import Dtype, Precision, load_params
+from rm_tension.base.config import Precision, load_params
 from rm_tension.base.files import write_json
 from rm_tension.estimate.shapes import Shape, config_of, shape_of
 from rm_tension.estimate.work import Work, forward
@@ -87,12 +87,12 @@ def gradient(model: PreTrainedModel, pairs: Sequence[Item], precision: Precision
     return torch.cat([one.grad.flatten().float() for one in model.parameters() if one.grad is not None])
 
 
-def accelerator_for(precision: Precision, weights: Dtype = "float32", cpu: bool = False) -> Any:
+def accelerator_for(precision: Precision, cpu: bool = False) -> Any:
     """A new one: a process is meant to have but one kind."""
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = make_accelerator(precision, weights)
+    accelerator = make_accelerator(precision)
     if cpu:
         accelerator.state.device = CPU.device
     return accelerator
@@ -110,7 +110,7 @@ def resumed(shape: Shape, items: Sequence[Item], device: torch.device) -> float:
             if metrics["step"] + 1 == stop_after:
                 signal.raise_signal(signal.SIGTERM)
 
-        accelerator = accelerator_for(config.precision, config.weights)
+        accelerator = accelerator_for(config.precision)
         settings = {"epochs": 1, "seed": 0, "accelerator": accelerator, "budget": Budget(4096), "progress": "check"}
         train(model, pairs, config, state=state, on_step=on_step, **settings)
         return torch.cat([one.detach().flatten().float() for one in model.parameters()])
@@ -133,7 +133,7 @@ def speeds(shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: t
     scorer = Scorer(items, Budget(settings.evaluate.tokens_per_batch))
     budget = Budget(settings.activations.tokens_per_batch)
     trained = make_model(shape, device, weights).train()
-    accelerator = accelerator_for(settings.train.precision, settings.train.weights)
+    accelerator = accelerator_for(settings.train.precision)
     stages: dict[str, tuple[Precision, float, Sequence[Item], Callable[[], object]]] = {
         "train": (
             settings.train.precision,

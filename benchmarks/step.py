@@ -40,7 +40,7 @@ def task(pairs: Sequence[Item]) -> Task:
 
 def ours(material: Material, clock: Clock, pairs: Sequence[Item]) -> Numbers:
     """As `train` takes it."""
-    accelerator = make_accelerator(material.setting.precision, "float32")
+    accelerator = make_accelerator(material.setting.precision)
     optimizer = torch.optim.AdamW(material.model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     model, optimizer = accelerator.prepare(material.model.train(), optimizer)
     with clock:

@@ -59,8 +59,13 @@ def test_ci_runs_the_command(command):
 
 
 def rows_of(path, columns):
+    """`rows_in` of a document."""
+    return rows_in(Path(path).read_text(encoding="utf-8"), columns)
+
+
+def rows_in(text, columns):
     """The cells of all lines of a document's tables that have so many."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = text.splitlines()
     rows = [[cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return [row for row in rows if len(row) == columns]
 
@@ -80,7 +85,9 @@ def test_the_table_of_claims_is_that_of_the_code_and_of_the_published_numbers():
 
 
 def test_the_documented_verdicts_are_those_of_the_miniatures_report():
-    verdicts = {row[0]: row[2] for row in reversed(rows_of("reports/mini/claims.md", 7))}  # first rows: the claims
+    """Of the one in git: the working tree's is that of whoever ran `make mini` last."""
+    report = subprocess.run(["git", "show", "HEAD:reports/mini/claims.md"], check=True, capture_output=True, text=True)
+    verdicts = {row[0]: row[2] for row in reversed(rows_in(report.stdout, 7))}  # first rows: the claims
     ids = [id_ for id_ in DOCUMENTED if re.fullmatch(r"C\d+", id_)]
     assert len(ids) == 21
     for id_ in ids:

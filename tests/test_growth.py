@@ -29,7 +29,7 @@ TIMES = (1, 2, 4)
 
 def trained(model, backbone, items, folder):
     data = Pairs([str(number) for number in range(len(items))], items)
-    accelerator = make_accelerator("float32", "float32")
+    accelerator = make_accelerator("float32")
     state = folder / f"state-{len(items)}"
     train(
         model,

@@ -37,7 +37,8 @@ def naive(model, backbone, pairs, side):
 
 @pytest.mark.parametrize("budget", [1, 70, 10_000])
 def test_sums_equal_a_naive_loop(model, backbone, budget):
-    pairs = [*random_items(4, 8), [np.array([3, 4], np.int32), np.array([3, 4, 5], np.int32)]]
+    same = np.array([7, 8, 9], np.int32)
+    pairs = [*random_items(4, 8), [np.array([3, 4], np.int32), np.array([3, 4, 5], np.int32)], [same, same.copy()]]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))

@@ -6,6 +6,7 @@ import pytest
 
 from rm_tension.analyse import published
 from rm_tension.analyse.averages import is_partial, over_backbones, over_seeds, with_groups
+from rm_tension.analyse.comparison import beside
 from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.paper.tasks import GROUPS
 
@@ -65,3 +66,41 @@ def test_published_accuracies_are_the_baselines_of_tables_20_and_21():
     accuracy = published.accuracy(PAPER)["mean"]
     baselines = frame.set_index(["objective", "backbone", "task"])["baseline_accuracy"]
     assert (accuracy.reindex(baselines.index) - baselines).abs().max() <= 0.0101
+
+
+def test_the_backbone_that_tables_13_and_14_leave_out_has_its_published_spreads():
+    found = published.accuracy(PAPER)
+    assert found.loc[("harmless", "smollm2-135m", "alpacaeval-easy"), ["mean", "spread"]].tolist() == [28.67, 9.39]
+    assert found.loc[("helpful", "smollm2-135m", "donotanswer"), ["mean", "spread"]].tolist() == [10.05, 1.51]
+    tasks = found[~found.index.get_level_values("task").isin(GROUPS)]
+    assert tasks["spread"].notna().all()
+    assert len(tasks) == 3 * 7 * 25  # six backbones and their average
+
+
+def test_five_cells_of_table_10_are_published_and_no_mean_of_backbones():
+    found = published.hh_accuracy(PAPER)
+    values = {(objective, backbone): mean for (objective, backbone, *_), mean in found["mean"].items()}
+    assert values == {
+        ("helpful", "smollm2-1.7b"): 74.53,
+        ("harmless", "smollm2-1.7b"): 73.75,
+        ("mixed", "smollm2-1.7b"): 73.17,
+        ("helpful", "smollm2-135m"): 70.32,
+        ("harmless", "smollm2-135m"): 70.62,
+    }
+    assert found["spread"].isna().all()
+    assert set(found.reset_index()["subset"]) == {"own"}
+
+
+def test_published_cells_of_table_10_stand_beside_ours_and_no_row_is_added():
+    keys = ["backbone", "objective", "kind", "percent", "subset"]
+    rows = [
+        ("smollm2-135m", "helpful", "none", 0, "own", 73.32, 0.5),
+        ("smollm2-135m", "helpful", "none", 0, "helpful-base", 73.32, 0.5),
+        ("smollm2-135m", "helpful", "magnitude", 10, "own", 60.0, 0.5),
+        ("average", "helpful", "none", 0, "own", 75.0, 0.5),
+    ]
+    ours = pd.DataFrame(rows, columns=[*keys, "mean", "spread"])
+    theirs = published.hh_accuracy(PAPER).loc[(slice(None), "smollm2-135m"), :].drop(index="harmless")
+    cells = beside(ours, theirs, 3.0)
+    assert cells["difference"].tolist() == pytest.approx([3.0, np.nan, np.nan, np.nan], nan_ok=True)
+    assert cells["paper"].tolist() == pytest.approx([70.32, np.nan, np.nan, np.nan], nan_ok=True)

@@ -3,7 +3,7 @@
 from functools import reduce
 
 import pytest
-from claim_worlds import FAILURES, NEEDS, PUBLISHED, world
+from claim_worlds import FAILURES, NEEDS, PUBLISHED, Shift, world
 
 from rm_tension.analyse.claims import CLAIMS, decide_all
 from rm_tension.analyse.verdicts import Evidence, decide
@@ -27,10 +27,10 @@ PRINTED = {
     "C16": [23 / 25],
     "C17": [25.8, -20.5, 9.0, -9.0],
     "C18": [-13.2, -5.9, 9.7, 5.8],
-    "C19": [0.76, 0.75, None],
-    "C21": [0.58],
+    "C19": [0.76, 0.75],
+    "C21": [0.776],  # 14.1 / 18.17 points; METHOD.md has 0.775, to 0.02 because both are read off a picture
 }
-HOLD = {"C1", "C2", "C3", "C8", "C9", "C10", "C12", "C13", "C14", "C16", "C17", "C18"}
+HOLD = {"C1", "C2", "C3", "C8", "C9", "C10", "C12", "C13", "C14", "C16", "C17", "C18", "C19", "C21"}
 
 
 def decided(claim, frame):
@@ -72,9 +72,9 @@ def test_where_one_part_fails_the_claim_is_not_reproduced(claim, part, shifts):
 
 
 @each_part
-def test_where_one_part_fails_in_every_other_resample_the_claim_is_undecided(claim, part, shifts):
+def test_where_one_part_fails_in_every_tenth_draw_the_claim_is_undecided(claim, part, shifts):
     frame = world().copy()
-    frame.iloc[1::2] = failing(shifts).iloc[1::2]
+    frame.iloc[10::10] = failing(shifts).iloc[10::10]
     verdict, parts = decided(claim, frame)
     assert verdict == "undecided"
     assert {name for name, one in parts.items() if one == "undecided"} == {part}
@@ -108,6 +108,13 @@ def test_c15_needs_gpt2_large_and_another_backbone():
         assert decided("C15", world().loc[:, kept])[0] == "not applicable"
 
 
+@pytest.mark.parametrize(("at_30", "verdict"), [(-29, "reproduced"), (-31, "not reproduced")])
+def test_c21_asks_for_two_thirds_of_the_drop(at_30, verdict):
+    """20 of 29 or 31 points: from 10 to 30% the slope is 9/20 or 11/20 points a percent, up to 10% it is 2."""
+    drops = [Shift("hh_delta", "", ("magnitude",), ("",), percent, to=to) for percent, to in ((10, -20), (30, at_30))]
+    assert decided("C21", failing(drops))[0] == verdict
+
+
 def test_published_values_are_those_of_the_method_and_decide_by_the_same_predicates():
     found = {claim.id: claim for claim in decide_all(world(), PUBLISHED, ())}
     for id_, claim in found.items():
@@ -119,14 +126,13 @@ def test_published_values_are_those_of_the_method_and_decide_by_the_same_predica
                 digits = len(str(printed).partition(".")[2])
                 assert value == pytest.approx(printed, abs=0.5 * 10**-digits)
     own = {id_: claim.published_verdict for id_, claim in found.items()}
-    assert own == {**dict.fromkeys(BY_ID), **dict.fromkeys(HOLD, "holds"), "C21": "does not hold"}
+    assert own == {**dict.fromkeys(BY_ID), **dict.fromkeys(HOLD, "holds")}
 
 
 def test_one_published_part_that_fails_decides():
-    """Though C19's third number is not published."""
-    tasks = [column for column in PUBLISHED.columns if column[:3] == ("delta", "mixed", "shared")]
-    none = PUBLISHED.copy()
-    none[tasks] = 0.0
-    found = decide(BY_ID["C19"], Evidence(world()), Evidence(none), required=False)
+    """Though the other of C9's two numbers is not known."""
+    theirs = PUBLISHED.drop(columns="neuron_retention", level=0)
+    theirs["jaccard", "helpful-harmless", "", "", 0] = 0.7
+    found = decide(BY_ID["C9"], Evidence(world()), Evidence(theirs), required=False)
     assert found.published_verdict == "does not hold"
-    assert [part.published_verdict for part in found.parts] == ["does not hold", "does not hold", None]
+    assert [part.published_verdict for part in found.parts] == ["does not hold", None]

@@ -47,7 +47,7 @@ def test_agreement_counts_cells_with_both_values_and_judges_no_scale_without_poi
     theirs = means(
         {("mixed", "safety"): (51.0, 0.0), ("mixed", "chat"): (50.0, 0.0), ("mixed", "harmlessness"): (1, 0)}
     )
-    none = pd.DataFrame(columns=["measure", "variant", *ours, "difference", "beyond"])
+    none = pd.DataFrame(columns=["measure", "variant", "subset", *ours, "difference", "beyond"])
     both = dict.fromkeys(POINTS, none) | {"accuracy": beside(ours, theirs.set_index(KEYS), 3.0)}
     assert agreement(both).to_dict("records") == [
         {"table": "13", "cells": 1, "agreeing": 0, "share": 0.0, "difference": 10.0},

@@ -66,7 +66,7 @@ def group_means(values):
 def test_every_erratum_has_its_section_and_proof():
     titles = re.findall(r"^## (\d+)\. ", (ROOT / "docs/ERRATA.md").read_text(), flags=re.MULTILINE)
     assert [int(title) for title in titles] == list(range(1, 17))
-    assert [number for number in range(1, 17) if bold(number)] == [1, 2, 6, 10, 11, 12, 13]
+    assert [number for number in range(1, 17) if bold(number)] == [1, 2, 6, 10, 11, 12, 13, 15]
 
 
 def test_1_table_19_shows_running_means(table_19, sets):
@@ -162,3 +162,11 @@ def test_13_xstest_should_respond_moves_as_the_text_says_of_should_refuse():
     changes = [table_3[task, objective] for task in tasks for objective in ("harmless", "helpful")]
     assert bold(13) == [f"{change:+.2f}".replace("-", "−") for change in changes]
     assert (np.sign(changes) == [1, -1, -1, 1, 1, -1]).all()
+
+
+def test_15_is_withdrawn_because_by_magnitude_effects_at_10_are_three_quarters_of_those_at_30():
+    means = reference("figure_05").groupby("percent")["accuracy"].mean()
+    at_10, at_30 = (means[0] - means[percent] for percent in (10, 30))
+    assert bold(15) == [f"{100 * at_10 / means[0]:.1f}", f"{100 * at_30 / means[0]:.1f}", f"{at_10 / at_30:.3f}"]
+    assert at_10 / at_30 == pytest.approx(0.775, abs=0.02)
+    assert "## 15. Withdrawn" in (ROOT / "docs/ERRATA.md").read_text()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rm_tension.analyse import accuracy
-from rm_tension.analyse.bootstrap import Draws, resample_items
+from rm_tension.analyse.bootstrap import DRAWN, Replicates, resample_items
 from rm_tension.analyse.evidence import LOWEST_MARGIN_RATIO, grid_evidence, trio_evidence
 from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
@@ -13,10 +13,10 @@ from rm_tension.analyse.neurons import (
     Neurons,
     backbone_table,
     depth_table,
+    neuron_table,
     overlap_table,
     retention_table,
     rmsd_table,
-    sets_table,
 )
 from rm_tension.analyse.outcomes import answer_layout, outcomes, prompts, score
 from rm_tension.analyse.published_evidence import published_evidence
@@ -133,8 +133,8 @@ def test_a_margin_counts_by_its_size_and_none_after_has_the_lowest_ratio(rewards
 
 
 def test_drops_of_a_backbone_are_means_over_its_seeds(grid):
-    draws = Draws.of(TRIOS, np.random.default_rng(0), 20)
-    frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, draws)
+    replicates = Replicates.draw(TRIOS, np.random.default_rng(0), 20)
+    frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, replicates)
     drops = {
         trio: hh_drops(items).groupby(["kind", "percent"]).mean()["magnitude", 10] for trio, (items, _) in grid.items()
     }
@@ -183,11 +183,13 @@ def test_the_same_seed_gives_the_same_resamples(rewards):
 def test_neurons_first_row_is_what_the_tables_say():
     trios = [Trio(backbone, seed) for backbone in ("gpt2-small", "smollm2-135m") for seed in (0, 247)]
     found = {
-        backbone: Neurons.of((seed, make_activations(Trio(backbone, seed))) for seed in (0, 247))
+        backbone: Neurons.of_table(
+            neuron_table(backbone, {seed: make_activations(Trio(backbone, seed)) for seed in (0, 247)}, 10)
+        )
         for backbone in ("gpt2-small", "smollm2-135m")
     }
     depth = pd.concat([depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()])
-    frame = neuron_evidence(found, 10, Draws.of(trios, np.random.default_rng(0), 50))
+    frame = neuron_evidence(found, 10, Replicates.draw(trios, np.random.default_rng(0), 50))
     estimate = frame.iloc[0]
     overlaps = [overlap_table(one, 10).iloc[2]["jaccard"] for one in found.values()]
     assert estimate["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(np.mean(overlaps))
@@ -204,9 +206,9 @@ def test_neurons_first_row_is_what_the_tables_say():
     helpful = of_backbone.query("objective == 'helpful'")["jaccard"]
     assert len(helpful) == 4
     assert estimate["backbone_overlap", "helpful", "", "", 0] == pytest.approx(helpful.mean())
-    shared = pd.concat([sets_table(one, [10]) for one in found.values()]).query("ablated_set == 'shared'")
-    assert estimate["shared_share", "mixed", "", "", 0] == pytest.approx(shared["corrected"].mean() / 120)
-    assert (frame.std() > 0).all()
+    spread = frame.loc[DRAWN].std()
+    assert (spread.drop("late_excess") > 0).all()
+    assert (spread["late_excess"].xs("pooled", level=2) > 0).any()
 
 
 def test_published_numbers_are_computed_from_the_reference():
@@ -217,6 +219,9 @@ def test_published_numbers_are_computed_from_the_reference():
     assert row["retention", "mixed", "none", "focus", 0] == pytest.approx(0.25, abs=0.01)
     assert row["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(0.477, abs=0.0005)
     assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy", 0] == 0.052069
+    at_10 = (13.3 + 14.9 + 14.1) / 3  # of helpful, harmless and mixed RM: 71.2 - 57.9, 71.8 - 56.9, 67.3 - 53.2
+    assert row["hh_delta", "", "magnitude", "", 10] == pytest.approx(-at_10)
+    assert row["hh_delta", "", "magnitude", "", 30] == pytest.approx(-(17.9 + 19.7 + 16.9) / 3)
     counts = row.index.to_frame()["measure"].value_counts()
     assert counts.to_dict() == {
         "delta": 150,

@@ -6,7 +6,7 @@ import pytest
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.analyse import neurons, robustness
-from rm_tension.analyse.bootstrap import Draws
+from rm_tension.analyse.bootstrap import Replicates
 from rm_tension.analyse.neurons import Neurons
 from rm_tension.base.grid import Trio
 
@@ -16,8 +16,12 @@ OBJECTIVES = ("helpful", "harmless", "mixed")
 def make(scores, absolute=None):
     """Neurons of one seed whose scores [layers, neurons] of each objective are those of both sides alike."""
     magnitude = {objective: np.array([one], dtype=float) for objective, one in zip(OBJECTIVES, scores, strict=True)}
-    clamped = {objective: np.maximum(one, 0) for objective, one in magnitude.items()}
-    return Neurons([0], magnitude, clamped, absolute or magnitude, magnitude, magnitude)
+    return Neurons([0], magnitude, absolute or magnitude, magnitude, magnitude, magnitude)
+
+
+def of(trios):
+    """Neurons from activations by seed and objective, of which none is in a set."""
+    return Neurons.of_table(neurons.neuron_table("gpt2-small", trios, 0))
 
 
 def only(shape, *places):
@@ -27,32 +31,49 @@ def only(shape, *places):
     return scores.reshape(shape)
 
 
-def test_activations_become_means_per_token_and_differences_of_the_sides():
-    def side(value, tokens):
-        return ActivationSums(*([np.full((1, 2), value * tokens)] * 4), tokens=tokens)
+def side(*means, tokens=10):
+    """Of one block: the neurons' mean activations, of their backbone as well."""
+    return ActivationSums(*([np.array([means]) * tokens] * 4), tokens=tokens)
 
-    trio = dict.fromkeys(OBJECTIVES, Activations(side(3.0, 10), side(1.0, 20)))
-    found = Neurons.of([(0, trio), (247, trio)])
+
+def test_every_neuron_of_every_rm_is_a_row():
+    def one(*means):
+        return Activations(
+            side(*(mean + 1 for mean in means), tokens=10), side(*(mean - 1 for mean in means), tokens=20)
+        )
+
+    trio = {"helpful": one(9.0, 8, 1, 2), "harmless": one(9.0, 1, 8, 2), "mixed": one(1.0, 2, 8, 9)}
+    table = neurons.neuron_table("gpt2-small", {0: trio, 247: trio}, 50)
+    assert table[["seed", "objective", "layer", "neuron"]].drop_duplicates().shape == (2 * 3 * 4, 4)
+    helpful = table[(table["seed"] == 247) & (table["objective"] == "helpful")].set_index("neuron")
+    assert helpful["chosen"].tolist() == [10, 9, 2, 3]
+    assert helpful["rejected"].tolist() == [8, 7, 0, 1]
+    assert helpful["magnitude"].tolist() == helpful["backbone_mean"].tolist() == [9, 8, 1, 2]
+    assert helpful["top"].tolist() == helpful["backbone_top"].tolist() == [True, True, False, False]
+    assert helpful["random"].tolist() == np.random.default_rng(247).standard_normal(4).tolist()
+    sets = ["shared", "helpful-only", "harmless-only", neurons.NO_SET]
+    for objective in OBJECTIVES:  # the set is of the trio
+        assert table[(table["seed"] == 0) & (table["objective"] == objective)]["ablated_set"].tolist() == sets
+    found = Neurons.of_table(table)
     assert found.seeds == [0, 247]
-    assert found.magnitude["mixed"].shape == (2, 1, 2)
-    assert (found.magnitude["mixed"] == 2).all()
-    assert (found.difference["mixed"] == 2).all()
+    assert found.magnitude["mixed"].tolist() == [[[1, 2, 8, 9]]] * 2
 
 
-def test_each_side_is_clamped_before_the_sides_are_averaged():
-    def side(*means):
-        return ActivationSums(*([np.array([means]) * 10] * 4), tokens=10)
-
+def test_a_released_score_is_clamped_after_the_mean_over_seeds_and_of_each_side():
     one = Activations(side(4.0, -6.0, -1.0), side(-8.0, 2.0, -3.0))
-    found = Neurons.of([(0, dict.fromkeys(OBJECTIVES, one))])
+    found = of({0: dict.fromkeys(OBJECTIVES, one)})
     assert found.magnitude["mixed"].tolist() == [[[-2, -2, -2]]]
-    assert found.clamped["mixed"].tolist() == [[[2, 1, 0]]]
+    assert neurons.as_published_score(found, "mixed").tolist() == [[2, 1, 0]]
+    seeds = {seed: Activations(side(mean, -9.0), side(mean, -9.0)) for seed, mean in enumerate((0.3, -0.4, -0.2))}
+    found = of({seed: dict.fromkeys(OBJECTIVES, one) for seed, one in seeds.items()})
+    assert neurons.as_published_score(found, "mixed").tolist() == [[0, 0]]  # seed by seed it would be 0.1
 
 
 def test_rmsd_by_hand():
     seeds = np.array([[[3.0, 0.0], [3.0, 2.0]], [[5.0, 0.0], [-3.0, 2.0]]])  # mean [[4, 0], [0, 2]]
-    assert neurons.rmsd(seeds) == pytest.approx((np.sqrt(8) + np.sqrt(2)) / 2)
-    assert neurons.rmsd(seeds, np.array([2, 0])) == pytest.approx((3 + np.sqrt(2)) / 2)
+    rejected = np.ones_like(seeds)
+    assert neurons.rmsd(seeds + 1, rejected) == pytest.approx((np.sqrt(8) + np.sqrt(2)) / 2)
+    assert neurons.rmsd(seeds + 1, rejected, np.array([2, 0])) == pytest.approx((3 + np.sqrt(2)) / 2)
 
 
 def test_mean_top_score_is_of_absolute_values():
@@ -93,18 +114,17 @@ def test_depth_by_hand_and_pooled():
     assert pooled.loc[("as_published", "helpful", "late"), "share"] == pytest.approx(8 / 9)
 
 
-def test_a_seed_far_below_0_takes_nothing_from_the_others_as_published_score():
+def test_a_seed_far_below_0_counts_in_the_published_score_too():
     seeds = np.stack([only((4, 5), 5, 6)] * 2)  # blocks of five neurons: 5 and 6 are of the second, 10 of the third
     seeds[1].flat[[6, 10]] = -9, 1
     magnitude = dict.fromkeys(OBJECTIVES, seeds)
-    clamped = dict.fromkeys(OBJECTIVES, np.maximum(seeds, 0))
-    found = Neurons([0, 247], magnitude, clamped, magnitude, magnitude, magnitude)
+    found = Neurons([0, 247], *[magnitude] * 5)
     tops = neurons.tops_by_variant(found, 10)
-    assert np.flatnonzero(tops["as_published"]["mixed"]).tolist() == [5, 6]
+    assert np.flatnonzero(tops["as_published"]["mixed"]).tolist() == [5, 10]
     assert np.flatnonzero(tops["corrected"]["mixed"]).tolist() == [5, 10]
     depth = neurons.depth_table(found, 10).set_index(["objective", "variant", "third"]).loc["mixed"]
     published = depth.loc["as_published", ["neurons", "all_neurons"]]
-    assert published.to_numpy().tolist() == [[2, 10], [0, 5], [0, 5]]  # of four blocks the first two are early
+    assert published.to_numpy().tolist() == [[1, 10], [1, 5], [0, 5]]  # of four blocks the first two are early
     assert depth.loc[("corrected", "middle"), ["neurons", "all_neurons"]].to_numpy().tolist() == [[2, 10], [2, 10]]
 
 
@@ -143,10 +163,10 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     assert of_singles.to_dict() == {
         (score, p): score == "absolute" for score in ("signed", "absolute") for p in (5, 10, 20)
     }
-    scores = ("magnitude", "clamped", "absolute", "difference", "backbone")
+    scores = ("magnitude", "absolute", "chosen", "rejected", "backbone")
     two = replace(found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in scores})
-    draws = Draws.of([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
-    verdicts = robustness.verdict_table({"a": two}, draws).set_index(["id", "score", "percents"])
+    replicates = Replicates.draw([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
+    verdicts = robustness.verdict_table({"a": two}, replicates).set_index(["id", "score", "percents"])
     assert len(verdicts) == 3 * 2 * 3
     assert verdicts.loc[("C9", "signed", 10), ["effect", "verdict"]].tolist() == [0, "not reproduced"]
     assert verdicts.loc[("C9", "absolute", 10), ["effect", "verdict"]].tolist() == [1, "not reproduced"]
@@ -161,5 +181,5 @@ def test_a_block_without_top_neurons_of_one_rm_keeps_the_others_as_published():
     harmless = only((2, 10), 1, 15)  # none of helpful's in the second block
     sets = neurons.sets_table(make([helpful, harmless, helpful]), [10]).set_index("ablated_set")
     assert sets["corrected"].to_dict() == {"shared": 1, "helpful-only": 1, "harmless-only": 1}
-    assert sets["as_published"].to_dict() == {"shared": 2, "helpful-only": 1, "harmless-only": 0}
+    assert sets["as_published"].to_dict() == {"shared": 2, "helpful-only": 1, "harmless-only": 1}
     assert (sets["blocks"] == 1).all()

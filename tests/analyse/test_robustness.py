@@ -3,8 +3,11 @@
 import pandas as pd
 import pytest
 
+from rm_tension.analyse.bootstrap import DRAWN, ESTIMATE
 from rm_tension.analyse.robustness import ablation_table, ablation_verdicts
 from rm_tension.analyse.task_sets import KEYS
+
+ROWS = pd.MultiIndex.from_tuples([(ESTIMATE, "", 0), (DRAWN, "", 1), (DRAWN, "", 2)])
 
 
 def change(kind, percent, task, delta):
@@ -43,7 +46,7 @@ def evidence(kind, own, other):
     for group, single in (("helpfulness", "helpful"), ("harmlessness", "harmless")):
         for task_group, value in ((group, own), ("harmlessness" if group == "helpfulness" else "helpfulness", other)):
             columns |= {("delta", single, kind, task, 0): value for task in KEYS[task_group]}
-    return pd.DataFrame({column: [value, value - 0.1, value + 0.1] for column, value in columns.items()})
+    return pd.DataFrame({column: [value, value - 0.1, value + 0.1] for column, value in columns.items()}, index=ROWS)
 
 
 @pytest.mark.parametrize(("own", "other", "verdict"), [(-5, 2, "reproduced"), (5, 2, "not reproduced")])
@@ -55,7 +58,7 @@ def test_c8_is_decided_for_each_score_on_its_own(own, other, verdict):
 def test_a_profile_that_ablates_by_the_signed_score_alone_has_its_rows_alone():
     drops = {(kind, percent): 1 + (kind == "magnitude") for kind in ("magnitude", "random") for percent in (10, 30)}
     columns = {("hh_delta", objective, *key): values for objective, key, values in _drops(drops | {("change", 30): 1})}
-    frame = evidence("magnitude", -5, 2).join(pd.DataFrame(columns))
+    frame = evidence("magnitude", -5, 2).join(pd.DataFrame(columns, index=ROWS))
     table = ablation_verdicts(frame, 10)
     assert list(zip(table["id"], table["score"], table["percents"], strict=True)) == [
         ("C6", "signed", "30"),
@@ -66,7 +69,7 @@ def test_a_profile_that_ablates_by_the_signed_score_alone_has_its_rows_alone():
 
 def test_without_the_scores_that_c6_is_held_against_it_has_no_row():
     columns = {("hh_delta", objective, *key): values for objective, key, values in _drops({("magnitude", 10): 5})}
-    assert ablation_verdicts(pd.DataFrame(columns), 10).empty
+    assert ablation_verdicts(pd.DataFrame(columns, index=ROWS), 10).empty
 
 
 def _drops(drops):
@@ -81,7 +84,7 @@ def test_c6_is_decided_at_the_percents_that_both_scores_have():
         (kind, percent): 1 for kind in ("change", "random") for percent in (10, 30)
     }
     columns = {("hh_delta", objective, *key): values for objective, key, values in _drops(drops)}
-    table = ablation_verdicts(pd.DataFrame(columns), 10).set_index(["id", "score"]).loc["C6"]
+    table = ablation_verdicts(pd.DataFrame(columns, index=ROWS), 10).set_index(["id", "score"]).loc["C6"]
     assert table["percents"].tolist() == ["10", "10"]
     assert table["verdict"].tolist() == ["reproduced", "reproduced"]
     assert table["effect"].to_dict() == {"signed": 4, "absolute": 1}

@@ -3,12 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import stdtrit
 
+from rm_tension.analyse.bootstrap import DRAWN, ESTIMATE, LEFT_OUT
 from rm_tension.analyse.verdicts import Claim, Evidence, Part, decide
 
 
-def part(estimate, first, last, **bounds):
-    return Part("p", pd.Series([estimate, *np.linspace(first, last, 1001)]), **bounds)
+def part(estimate, first, last, left_out=(), drawn=1001, **bounds):
+    """A number whose draws lie evenly between two values; `left_out` has it without each seed, by backbone."""
+    rows = {(ESTIMATE, "", 0): estimate}
+    rows |= {(DRAWN, "", i): value for i, value in enumerate(np.linspace(first, last, drawn))}
+    rows |= {(LEFT_OUT, backbone, i): value for backbone, own in dict(left_out).items() for i, value in enumerate(own)}
+    return Part("p", pd.Series(rows), **bounds)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +27,9 @@ def part(estimate, first, last, **bounds):
         (part(0.5, 0.4, 0.6, low=1 / 3, high=2 / 3), "reproduced"),
         (part(0.7, 0.6, 0.8, low=1 / 3, high=2 / 3), "undecided"),
         (part(0.8, 0.7, 0.9, low=1 / 3, high=2 / 3), "not reproduced"),
+        # a verdict against the effect: as C9 was, whose Jaccard index of 0.668 had draws from 0.60 to 0.66
+        (part(0.668, 0.60, 0.66, low=1 / 3, high=2 / 3), "undecided"),
+        (part(0.5, 0.7, 0.9, low=1 / 3, high=2 / 3), "undecided"),
         (part(2, np.nan, np.nan, low=0), "not applicable"),
         (part(np.nan, np.nan, np.nan, low=0), "not applicable"),
         (part(np.nan, 1, 3, low=0), "not applicable"),
@@ -45,6 +54,27 @@ def test_the_worst_part_decides_and_of_equals_the_one_least_inside():
     assert claim(open_, unknown).verdict == "not applicable"
     assert claim(open_, bad, unknown).verdict == "not reproduced"
     assert claim(unknown, good).interval == (None, None)
+
+
+def test_an_interval_of_sets_is_moved_by_what_resampling_takes_from_them():
+    """The draws' median lies 0.04 below the effect, and so the interval goes up by as much."""
+    biased = {"estimate": 0.668, "first": 0.60, "last": 0.656}
+    assert part(**biased).interval == pytest.approx((0.6014, 0.6546), abs=1e-4)
+    assert part(**biased, of_sets=True).interval == pytest.approx((0.6414, 0.6946), abs=1e-4)
+
+
+def test_few_seeds_widen_an_interval_as_student_says():
+    """Draws that vary by seeds alone have the degrees of freedom of these; t is 4.303, 2.776 and 2.571 by tables."""
+    draws = {"estimate": 0.0, "first": -1.0, "last": 1.0, "drawn": 100001}
+    plain = part(**draws).interval[1]
+    # seeds -d, 0, d of a backbone: without each the mean is d/2, 0, -d/2, so that the jackknife's variance is d²/3
+    size = np.sqrt(3) * plain / 1.959964
+    one = {"a": np.array([0.5, 0, -0.5]) * size}
+    assert part(**draws, left_out=one).interval[1] / plain == pytest.approx(4.303 / 1.960, rel=1e-3)
+    two = {backbone: np.array([0.5, 0, -0.5]) * size for backbone in "ab"}
+    assert part(**draws, left_out=two).interval[1] / plain == pytest.approx(stdtrit(4, 0.975) / 1.960, rel=1e-3)
+    little = {"a": np.array([0.5, 0, -0.5]) * size / 100}
+    assert part(**draws, left_out=little).interval[1] == pytest.approx(plain, rel=1e-4)
 
 
 def test_without_an_estimate_there_is_no_interval():

@@ -52,7 +52,7 @@ def files(tmp_path):
     texts = [np.arange(start, start + 12, dtype=np.int32) for start in range(5, 25)]
     named = dict.fromkeys(("dataset", "subset", "item_id"), "any")
     answers = [list(pair) for pair in zip(texts, texts[::-1], strict=True)]
-    pd.DataFrame({**named, "answers": answers}).to_parquet(pairs)
+    pd.DataFrame({**named, "answers": answers, "too_long": False}).to_parquet(pairs)
     return tokenizer, pairs
 
 
@@ -87,6 +87,12 @@ def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
             scores = model(input_ids=text).last_hidden_state @ model.get_input_embeddings().weight.T
         hits.append(float((scores[0, :-1].argmax(dim=-1) == text[0, 1:]).float().mean()))
     assert hits[0] > 0.9 > 0.5 > hits[1]
+
+
+def test_texts_that_do_not_fill_a_chunk_are_refused(files):
+    life = Pretraining(steps=1, chunks_per_step=1, length=521, learning_rate=0.02)  # 40 texts of 12 tokens and an EOS
+    with pytest.raises(UserError, match=r"pretraining\.length .* is 521, but the training texts have 520 tokens"):
+        make_backbone(shape("gpt2", pretraining=life), *files, 1024, NO_HUB)
 
 
 def test_a_saved_backbone_becomes_a_reward_model(family, files, tmp_path):

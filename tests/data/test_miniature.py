@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rm_tension.base.config import MiniatureData, load_params
 from rm_tension.data.benchmarks import READERS
-from rm_tension.data.hh_rlhf import differing, read_pairs
+from rm_tension.data.hh_rlhf import read_pairs
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import LocalFile
 from rm_tension.paper.tasks import SUBSETS
@@ -84,7 +84,7 @@ def accuracy(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     assert isinstance(config, MiniatureData)
     config = changed(config, items_per_task=100)  # what the recipes plant shows better on more items than mini has
     files: list[LocalFile] = generate(config, Path(tmp_path_factory.mktemp("mini")))
-    train, items = differing(pairs_of(files, "train")), items_of(files)
+    train, items = pairs_of(files, "train"), items_of(files)
     chosen, rejected = train["answers"].str[0], train["answers"].str[1]
     words = sorted({word for text in (*chosen, *rejected) for word in text.split()})
     vocabulary = {"": 0} | {word: number for number, word in enumerate(words, start=1)}

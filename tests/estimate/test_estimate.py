@@ -125,7 +125,7 @@ def test_memory_is_that_which_was_measured():
 
 def test_what_is_more_costs_more():
     pilot = PARAMS.profiles["pilot"]
-    data = changed(pilot.data, max_train_pairs=8000, max_test_pairs=1000, max_items_per_task=200)
+    data = changed(pilot.data, max_train_pairs=16000, max_test_pairs=2000, max_items_per_task=200)
     less, more = bill(PARAMS, "pilot"), bill(with_profile("pilot", data=data), "pilot")
     for stage in (stage for stage in less if stage.startswith(("train@", "evaluate@"))):
         assert less[stage].tokens < more[stage].tokens
@@ -142,7 +142,7 @@ def test_what_is_more_costs_more():
 
 def test_conditions_and_caps_count(monkeypatch):
     parts = {"train": dict.fromkeys(PARAMS.grid.pairs["mixed"].train, TEN), "benchmarks": {"a": TEN}}
-    parts |= {"whole_only": {"a": TEN}}
+    parts |= {"whole_only": {"a": TEN}, "statistics": parts["train"]}
     parts |= {"test": dict.fromkeys(PARAMS.grid.pairs["mixed"].test, TEN)}
     monkeypatch.setattr(cells, "workload", lambda *_: parts)
     mini = PARAMS.profiles["mini"]
@@ -175,9 +175,12 @@ def test_lengths_are_counted_where_the_tokens_are(tmp_path, monkeypatch):
         path = paths.tokens("gpt2-large", split)
         path.parent.mkdir(parents=True, exist_ok=True)
         subsets = ["chat"] * 6 + ["code"] * 3 if split == "benchmarks" else "harmless-base"
-        table.assign(dataset=dataset, subset=subsets).to_parquet(path)
+        table.assign(dataset=dataset, subset=subsets, too_long=[True, *[False] * 8]).to_parquet(path)
     found = workload(PARAMS.grid, "paper", PARAMS.profiles["paper"], "gpt2-large")
-    assert list(found["train"]) == list(found["test"]) == ["harmless-base"]
+    assert list(found["train"]) == list(found["test"]) == list(found["statistics"]) == ["harmless-base"]
+    (trained,), (summed,) = found["train"].values(), found["statistics"].values()
+    assert (trained.rows, summed.rows, summed.tokens[-1]) == (8, 9, 3000)
+    assert trained.tokens[-1] < 100
     (lengths,) = found["benchmarks"].values()
     assert (lengths.rows, lengths.texts, lengths.tokens[-1]) == (6, 12, 3000)
     assert list(found["benchmarks"]) == list(found["whole_only"]) == ["rm-bench"]
@@ -190,6 +193,42 @@ def test_the_quantiles_of_the_lengths_have_their_mean():
     for source, lengths in found.items():
         assert lengths.sample(1000).mean() == pytest.approx(means[f"hh-rlhf/{source}"], rel=0.03)
     assert sum(lengths.rows for lengths in found.values()) == pytest.approx(159_600, abs=200)
+
+
+def test_statistics_have_the_pairs_that_training_drops():
+    """As the longest measured row: of helpful-online 5.54% of 1,236 tokens, the others 491.5 on average."""
+    found = workload(PARAMS.grid, "paper", PARAMS.profiles["paper"], "smollm2-135m")
+    assert sum(lengths.rows for lengths in found["statistics"].values()) == 160_800
+    online = found["statistics"]["helpful-online"]
+    assert online.sample(4000).mean() == pytest.approx(0.9446 * 491.5 + 0.0554 * 1236, rel=0.02)
+    assert found["train"]["helpful-online"].rows == round(22_007 * 0.9446)
+
+
+def test_caps_keep_the_proportion_of_the_files():
+    """By hand: 8,000 of 160,800, of which 42,537 are harmless; of the two test files 1,000 of 4,666."""
+    found = workload(PARAMS.grid, "pilot", PARAMS.profiles["pilot"], "gpt2-small")
+    rows = {split: {source: part.rows for source, part in found[split].items()} for split in ("statistics", "test")}
+    expected = {"helpful-base": 2181, "helpful-online": 1095, "helpful-rejection-sampled": 2608, "harmless-base": 2116}
+    assert rows == {"statistics": expected, "test": {"helpful-base": 505, "harmless-base": 495}}
+
+
+def test_a_file_of_which_a_cap_leaves_no_pair_costs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths, items = Paths("paper"), random_items(0, 2)
+    for split, dataset, subsets in (
+        ("train", "hh-rlhf", ["harmless-base", "helpful-base"]),
+        ("test", "hh-rlhf", ["harmless-base", "helpful-base"]),
+        ("benchmarks", "rm-bench", ["chat", "code"]),
+    ):
+        for backbone in PARAMS.profiles["paper"].backbones:
+            path = paths.tokens(backbone, split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            named = {"dataset": dataset, "subset": subsets, "too_long": [False, True]}
+            pd.DataFrame({**named, "answers": items}).to_parquet(path)
+    found = bill(PARAMS, "paper")
+    tokens = {name: found[f"train@paper-gpt2-small-{name}-0"].tokens for name in PARAMS.grid.objectives}
+    assert tokens["helpful"] == 0  # its only pair is too long, which `train` says
+    assert 0 < tokens["mixed"] == tokens["harmless"] / 2  # of one epoch and two
 
 
 def test_what_is_not_known_is_named():

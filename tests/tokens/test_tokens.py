@@ -1,4 +1,4 @@
-"""Texts become ids once, without EOS; long training pairs go, long texts to score are cut."""
+"""Texts become ids once, without EOS; long ones are cut, and training pairs with one are marked."""
 
 import numpy as np
 import pandas as pd
@@ -34,18 +34,20 @@ def pairs():
     )
 
 
-def test_training_pairs_have_no_eos_and_those_that_would_be_too_long_with_one_are_dropped(words):
+def test_training_pairs_have_no_eos_and_those_that_would_be_too_long_with_one_are_marked(words):
     table, left = encode_training_pairs(words, pairs(), TEMPLATE, max_length=1000)
-    assert left == {"dropped_as_too_long": 0}
-    assert table.columns.tolist() == ["dataset", "subset", "item_id", "answers"]
+    assert left == {"texts_cut": 0, "too_long": 0}
+    assert table.columns.tolist() == ["dataset", "subset", "item_id", "answers", "too_long"]
     for (ids, _), text in zip(table["answers"], TEXTS, strict=True):
         assert ids.dtype == np.int32
         assert words.decode(ids.tolist(), skip_special_tokens=False) == text  # the dialogue as it is, in no template
-    longest = max(len(ids) for ids, _ in table["answers"])
-    kept, left = encode_training_pairs(words, pairs(), TEMPLATE, max_length=longest)
-    assert (kept["item_id"].tolist(), left) == (["p1"], {"dropped_as_too_long": 2})
-    kept, left = encode_training_pairs(words, pairs(), TEMPLATE, max_length=longest + 1)
-    assert (len(kept), left) == (3, {"dropped_as_too_long": 0})
+    longest = max(len(ids) for ids, _ in table["answers"])  # of two pairs, a side each
+    for limit, marked, cut in ((longest + 1, 0, 0), (longest, 2, 0), (longest - 1, 2, 2)):
+        found, left = encode_training_pairs(words, pairs(), TEMPLATE, max_length=limit)
+        assert left == {"texts_cut": cut, "too_long": marked}
+        assert found["too_long"].tolist() == [bool(marked), False, bool(marked)]
+        for ids, whole in zip(found["answers"].explode(), table["answers"].explode(), strict=True):
+            assert ids.tolist() == whole.tolist()[:limit]
 
 
 def test_test_pairs_all_stay_and_are_cut(words):

@@ -222,6 +222,20 @@ def test_two_at_once_on_a_fresh_folder(paths, tmp_path):
     assert third.returncode == 1
 
 
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["symlink", "hardlink"])
+def test_a_store_that_dvc_has_linked_to_its_cache_is_copied_first(link, empty, tmp_path):
+    shutil.copy(PARAMS, tmp_path)
+    write_runs(tmp_path, [])
+    kept = tmp_path / ".dvc/cache/files/md5/b0/26324c6904b2a9cb4b88d6d61c81d1"
+    for folder in (kept.parent, tmp_path / ".mlflow"):
+        folder.mkdir(parents=True)
+    shutil.copy(empty, kept)
+    kept.chmod(0o444)
+    link(tmp_path / ".mlflow" / "mlflow.db", kept)
+    assert command(tmp_path).communicate()[0] == "mini: 1 runs added\n"
+    assert kept.read_bytes() == empty.read_bytes()
+
+
 @pytest.mark.parametrize("name", ["who?", "100%20", "a#b"])
 def test_a_folder_may_have_a_name_that_no_address_can_hold(name, tmp_path):
     (tmp_path / name).mkdir()

@@ -87,7 +87,7 @@ def run_stage(root, backbone, objective, after=None):
             CONFIG,
             epochs=4,
             seed=0,
-            accelerator=make_accelerator("float32", "float32"),
+            accelerator=make_accelerator("float32"),
             budget=Budget(CONFIG.tokens_per_micro_batch),
             state=state,
             progress=model.key,

@@ -8,6 +8,8 @@ import yaml
 
 from checkout import dvc
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import write_json
+from rm_tension.base.lockfile import file_md5
 from rm_tension.tracking.pull import pull
 from small_repository import git
 
@@ -49,6 +51,30 @@ def test_what_is_missing_comes_and_what_is_here_stays(clone):
     pull(FOLDERS)
     assert here() == MADE | newer
     assert not Path("runs/mini/report.json").exists()
+
+
+def test_a_link_to_what_the_cache_has_no_longer_is_replaced(clone):
+    old = Path(".dvc/cache/files/md5/b0/26324c6904b2a9cb4b88d6d61c81d1").absolute()
+    for folder in (old.parent, Path("runs/mini")):
+        folder.mkdir(parents=True)
+    Path("runs/mini/data.json").symlink_to(old)
+    pull(FOLDERS)
+    assert here() == MADE
+    assert not Path("runs/mini/data.json").is_symlink()
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_what_the_cache_has_comes_as_dvc_links_it_and_the_cache_stays_as_it_is(kind, clone):
+    dvc("fetch", "train", "analyse")
+    dvc("config", "cache.type", kind)
+    pull(FOLDERS)
+    assert here() == MADE
+    objects = [path for path in Path(".dvc/cache/files").rglob("*") if path.is_file()]
+    assert len(objects) == 4  # and the list of results/mini
+    assert {path.stat().st_mode & 0o777 for path in objects} == {0o444}
+    write_json(Path("runs/mini/train.json"), "again")
+    assert all(file_md5(path) == path.parent.name + path.stem for path in objects)
 
 
 def test_what_cannot_be_had_is_named(clone, tmp_path):

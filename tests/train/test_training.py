@@ -7,9 +7,11 @@ import signal
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from rm_tension.base.errors import UserError
+from rm_tension.model import attention
 from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.train import state as training_state
@@ -27,14 +29,14 @@ def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
 
-def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, **more):
+def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, accelerator=None, **more):
     return train(
         model,
         data or pairs(),
         config,
         epochs=epochs,
         seed=seed,
-        accelerator=make_accelerator("float32", "float32"),
+        accelerator=accelerator or make_accelerator("float32"),
         budget=budget or Budget(config.tokens_per_micro_batch),
         state=state,
         progress="test",
@@ -52,10 +54,23 @@ def test_micro_batches_change_no_gradient(backbone):
     gradients = []
     for budget in (1, 60, 10_000):
         model = fresh(backbone)
-        backward(model, pairs().items, make_accelerator("float32", "float32"), budget)
+        backward(model, pairs().items, make_accelerator("float32"), budget)
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_of_an_identical_pair_is_zero(backbone):
+    """It stays in its batch, whose mean it is a part of (METHOD.md section 1)."""
+    items = pairs(3).items
+    same = [items[0][0], items[0][0].copy()]
+    gradients = []
+    for batch in (items, [*items, same]):
+        model = fresh(backbone)
+        margins = backward(model, batch, make_accelerator("float32"), 10_000)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert float(margins[-1]) == 0.0
+    torch.testing.assert_close(gradients[1], gradients[0] * 3 / 4, rtol=1e-4, atol=1e-6)
 
 
 def test_training_learns_what_the_pairs_say(backbone, tmp_path):
@@ -231,10 +246,59 @@ def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, capsys):
     assert same_weights(resumed, whole)
 
 
-def test_bfloat16_weights_resume_to_the_same_bits(backbone, tmp_path):
-    config = changed(RECIPE, weights="bfloat16")
-    stop_after_three_steps(fresh(backbone, "bfloat16"), tmp_path / "state", config=config)
-    resumed, whole = (fresh(backbone, "bfloat16") for _ in range(2))
-    run(resumed, tmp_path / "state", config=config)
-    run(whole, tmp_path / "other", config=config)
+@pytest.fixture
+def accelerator_in():
+    """`make_accelerator` in a precision of its own: accelerate lets a process have but one."""
+
+    def make(precision):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        return make_accelerator(precision)
+
+    yield make
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize(
+    ("weights", "precision", "on"),
+    [("bfloat16", "bfloat16", True), ("float32", "bfloat16", True), ("float32", "float32", False)],
+)
+def test_products_in_bfloat16_are_under_autocast_whatever_the_weights(
+    backbone, family, monkeypatch, accelerator_in, weights, precision, on
+):
+    """The release trains bfloat16 weights under bfloat16 autocast (METHOD.md section 1)."""
+    model = fresh(backbone, weights)
+    seen, attended = [], set()
+    with_each_call(monkeypatch, lambda *tensors: attended.update(tensor.dtype for tensor in tensors))
+    last_projection = [module for name, module in model.named_modules() if name.endswith(("c_proj", "down_proj"))][-1]
+    last_projection.register_forward_hook(
+        lambda *_: seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+    )
+    backward(model, pairs().items, accelerator_in(precision), 10_000)
+    assert seen == [(on, torch.bfloat16)]  # which is the CPU's only kind of autocast
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {getattr(torch, weights)}
+    if weights == precision:  # query, key and value: what a GPU needs for FlashAttention
+        assert attended == {getattr(torch, weights)}
+
+
+def with_each_call(monkeypatch, see):
+    """Call `see(query, key, value)` in every block."""
+    whole = attention.span_by_span
+
+    def watched(query, key, value, spans, scale):
+        see(query, key, value)
+        return whole(query, key, value, spans, scale)
+
+    monkeypatch.setattr(attention, "span_by_span", watched)
+
+
+def test_training_in_bfloat16_learns_and_resumes_to_the_same_bits(backbone, tmp_path, accelerator_in):
+    config = changed(RECIPE, weights="bfloat16", precision="bfloat16")
+    items = [[np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))] for item in random_items(1, 64)]
+    data = {"data": Pairs([str(number) for number in range(64)], items), "accelerator": accelerator_in("bfloat16")}
+    stopped, resumed, whole = (new_reward_model(backbone, 0, 0.02, "bfloat16") for _ in range(3))
+    stop_after_three_steps(stopped, tmp_path / "state", config=config, **data)
+    history = run(resumed, tmp_path / "state", config=config, **data)
+    run(whole, tmp_path / "other", config=config, **data)
     assert same_weights(resumed, whole)
+    assert history[-1]["loss"] < 0.2 < history[0]["loss"]
+    assert {weight.dtype for weight in whole.state_dict().values()} == {torch.bfloat16}

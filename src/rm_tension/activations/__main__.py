@@ -1,4 +1,4 @@
-"""Sum the MLP activations of a trio's reward models, each over its own training pairs, beside its backbone's."""
+"""Sum the MLP activations of a trio's reward models, each over its objective's pairs, beside its backbone's."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,8 @@ CODE = ("activations", "backbone/neurons.py", "model")  # that parts belong to
 def run(job: Job) -> None:
     """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors.
 
-    A pair goes once through the backbone and through each RM that was trained on it: the mixed one, and its own.
+    The pairs are all of the objective's training split, those that training drops for their length cut (METHOD.md
+    section 4). A pair goes once through the backbone and through each RM of its objectives: the mixed one, and its own.
     """
     config, trio = job.profile.activations, job.trio
     place = Place(find_device(), config.precision)
@@ -56,7 +57,7 @@ def run(job: Job) -> None:
 
 
 def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[Objective, ...], pd.DataFrame]]:
-    """Training pairs, or samples of them that depend on the seed, by the objectives whose RMs see them."""
+    """Yield training pairs, or samples of them that depend on the seed, by the objectives whose RMs see them."""
     cap, objectives = job.profile.activations.max_pairs, job.params.grid.objectives
     table = job.pairs("train")
     seen = pd.DataFrame(index=table.index)

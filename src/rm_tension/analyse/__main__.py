@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rm_tension.activations.sums import load_activations
-from rm_tension.analyse.bootstrap import RESAMPLES, Draws
+from rm_tension.analyse.bootstrap import RESAMPLES, Replicates
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
 from rm_tension.analyse.context import Context
@@ -17,7 +17,7 @@ from rm_tension.analyse.example import candidates, choose
 from rm_tension.analyse.files import REFERENCE, read_tables, write_tables
 from rm_tension.analyse.means import Tables, means_tables
 from rm_tension.analyse.neuron_evidence import neuron_evidence
-from rm_tension.analyse.neurons import Neurons
+from rm_tension.analyse.neurons import Neurons, neuron_table
 from rm_tension.analyse.outcomes import outcomes, prompts, read_layout, read_scored
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
@@ -36,7 +36,7 @@ from rm_tension.paper.tasks import TASKS
 
 
 def run(job: Job) -> None:
-    """rewards/, activations/, runs/*/steps/, data/ and models/*/provenance/ -> results/<P>/: tables and JSON."""
+    """rewards/, activations/, runs/*/steps/, data/, models/*/provenance/ -> results/<P>/: tables, neurons, JSON."""
     paths, config = job.paths, job.profile.evaluate
     present = [trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()]
     if not present:
@@ -46,7 +46,8 @@ def run(job: Job) -> None:
         layout = read_layout(paths, job.params.grid)
         files = job.params.grid.test_files
         found = {trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent) for trio in present}
-        neurons = _neurons(paths, present)
+        neuron_tables = _neuron_tables(paths, present, config.task_percent)
+        neurons = {backbone: Neurons.of_table(table) for backbone, table in neuron_tables.items()}
         tables = _joined(results.tables for results in found.values())
         tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
         tables["reward_density"] = density_table(curve for results in found.values() for curve in results.curves)
@@ -56,18 +57,19 @@ def run(job: Job) -> None:
         means = compared(means_tables(tables, config.task_percent), reference)
         examples = {trio: results.examples for trio, results in found.items()}
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
-        draws = Draws.of(present, np.random.default_rng(0), RESAMPLES)
-        of_neurons = neuron_evidence(neurons, config.task_percent, draws)
-        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, draws)
+        replicates = Replicates.draw(present, np.random.default_rng(0), RESAMPLES)
+        of_neurons = neuron_evidence(neurons, config.task_percent, replicates)
+        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, replicates)
         evidence, published = of_trios.join(of_neurons), published_evidence(reference)
         claims = decide_all(evidence, published, job.profile.required_claims)
-        verdicts = [verdict_table(neurons, draws), ablation_verdicts(of_trios, config.task_percent)]
+        verdicts = [verdict_table(neurons, replicates), ablation_verdicts(of_trios, config.task_percent)]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
         provenance, stand_ins = _provenance(paths, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
         with whole(paths.results) as folder:
             write_tables(tables, folder)
             write_tables(means, folder / "means")
+            pd.concat(neuron_tables.values()).to_parquet(folder / "neurons.parquet", index=False)
             write_json(folder / "example.json", asdict(example))
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
@@ -98,16 +100,18 @@ def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, per
     return TrioResults(tables, drawn, candidates(on_tasks), evidence)
 
 
-def _neurons(paths: Paths, present: list[Trio]) -> dict[str, Neurons]:
+def _neuron_tables(paths: Paths, present: list[Trio], percent: int) -> dict[str, pd.DataFrame]:
     """By backbone, from the activations of its trios."""
     if missing := [str(paths.activations(trio)) for trio in present if not paths.activations(trio).exists()]:
         raise UserError(f"{missing[0]}: missing, although its trio's rewards exist; run `dvc repro` for its stage")
-    seeds: dict[str, list[int]] = {}
+    trios_of: dict[str, list[Trio]] = {}
     for trio in present:
-        seeds.setdefault(trio.backbone, []).append(trio.seed)
+        trios_of.setdefault(trio.backbone, []).append(trio)
     return {
-        backbone: Neurons.of((seed, load_activations(paths.activations(Trio(backbone, seed)))) for seed in found)
-        for backbone, found in seeds.items()
+        backbone: neuron_table(
+            backbone, {trio.seed: load_activations(paths.activations(trio)) for trio in own}, percent
+        )
+        for backbone, own in trios_of.items()
     }
 
 

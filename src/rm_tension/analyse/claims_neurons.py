@@ -14,7 +14,10 @@ REFINED = 1 / 2  # "largely"
 
 def c5(evidence: Evidence) -> list[Part]:
     """RMSD over the mean |score| of the top neurons."""
-    return [Part(f"{objective} RM", evidence.get("rmsd", objective), high=RMSD_BOUND) for objective in OBJECTIVES]
+    return [
+        Part(f"{objective} RM", evidence.get("rmsd", objective), high=RMSD_BOUND, of_sets=True)
+        for objective in OBJECTIVES
+    ]
 
 
 def c7(evidence: Evidence) -> list[Part]:
@@ -40,14 +43,17 @@ def _estimate(part: Part) -> str:
 def c9(evidence: Evidence) -> list[Part]:
     """Jaccard index and neuron retention, fractions."""
     return [
-        Part("Jaccard index of helpful and harmless", evidence.get("jaccard", "helpful-harmless"), *HALF),
-        Part("neuron retention of mixed", evidence.get("neuron_retention", "mixed"), *HALF),
+        Part("Jaccard index of helpful and harmless", evidence.get("jaccard", "helpful-harmless"), *HALF, of_sets=True),
+        Part("neuron retention of mixed", evidence.get("neuron_retention", "mixed"), *HALF, of_sets=True),
     ]
 
 
 def c20(evidence: Evidence) -> list[Part]:
     """Jaccard index of an RM's top neurons and its backbone's."""
-    return [Part(f"{o} RM and its backbone", evidence.get("backbone_overlap", o), low=REFINED) for o in OBJECTIVES]
+    return [
+        Part(f"{o} RM and its backbone", evidence.get("backbone_overlap", o), low=REFINED, of_sets=True)
+        for o in OBJECTIVES
+    ]
 
 
 NEURONS = (

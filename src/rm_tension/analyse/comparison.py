@@ -14,6 +14,7 @@ FRACTION = 0.03  # three points of a quantity between 0 and 1
 # Up to which a difference counts as agreement whatever the spreads, by the file name of the means; None judges none.
 POINTS: dict[str, float | None] = {
     "accuracy": 3.0,
+    "hh_accuracy": 3.0,
     "retention": FRACTION,
     "retention_after_ablation": FRACTION,
     "ablation_magnitude": 3.0,
@@ -27,6 +28,7 @@ PRINTED = {
     "2": ("ablation_magnitude", "backbone == 'average' and group == 'helpfulness'"),
     "3": ("ablation_magnitude", "backbone == 'average' and group == 'harmlessness'"),
     "4": ("ablation_shared_sets", "task in @GROUPS"),
+    "10": ("hh_accuracy", "subset == 'own'"),
     "11": ("retention", "measure == 'mixed_vs_harmless'"),
     "12": ("retention", "measure == 'mixed_vs_helpful'"),
     "13": ("accuracy", "group == 'helpfulness'"),

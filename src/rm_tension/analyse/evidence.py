@@ -1,4 +1,4 @@
-"""The statistics of rewards that claims are decided on, as frames of `bootstrap` rows.
+"""The statistics of rewards that claims are decided on, as frames of bootstrap replicates.
 
 Columns are (measure, objective, kind, part, percent), of neurons as well (`neuron_evidence`). Measures:
 
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rm_tension.analyse.bootstrap import Draws, resample_items
+from rm_tension.analyse.bootstrap import Replicates, resample_items
 from rm_tension.analyse.outcomes import CONDITION, STYLES
 from rm_tension.analyse.retention import RATIOS, counts
 from rm_tension.analyse.score_shift import Side
@@ -63,15 +63,15 @@ def trio_evidence(
     return pd.DataFrame(columns)
 
 
-def grid_evidence(frames: Mapping[Trio, pd.DataFrame], draws: Draws) -> pd.DataFrame:
-    """`trio_evidence` over the grid, and hh_delta of each backbone, which is then fixed, over its seeds."""
-    found = draws.of_trios(frames)
+def grid_evidence(frames: Mapping[Trio, pd.DataFrame], replicates: Replicates) -> pd.DataFrame:
+    """`trio_evidence` over the grid, and hh_delta of each backbone over its seeds."""
+    found = replicates.mean_of_trios(frames)
     measures = [column for column in map(tuple, found.columns) if column[:2] == ("hh_delta", "")]
     of_backbones = {
-        backbone: draws.of_seeds(backbone).of_trios(
+        backbone: replicates.of_backbone(backbone).mean_of_trios(
             {trio: frame[measures] for trio, frame in frames.items() if trio.backbone == backbone}
         )
-        for backbone in draws.seeds
+        for backbone in replicates.seeds
     }
     columns = {
         (*column[:3], backbone, column[4]): one[column] for backbone, one in of_backbones.items() for column in measures

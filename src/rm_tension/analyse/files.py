@@ -33,6 +33,9 @@ RESULTS = {
 }
 REFERENCE = {
     "accuracy": "table backbone objective task accuracy seed_std",
+    "accuracy_smollm2-135m": "table backbone objective task accuracy seed_std",
+    "hh_accuracy": "table backbone objective accuracy",
+    "figure_05": "objective percent accuracy",
     "retention": "table backbone task retention seed_std",
     "retention_after_ablation": "table task baseline helpful_only harmless_only shared",
     "retention_pairwise_gpt2-large": "backbone task mixed_vs_harmless mixed_vs_helpful",

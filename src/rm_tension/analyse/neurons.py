@@ -1,6 +1,6 @@
-"""Where the strongest neurons lie and which of them the RMs of a backbone share (METHOD.md section 4)."""
+"""The neurons of every RM, where the strongest lie and which of them RMs share (METHOD.md section 4)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,46 +10,85 @@ from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations
 from rm_tension.analyse.task_sets import SINGLES
-from rm_tension.evaluate.selection import Mask, Scores, absolute_score, backbone_score, magnitude_score, top, trio_sets
+from rm_tension.evaluate.conditions import SETS
+from rm_tension.evaluate.selection import (
+    SCORES,
+    Mask,
+    Scores,
+    backbone_score,
+    magnitude_score,
+    neuron_scores,
+    top,
+    trio_sets,
+)
 from rm_tension.paper.figures import THIRDS
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
 PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))
 DEPTH_KEYS = ["objective", "seed", "variant", "third"]
+NO_SET = "none"  # of a neuron that is among the top of neither single-objective RM
+
+
+def neuron_table(backbone: str, trios: Mapping[int, Mapping[str, Activations]], percent: float) -> pd.DataFrame:
+    """Return one row per seed, objective, layer and neuron of a backbone's RMs, in this order.
+
+    Columns backbone, seed, objective, layer, neuron. Float64: chosen and rejected (the mean activation per token of
+    either side), each of `SCORES`, and backbone_mean (the backbone's own magnitude score on the RM's texts). Bool: top
+    and backbone_top (among the top `percent` by magnitude, of the RM and of its backbone). ablated_set is one of SETS
+    or NO_SET: the set of the trio that is ablated in its mixed RM. `trios` has activations by seed and objective.
+    """
+    parts = []
+    for seed, trio in trios.items():
+        tops = {objective: top(magnitude_score(of_rm), percent) for objective, of_rm in trio.items()}
+        ablated_set = np.full(tops["mixed"].shape, NO_SET, dtype=object)
+        for name, mask in trio_sets(*(tops[single] for single in SINGLES)).items():
+            ablated_set[mask] = name
+        for objective, of_rm in trio.items():
+            own = backbone_score(of_rm)
+            chosen, rejected = (side.sum / side.tokens for side in of_rm.sides)
+            scores = {name: neuron_scores(name, of_rm, seed) for name in SCORES}
+            sets = {"top": tops[objective], "backbone_top": top(own, percent), "ablated_set": ablated_set}
+            layers, neurons = (index.ravel() for index in np.indices(own.shape, dtype=np.int32))
+            keys = {"backbone": backbone, "seed": seed, "objective": objective, "layer": layers, "neuron": neurons}
+            columns = {"chosen": chosen, "rejected": rejected, **scores, "backbone_mean": own, **sets}
+            parts.append(pd.DataFrame(keys | {name: values.ravel() for name, values in columns.items()}))
+    categories = pd.CategoricalDtype([NO_SET, *SETS])
+    return pd.concat(parts, ignore_index=True).astype(
+        {"backbone": "category", "objective": "category", "ablated_set": categories}
+    )
 
 
 @dataclass(frozen=True)
 class Neurons:
-    """What is kept of the activations of one backbone's RMs, by objective: float64 [seeds, layers, neurons]."""
+    """One backbone's columns of `neuron_table`, by objective: float64 or bool [seeds, layers, neurons]."""
 
     seeds: list[int]
     magnitude: dict[str, BySeed]
-    clamped: dict[str, BySeed]  # magnitude as the released code has it
     absolute: dict[str, BySeed]
-    difference: dict[str, BySeed]  # mean activation on chosen minus on rejected texts
+    chosen: dict[str, BySeed]
+    rejected: dict[str, BySeed]
     backbone: dict[str, BySeed]  # the backbone's own magnitude, on the RM's texts
 
     @classmethod
-    def of(cls, trios: Iterable[tuple[int, Mapping[str, Activations]]]) -> "Neurons":
-        """From (seed, activations by objective) of each trio of the backbone."""
-        seeds, found = zip(*trios, strict=True)
+    def of_table(cls, table: pd.DataFrame) -> "Neurons":
+        """Return the rows of `neuron_table` as arrays."""
+        seeds = list(map(int, table["seed"].unique()))
+        shape = (len(seeds), 1 + table["layer"].max(), 1 + table["neuron"].max())
+        parts = {str(objective): rows for objective, rows in table.groupby("objective", observed=True, sort=False)}
 
-        def stack(score: Callable[[Activations], Scores]) -> dict[str, BySeed]:
-            return {objective: np.stack([score(trio[objective]) for trio in found]) for objective in found[0]}
+        def by_objective(column: str) -> dict[str, BySeed]:
+            return {objective: rows[column].to_numpy().reshape(shape) for objective, rows in parts.items()}
 
-        scores = (magnitude_score, _clamped, absolute_score, _difference, backbone_score)
-        return cls(list(seeds), *map(stack, scores))
+        return cls(seeds, *map(by_objective, ("magnitude", "absolute", "chosen", "rejected", "backbone_mean")))
 
 
-def _clamped(activations: Activations) -> Scores:
-    """The mean activation of each side, clamped at 0 before the sides are averaged."""
-    chosen, rejected = (np.maximum(side.sum / side.tokens, 0) for side in activations.sides)
+def as_published_score(neurons: Neurons, objective: str) -> Scores:
+    """Return the released code's magnitude score [layers, neurons].
+
+    Of each side the mean over seeds first, which is then clamped at 0, and then the mean of the two sides (erratum 2).
+    """
+    chosen, rejected = (np.maximum(side[objective].mean(axis=0), 0) for side in (neurons.chosen, neurons.rejected))
     return np.asarray((chosen + rejected) / 2)
-
-
-def _difference(activations: Activations) -> Scores:
-    chosen, rejected = (side.sum / side.tokens for side in activations.sides)
-    return chosen - rejected
 
 
 def clamped_top(scores: Scores, percent: float) -> Mask:
@@ -62,16 +101,17 @@ def clamped_top(scores: Scores, percent: float) -> Mask:
 
 def tops_by_variant(neurons: Neurons, percent: float) -> dict[str, dict[str, Mask]]:
     """By variant and objective, the top neurons by the seeds' mean score: never none, unlike the items of a task."""
-    selections = {"corrected": (top, neurons.magnitude), "as_published": (clamped_top, neurons.clamped)}
     return {
-        variant: {objective: select(by_seed.mean(axis=0), percent) for objective, by_seed in scores.items()}
-        for variant, (select, scores) in selections.items()
+        "corrected": {objective: top(scores.mean(axis=0), percent) for objective, scores in neurons.magnitude.items()},
+        "as_published": {
+            objective: clamped_top(as_published_score(neurons, objective), percent) for objective in neurons.magnitude
+        },
     }
 
 
-def rmsd(difference: BySeed, weights: NDArray[np.integer] | None = None) -> float:
+def rmsd(chosen: BySeed, rejected: BySeed, weights: NDArray[np.integer] | None = None) -> float:
     """Mean over neuron positions of the root mean square, over layers, of the seeds' mean difference (Table 16)."""
-    mean = np.average(difference, axis=0, weights=weights)
+    mean = np.average(chosen - rejected, axis=0, weights=weights)
     return float(np.sqrt((mean**2).mean(axis=0)).mean())
 
 
@@ -94,7 +134,7 @@ def neuron_retention(tops: Mapping[str, Mask]) -> float:
 def rmsd_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns objective, rmsd, mean_top_score."""
     rows = [
-        (objective, rmsd(neurons.difference[objective]), mean_top_score(magnitude, percent))
+        (objective, rmsd(neurons.chosen[objective], neurons.rejected[objective]), mean_top_score(magnitude, percent))
         for objective, magnitude in neurons.magnitude.items()
     ]
     return pd.DataFrame(rows, columns=["objective", "rmsd", "mean_top_score"])
@@ -117,14 +157,14 @@ SPLITS = {"corrected": thirds, "as_published": thirds_as_published}
 def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns objective, seed, variant, third, neurons (of the top), share (of them), all_neurons (in that third).
 
-    `corrected` has the top neurons of each RM; `as_published` those by `clamped_top` of the seeds' mean score, in the
+    `corrected` has the top neurons of each RM; `as_published` those by `clamped_top` of `as_published_score`, in the
     thirds of `thirds_as_published`.
     """
     rows = []
     for objective, scores in neurons.magnitude.items():
         masks = [
             *((seed, "corrected", top(one, percent)) for seed, one in zip(neurons.seeds, scores, strict=True)),
-            (None, "as_published", clamped_top(neurons.clamped[objective].mean(axis=0), percent)),
+            (None, "as_published", clamped_top(as_published_score(neurons, objective), percent)),
         ]
         for (seed, variant, mask), (index, third) in product(masks, enumerate(THIRDS)):
             blocks = mask[SPLITS[variant](len(mask)) == index]
@@ -173,8 +213,8 @@ def backbone_table(neurons: Neurons, percent: float) -> pd.DataFrame:
 def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
     """Columns seed, percent, ablated_set, corrected, as_published (neurons), blocks: sizes of the sets of each trio.
 
-    `as_published`: in a block in which one RM has no top neuron, all of the other RM's count as shared (erratum 5).
-    `blocks` counts the blocks in which that happens.
+    `as_published` differs in the shared set alone: in a block in which one RM has no top neuron, it also has all of the
+    other RM's (erratum 5). `blocks` counts the blocks in which that happens.
     """
     rows = []
     for (index, seed), percent in product(enumerate(neurons.seeds), percents):
@@ -182,6 +222,6 @@ def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
         lone = helpful.any(axis=1) ^ harmless.any(axis=1)
         extra = (helpful ^ harmless)[lone]
         for name, mask in trio_sets(helpful, harmless).items():
-            published = mask.sum() + extra.sum() if name == "shared" else mask[~lone].sum()
+            published = mask.sum() + (extra.sum() if name == "shared" else 0)
             rows.append((seed, percent, name, int(mask.sum()), int(published), int(lone.sum())))
     return pd.DataFrame(rows, columns=["seed", "percent", "ablated_set", "corrected", "as_published", "blocks"])

@@ -7,6 +7,7 @@ import pandas as pd
 from rm_tension.analyse.as_published import COLUMNS, undo_running_means
 from rm_tension.analyse.averages import over_seeds, with_average, with_groups
 from rm_tension.analyse.means import Tables, pairs
+from rm_tension.evaluate.conditions import NONE
 
 GROUP_OF_TABLE = {17: "harmlessness", 18: "helpfulness"}
 PAIRWISE = ("mixed_vs_harmless", "mixed_vs_helpful")  # Tables 11 and 12
@@ -19,6 +20,7 @@ def published_means(reference: Tables) -> Tables:
     """By the file name of the means that they are to stand beside."""
     return {
         "accuracy": accuracy(reference),
+        "hh_accuracy": hh_accuracy(reference),
         "retention": retention(reference),
         "retention_after_ablation": retention_after_ablation(reference),
         "ablation_magnitude": magnitude(reference),
@@ -31,11 +33,20 @@ def published_means(reference: Tables) -> Tables:
 def accuracy(reference: Tables) -> pd.DataFrame:
     """Tables 13 and 14, indexed by objective, backbone, task; the backbone `average` is the mean of the six.
 
-    Those tables leave out smollm2-135m, whose accuracy stands in Tables 20 and 21 as the baseline of an ablation.
+    Those tables leave out smollm2-135m, whose cells stand in the released notebook.
     """
-    baselines = reference["ablation_magnitude_p10"].rename(columns={"baseline_accuracy": "accuracy"})
-    both = pd.concat([reference["accuracy"], baselines[baselines["task"] != "average"]])
-    return with_average(published(both.drop_duplicates(["objective", "backbone", "task"]), "accuracy"))
+    both = pd.concat([reference["accuracy"], reference["accuracy_smollm2-135m"]])
+    return with_average(published(both, "accuracy"))
+
+
+def hh_accuracy(reference: Tables) -> pd.DataFrame:
+    """The known cells of Table 10, indexed by objective, backbone and what else identifies one of ours.
+
+    They have no `average`: they are of two backbones, which is no mean of the grid.
+    """
+    frame = reference["hh_accuracy"][["objective", "backbone", "accuracy"]]
+    ours = frame.assign(kind=NONE.kind, percent=NONE.percent, subset="own", tasks=1)
+    return over_seeds(ours, "accuracy")
 
 
 def retention(reference: Tables) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from itertools import product
 import pandas as pd
 
 from rm_tension.analyse import averages
-from rm_tension.analyse.bootstrap import Draws
+from rm_tension.analyse.bootstrap import Replicates
 from rm_tension.analyse.claims import CLAIMS
 from rm_tension.analyse.claims_ablation import BASELINES, c6, c8, percents
 from rm_tension.analyse.evidence import SCORES
@@ -39,13 +39,13 @@ def overlap_table(neurons: Neurons) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["score", "percent", "objective_a", "objective_b", "jaccard"])
 
 
-def verdict_table(neurons: Mapping[str, Neurons], draws: Draws) -> pd.DataFrame:
+def verdict_table(neurons: Mapping[str, Neurons], replicates: Replicates) -> pd.DataFrame:
     """Columns VERDICT, of the claims that rest on neurons alone."""
     scored = {backbone: dict(by_score(found)) for backbone, found in neurons.items()}
     rows = []
     for score, percent in product(SCORES, PERCENTS):
         found = {backbone: of_score[score] for backbone, of_score in scored.items()}
-        evidence = Evidence(neuron_evidence(found, percent, draws))
+        evidence = Evidence(neuron_evidence(found, percent, replicates))
         rows += [(score, percent, *_decided(claim, evidence)) for claim in NEURON_CLAIMS]
     return pd.DataFrame(rows, columns=VERDICT)
 

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri, stdtrit
+
+from rm_tension.analyse.bootstrap import DRAWN, DRAWN_BACKBONES, LEFT_OUT
 
 # Whether the published numbers fulfil a predicate; None where they are not all known.
 PublishedVerdict = Literal["holds", "does not hold"] | None
@@ -15,6 +19,9 @@ Verdict = Literal["reproduced", "not reproduced", "undecided", "not applicable"]
 # The verdict of a claim is the first of these that any of its parts has.
 WORST_FIRST: tuple[Verdict, ...] = ("not reproduced", "not applicable", "undecided", "reproduced")
 INTERVAL = (2.5, 97.5)  # percentiles
+Z = float(ndtri(INTERVAL[1] / 100))  # of a normal distribution
+Interval = tuple[float, float]
+UNKNOWN_INTERVAL: Interval = (math.nan, math.nan)
 
 
 class Evidence:
@@ -46,24 +53,41 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Part:
-    """One number of a claim, by `bootstrap` row; it holds if the number lies strictly between `low` and `high`."""
+    """One number of a claim, by `Replicates.index`; it holds if the number lies strictly between `low` and `high`.
+
+    `of_sets` says that the number compares sets of neurons by scores averaged over seeds. Such numbers are biased under
+    resampling: where a seed is drawn twice, fewer are averaged, so that sets agree less. Their intervals are corrected.
+    """
 
     name: str
     values: pd.Series
     low: float = -math.inf
     high: float = math.inf
+    of_sets: bool = False
 
     @property
     def effect(self) -> float:
+        """The point estimate."""
         return float(self.values.iloc[0])
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        resamples = self.values.iloc[1:].dropna()
-        if resamples.empty or math.isnan(self.effect):  # a few resamples may have what the data themselves lack
-            return math.nan, math.nan
-        low, high = np.percentile(resamples, INTERVAL)
-        return float(low), float(high)
+    @cached_property
+    def interval(self) -> Interval:
+        """Return the 95% interval with the backbones fixed, which decides; NaN if a single value has no spread.
+
+        The percentiles of the draws of items and seeds, widened around the effect by t / z, with the degrees of freedom
+        that few seeds leave (`_degrees_of_freedom`).
+        """
+        low, high = self._percentiles(DRAWN)
+        if math.isnan(low):
+            return UNKNOWN_INTERVAL
+        spread = (high - low) / (2 * Z)
+        widening = stdtrit(_degrees_of_freedom(self._rows(LEFT_OUT), spread), INTERVAL[1] / 100) / Z
+        return self.effect - widening * (self.effect - low), self.effect + widening * (high - self.effect)
+
+    @cached_property
+    def interval_over_backbones(self) -> Interval:
+        """Return the percentiles where backbones are drawn as well; of six, they are only nominally 95%."""
+        return self._percentiles(DRAWN_BACKBONES)
 
     @property
     def margin(self) -> float:
@@ -79,13 +103,44 @@ class Part:
 
     @property
     def verdict(self) -> Verdict:
-        """Undecided if the interval holds a bound; not applicable without a value or an interval."""
+        """Return what effect and interval both say, else undecided; not applicable without a value or an interval."""
         low, high = self.interval
         if not math.isfinite(self.effect + low + high):
             return "not applicable"
-        if self.low < low and high < self.high:
+        if self.margin > 0 and self.low < low and high < self.high:
             return "reproduced"
-        return "not reproduced" if high < self.low or low > self.high else "undecided"
+        if self.margin <= 0 and (high < self.low or low > self.high):
+            return "not reproduced"
+        return "undecided"
+
+    def _rows(self, what: str) -> pd.Series:
+        return self.values[self.values.index.get_level_values(0) == what].dropna()
+
+    def _percentiles(self, what: str) -> Interval:
+        replicates = self._rows(what)
+        if replicates.empty or math.isnan(self.effect):  # a few draws may have what the data themselves lack
+            return UNKNOWN_INTERVAL
+        low, high = np.percentile(replicates, INTERVAL)
+        bias = float(replicates.median()) - self.effect if self.of_sets else 0.0
+        return float(low) - bias, float(high) - bias
+
+
+def _degrees_of_freedom(left_out: pd.Series, spread: float) -> float:
+    """Return those of a standard error `spread` of which the jackknife of each backbone's seeds explains a part.
+
+    `left_out` has a statistic without one trio, by backbone and seed. With V the part of the variance that a backbone's
+    n seeds make, the seeds together have sum(V)^2 / sum(V^2 / (n - 1)) degrees of freedom (Satterthwaite, 1946); items
+    have so many that theirs count as infinite.
+    """
+    by_backbone = left_out.groupby(level=1)
+    n = by_backbone.size()
+    variances = (n - 1) * by_backbone.var(ddof=0)
+    variances = variances[variances > 0]
+    if variances.empty:
+        return math.inf
+    total = float(variances.sum())
+    of_seeds = total**2 / float((variances**2 / (n - 1)).sum())
+    return of_seeds * max(1.0, spread**2 / total) ** 2
 
 
 UNKNOWN = Part("", pd.Series([math.nan]))
@@ -107,12 +162,14 @@ class Claim:
 class DecidedPart:
     """What stands in claims.json of a part of a claim; None is what is not known.
 
+    `interval` decides, with the backbones fixed; `interval_over_backbones` is of draws of backbones as well.
     `published` is the paper's number, and `published_verdict` says whether the predicate holds of it.
     """
 
     part: str
     effect: float | None
     interval: tuple[float | None, float | None]
+    interval_over_backbones: tuple[float | None, float | None]
     published: float | None
     published_verdict: PublishedVerdict
     verdict: Verdict
@@ -155,7 +212,8 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         DecidedPart(
             part=part.name,
             effect=_number(part.effect),
-            interval=(_number(part.interval[0]), _number(part.interval[1])),
+            interval=_numbers(part.interval),
+            interval_over_backbones=_numbers(part.interval_over_backbones),
             published=_number(paper.effect),
             published_verdict=paper.published_verdict,
             verdict=part.verdict,
@@ -197,6 +255,10 @@ def _detail(deciding: Part, parts: int) -> str:
 
 def _last_if_nan(value: float) -> float:
     return math.inf if math.isnan(value) else value
+
+
+def _numbers(interval: Interval) -> tuple[float | None, float | None]:
+    return _number(interval[0]), _number(interval[1])
 
 
 def _number(value: float) -> float | None:

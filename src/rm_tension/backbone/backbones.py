@@ -13,7 +13,7 @@ from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub, snapshot_of
 from rm_tension.base.provenance import Snapshot
-from rm_tension.base.tables import TOKENS, read_table
+from rm_tension.base.tables import TRAINING, read_table
 from rm_tension.model.reward_model import quiet
 from rm_tension.model.tokenizer import stock_tokenizer
 
@@ -62,7 +62,8 @@ def _random_model(source: RandomWeights, tokenizer: Path, pairs: Path, positions
     for weights in input_weights(model.base_model):
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
     if source.pretraining:
-        sides = read_table(pairs, TOKENS)["answers"].str
+        table = read_table(pairs, TRAINING)
+        sides = table.loc[~table["too_long"], "answers"].str  # those are cut, and no EOS belongs behind them
         texts = [*sides[0], *sides[1]]
         pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
     backbone: PreTrainedModel = model.base_model

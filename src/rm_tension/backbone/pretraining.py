@@ -8,18 +8,23 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rm_tension.base.config import Pretraining
+from rm_tension.base.errors import UserError
 from rm_tension.model.rows import Tokens
 
 
 def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretraining, eos: int, seed: int) -> None:
     """Train a language model in place on chunks of the texts, an EOS after each.
 
-    The learning rate falls linearly to 0. Raises ValueError if the texts do not fill a single chunk.
+    The learning rate falls linearly to 0. Raises UserError if the texts do not fill a single chunk.
     """
-    stream = torch.from_numpy(np.concatenate([np.append(text, eos) for text in texts]).astype(np.int64))
+    runs = [np.append(text, eos) for text in texts]
+    stream = torch.from_numpy(np.concatenate(runs or [np.empty(0)]).astype(np.int64))
     chunks = stream[: len(stream) // config.length * config.length].reshape(-1, config.length)
     if not len(chunks):
-        raise ValueError(f"{len(stream)} tokens do not fill a chunk of {config.length}")
+        raise UserError(
+            f"pretraining.length of the backbone in params.yaml is {config.length}, but the training texts have "
+            f"{len(stream)} tokens: lower it, or raise data.max_train_pairs"
+        )
     generator = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()

@@ -134,8 +134,13 @@ class MiniatureData(Settings):
 
 
 class DataConfig(Settings):
-    """Caps are seeded random samples; null keeps all. `max_train_pairs` caps the helpful and the harmless pairs each,
-    so that the mixed objective stays the union of both; `max_test_pairs` caps each of the four test files."""
+    """Caps are seeded random samples; null keeps all.
+
+    `max_train_pairs` and `max_test_pairs` cap the pairs of all files that an objective names, taken together: a file
+    keeps its share of them, and an objective has what was drawn of its files. So the mixed objective is the union of
+    what it names, in the proportion of the whole files (the paper's is 2.8 helpful pairs for a harmless one).
+    `max_items_per_task` caps each part of a suite.
+    """
 
     source: Annotated[HubData | MiniatureData, Field(discriminator="kind")]
     max_train_pairs: Positive | None
@@ -166,7 +171,7 @@ Template = Annotated[str, AfterValidator(_with_places)]
 
 
 class TokensConfig(Settings):
-    """`max_length` in tokens: training pairs that would be longer with an EOS are dropped, texts to score are cut."""
+    """`max_length` in tokens: longer texts are cut, and training drops pairs that would be longer with an EOS."""
 
     max_length: Annotated[int, Field(ge=2)]
     template: Template
@@ -241,7 +246,7 @@ class TrainConfig(Settings):
 
 
 class ActivationsConfig(Settings):
-    """`max_pairs`: a seeded sample of the RM's training split; null is all of it."""
+    """`max_pairs`: a seeded sample of the RM's training split, long pairs too; null is all of it."""
 
     max_pairs: Positive | None
     precision: Precision

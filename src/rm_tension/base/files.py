@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +21,12 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; rename it into place only if the block succeeds.
 
     It replaces a file by a file and a folder by a folder, and is on the disk before it does, so that a loss of power
-    leaves no empty file. A link stays one, and what it leads to is replaced. What is new has the modes of the umask,
-    whatever a library gave it; a file that is replaced keeps its mode, and for root its owner. Raises
-    IsADirectoryError or NotADirectoryError, and removes nothing, if `path` is the other.
+    leaves no empty file. A link stays one, and what it leads to is replaced; but a link into DVC's cache is replaced
+    itself, and the cache stays as it is. What is new has the modes of the umask, whatever a library gave it; a file
+    that is replaced keeps its mode, and for root its owner. Raises IsADirectoryError or NotADirectoryError, and
+    removes nothing, if `path` is the other.
     """
-    path = path.resolve()
+    path = _destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)  # what a killed run left
@@ -32,9 +34,10 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         umask = _umask()
         for file in [partial, *partial.rglob("*")]:
-            file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
-            _flush(file)
-        if path.is_file() and partial.is_file():
+            if not (file.is_symlink() or is_linked_to_cache(file)):  # whose mode is that of what they lead to
+                file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
+                _flush(file)
+        if path.is_file() and partial.is_file() and not any(map(is_linked_to_cache, (path, partial))):
             _keep_mode_and_owner(path, partial)
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)
@@ -42,6 +45,41 @@ def whole(path: Path) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         _remove(partial)
+
+
+def is_linked_to_cache(path: Path) -> bool:
+    """Return whether DVC made `path` a symbolic or hard link to a file of its cache, as `cache.type` may say.
+
+    A symbolic link is known by the name of what it leads to, which may be gone, and a hard link by the mode that DVC
+    gives what it links. Which folder is the cache is not asked: it may be shared, or another checkout's.
+    """
+    if path.is_symlink():
+        return _is_named_by_md5(path.parent / path.readlink())
+    return path.is_file() and path.stat().st_nlink > 1 and not path.stat().st_mode & 0o222
+
+
+def unlink_from_cache(path: Path) -> None:
+    """Replace a link into DVC's cache by a copy, for those who write to a file in place; other files stay."""
+    if is_linked_to_cache(path):
+        with whole(path) as partial:
+            shutil.copyfile(path, partial)
+
+
+def _destination(path: Path) -> Path:
+    """Follow links, but not into DVC's cache: the last link before it is the destination then."""
+    if not _is_named_by_md5(path.resolve()):
+        return path.resolve()
+    while path.is_symlink() and not is_linked_to_cache(path):
+        path = path.parent / path.readlink()
+    return path.parent.resolve() / path.name
+
+
+def _is_named_by_md5(path: Path) -> bool:
+    """Return whether a path ends as those of DVC's cache: the md5 of the content, with a / after two digits.
+
+    No other file has such a name, and a file that has must never change.
+    """
+    return re.fullmatch("[0-9a-f]{2}/[0-9a-f]{30}", f"{path.parent.resolve().name}/{path.name}") is not None
 
 
 def _umask() -> int:

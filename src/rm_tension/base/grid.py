@@ -74,7 +74,7 @@ class Paths:
 
     @property
     def provenance(self) -> Path:
-        """JSON: the files that the data came from, their checks, what was dropped, what stood in for others."""
+        """JSON: the files that the data came from, their checks, what stood in for others."""
         return self.data / "provenance.json"
 
     @property
@@ -87,7 +87,10 @@ class Paths:
         return self.root / "tokens" / self.profile
 
     def tokens(self, backbone: str, split: Split) -> Path:
-        """Columns dataset, subset, item_id, answers: a list of token ids for each."""
+        """Columns dataset, subset, item_id, answers: a list of token ids for each.
+
+        Of the training pairs also too_long: whether training drops the pair, whose sides are cut here.
+        """
         return self.all_tokens / backbone / f"{split}.parquet"
 
     def tokenizer(self, backbone: str) -> Path:

@@ -14,7 +14,7 @@ from rm_tension.base.config import HubData, Objective, Params, Profile, load_par
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
 from rm_tension.base.surroundings import check
-from rm_tension.base.tables import TOKENS, read_table
+from rm_tension.base.tables import TOKENS, TRAINING, read_table
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,11 @@ class Job:
         return self.paths.tokens(self.arguments.backbone, split)
 
     def pairs(self, split: Literal["train", "test"], objective: Objective | None = None) -> pd.DataFrame:
-        """Tokenised pairs, all or an objective's, under the index of all; raises UserError if there are none."""
-        table = read_table(self.tokens(split), TOKENS)
+        """Return tokenised pairs, all or an objective's, under the index of all, with those that are too long.
+
+        Raises UserError if there are none.
+        """
+        table = read_table(self.tokens(split), TRAINING if split == "train" else TOKENS)
         if objective is None:
             return table
         wanted = getattr(self.params.grid.pairs[objective], split)

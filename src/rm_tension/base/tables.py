@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
-from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype, is_string_dtype
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype, is_numeric_dtype, is_string_dtype
 
 from rm_tension.base.errors import UserError
 
 TEXTS = ("dataset", "subset", "item_id", "prompt", "answers", "n_chosen")  # of `grid.Paths.texts`
 TOKENS = ("dataset", "subset", "item_id", "answers")  # of `grid.Paths.tokens`
+TRAINING = (*TOKENS, "too_long")  # of those of the training pairs
 
 
 def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -105,4 +106,5 @@ CHECKS: dict[str, Callable[[pd.Series], bool]] = {
     "reward": is_float_dtype,
     "texts": _are_texts,
     "answers": _are_tokens,
+    "too_long": is_bool_dtype,
 }

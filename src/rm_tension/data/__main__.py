@@ -16,9 +16,9 @@ from rm_tension.base.hub import Hub, sha256_of
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import record
 from rm_tension.data.benchmarks import READERS, cap_items
-from rm_tension.data.hh_rlhf import cap_pairs, differing, read_pairs
+from rm_tension.data.hh_rlhf import cap_pairs, identical, read_pairs
 from rm_tension.data.miniature import generate
-from rm_tension.data.sources import HH_SOURCES, SPLITS, LocalFile, deviations, download
+from rm_tension.data.sources import SPLITS, LocalFile, PairSplit, deviations, download
 
 
 def run(job: Job) -> None:
@@ -29,7 +29,6 @@ def run(job: Job) -> None:
         tables, entries = zip(*(load(file, bool(stand_ins)) for file in files), strict=True)
         with whole(paths.data) as folder:
             metrics["rows"] = write_tables(folder, job, files, tables)
-            metrics["dropped"] = sum(sum(entry["dropped"].values()) for entry in entries)
             provenance = {
                 "source": config.source.kind,
                 "stand_ins": stand_ins if any(entry["deviations"] for entry in entries) else None,
@@ -56,12 +55,10 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
     """The pairs or items of a raw file, and its entry in provenance.json; UserError if it is not the expected file."""
     if file.raw.data_set == "hh_rlhf":
         source, split = file.raw.source_and_split
-        found = table = read_pairs(file.path, source, split)
-        if split == "train":  # in the test sets they stay, and count as wrong (METHOD.md section 2)
-            table = differing(found)
+        table = read_pairs(file.path, source, split)
     else:
-        found = table = READERS[file.raw.data_set](file.path)
-    rows = counts(found["subset"])
+        table = READERS[file.raw.data_set](file.path)
+    rows = counts(table["subset"])
     sha256 = sha256_of(file.path)
     faults = deviations(file, sha256, rows)
     if faults and not accepts_stand_ins:
@@ -79,7 +76,7 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
         "official": file.commit is not None and not faults,
         "deviations": faults,
         "rows": rows,
-        "dropped": {"chosen == rejected": len(found) - len(table)},
+        "identical": identical(table) if file.raw.data_set == "hh_rlhf" else None,
     }
     return table, entry
 
@@ -87,25 +84,39 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
 def write_tables(
     folder: Path, job: Job, files: list[LocalFile], tables: tuple[pd.DataFrame, ...]
 ) -> dict[str, dict[str, int]]:
-    """Cap and write the tables below `folder`; returns the rows written, by split and by dataset/subset."""
-    config, pairs = job.profile.data, job.params.grid.pairs
-    read = list(zip(files, tables, strict=True))
-    train, test = (
-        pd.concat([t for f, t in read if f.raw.name.endswith(f"{split}.jsonl.gz")], ignore_index=True)
-        for split in SPLITS
-    )
+    """Cap and write the tables below `folder`, of HH-RLHF the files that an objective names.
+
+    Prints what each objective has, and returns the rows written, by split and by dataset/subset. Raises UserError if an
+    objective has no pairs.
+    """
+    config, read = job.profile.data, list(zip(files, tables, strict=True))
+    capped: dict[Split, pd.DataFrame] = {}
+    for split in SPLITS:
+        pairs = pd.concat([t for f, t in read if f.raw.name.endswith(f"{split}.jsonl.gz")], ignore_index=True)
+        named = {source for objective in job.params.grid.pairs.values() for source in getattr(objective, split)}
+        key = f"max_{split}_pairs"
+        capped[split] = cap_pairs(pairs[pairs["subset"].isin(named)], getattr(config, key))
+        _show_objectives(job, split, key, capped[split]["subset"])
     benchmarks = pd.concat([t for f, t in read if f.raw.data_set != "hh_rlhf"], ignore_index=True)
-    # one pool for each objective, so that the mixed one stays the union; in the test set one for each file
-    pools = (pairs["helpful"].train, pairs["harmless"].train)
-    capped: dict[Split, pd.DataFrame] = {
-        "train": cap_pairs(train, pools, config.max_train_pairs),
-        "test": cap_pairs(test, [(source,) for source in HH_SOURCES], config.max_test_pairs),
-        "benchmarks": cap_items(benchmarks, config.max_items_per_task),
-    }
+    capped["benchmarks"] = cap_items(benchmarks, config.max_items_per_task)
     folder.mkdir()
-    for split, table in capped.items():
-        table.to_parquet(folder / job.paths.texts(split).name, index=False)
-    return {split: counts(table["dataset"] + "/" + table["subset"]) for split, table in capped.items()}
+    for name, table in capped.items():
+        table.to_parquet(folder / job.paths.texts(name).name, index=False)
+    return {name: counts(table["dataset"] + "/" + table["subset"]) for name, table in capped.items()}
+
+
+def _show_objectives(job: Job, split: PairSplit, key: str, sources: pd.Series) -> None:
+    """Print how many pairs of which source each objective has."""
+    for objective in job.params.grid.objectives:
+        wanted = getattr(job.params.grid.pairs[objective], split)
+        found = counts(sources[sources.isin(wanted)])
+        if not found:
+            raise UserError(
+                f"params.yaml: profiles.{job.paths.profile}.data.{key}, {len(sources)}, leaves the {objective} "
+                f"objective no pair of {', '.join(wanted)}: raise it"
+            )
+        parts = ", ".join(f"{source} {number:,}" for source, number in found.items())
+        print(f"{objective}, {split}: {sum(found.values()):,} pairs ({parts})")
 
 
 def counts(names: pd.Series) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Preference pairs of HH-RLHF (METHOD.md section 1)."""
 
-from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +19,22 @@ def read_pairs(path: Path, source: str, split: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def differing(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Without the pairs whose two sides are the same text: they hold no preference."""
-    return pairs[pairs["answers"].map(lambda sides: sides[0] != sides[1])]
+def identical(pairs: pd.DataFrame) -> int:
+    """Count the pairs whose two sides are the same text. They stay: in training their gradient is zero
+    (METHOD.md section 1), in the test sets they count as wrong (section 2)."""
+    return sum(chosen == rejected for chosen, rejected in pairs["answers"])
 
 
-def cap_pairs(pairs: pd.DataFrame, pools: Iterable[Collection[str]], cap: int | None) -> pd.DataFrame:
-    """A sample in the old order: at most `cap` pairs of each pool of sources."""
-    if cap is None:
+def cap_pairs(pairs: pd.DataFrame, cap: int | None) -> pd.DataFrame:
+    """Draw at most `cap` pairs in all, in the old order: of each source as large a share as it has of `pairs`.
+
+    Shares are rounded by the largest remainder, so that they add up to the cap.
+    """
+    if cap is None or cap >= len(pairs):
         return pairs
-    members = [pairs[pairs["subset"].isin(pool)] for pool in pools]
-    kept = [pool.sample(min(cap, len(pool)), random_state=CAP_SEED) for pool in members]
+    sizes = pairs["subset"].value_counts(sort=False)
+    shares, remainders = sizes * cap // len(pairs), sizes * cap % len(pairs)
+    rounded_up = remainders.sort_values(ascending=False, kind="stable").index[: cap - shares.sum()]
+    shares[rounded_up] += 1
+    kept = [part.sample(shares[source], random_state=CAP_SEED) for source, part in pairs.groupby("subset", sort=False)]
     return pairs.loc[pd.concat(kept).index.sort_values()]

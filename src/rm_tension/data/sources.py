@@ -13,7 +13,8 @@ from rm_tension.paper.tasks import SUBSETS
 
 DataSet = Literal["hh_rlhf", "reward_bench", "reward_bench_2", "rm_bench"]
 HH_SOURCES: tuple[str, ...] = get_args(HHSource)
-SPLITS = ("train", "test")
+PairSplit = Literal["train", "test"]
+SPLITS: tuple[PairSplit, ...] = get_args(PairSplit)
 
 
 @dataclass(frozen=True)

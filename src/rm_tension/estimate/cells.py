@@ -4,12 +4,12 @@ FLOP are 2 for each weight of the blocks and token, twice as many again backward
 what the formulas of the methods below add up to; the sizes of what autograd keeps were counted on one block each.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from rm_tension.base.config import HubFiles, Objective, Params, Precision
 from rm_tension.base.grid import Model, Trio
 from rm_tension.estimate.costs import Cost
-from rm_tension.estimate.lengths import Lengths, Workload, workload
+from rm_tension.estimate.lengths import Lengths, Pass, Workload, workload
 from rm_tension.estimate.shapes import shape_of
 from rm_tension.estimate.speeds import Speed
 from rm_tension.estimate.work import Work, forward, one_pass
@@ -73,7 +73,7 @@ class _Backbone:
     def _train(self, model: Model) -> Cost:
         """Weights, gradient and AdamW's two moments, and what autograd keeps of a micro-batch."""
         config, shape = self._profile.train, self._shape
-        parts = self._training_rows(model.objective)
+        parts = self._pairs("train", self._grid.pairs[model.objective].train)
         work = one_pass(parts, config.tokens_per_micro_batch, config.pairs_per_step) * config.epochs[model.objective]
         width = BYTES[config.weights]
         size = shape.parameters * width
@@ -92,16 +92,17 @@ class _Backbone:
     def _activations(self, trio: Trio, models: Collection[Model]) -> Cost:
         """A pair goes once through the backbone and through each RM that was trained on it, a layer at a time."""
         shape, config = self._shape, self._profile.activations
-        work, seen = Work(0, 0), dict.fromkeys(self._rows["train"], 0.0)  # which share of a file's pairs is needed
+        work, seen = Work(0, 0), dict.fromkeys(self._rows["statistics"], 0.0)  # which share of a file's pairs is needed
         for model in models:
-            parts = self._training_rows(model.objective)
+            sources = self._grid.pairs[model.objective].train
+            parts = self._pairs("statistics", sources)
             rows = sum(part.rows for part in parts)
-            share = min(1, (config.max_pairs or rows) / rows)
+            share = min(1, (config.max_pairs or rows) / max(rows, 1))
             work += one_pass(parts, config.tokens_per_batch) * share
-            for source in self._grid.pairs[model.objective].train:
+            for source in seen.keys() & {*sources}:
                 seen[source] += (1 - seen[source]) * share  # samples are drawn apart
         for part, share in seen.items():
-            work += one_pass([self._rows["train"][part]], config.tokens_per_batch) * share
+            work += one_pass([self._rows["statistics"][part]], config.tokens_per_batch) * share
         live = 1 + max(sum(part in self._grid.pairs[model.objective].train for model in models) for part in seen)
         size, width = 4 * shape.parameters, BYTES[config.precision]
         sums = len(models) * 2 * 4 * 8 * shape.neurons  # of two sides four sums, in float64
@@ -139,14 +140,15 @@ class _Backbone:
             after=(self._stage("activations", trio.key),),
         )
 
-    def _training_rows(self, objective: Objective) -> list[Lengths]:
-        return [self._rows["train"][source] for source in self._grid.pairs[objective].train]
+    def _pairs(self, one: Pass, sources: Iterable[str]) -> list[Lengths]:
+        """Of a source of which caps or lengths leave no pair there are no rows."""
+        rows = self._rows[one]
+        return [rows[source] for source in sources if source in rows]
 
     def _scorings(self, objective: Objective) -> Iterator[tuple[list[Lengths], int]]:
         """The sets of rows that an RM scores, and under how many conditions."""
         config = self._profile.evaluate
-        test = [self._rows["test"][source] for source in self._grid.pairs[objective].test]
-        yield test, len(list(hh_conditions(config)))
+        yield self._pairs("test", self._grid.pairs[objective].test), len(list(hh_conditions(config)))
         yield list(self._rows["benchmarks"].values()), len(list(task_conditions(config, objective)))
         if whole_only := list(self._rows["whole_only"].values()):
             yield whole_only, 1

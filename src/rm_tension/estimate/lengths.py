@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rm_tension.base.config import HH, Grid, HubFiles, MiniatureData, Profile, TrainedTokenizer
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, Split
-from rm_tension.data.sources import OFFICIAL, RawFile, miniature_files
+from rm_tension.data.sources import OFFICIAL, PairSplit, RawFile, miniature_files
 
 FILE = Path(__file__).with_name("lengths.csv")
 LEVELS = tuple(np.linspace(0, 1, 101).tolist())  # of counted lengths
@@ -46,7 +46,8 @@ class Lengths:
 
 
 Lines = Mapping[tuple[str, str], Mapping[Hashable, Any]]  # of lengths.csv by data and part
-Pass = Split | Literal["whole_only"]  # the benchmarks that no ablated model scores
+# the training pairs with those that training drops, and the benchmarks that no ablated model scores
+Pass = Split | Literal["statistics", "whole_only"]
 Workload = Mapping[Pass, Mapping[str, Lengths]]  # by HH-RLHF source or suite
 
 
@@ -59,11 +60,18 @@ def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload
     if paths.tokens(backbone, "benchmarks").exists():
         from rm_tension.evaluate.evaluation import benchmarks  # seconds that most callers need not wait
 
-        pairs: dict[Pass, dict[str, Lengths]] = {
-            split: _counted(pd.read_parquet(paths.tokens(backbone, split))) for split in ("train", "test")
+        splits: tuple[Split, ...] = ("train", "test", "benchmarks")
+        train, test, items = (pd.read_parquet(paths.tokens(backbone, split)) for split in splits)
+        dropped = train.get("too_long", pd.Series(False, index=train.index))  # tokens of older code have no such pairs
+        ablated, whole_only = benchmarks(items, grid)
+        tables: dict[Pass, pd.DataFrame] = {
+            "train": train[~dropped],
+            "statistics": train,
+            "test": test,
+            "benchmarks": ablated,
+            "whole_only": whole_only,
         }
-        ablated, whole_only = benchmarks(pd.read_parquet(paths.tokens(backbone, "benchmarks")), grid)
-        return pairs | {"benchmarks": _counted(ablated), "whole_only": _counted(whole_only)}
+        return {one: _counted(table) for one, table in tables.items()}
     measured = _measured(profile.tokens.tokenizers[profile.backbones[backbone].tokenizer])
     return {one: _expected(numbers, measured, one) for one, numbers in _numbers(grid, profile).items()}
 
@@ -92,14 +100,20 @@ def _measured(tokenizer: HubFiles | TrainedTokenizer) -> Lines:
 
 
 def _expected(numbers: Mapping[str, float], measured: Lines, one: Pass) -> dict[str, Lengths]:
-    """The lengths of so many pairs or items of each part."""
+    """The lengths of so many pairs or items of each part.
+
+    Of pairs that training drops no lengths were measured: where they are not dropped, they count as the longest row.
+    """
     found = {}
     for part, number in numbers.items():
-        data, answer, answers = (f"{HH}/{part}", "chosen", 2) if one in ("train", "test") else (part, "answer", 1)
+        pairs = one in ("train", "statistics", "test")
+        data, answer, answers = (f"{HH}/{part}", "chosen", 2) if pairs else (part, "answer", 1)
         row, prefix = measured[data, "row"], measured[data, "prefix"]
         rows = number * (row["kept"] if one == "train" else 1)
         texts = answers * rows * measured[data, answer]["count"] / row["count"]
-        quantiles = {int(key[1:]) / 100: float(row[key]) for key in map(str, row) if re.fullmatch(r"p\d+", key)}
+        known = row["kept"] if one in ("statistics", "test") else 1.0  # share of the rows
+        quantiles = {known * int(key[1:]) / 100: float(row[key]) for key in map(str, row) if re.fullmatch(r"p\d+", key)}
+        quantiles[1.0] = max(quantiles.values())
         shared = prefix["mean"] / row["mean"]
         found[part] = Lengths(round(rows), round(texts), shared, tuple(quantiles), tuple(quantiles.values()))
     return found
@@ -109,20 +123,22 @@ def _numbers(grid: Grid, profile: Profile) -> dict[Pass, dict[str, float]]:
     """Pairs by HH-RLHF source and items by suite, after the profile's caps (`DataConfig`)."""
     data = profile.data
     files = miniature_files(data.source) if isinstance(data.source, MiniatureData) else OFFICIAL
-    train, test = _pairs(files, "train"), _pairs(files, "test")
-    for pool in (grid.pairs["helpful"].train, grid.pairs["harmless"].train):
-        share = min(1, (data.max_train_pairs or math.inf) / sum(train[source] for source in pool))
-        train |= {source: train[source] * share for source in pool}
-    test = {source: min(number, data.max_test_pairs or number) for source, number in test.items()}
+    train = _pairs(files, grid, "train", data.max_train_pairs)
+    test = _pairs(files, grid, "test", data.max_test_pairs)
     items: dict[bool, dict[str, float]] = {True: {}, False: {}}
     for file in files:
         suite = file.data_set.replace("_", "-")
         for subset, number in file.rows.items() if file.data_set != "hh_rlhf" else ():
             part = items[grid.ablates(suite, subset)]
             part[suite] = part.get(suite, 0) + min(number, data.max_items_per_task or number)
-    return {"train": train, "test": test, "benchmarks": items[True], "whole_only": items[False]}
+    pairs: dict[Pass, dict[str, float]] = {"train": train, "statistics": train, "test": test}
+    return pairs | {"benchmarks": items[True], "whole_only": items[False]}
 
 
-def _pairs(files: Iterable[RawFile], split: str) -> dict[str, float]:
-    named = [(*file.source_and_split, file.rows) for file in files if file.data_set == "hh_rlhf"]
-    return {source: rows[source] for source, one, rows in named if one == split}
+def _pairs(files: Iterable[RawFile], grid: Grid, split: PairSplit, cap: int | None) -> dict[str, float]:
+    """Pairs of the sources that an objective names, capped in proportion."""
+    rows = {file.source_and_split: file.rows for file in files if file.data_set == "hh_rlhf"}
+    named = {source for objective in grid.pairs.values() for source in getattr(objective, split)}
+    numbers = {source: number[source] for (source, one), number in rows.items() if one == split and source in named}
+    share = min(1, (cap or math.inf) / sum(numbers.values()))
+    return {source: number * share for source, number in numbers.items()}

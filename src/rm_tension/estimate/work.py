@@ -35,6 +35,8 @@ def forward(shape: Shape, work: Work) -> float:
 def one_pass(parts: Collection[Lengths], budget: int, rows_per_step: int | None = None) -> Work:
     """Over all rows of the parts, in batches of at most `budget` tokens: of all rows, or of some random ones a step."""
     rows = sum(part.rows for part in parts)
+    if not rows:
+        return Work(0, 0)
     samples = [part.sample(round(part.rows * min(1, SAMPLE / rows))) for part in parts]
     lengths = np.concatenate(samples)
     attended = sum(float((sample**2).sum()) * part.seen for part, sample in zip(parts, samples, strict=True))

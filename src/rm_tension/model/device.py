@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
-from rm_tension.base.config import Dtype, Precision
+from rm_tension.base.config import Precision
 from rm_tension.base.errors import UserError
 
 Result = TypeVar("Result")
@@ -57,15 +57,14 @@ def has_tf32(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def make_accelerator(precision: Precision, weights: Dtype) -> Accelerator:
-    """An Accelerator for a training in one process, on the best device there is.
+def make_accelerator(precision: Precision) -> Accelerator:
+    """Return an Accelerator for a training in one process, on the best device there is.
 
-    Weights in bfloat16 are multiplied as such; under autocast some steps between would be float32, other than in the
-    release.
+    Its `autocast` is on where products are in bfloat16, also with weights in bfloat16: the release has both
+    (METHOD.md section 1). Raises UserError if several processes were started.
     """
-    autocast = precision == "bfloat16" and weights != "bfloat16"
     accelerator = Accelerator(  # what is left out, accelerate takes from the environment (ACCELERATE_*)
-        mixed_precision="bf16" if autocast else "no",
+        mixed_precision="bf16" if precision == "bfloat16" else "no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         dynamo_backend="no",
     )

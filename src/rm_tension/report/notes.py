@@ -7,8 +7,8 @@ from rm_tension.report.table import Table, shown
 
 # What the report says of every interval
 INTERVALS = (
-    "An interval of 95% covers how much an effect would vary with other items, which all RMs share, and with other "
-    "seeds of the same backbones."
+    "A 95% interval covers other items of the same tasks, which all RMs share, and other seeds of the same backbones; "
+    "where a backbone has a single seed, other items alone. It does not cover other backbones, data or recipes."
 )
 
 

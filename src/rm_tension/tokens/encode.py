@@ -26,31 +26,32 @@ def encode(words: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
 def encode_training_pairs(
     words: Tokenizer, items: pd.DataFrame, template: str, max_length: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Columns dataset, subset, item_id, answers (ids of each), and a count of the dropped pairs.
+    """Return all pairs as `encode_test_items` does, with the column too_long (bool), and counts of cut and too long.
 
-    A pair is dropped, not cut, if a side with an EOS would be over `max_length` tokens: the release filters after it
-    has appended one, although nothing ever reads it (METHOD.md section 1).
+    Statistics are over all pairs (METHOD.md section 4). Training drops those that are too long: a side with an EOS
+    would be over `max_length` tokens, for the release filters after it has appended one, although nothing ever reads
+    it (METHOD.md section 1).
     """
     answers = _answers(words, items, template)
-    fits = np.array([max(map(len, texts)) < max_length for texts in answers], dtype=bool)
-    table = _table(items, answers)[fits]
-    return table, {"dropped_as_too_long": int((~fits).sum())}
+    too_long = np.array([max(map(len, texts)) >= max_length for texts in answers], dtype=bool)
+    table, left = _cut(items, answers, max_length)
+    return table.assign(too_long=too_long), {**left, "too_long": int(too_long.sum())}
 
 
 def encode_test_items(
     words: Tokenizer, items: pd.DataFrame, template: str, max_length: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """As `encode_training_pairs`, but all items stay: what is beyond `max_length` tokens is cut off, and counted.
+    """Return columns dataset, subset, item_id, answers (ids of each, int32), and a count of the texts that were cut.
 
-    GPT-2 has no positions for it.
+    What is beyond `max_length` tokens is cut off: GPT-2 has no positions for it.
     """
-    answers = _answers(words, items, template)
+    return _cut(items, _answers(words, items, template), max_length)
+
+
+def _cut(items: pd.DataFrame, answers: list[list[Tokens]], max_length: int) -> tuple[pd.DataFrame, dict[str, int]]:
     cut = sum(len(text) > max_length for texts in answers for text in texts)
-    return _table(items, [[text[:max_length] for text in texts] for texts in answers]), {"texts_cut": cut}
-
-
-def _table(items: pd.DataFrame, answers: list[list[Tokens]]) -> pd.DataFrame:
-    return items[KEY].assign(answers=pd.Series(answers, index=items.index, dtype=object))
+    short = pd.Series([[text[:max_length] for text in texts] for texts in answers], index=items.index, dtype=object)
+    return items[KEY].assign(answers=short), {"texts_cut": cut}
 
 
 def _answers(words: Tokenizer, items: pd.DataFrame, template: str) -> list[list[Tokens]]:

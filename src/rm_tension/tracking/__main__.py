@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError, without_passwords
+from rm_tension.base.files import unlink_from_cache
 from rm_tension.base.grid import Paths
 from rm_tension.base.surroundings import check
 from rm_tension.tracking.fill import fill
@@ -63,6 +64,8 @@ def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
     LOCAL.mkdir(exist_ok=True)
     # two fills of this checkout at once would write each run twice, and MLflow breaks a fresh file that two open
     with FileLock(LOCAL / "fill.lock"):
+        if uri == LOCAL_URI:
+            unlink_from_cache(LOCAL / "mlflow.db")  # after `dvc add .mlflow`: sqlite writes in place
         client = MlflowClient(uri)
         for profile in params.grid.profiles:
             if Path("runs", profile).is_dir():

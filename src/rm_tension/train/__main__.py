@@ -2,6 +2,7 @@
 
 import json
 
+from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.job import Job, main
 from rm_tension.base.runs import record
@@ -17,8 +18,7 @@ def run(job: Job) -> None:
     """tokens/<P>/<b>/ and the backbone -> models/<P>/reward/<b>-<o>-<s>/, and what was measured, per step too."""
     config, key, seed = job.profile.train, job.model, job.arguments.seed
     epochs = config.epochs[key.objective]
-    table = job.pairs("train", key.objective)
-    pairs = Pairs(table["item_id"].tolist(), table["answers"].tolist())
+    pairs = _pairs(job)
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
@@ -31,7 +31,7 @@ def run(job: Job) -> None:
             config,
             epochs=epochs,
             seed=seed,
-            accelerator=make_accelerator(config.precision, config.weights),
+            accelerator=make_accelerator(config.precision),
             budget=budget,
             state=state,
             progress=key.key,
@@ -52,6 +52,18 @@ def run(job: Job) -> None:
             "last_epoch_accuracy": sum(step["accuracy"] for step in last_epoch) / len(last_epoch),
         }
     state.unlink(missing_ok=True)
+
+
+def _pairs(job: Job) -> Pairs:
+    """Return the objective's pairs less those that are too long, which training drops; UserError if all are."""
+    table = job.pairs("train", job.model.objective)
+    kept = table[~table["too_long"]]
+    if kept.empty:
+        raise UserError(
+            f"{job.tokens('train')}: all {len(table)} pairs of {job.model.objective} are too long to train on: "
+            f"raise tokens.max_length, {job.profile.tokens.max_length}, in params.yaml"
+        )
+    return Pairs(kept["item_id"].tolist(), kept["answers"].tolist())
 
 
 def _settings(job: Job) -> ScoringSettings:
