@@ -121,7 +121,7 @@ def test_every_image_is_there(page):
 def test_claims_come_first(page):
     first = page.find_element(By.CSS_SELECTOR, "main table")
     assert first.get_attribute("aria-labelledby") == "table_S02"
-    assert heads(page, "table_S02")[1:4] == ["Claim", "Verdict", "Effect"]
+    assert heads(page, "table_S02")[1:4] == ["Claim, and the part that decides", "Verdict", "Effect"]
     assert len(lines(page, "table_S02")) == 21
 
 
