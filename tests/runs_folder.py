@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from rm_tension.base.grid import Paths, Trio
+from rm_tension.base.runs import machine_of, split
 from rm_tension.paper.tasks import TASKS
 
 OBJECTIVES = ("helpful", "harmless", "mixed")
@@ -22,9 +23,10 @@ RECIPE = {"learning_rate": 0.001, "betas": [0.9, 0.999], "weights": "float32", "
 
 
 def write_record(path: Path, parameters: dict, metrics: dict) -> None:
-    content = {"parameters": {"profile": "mini", **parameters}, "metrics": metrics, "environment": ENVIRONMENT}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    of_result, of_machine = split(metrics)
+    machine_of(path).parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"parameters": {"profile": "mini", **parameters}, "metrics": of_result}))
+    machine_of(path).write_text(json.dumps({"metrics": of_machine, "environment": ENVIRONMENT}))
 
 
 def make_steps(count: int, start: float = 0.7) -> list[dict[str, float]]:
@@ -40,8 +42,10 @@ def write_training(paths: Paths, trio: Trio, objective: str, steps: list[dict[st
     model = trio.model(objective)
     cell = {"backbone": model.backbone, "objective": objective, "seed": model.seed}
     history = paths.history(model)
-    history.parent.mkdir(parents=True, exist_ok=True)
-    history.write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
+    of_result, of_machine = zip(*map(split, steps), strict=True)
+    for path, lines in ((history, of_result), (machine_of(history.parent) / history.name, of_machine)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     metrics = {"steps": len(steps), "seconds": 3.5, "peak_memory_mib": 500}
     write_record(paths.run("train", model.key), cell | {"train": RECIPE, "epochs": 2}, metrics)
 

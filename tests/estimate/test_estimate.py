@@ -13,6 +13,7 @@ from transformers import AutoModel
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, models, trios
+from rm_tension.base.runs import machine_of
 from rm_tension.estimate import Cost, Speed, calibrated, cells, estimate, makespan, published, speeds
 from rm_tension.estimate.__main__ import main
 from rm_tension.estimate.lengths import FILE, Lengths, workload
@@ -302,7 +303,11 @@ def test_the_miniature_cost_what_the_estimate_says():
     """Tokens and memory in the order of magnitude; seconds in rank, by stage and objective, for machines differ."""
     costs = estimate(PARAMS, "mini", published("cpu"))
     records = {cost.stage: Path("runs", "mini", f"{cost.stage.replace('@mini', '')}.json") for cost in costs}
-    measured = {stage: json.loads(path.read_text())["metrics"] for stage, path in records.items() if path.exists()}
+    measured = {
+        stage: json.loads(path.read_text())["metrics"] | json.loads(machine_of(path).read_text())["metrics"]
+        for stage, path in records.items()
+        if machine_of(path).exists()
+    }
     there = [cost for cost in costs if cost.stage in measured]
     assert len(there) == 96
     for cost in there:

@@ -40,7 +40,7 @@ def write_results(folder, **context):
     (folder / "means").mkdir()
     published[["objective", "backbone", "task", "paper"]].to_csv(folder / "means" / "accuracy.csv", index=False)
     known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": None}
-    lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": [], "git_commit": "abc"}
+    lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": []}
     (folder / "context.json").write_text(json.dumps(known | lists | context))
     number = {"effect": 1.0, "interval": [0.5, 1.5], "published": None, "published_verdict": None}
     part = number | {"part": "p", "verdict": "undecided"}

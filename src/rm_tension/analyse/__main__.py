@@ -30,7 +30,7 @@ from rm_tension.base.files import read_json, whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
 from rm_tension.base.job import Job, main
 from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
-from rm_tension.base.runs import git_commit, record
+from rm_tension.base.runs import record
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASKS
 
@@ -162,7 +162,6 @@ def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_i
         trios=[trio.key for trio in present],
         missing_trios=[trio.key for trio in trios(job.params.grid, job.paths.profile) if trio not in present],
         missing_tasks=[task.key for task in TASKS if task.key not in found],
-        git_commit=git_commit(),
     )
 
 

@@ -19,4 +19,3 @@ class Context:
     trios: list[str]
     missing_trios: list[str]
     missing_tasks: list[str]
-    git_commit: str

@@ -122,7 +122,7 @@ class Paths:
         return self.root / "reports" / self.profile
 
     def run(self, stage: str, key: str = "") -> Path:
-        """What the stage measured about itself, as JSON."""
+        """What the stage did, as JSON; how it ran is in `runs.machine_of` of it."""
         return self.root / "runs" / self.profile / f"{'-'.join(filter(None, (stage, key)))}.json"
 
     @property

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rm_tension.base.lockfile import kind_of
+from rm_tension.base.runs import machine_of
 from rm_tension.estimate import Cost
 from rm_tension.launch.coordinator import Progress, State, log_of
 
@@ -70,11 +72,16 @@ def _speed(progress: Progress, names: list[str]) -> tuple[str, str]:
     """Steps and tokens per second, from the records of trainings in runs/."""
     steps = tokens = seconds = 0.0
     for path in [progress.records[name] for name in names if progress.states[name].is_good]:
-        metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else {}
-        if metrics.get("steps_seconds"):
-            steps, tokens = steps + metrics["steps"], tokens + metrics["tokens"]
-            seconds += metrics["steps_seconds"]
+        if path.is_file() and machine_of(path).is_file():  # what came from a cache brings no times
+            metrics = _metrics(path) | _metrics(machine_of(path))
+            if metrics.get("steps_seconds"):
+                steps, tokens = steps + metrics["steps"], tokens + metrics["tokens"]
+                seconds += metrics["steps_seconds"]
     return (f"{steps:,.0f}", f"{tokens / seconds:,.0f}") if seconds else ("", "")
+
+
+def _metrics(path: Path) -> dict[str, float]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
 
 
 def _running(progress: Progress) -> list[Text]:

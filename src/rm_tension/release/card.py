@@ -16,6 +16,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model
 from rm_tension.base.provenance import Provenance
+from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import read_table
 from rm_tension.paper.tasks import BY_KEY, Task
 from rm_tension.release.recorded import Recorded
@@ -82,6 +83,7 @@ class Cards:
             recipe=train | {"epochs": train["epochs"][model.objective]},
             tokens=setting("tokens", None, f"profiles.{profile}.tokens"),
             context=self.context,
+            commit=git_commit(),
             warnings=warnings(self.context),
             tasks=[row | {"label": BY_KEY[row["task"]].label, "paper": paper[row["task"]]} for row in tasks],
             own=own,

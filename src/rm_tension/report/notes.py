@@ -28,8 +28,7 @@ def warnings(context: Context) -> list[str]:
 
 def caption(item: Item, context: Context) -> str:
     """All that must be known to read a table or figure by itself, as plain text."""
-    where = [*warnings(context), f"Analysed at commit {context.git_commit}."]
-    return " ".join([f"{item.heading}.", describe(item, context), *where])
+    return " ".join([f"{item.heading}.", describe(item, context), *warnings(context)])
 
 
 def describe(item: Item, context: Context) -> str:

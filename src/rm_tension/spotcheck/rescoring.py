@@ -17,7 +17,7 @@ from rm_tension.base.config import HH, EvaluateConfig, Grid, Precision, Profile,
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model, Paths, Split
-from rm_tension.base.runs import environment
+from rm_tension.base.runs import environment, machine_of
 from rm_tension.base.tables import TEXTS, TOKENS, read_table
 from rm_tension.evaluate.conditions import COLUMNS, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
@@ -52,8 +52,14 @@ class Metrics:
 class Record:
     """Of runs/<P>/evaluate-<trio>.json, what is read here."""
 
-    environment: Environment
     metrics: Metrics
+
+
+@dataclass(frozen=True)
+class MachineRecord:
+    """Of runs/<P>/machine/evaluate-<trio>.json, what is read here."""
+
+    environment: Environment
 
 
 @dataclass(frozen=True)
@@ -184,12 +190,16 @@ def _right(rows: pd.DataFrame, column: str, sample: Sample, files: TestFiles) ->
 def _same_batches(paths: Paths, model: Model, device: torch.device, threads: int | None) -> int | None:
     """Tokens in a batch of the evaluate stage, if the same batches must give the same bits here; None if they need not.
 
-    Of a CPU the record has no more than the name of its host, and not how many threads there were.
+    Of a CPU the machine's record has no more than the name of its host, and not how many threads there were; what came
+    from a cache has none.
     """
+    path = Paths(paths.profile).run("evaluate", model.trio.key)
+    if not machine_of(path).is_file():
+        return None
+    there = read_json(machine_of(path), MachineRecord).environment
     record = read_json(paths.run("evaluate", model.trio.key), Record)
     here = environment() | {"accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None}
     kind = ("machine", "accelerator") if here["accelerator"] else ("machine", "accelerator", "host", "cpus")
-    there = record.environment
     same = all(here[key] == getattr(there, key) for key in kind) and bool(here["accelerator"] or threads)
     versions = all(here["libraries"][name] == there.libraries.get(name) for name in LIBRARIES)
     return record.metrics.tokens_per_batch if same and versions else None

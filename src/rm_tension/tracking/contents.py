@@ -10,6 +10,7 @@ from typing import Any
 
 from rm_tension.base.grid import Paths
 from rm_tension.base.lockfile import file_md5, stage_named, stages_of
+from rm_tension.base.runs import machine_of
 from rm_tension.tracking.names import STEP_METRICS, as_params, is_shown, tags_of
 from rm_tension.tracking.results import Point, read_results
 
@@ -44,11 +45,14 @@ class Content:
 
 @dataclass(frozen=True)
 class Record:
-    """runs/<P>/<stage>-<cell>.json, as `runs.record` writes it; with the steps of a training that a chart can show."""
+    """What `runs.record` writes of a stage, both sides, and the steps of a training that a chart can show.
+
+    The machine's side, `environment` and times, is missing of what was pulled from a cache.
+    """
 
     parameters: dict[str, Any]
     metrics: dict[str, Any]
-    environment: dict[str, Any]
+    environment: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -102,14 +106,25 @@ def _records(paths: Paths, problems: list[str]) -> dict[str, Record]:
         key, reading = path.stem, path
         try:
             content = json.loads(path.read_bytes())
+            if (reading := machine_of(path)).is_file():
+                machine = json.loads(reading.read_bytes())
+                content |= machine | {"metrics": content["metrics"] | machine["metrics"]}
             if key.startswith("train-"):
                 reading = paths.histories / f"{key.removeprefix('train-')}.jsonl"
-                steps = [json.loads(line) for line in reading.read_bytes().splitlines()]
-                content["steps"] = [step for step in steps if is_shown(step["step"]) or step is steps[-1]]
+                content["steps"] = _steps(reading, machine_of(paths.histories) / reading.name)
             found[key] = Record(**content)
         except (OSError, *ODD) as error:
             problems.append(f"{reading}: {_not_a_record(error)}")
     return found
+
+
+def _steps(history: Path, of_machine: Path) -> list[dict[str, float]]:
+    """The steps that a chart can show."""
+    steps = [json.loads(line) for line in history.read_bytes().splitlines()]
+    if of_machine.is_file():
+        times = [json.loads(line) for line in of_machine.read_bytes().splitlines()]
+        steps = [step | time for step, time in zip(steps, times, strict=True)]
+    return [step for step in steps if is_shown(step["step"]) or step is steps[-1]]
 
 
 def _stages(lock: Path, problems: list[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.job import Job, main
-from rm_tension.base.runs import record
+from rm_tension.base.runs import machine_of, record, split
 from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
@@ -39,8 +39,10 @@ def run(job: Job) -> None:
         )
         with whole(job.paths.reward_model(key)) as folder:
             save_reward_model(model, folder, job.paths.tokenizer(key.backbone), _settings(job))
-        with whole(job.paths.history(key)) as partial:
-            partial.write_text("".join(json.dumps(step) + "\n" for step in history), encoding="utf-8")
+        path, (of_result, of_machine) = job.paths.history(key), zip(*map(split, history), strict=True)
+        for file, steps in ((path, of_result), (machine_of(path.parent) / path.name, of_machine)):
+            with whole(file) as partial:
+                partial.write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]
         metrics |= {
             "pairs": len(pairs.ids),
