@@ -87,9 +87,9 @@ def _with_places(template: str) -> str:
     return template
 
 
-Item = TypeVar("Item")
-Distinct = Annotated[tuple[Item, ...], AfterValidator(_distinct)]
-Some = Annotated[tuple[Item, ...], AfterValidator(_some), AfterValidator(_distinct)]
+Value = TypeVar("Value")
+Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
+Some = Annotated[tuple[Value, ...], AfterValidator(_some), AfterValidator(_distinct)]
 Positive = Annotated[int, Field(gt=0)]
 Percent = Annotated[int, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy, pandas and torch take
@@ -467,7 +467,8 @@ def _explain(error: Mapping[str, Any], raw: Any) -> str:
     keys: list[str] = []
     node = raw
     parents = [*error["loc"]]
-    last = error.get("ctx", {}).get("key") or (parents.pop() if parents else "(top level)")  # the first: `_refusal`'s
+    # a `_refusal` has its key apart, below the section that was checked
+    last = error.get("ctx", {}).get("key") or (parents.pop() if parents else "(top level)")
     for part in parents:
         if isinstance(node, dict) and part not in node:
             continue  # pydantic puts the chosen member of a union ("hub") into the path; the file has no such key
