@@ -1,0 +1,72 @@
+"""Whether the outputs of a run are the published ones, in the small repository in which all stages ran."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from checkout import dvc
+from rm_tension import verify
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Paths, Trio
+from small_repository import git
+
+PATHS, TRIO = Paths("mini"), Trio("gpt2-small", 0)
+
+
+def change_rewards():
+    path = PATHS.rewards(TRIO)
+    table = pd.read_parquet(path)
+    table["reward"] += 1
+    table.to_parquet(path, index=False)
+
+
+def test_the_same_bits_are_one_sentence(tree):
+    (line,) = verify.verify("mini", "HEAD")
+    assert line.startswith("the same bits as published at HEAD, in ")
+
+
+def test_the_first_stage_that_differs_is_named_with_both_machines_and_verdicts(tree, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["verify", "mini", "--record"])
+    verify.main()
+    machine = json.loads((tree / "reports/runs/mini/machine.json").read_text())
+    assert machine["machine"]
+    assert machine["libraries"]["torch"]
+    machine["cpu"] = "another CPU"
+    (tree / "reports/runs/mini/machine.json").write_text(json.dumps(machine))
+    git(tree, "add", "reports/runs")
+    git(tree, "commit", "--quiet", "--message", "machine")
+    change_rewards()
+    metrics = json.loads((PATHS.reports / "metrics.json").read_text())
+    metrics["claims"]["C1"] = "another verdict"
+    (PATHS.reports / "metrics.json").write_text(json.dumps(metrics))
+    dvc("commit", "--force", folder=tree)
+    first, why, here, published, verdicts = verify.verify("mini", "HEAD")
+    assert f"evaluate@mini-{TRIO.key} is the first of 3 stages that differ" in first
+    assert why.startswith(f"it read the same and wrote another {PATHS.rewards(TRIO)}: md5 ")
+    assert "another CPU" in published
+    assert "another CPU" not in here
+    assert "cpu " in here
+    assert verdicts.startswith("other verdicts: C1 another verdict, published ")
+
+
+def test_another_input_is_named_before_what_follows_from_it(tree):
+    path = PATHS.data / "provenance.json"
+    path.write_text(path.read_text() + "\n")
+    dvc("commit", "--force", folder=tree)
+    first, why, *_ = verify.verify("mini", "HEAD")
+    assert "data@mini is the first of" in first
+    assert why.startswith("it read the same and wrote another data/mini: md5 ")
+
+
+def test_what_is_not_up_to_date_is_refused_by_name(tree):
+    change_rewards()
+    with pytest.raises(UserError, match=rf"evaluate@mini-{TRIO.key}: not up to date, nor \d+ other stages"):
+        verify.verify("mini", "HEAD")
+
+
+def test_nothing_published_is_said(tree):
+    with pytest.raises(UserError, match="no stage of paper: nothing is published of it"):
+        verify.verify("paper", "HEAD")
+    with pytest.raises(UserError, match=r"dvc\.lock at nowhere: "):
+        verify.verify("mini", "nowhere")
