@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
   $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex test lint types mini check bench slurm gpu-check mlflow container audit archive release lock clean
+.PHONY: help setup tex test lint types mini check bench slurm portable gpu-check mlflow container audit archive release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ slurm: setup ## test the launcher on a Slurm cluster of two nodes on this machin
 	@command -v slurmctld >/dev/null || { apt-get update --quiet && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends slurm-wlm; }
 	OMP_NUM_THREADS=1 pytest -m slurm tests/launch
+
+portable: setup ## compare all bytes of tiny trios with what two other CPUs make of them, emulated (root on Debian)
+	@command -v qemu-x86_64 >/dev/null || { apt-get update --quiet && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends qemu-user; }
+	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m qemu tests/test_portable.py
 
 gpu-check: setup ## compare a GPU with the CPU, path by path, and measure the stages on it; no hub needed
 	python -m benchmarks.gpu_check

@@ -6,10 +6,16 @@ import signal
 
 import pytest
 
-from checkout import serve
-from rm_tension.model.reward_model import new_reward_model
-from samples import make_backbone
-from small_repository import make_repository
+from rm_tension.base import portable
+
+# Some tests run the stages of a portable profile here, beside others that compute
+portable.before_numpy()
+portable.require("mini")
+
+from checkout import serve  # noqa: E402
+from rm_tension.model.reward_model import new_reward_model  # noqa: E402
+from samples import make_backbone  # noqa: E402
+from small_repository import make_repository  # noqa: E402
 
 # A shell that starts the tests in the background has them ignore it, and so would all that they start
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,30 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from checkout import clone
+from rm_tension.base import portable
 from rm_tension.base.errors import UserError
-from rm_tension.base.grid import Trio
 from rm_tension.base.runs import machine_of
 from rm_tension.base.surroundings import REFUSED, check
-from samples import only_mini
-from small_hub import SMALL
 from small_repository import git
+from tiny_profile import made, make_tiny, run_stages, stages, tiny_params
 
-TRIO = Trio("gpt2-small", 0)
-STAGES = {
-    "data": "",
-    "tokens": "",
-    "backbone": "--backbone gpt2-small",
-    **{f"train {o}": f"--backbone gpt2-small --objective {o} --seed 0" for o in ("helpful", "harmless", "mixed")},
-    "activations": "--backbone gpt2-small --seed 0",
-    "evaluate": "--backbone gpt2-small --seed 0",
-}
-RUN = """
-import runpy, sys
-for line in sys.argv[1:]:
-    name, *sys.argv[1:] = line.split()
-    runpy.run_module(f"rm_tension.{name}", run_name="__main__", alter_sys=True)
-"""
+LINES = ["data", "tokens", *stages("gpt2-small")]
 HOME = {
     ".cache/huggingface/accelerate/default_config.yaml": "compute_environment: LOCAL_MACHINE\nmixed_precision: bf16\n",
     ".cache/huggingface/token": "hf_none",
@@ -45,12 +29,16 @@ VARIABLES = {
     "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
     "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ATEN_CPU_CAPABILITY": "default",
     "GIT_DIR": "/nowhere",
     "HF_HUB_OFFLINE": "1",
     "LC_ALL": "tr_TR.ISO-8859-9",  # C where there is no such locale
+    "MKL_CBWR": "SSE4_2",
     "MLFLOW_EXPERIMENT_NAME": "another",
     "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3",
     "NVIDIA_TF32_OVERRIDE": "0",
+    "OPENBLAS_CORETYPE": "Nehalem",
     "PYTHONHASHSEED": "7",
     "PYTHONIOENCODING": "ascii",
     "PYTHONOPTIMIZE": "1",
@@ -64,43 +52,22 @@ VARIABLES = {
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    """This working tree with one trio of a tiny profile, of which nothing was run."""
-    folder = clone(tmp_path_factory)
-    raw = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    mini = only_mini(raw, [TRIO.backbone], [TRIO.seed])
-    backbone = mini["backbones"][TRIO.backbone]
-    backbone["weights"] |= {"layers": 2, "width": 16, "heads": 2}
-    backbone["weights"]["pretraining"] |= {"steps": 3, "length": 32}
-    mini["data"]["source"] |= SMALL.model_dump(mode="json")
-    mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 300
-    mini["evaluate"] |= {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
-    (folder / "dvc.lock").unlink()
-    git(folder, "commit", "--quiet", "--all", "--message", "tiny")
-    return folder
+    return make_tiny(tmp_path_factory, tiny_params(["gpt2-small"]))
 
 
 def compute(origin, folder, umask="022", **variables):
     """Clone, run all stages up to the rewards in one process, as a user with these variables would."""
-    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **variables}
-    outside = {name: value for name, value in environment.items() if name != "GIT_DIR"}
-    lines = [f"{stage.split()[0]} --profile mini {axes}" for stage, axes in STAGES.items()]
-    stages = {"env": environment | {"PYTHONPATH": str(folder / "src")}, "cwd": folder}
-    for command, how in (
-        (["git", "clone", "--quiet", str(origin), str(folder)], {"env": outside}),
-        ([sys.executable, "-c", RUN, *lines], stages),
-        ([sys.executable, "-m", "dvc", "commit", "--force", "data@mini"], {"env": outside, "cwd": folder}),
-    ):
-        done = subprocess.run(command, **how, umask=int(umask, 8), capture_output=True, text=True, errors="replace")
-        assert done.returncode == 0, done.stderr
+    outside = {name: value for name, value in variables.items() if name != "GIT_DIR"} | {"PATH": os.environ["PATH"]}
+    how = {"env": outside, "umask": int(umask, 8), "check": True, "capture_output": True}
+    subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], **how)
+    run_stages(folder, LINES, variables, umask=int(umask, 8))
+    subprocess.run([sys.executable, "-m", "dvc", "commit", "--force", "data@mini"], **how, cwd=folder)
 
 
 def files_of(folder):
     """What was checked out and what was computed: bytes, by name."""
     names = {*git(folder, "ls-files", "-z").split("\0")} - {"", "dvc.lock"}
-    for place in ("data", "tokens", "models", "activations", "rewards"):
-        names |= {file.relative_to(folder).as_posix() for file in (folder / place).rglob("*") if file.is_file()}
-    return {name: (folder / name).read_bytes() for name in sorted(names)}
+    return {name: (folder / name).read_bytes() for name in sorted(names)} | made(folder)
 
 
 RECORD = Path("runs/mini/evaluate-gpt2-small-0.json")
@@ -127,7 +94,9 @@ def test_the_same_bytes_whoever_computes_them_and_wherever(origin, tmp_path):
     commits = [record["environment"]["git_commit"] for record in records]
     assert commits == [git(origin, "rev-parse", "--short=12", "HEAD").strip()] * 2
     assert "ACCELERATE_MIXED_PRECISION=bf16" in records[1]["environment"]["variables"]
-    assert records[0]["environment"]["variables"] == "OMP_NUM_THREADS=1"
+    chosen = {**portable.NUMPY, **portable.TORCH, "OMP_NUM_THREADS": "1"}
+    assert records[0]["environment"]["variables"] == " ".join(f"{name}={chosen[name]}" for name in sorted(chosen))
+    assert [record["environment"]["portable"] for record in records] == [True, True]
     assert records[0]["environment"]["threads"] == 1
 
 

@@ -362,19 +362,27 @@ class Profile(Settings):
 
     `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails. `gpu` is what the preflight
     makes of a machine without one; how much memory and disk a machine needs is estimated (`estimate/`). `threads` of
-    a CPU that a model computes with, of which the bits of its results depend; null is as many as there are.
+    a CPU that a model computes with, of which the bits of its results depend; null is as many as there are. `portable`:
+    results are the same bits on every x86-64 CPU with AVX2 (base/portable.py); large models would be slow so.
     """
 
     title: Shown
     required_claims: tuple[ClaimId, ...]
     gpu: Literal["none", "useful", "required"]
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None
+    portable: bool
     data: DataConfig
     tokens: TokensConfig
     backbones: dict[Name, Backbone]
     train: TrainConfig
     activations: ActivationsConfig
     evaluate: EvaluateConfig
+
+    @model_validator(mode="after")
+    def _portable_is_of_cpus(self) -> "Profile":
+        if self.portable and (self.gpu != "none" or self.threads is None):
+            raise ValueError(f"portable needs gpu none (is {self.gpu}) and a number of threads (is {self.threads})")
+        return self
 
     @model_validator(mode="after")
     def _tokenizers_exist(self) -> "Profile":

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from rm_tension.base import portable
 from rm_tension.base.config import HubData, Objective, Params, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
@@ -120,6 +121,8 @@ def main(stage: Callable[[Job], None], *axes: str) -> None:
         _refuse_cells_outside(params, arguments)
         check()
         profile = params.profiles[arguments.profile]
+        if profile.portable:
+            portable.require(arguments.profile)
         if profile.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
             torch.set_num_threads(profile.threads)
         stage(Job(params, profile, Paths(arguments.profile), arguments))

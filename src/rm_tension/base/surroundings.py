@@ -2,8 +2,8 @@
 
 Most of it is set where it is used: accelerate's precision, steps and compiler and torch's TF32 in model/device.py,
 matplotlib's style and LaTeX's environment in report/, git's repository in base/runs.py. What cannot be set and asks for
-other numbers is refused here, by name. What changes no more than the order of sums, as another machine would, goes into
-the run records.
+other numbers is refused here, by name. What changes no more than the order of sums, as another machine would, is set by
+base/portable.py where a profile asks for it, and goes into the run records.
 """
 
 import io
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rm_tension.base import portable
 from rm_tension.base.errors import UserError
 
 OFF = ("0", "false", "no", "off")
@@ -55,7 +56,8 @@ def check() -> None:
 def recorded() -> dict[str, Any]:
     """What decides the order of sums, for a run record."""
     found: dict[str, Any] = {
-        "variables": " ".join(f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(RECORDED))
+        "variables": " ".join(f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(RECORDED)),
+        "portable": portable.holds(),
     }
     torch = sys.modules.get("torch")  # stages without torch must not pay for its import
     if torch is not None:

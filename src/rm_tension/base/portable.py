@@ -1,0 +1,112 @@
+"""Settings under which CPUs of every vendor compute the same bits: what `portable: true` of a profile asks for.
+
+Our libraries choose kernels by the CPU, and kernels differ in the order of sums and in how they approximate exp, log
+and their like. The variables below choose kernels that every x86-64 CPU with AVX2 has. numpy and its OpenBLAS read
+theirs when they are imported, long before a program knows its profile: `rm_tension/__init__.py` sets them for every
+program of ours, for they cost nothing that we could measure. torch, MKL and oneDNN read theirs at the first operation:
+`require` sets them for the profiles that ask for them, in a process of its own and in one that the launcher forked.
+
+What no variable makes portable, and docs/PRECISION.md, which says how all this was tried: tests/test_portable.py.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+
+from rm_tension.base.errors import UserError
+
+NUMPY = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",  # all that numpy has kernels for beyond AVX2
+    "OPENBLAS_CORETYPE": "Haswell",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+TORCH = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",  # AVX2 would be Intel's alone: MKL's other branches are not for other vendors
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+MKL_ALL, MKL_COMPATIBLE = -1, 3  # of mkl_cbwr_get: which settings are asked for, and the branch it returns
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def is_x86() -> bool:
+    """Whether there is anything to set: other architectures round otherwise, whatever they are told."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
+def has_avx2() -> bool:
+    """Whether this CPU has AVX2 and FMA, by the kernel's list of its features."""
+    flags = next((line.split() for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), [])
+    return {"avx2", "fma"} <= {*flags}
+
+
+def before_numpy() -> None:
+    """Set numpy's variables; to be called before anything imports numpy. A CPU without AVX2 is left as it is."""
+    if is_x86() and has_avx2():  # OpenBLAS would run Haswell's kernels on an older CPU, and die of them
+        os.environ |= NUMPY
+
+
+def require(profile: str) -> None:
+    """Set torch's variables; to be called before torch computes anything.
+
+    Raises UserError on a CPU without AVX2, and for the variables, by name, that come too late.
+    """
+    if not is_x86():
+        return
+    if not has_avx2():
+        raise UserError(
+            f"profiles.{profile}.portable: this CPU has no AVX2, and would compute other bits than all that have it; "
+            f"use another machine, or set profiles.{profile}.portable to false in params.yaml"
+        )
+    os.environ |= TORCH
+    if faults := [*_faults_of_numpy(), *_faults_of_torch()]:
+        raise UserError(
+            f"profiles.{profile}.portable: {', '.join(faults)} come too late: numpy was imported, or torch has "
+            f"computed, before they were set; run `python -m rm_tension.STAGE --profile {profile}` in a process of its "
+            "own, with the libraries of uv.lock"
+        )
+
+
+def holds() -> bool:
+    """Whether the libraries that are loaded compute the bits that they compute on every CPU with AVX2."""
+    return is_x86() and not (_faults_of_numpy() or _faults_of_torch())
+
+
+def _faults_of_numpy() -> list[str]:
+    """The variables, as NAME=VALUE, that numpy does not compute by; none where it is not loaded."""
+    if "numpy" not in sys.modules:
+        return []
+    core = sys.modules["numpy._core._multiarray_umath"]
+    blas = ctypes.CDLL(core.__file__)  # it has loaded OpenBLAS
+    wrong = []
+    if any(core.__cpu_features__[name] for name in NUMPY["NPY_DISABLE_CPU_FEATURES"].split(",")):
+        wrong.append("NPY_DISABLE_CPU_FEATURES")
+    if not hasattr(blas, "scipy_openblas_get_corename64_"):  # another BLAS
+        return [f"{name}={NUMPY[name]}" for name in NUMPY]
+    blas.scipy_openblas_get_corename64_.restype = ctypes.c_char_p
+    if blas.scipy_openblas_get_corename64_() != NUMPY["OPENBLAS_CORETYPE"].encode():
+        wrong.append("OPENBLAS_CORETYPE")
+    if blas.scipy_openblas_get_num_threads64_() != int(NUMPY["OPENBLAS_NUM_THREADS"]):
+        wrong.append("OPENBLAS_NUM_THREADS")
+    return [f"{name}={NUMPY[name]}" for name in wrong]
+
+
+def _faults_of_torch() -> list[str]:
+    """The variables, as NAME=VALUE, that torch does not compute by; none where it is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return []
+    wrong = []
+    if torch.backends.cpu.get_cpu_capability() != TORCH["ATEN_CPU_CAPABILITY"].upper():
+        wrong.append("ATEN_CPU_CAPABILITY")
+    library = ctypes.CDLL(f"{torch.__path__[0]}/lib/libtorch_cpu.so")
+    # no documented name; a build that does not show it is taken at its variable
+    branch_of = getattr(library, "mkl_serv_cbwr_get", lambda _: MKL_COMPATIBLE)
+    if branch_of(MKL_ALL) != MKL_COMPATIBLE:
+        wrong.append("MKL_CBWR")
+    if torch.cuda.is_available():
+        wrong.append("CUDA_VISIBLE_DEVICES")
+    return [f"{name}={TORCH[name]}" for name in wrong]
