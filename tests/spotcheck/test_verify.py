@@ -50,6 +50,13 @@ def test_the_first_stage_that_differs_is_named_with_both_machines_and_verdicts(t
     assert verdicts.startswith("other verdicts: C1 another verdict, published ")
 
 
+def test_a_pdf_of_another_latex_is_no_other_result(tree):
+    (PATHS.reports / "artifact.pdf").write_bytes(b"%PDF of another LaTeX")
+    dvc("commit", "--force", folder=tree)
+    (line,) = verify.verify("mini", "HEAD")
+    assert line.endswith("but for the PDF: another LaTeX made it of the same artifact.tex")
+
+
 def test_another_input_is_named_before_what_follows_from_it(tree):
     path = PATHS.data / "provenance.json"
     path.write_text(path.read_text() + "\n")
@@ -68,5 +75,5 @@ def test_what_is_not_up_to_date_is_refused_by_name(tree):
 def test_nothing_published_is_said(tree):
     with pytest.raises(UserError, match="no stage of paper: nothing is published of it"):
         verify.verify("paper", "HEAD")
-    with pytest.raises(UserError, match=r"dvc\.lock at nowhere: "):
+    with pytest.raises(UserError, match=r"git show nowhere:dvc\.lock: "):
         verify.verify("mini", "nowhere")
