@@ -26,14 +26,14 @@ def test_each_job_gets_time_and_memory_by_its_cell_and_a_gpu_where_it_computes(c
     needed = {}
     for backbone in ("gpt2-small", "smollm2-1.7b"):
         stage = f"train@paper-{backbone}-mixed-0"
-        job = Job(stage, "", Path(), costs[stage].host_gb, "")
+        job = Job(stage, [], Path(), costs[stage].host_gb, "")
         needed[backbone] = needs(job, costs[stage], stage in gpu)
         assert needed[backbone]["time"] * 60 >= 4 * costs[stage].seconds
         assert int(needed[backbone]["mem"].removesuffix("G")) > costs[stage].host_gb
     small, large = needed.values()
     assert (small["gpus_per_node"], large["gpus_per_node"]) == (1, 1)
     assert large["time"] > small["time"]
-    assert "gpus_per_node" not in needs(Job("analyse@paper", "", Path(), 0.0, ""), None, gpu=False)
+    assert "gpus_per_node" not in needs(Job("analyse@paper", [], Path(), 0.0, ""), None, gpu=False)
 
 
 def test_without_slurm_the_remedy_is_named(monkeypatch):

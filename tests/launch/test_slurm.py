@@ -4,6 +4,7 @@ import signal
 import subprocess
 
 import pytest
+import yaml
 from cluster import GPUS, LIMITS_MEMORY, NODES, Cluster
 from toy import WHOLE, Toy
 
@@ -61,6 +62,26 @@ def test_each_job_has_a_gpu_of_its_own_and_the_prefix(toy):
     assert len(places) == len(CELLS)
     assert places <= {(f"{node};", f"{gpu};", "there") for node in NODES for gpu in range(GPUS)}
     assert "up to date" in toy.dvc("status")
+
+
+def test_a_stage_of_a_subfolder_runs_there_and_is_found_again(toy):
+    command = ["cd ..; python -m step out/own", "cat ../out/own ../out/own > own"]
+    stage = {"cmd": command, "deps": ["../out/first"], "outs": ["own"]}
+    (toy.folder / "sub").mkdir()
+    (toy.folder / "sub" / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"own": stage}}), encoding="utf-8")
+    toy.order("own", "wait")
+    launcher = toy.start("sub/dvc.yaml:own", "--executor", "slurm")
+    toy.wait_for("waits/own")
+    launcher.kill()
+    launcher.communicate()
+    assert "error: Slurm may be running jobs of this checkout: sub/dvc.yaml:own;" in toy.launch("first")[1]
+    launcher = toy.start("sub/dvc.yaml:own", "--executor", "slurm")
+    toy.release("own")
+    code, printed = end_of(launcher)
+    assert code == 0, printed
+    assert (toy.folder / "sub" / "own").read_text(encoding="utf-8") == "own 1\nown 1\n"
+    assert toy.runs("own") == 1
+    assert "up to date" in toy.dvc("status", "sub/dvc.yaml:own")
 
 
 def test_a_job_that_fails_shows_its_words(toy):

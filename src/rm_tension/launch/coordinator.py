@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from rm_tension.base.errors import UserError
 from rm_tension.estimate import Cost
-from rm_tension.launch.executor import End, Executor, Job
+from rm_tension.launch.executor import End, Executor, Job, file_name
 from rm_tension.launch.pipeline import Pipeline
 
 FOLDER = Path(".state/launch")  # logs, and who coordinates
@@ -94,6 +94,9 @@ class Coordinator:
             self._over(name, State.SKIPPED, f"skipped, because it depends on {', '.join(bad)}")
         elif self._pipeline.is_fresh(name):
             self._over(name, State.FRESH)
+        elif not self._pipeline.commands[name]:
+            self._pipeline.record(name)
+            self._over(name, State.DONE)
         elif self._executor.found(name, lambda: self._pipeline.remember(name)):
             self._runs(name)
         else:
@@ -134,6 +137,7 @@ class Coordinator:
             why = f"killed by signal {-end.code}{', out of memory' if end.out_of_memory else ''}"
             how = ", with half as many tokens at a time" if end.out_of_memory else ""
             self._say(name, f"{why}: started once more{how}")
+            self._pipeline.clear(name)
             self._start(name, half=end.out_of_memory)
         else:
             failure_of(name).touch()
@@ -159,12 +163,12 @@ class Coordinator:
 
 def log_of(name: str) -> Path:
     """What the last run of a stage printed, and while it runs what it prints."""
-    return FOLDER / f"{name}.log"
+    return FOLDER / f"{file_name(name)}.log"
 
 
 def failure_of(name: str) -> Path:
     """Is there if the last run of a stage failed."""
-    return FOLDER / f"{name}.failed"
+    return FOLDER / f"{file_name(name)}.failed"
 
 
 @contextmanager

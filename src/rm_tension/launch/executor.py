@@ -4,17 +4,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
 class Job:
     """A stage to run. `memory_gb`: what it may need of a machine's memory; `half`: half as many tokens at a time.
 
-    `inputs` is the command and the hashes of all that the stage depends on, as they are when it begins.
+    `command` are its words. `inputs` is the command and the hashes of all that the stage depends on, as they are when
+    it begins.
     """
 
     name: str
-    command: str
+    command: list[str]
     log: Path
     memory_gb: float
     inputs: str
@@ -28,6 +30,11 @@ class End:
     name: str
     code: int
     out_of_memory: bool
+
+
+def file_name(stage: str) -> str:
+    """Return the name of a stage as that of a file: `sub/dvc.yaml:stage` of a subfolder has a slash."""
+    return quote(stage, safe="@").replace("%", "+")  # Slurm has its own meaning for %
 
 
 class Executor(Protocol):

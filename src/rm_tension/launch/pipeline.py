@@ -1,10 +1,13 @@
 """What DVC knows: the stages of some targets, which of them are stale, and the record of those that ran.
 
 It does what `dvc repro` does before and after a stage's command, by the same methods; the command itself is run by
-others, who know nothing of DVC.
+others, who know nothing of DVC. A stage without a command to run is DVC's own work (`record`).
 """
 
 import json
+import os
+import re
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +18,14 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
 
 from rm_tension.base.errors import UserError
 
 # dvc.lock is written after so many seconds, or stages: each time takes DVC a second. What a killed launcher had not
 # written the next one looks up in the run cache, a fifth of a second a stage; killed before its end, it never goes on
 WRITE_EVERY, WRITE_AT = 120.0, 20
+PLAIN = re.compile(r"python [\w@%+=:,./ -]+", re.ASCII)  # a command that a shell would run as it stands
 
 
 class Pipeline:
@@ -36,7 +41,7 @@ class Pipeline:
             steps = plan_repro(graph, collect_stages(self._repo, targets))
         self._stages: dict[str, Stage] = {stage.addressing: stage for stage in steps}
         self.upstream = {name: [up.addressing for up in graph.successors(s)] for name, s in self._stages.items()}
-        self.commands: dict[str, str] = {name: stage.cmd for name, stage in self._stages.items()}
+        self.commands = {name: _command(stage) for name, stage in self._stages.items()}
         self.records = {name: next(_records(stage), Path()) for name, stage in self._stages.items()}
         self._unwritten: list[Stage] = []
         self._written = time.monotonic()
@@ -61,6 +66,21 @@ class Pipeline:
                 return True
             self._save(name)
         return False
+
+    def clear(self, name: str) -> None:
+        """Remove what a killed command has left of the outputs, as `begin` does: another run may add to it."""
+        with self._locked():
+            self._stages[name].remove_outs()
+
+    def record(self, name: str) -> None:
+        """Bring a stage whose command is [] up to date: a changed file of `dvc add` is recorded as it is now.
+
+        Its .dvc file is written at once, since a later stage may depend on the folder with it. Raises UserError, before
+        it touches anything, if a file of the stage is missing.
+        """
+        with self._locked():
+            self._stages[name].run()
+            self._stages[name].dump(update_pipeline=False)
 
     def remember(self, name: str) -> str:
         """What a stage depends on now, which `finish` compares with, as for one that is begun; returns `inputs`."""
@@ -92,11 +112,14 @@ class Pipeline:
             self.write()
 
     def write(self) -> None:
-        """Write what is recorded to dvc.lock; it takes DVC a second, however many stages there are."""
-        if self._unwritten:
+        """Write what is recorded to the lock or .dvc file; it takes DVC a second a file, however many stages it has."""
+        stages: dict[str, list[Stage]] = {}
+        for stage in self._unwritten:
+            stages.setdefault(stage.path, []).append(stage)
+        for of_a_file in stages.values():
             with self._locked():
-                self._unwritten[0].dvcfile.dump_stages(self._unwritten, update_pipeline=False)
-            self._unwritten = []
+                of_a_file[0].dvcfile.dump_stages(of_a_file, update_pipeline=False)
+        self._unwritten = []
         self._written = time.monotonic()
 
     def _save(self, name: str) -> None:
@@ -110,6 +133,22 @@ class Pipeline:
     def _locked(self) -> Iterator[None]:
         with _explained(), self._repo.lock:
             yield
+
+
+def _command(stage: Stage) -> list[str]:
+    """Return the words to run in this folder, by the shell of `dvc repro` unless the command needs none.
+
+    [] for a stage whose command does not run: one of `dvc add` or `dvc import`, and a frozen one.
+    """
+    if stage.frozen or not stage.cmd:
+        return []
+    commands, folder = _enforce_cmd_list(stage.cmd), os.path.relpath(stage.wdir)
+    if folder == os.curdir and len(commands) == 1 and PLAIN.fullmatch(commands[0]):
+        return str(commands[0]).split()
+    *before, last = (shlex.join(_make_cmd(get_executable(), command)) for command in commands)
+    told = [f"DVC_ROOT={stage.repo.root_dir}", f"DVC_STAGE={stage.addressing}"]
+    # `exec`, so that a signal reaches the last command and not only the shell that waits for it
+    return ["env", *told, "sh", "-c", " && ".join([f"cd {shlex.quote(folder)}", *before, f"exec {last}"])]
 
 
 def _records(stage: Stage) -> Iterator[Path]:

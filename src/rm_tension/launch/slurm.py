@@ -23,7 +23,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, Uncomplet
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
 from rm_tension.estimate import Cost
-from rm_tension.launch.executor import End, Job
+from rm_tension.launch.executor import End, Job, file_name
 from rm_tension.launch.slurm_job import SlurmJob
 
 FOLDER = Path(".state/launch/slurm")  # a folder for each stage: its job.json, and submitit's files
@@ -66,7 +66,7 @@ class Slurm:
     def start(self, job: Job) -> None:
         """Submit it; raises UserError with the words of sbatch."""
         self._cancel(job.name)
-        folder = FOLDER / job.name
+        folder = _folder_of(job.name)
         shutil.rmtree(folder, ignore_errors=True)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.touch()
@@ -82,9 +82,8 @@ class Slurm:
             "OMP_NUM_THREADS": str(options["cpus_per_task"]),
             **({"RM_TENSION_HALF_BUDGET": "1"} if job.half else {}),
         }
-        words = shlex.split(job.command) if job.command.startswith("python ") else ["sh", "-c", job.command]
         try:
-            submitted = executor.submit(SlurmJob([*self._prefix, *words], job.log.absolute(), environment))
+            submitted = executor.submit(SlurmJob([*self._prefix, *job.command], job.log.absolute(), environment))
         except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"{job.name}: sbatch refused the job: {error}") from error
         write_json(folder / "job.json", {"id": submitted.job_id, **asdict(job), "log": str(job.log)})
@@ -92,15 +91,16 @@ class Slurm:
         self._late.discard(job.name)
 
     def found(self, name: str, inputs: Callable[[], str]) -> bool:
-        path = FOLDER / name / "job.json"
+        folder = _folder_of(name)
+        path = folder / "job.json"
         if not path.exists():
             return False
         record = json.loads(path.read_text(encoding="utf-8"))
-        submitted: Submitted = submitit.SlurmJob(FOLDER / name, record.pop("id"))
+        submitted: Submitted = submitit.SlurmJob(folder, record.pop("id"))
         job = Job(**record | {"log": Path(record["log"])})
         if job.inputs != inputs() or not (_has_result(submitted) or submitted.job_id in _active(name)):
             self._cancel(name)
-            shutil.rmtree(FOLDER / name)
+            shutil.rmtree(folder)
             return False
         self._running[name] = job, submitted
         return True
@@ -129,7 +129,7 @@ class Slurm:
             del self._running[name]
             yield end
             if name not in self._running:  # not started once more
-                (FOLDER / name / "job.json").unlink()
+                (_folder_of(name) / "job.json").unlink()
 
     def stop(self) -> None:
         """Leave the jobs: they are found again."""
@@ -157,11 +157,15 @@ def needs(job: Job, cost: Cost | None, gpu: bool) -> dict[str, Any]:
 
 def jobs_left() -> list[str]:
     """Stages of which Slurm has a job that waits or runs, or may have, where it cannot be asked."""
-    names = sorted(path.parent.name for path in FOLDER.glob("*/job.json"))
+    names = sorted(json.loads(path.read_text(encoding="utf-8"))["name"] for path in FOLDER.glob("*/job.json"))
     queue = _queue() if names and shutil.which("squeue") else None
     if queue is None:
         return names
     return [name for name in names if any(one == name and state not in OVER for one, state in queue.values())]
+
+
+def _folder_of(name: str) -> Path:
+    return FOLDER / file_name(name)
 
 
 def _queue() -> Queue | None:

@@ -4,7 +4,6 @@ import atexit
 import multiprocessing
 import os
 import runpy
-import shlex
 import signal
 import subprocess
 import sys
@@ -29,24 +28,31 @@ PRELOADED = [
 ]
 
 
-def work(command: str, log: Path, environment: Mapping[str, str], threads: int) -> None:
+def work(command: list[str], log: Path, environment: Mapping[str, str], threads: int) -> None:
     """Run a stage's command with its output in `log`; ends with its exit code, and with the coordinator's end."""
     with log.open("a", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= environment
     threading.Thread(target=_end_with_the_coordinator, daemon=True).start()
-    words = shlex.split(command)
     # of a coordinator that was killed, the worker may still be putting its state away
     with FileLock(log.with_suffix(".lock")):
-        if words[:2] != ["python", "-m"]:
-            sys.exit(subprocess.run(command, shell=True, check=False).returncode)  # noqa: S602 (of dvc.yaml)
+        if command[:2] != ["python", "-m"]:
+            sys.exit(_run(command))
         sys.modules["torch"].set_num_threads(threads)  # imported before OMP_NUM_THREADS was set
-        sys.argv = words[2:]
+        sys.argv = command[2:]
         try:
-            runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+            runpy.run_module(command[2], run_name="__main__", alter_sys=True)
         finally:
             atexit._run_exitfuncs()  # what a process of its own would do, and one of multiprocessing does not
+
+
+def _run(command: list[str]) -> int:
+    """Run a program, and return its exit code. When this process is asked to end, so are all of the program."""
+    program = subprocess.Popen(command, process_group=0)  # noqa: S603 (of dvc.yaml)
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: os.killpg(program.pid, signal.SIGTERM))
+    return program.wait()
 
 
 def _end_with_the_coordinator() -> None:
