@@ -25,8 +25,9 @@ def write_dvc_views(source: Source, folder: Path) -> None:
 
 def metrics(source: Source) -> dict[str, Any]:
     """Averages over backbones and seeds, the verdicts, and how many parts of claims hold."""
-    retained = source.means("retention", measure="retention", backbone="average")["mean"]
-    hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")["mean"]
+    # astype: where all numbers of a CSV are whole, they are read as integers of numpy's, which JSON does not know
+    retained = source.means("retention", measure="retention", backbone="average")["mean"].astype(float)
+    hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")["mean"].astype(float)
     groups = _group_accuracy(source)
     claims = source.record("claims", list[DecidedClaim])
     return {
@@ -64,5 +65,5 @@ def accuracy(source: Source) -> pd.DataFrame:
 
 
 def _group_accuracy(source: Source) -> pd.Series:
-    means = source.means("accuracy", backbone="average")["mean"]
+    means = source.means("accuracy", backbone="average")["mean"].astype(float)
     return means[means.index.get_level_values("task").isin(GROUPS)]

@@ -40,9 +40,10 @@ def neuron_overlap(number: str, source: Source) -> Table:
     return Table(
         number,
         f"Overlap of the top {source.task_percent}% neurons",
-        "Corrected: exactly that share of neurons. As published: mean activations clamped at 0, and all neurons at or "
-        "above the percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron retention is the "
-        "share of all neurons of the three sets that the mixed RM's and a single-objective RM's set have in common.",
+        "Corrected: exactly that share of neurons. As published: the seeds' mean activations clamped at 0, and all "
+        "neurons at or above the percentile, so that ties select too many (METHOD.md section 8, erratum 2). Neuron "
+        "retention is the share of all neurons of the three sets that the mixed RM's and a single-objective RM's set "
+        "have in common.",
         source.compared("neuron_overlap", "pair", "backbone", "variant"),
         [
             Section(label, [Row((pair, key), name) for key, name in keys.items()])
@@ -80,8 +81,8 @@ def set_sizes(number: str, source: Source) -> Table:
     return Table(
         number,
         f"Sizes of the sets at {source.task_percent}%",
-        "Neurons. As published: in a block in which one RM has no top neuron, all of the other's count as shared "
-        f"(METHOD.md section 8, erratum 5). {OVER_SEEDS}",
+        "Neurons. As published: in a block in which one RM has no top neuron, all of the other's count as shared, "
+        f"too (METHOD.md section 8, erratum 5). {OVER_SEEDS}",
         source.means("neuron_sets", "ablated_set", "variant", "backbone"),
         [
             Section(label.removesuffix(" ablated"), [Row((key, variant), name) for variant, name in variants.items()])
