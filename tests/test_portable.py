@@ -104,7 +104,7 @@ def test_a_program_has_the_settings_whatever_its_user_set(fewest, tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(fewest, sort_keys=False), encoding="utf-8")
     done = python("-m", "rm_tension.data", "--profile", "mini", folder=tmp_path, **HOSTILE)
     assert done.returncode == 0, done.stderr
-    environment = json.loads((tmp_path / "runs/mini/data.json").read_text(encoding="utf-8"))["environment"]
+    environment = json.loads((tmp_path / "runs/mini/machine/data.json").read_text(encoding="utf-8"))["environment"]
     assert environment["portable"] is True
     assert {f"{name}={value}" for name, value in portable.NUMPY.items()} <= {*environment["variables"].split()}
 

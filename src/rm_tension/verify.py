@@ -60,9 +60,7 @@ def verify(profile: str, rev: str) -> list[str]:
         return [f"the same bits as published at {rev}, in {outputs} outputs of {len(published)} stages"]
     first = differing[0]
     if differing == [f"report@{profile}"] and _changed(Paths(profile).reports, rev) == ["artifact.pdf"]:
-        return [
-            f"the same bits as published at {rev}, but for the PDF, which another LaTeX made of the same artifact.tex"
-        ]
+        return [f"the same bits as published at {rev}, but for the PDF: another LaTeX made it of the same artifact.tex"]
     return [
         f"other bits than published at {rev}: {first} is the first of {len(differing)} stages that differ",
         _why(here.get(first, {}), published[first]),

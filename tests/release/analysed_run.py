@@ -43,7 +43,7 @@ def write_results(folder, **context):
     lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": []}
     (folder / "context.json").write_text(json.dumps(known | lists | context))
     number = {"effect": 1.0, "interval": [0.5, 1.5], "published": None, "published_verdict": None}
-    part = number | {"part": "p", "verdict": "undecided"}
+    part = number | {"part": "p", "verdict": "undecided", "interval_over_backbones": [0.4, 1.6]}
     texts = {"id": "C1", "claim": "", "predicate": "", "unit": "points", "decides": "p", "detail": ""}
     claims = [texts | number | {"verdict": "undecided", "required": False, "parts": [part]}]
     (folder / "claims.json").write_text(json.dumps(claims))

@@ -16,7 +16,7 @@ from rm_tension.report.table import Row, Section, Table, TextTable
 from rm_tension.report.tables import TABLES, task_columns
 
 TRIOS = (["gpt2-small-0"], ["gpt2-small-247"])  # there, and missing
-CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", *TRIOS, ["chat"], "abc")
+CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", *TRIOS, ["chat"])
 REFERENCE = Path(__file__).parents[2] / "reference"
 COLUMNS = {"focus": "Focus", "safety": "Safety", "harmlessness": "Average"}
 

@@ -109,6 +109,7 @@ def test_a_clean_clone_fetches_what_it_checks_and_no_more(clone, evaluated, cach
     weights = paths.reward_model(Model("gpt2-small", "helpful", 0)) / "model.safetensors"
     tables = [paths.rewards(TRIO), *(paths.tokens("gpt2-small", split) for split in SCORED), *map(paths.texts, SCORED)]
     assert made >= {file_md5(path) for path in (weights, paths.activations(TRIO), *tables)}
+    tables.append(paths.results / "neurons.parquet")
     assert (len(list(cache.glob("*/*.safetensors"))), len(list(cache.glob("*/*.parquet")))) == (2, len(tables))
     assert not (clone / "models").exists()
     assert "\nfetched 0 files" in check()[0]
