@@ -63,7 +63,7 @@ COPY src /opt/rm-tension/src
 RUN pip install --no-deps --no-build-isolation /opt/rm-tension
 WORKDIR /workspace
 USER 1000
-ENTRYPOINT ["python", "-m", "rm_tension.preflight", "--"]
+ENTRYPOINT ["rm-tension", "preflight", "--"]
 CMD ["bash"]
 
 FROM runtime AS test

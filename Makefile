@@ -59,7 +59,7 @@ types: setup ## check types
 	mypy
 
 mini: setup tex ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
-	python -m rm_tension.launch report@mini
+	rm-tension run report@mini
 
 check: setup ## test what `make mini` made, and every command of the documents
 	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m pipeline
@@ -82,7 +82,7 @@ gpu-check: setup ## compare a GPU with the CPU, path by path, and measure the st
 	python -m benchmarks.gpu_check
 
 mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine
-	python -m rm_tension.tracking
+	rm-tension mlflow
 
 container: setup ## build the image without a Docker engine and run a micro profile in it (root on Debian)
 	.ci/container
@@ -103,7 +103,7 @@ archive: ## dist/: the tracked files of the last commit, the same bytes each tim
 PROFILE ?= mini
 KIT = dist/release/$(PROFILE)
 release: setup archive ## dist/release/PROFILE: model cards, notes, citation, archive and checksums to publish of a profile that was run
-	python -m rm_tension.release prepare --profile $(PROFILE)
+	rm-tension release prepare --profile $(PROFILE)
 	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
 	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS
 

@@ -22,14 +22,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from rm_tension.activations import __main__ as activations
-from rm_tension.analyse import __main__ as analyse
+from rm_tension.activations import stage as activations
+from rm_tension.analyse import stage as analyse
 from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
 from rm_tension.base.config import Params, Precision, Profile, load_params
 from rm_tension.base.files import whole, write_json
 from rm_tension.base.grid import Paths, Split, Trio, trios
 from rm_tension.base.job import Job
-from rm_tension.evaluate import __main__ as evaluate
+from rm_tension.evaluate import stage as evaluate
 from rm_tension.model.device import Place
 
 PRODUCTS = {
@@ -101,11 +101,11 @@ def measure(params: Params, settings: Profile, chosen: list[Trio], sample: Sampl
     for stage in (activations, evaluate):
         stage.Place = place  # type: ignore[attr-defined]
     for trio in chosen:
-        arguments = argparse.Namespace(profile=paths.profile, backbone=trio.backbone, seed=trio.seed)
+        cell = {"profile": paths.profile, "backbone": trio.backbone, "seed": trio.seed}
         for stage in (activations, evaluate):
-            stage.run(Job(params, settings, paths, arguments))
+            stage.run(Job(params, settings, paths, cell))
             print(f"{precision}: {trio.key}: {stage.__name__.split('.')[1]}", flush=True)
-    analyse.run(Job(params, settings, paths, argparse.Namespace(profile=paths.profile)))
+    analyse.run(Job(params, settings, paths, {"profile": paths.profile}))
     layout = read_layout(paths, params.grid)
     scored = [read_scored(paths.rewards(trio), layout, params.grid.test_files).assign(trio=trio.key) for trio in chosen]
     return pd.concat(scored, ignore_index=True)

@@ -1,6 +1,5 @@
 """A miniature of a few rows, as it is and as a hub's cache, and jobs of the data stage."""
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def make_job(root: Path, source: HubData | MiniatureData, **caps: int | None) ->
     """A job of the data stage below `root`, the data section of its profile replaced."""
     nothing = {"max_train_pairs": None, "max_test_pairs": None, "max_items_per_task": None}
     profile = changed(PARAMS.profiles["mini"], data=DataConfig(source=source, **(nothing | caps)))
-    return Job(PARAMS, profile, Paths("mini", root), argparse.Namespace(profile="mini"))
+    return Job(PARAMS, profile, Paths("mini", root), {"profile": "mini"})
 
 
 def go_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

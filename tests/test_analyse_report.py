@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from rm_tension.analyse import __main__ as analyse
+from rm_tension.analyse import stage as analyse
 from rm_tension.analyse.files import RESULTS
 from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import main
-from rm_tension.report import __main__ as report
 from rm_tension.report import document, supplement, tables
+from rm_tension.report import stage as report
 from rm_tension.report.latex import escape
 from rm_tension.report.notes import INTERVALS
 from rm_tension.report.source import Source

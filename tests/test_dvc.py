@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rm_tension.activations import __main__ as activations
+from rm_tension.activations import stage as activations
 from rm_tension.base.config import TRIO
-from rm_tension.evaluate import __main__ as evaluate
+from rm_tension.cli import COMMANDS
+from rm_tension.evaluate import stage as evaluate
 from rm_tension.train import state
 
 SRC = Path("src")
@@ -45,7 +46,7 @@ def closure(name, seen):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_that_it_imports(stage):
     listed = [Path(path) for path in STAGES[stage]["deps"] if path.startswith("src/")]
-    needed = {module_file(name) for name in closure(f"rm_tension.{stage}.__main__", set())}
+    needed = {module_file(name) for name in closure(f"rm_tension.{stage}.stage", set())}
     assert all(path.exists() for path in listed)
     missing = {path for path in needed if not any(path == one or one in path.parents for one in listed)}
     assert not missing
@@ -69,13 +70,13 @@ def test_interrupted_work_belongs_to_the_code_that_its_stage_depends_on(stage, c
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_explains_itself(stage):
-    command = [sys.executable, "-m", f"rm_tension.{stage}", "--help"]
+    command = [sys.executable, "-m", "rm_tension", stage, "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "--profile {mini,evening,pilot,paper}" in shown
-    assert ast.get_docstring(ast.parse(module_file(f"rm_tension.{stage}.__main__").read_text())).split()[0] in shown
+    assert "--profile" in shown
+    assert COMMANDS["Stages, as dvc.yaml runs them"][stage][1] in shown
 
 
 @pytest.mark.parametrize("stage", ["data", "analyse", "report"])
 def test_stages_that_need_no_model_import_no_torch(stage):
-    code = f"import sys, rm_tension.{stage}.__main__; sys.exit('torch' in sys.modules)"
+    code = f"import sys, rm_tension.{stage}.stage; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from damage import bytes_of, value_of
 from rm_tension.activations.sums import load_activations
-from rm_tension.analyse import __main__ as analyse
+from rm_tension.analyse import stage as analyse
 from rm_tension.analyse.files import REFERENCE, read_tables
 from rm_tension.analyse.outcomes import read_layout, read_scored
 from rm_tension.analyse.published import published_means
@@ -44,8 +44,8 @@ from rm_tension.report.latex import latex
 from rm_tension.report.notes import caption
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table
-from rm_tension.score.__main__ import read
 from rm_tension.score.checkpoints import _locate
+from rm_tension.score.command import read
 from rm_tension.score.loading import open_checkpoint
 from rm_tension.spotcheck.derivation import averages_from_results
 from rm_tension.tracking.contents import contents
@@ -293,7 +293,7 @@ def test_texts_and_rewards_that_analyse_reads(folder, profile, data):
 def test_tokens_that_train_and_evaluate_read(folder, data):
     paths = Paths("mini", folder / "tokens-of")
     params = small_params()
-    job = Job(params, params.profiles["mini"], paths, SimpleNamespace(backbone="gpt2-small", seed=0, profile="mini"))
+    job = Job(params, params.profiles["mini"], paths, {"profile": "mini", "backbone": "gpt2-small", "seed": 0})
     path = job.tokens("test")
     path.parent.mkdir(parents=True, exist_ok=True)
     ids = [np.arange(3, dtype=np.int32), np.arange(1, 5, dtype=np.int32)]

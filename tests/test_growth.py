@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rm_tension.activations.stats import collect
-from rm_tension.analyse import __main__ as analyse
+from rm_tension.analyse import stage as analyse
 from rm_tension.base.grid import trios
 from rm_tension.base.job import main
 from rm_tension.evaluate.scoring import Scorer

@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -14,16 +13,15 @@ import yaml
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rm_tension import cli
 from rm_tension.base import portable
 from rm_tension.base.config import parse_params
 from rm_tension.base.errors import UserError
 from small_repository import git
 from tiny_profile import MADE, made, make_tiny, run_stages, stages, tiny_params
 
-BACKBONES = ("gpt2-small", "smollm2-135m")  # a GPT-2 and a Llama
-LINES = ["data", "tokens", *(line for backbone in BACKBONES for line in stages(backbone))]
 QEMU = shutil.which("qemu-x86_64")
-CPUS = ("EPYC-Rome", "Haswell")  # of AMD; of Intel, without AVX-512
+OTHERS = {"EPYC-Rome": "smollm2-135m", "Haswell": "gpt2-small"}  # of AMD, a Llama; of Intel without AVX-512, a GPT-2
 FEWEST = {
     "train_pairs": {"helpful-base": 4, "helpful-online": 2, "helpful-rejection-sampled": 2, "harmless-base": 8},
     "test_pairs": {"helpful-base": 2, "helpful-online": 1, "helpful-rejection-sampled": 1, "harmless-base": 2},
@@ -35,10 +33,14 @@ NOT_PORTABLE = {"asin", "atan", "sqrt"}
 HOSTILE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "SSE4_2", "OPENBLAS_CORETYPE": "Nehalem"}
 
 
-@pytest.fixture(scope="module")
-def fewest():
-    """Parameters of a trio of each family, so small that an emulator is done with them in minutes."""
-    raw = tiny_params(BACKBONES)
+def lines_of(backbones):
+    """The stages before the analysis, as command lines."""
+    return ["data", "tokens", *(line for backbone in backbones for line in stages(backbone))]
+
+
+def fewest_of(*backbones):
+    """Parameters of a trio of each backbone, so small that an emulator is done with them in minutes."""
+    raw = tiny_params(backbones)
     mini = raw["profiles"]["mini"]
     mini["data"]["source"] |= FEWEST
     mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 1024  # fewer tokens
@@ -47,24 +49,25 @@ def fewest():
     return raw
 
 
-@pytest.fixture(scope="module")
-def natively(tmp_path_factory, fewest):
-    """A clone, and what all stages make in it on this CPU."""
-    folder = make_tiny(tmp_path_factory, fewest)
-    run_stages(folder, [*LINES, "analyse", "report"], {})
-    return folder, made(folder)
+@pytest.fixture
+def fewest():
+    """Parameters of a trio of each family."""
+    return fewest_of(*OTHERS.values())
 
 
 @pytest.mark.qemu
 @pytest.mark.skipif(QEMU is None, reason="qemu-x86_64 is not on the PATH: `make portable` installs it on Debian")
-@pytest.mark.parametrize("cpu", CPUS)
-def test_another_cpu_computes_the_same_bytes(cpu, natively, tmp_path):
-    origin, expected = natively
-    git(tmp_path, "clone", "--quiet", str(origin), "emulated")
-    run_stages(tmp_path / "emulated", [*LINES, "analyse", "report"], {}, [QEMU, "-cpu", cpu])
-    found = made(tmp_path / "emulated")
-    assert {name.split("/")[0] for name in found} == {place.split("/")[0] for place in MADE}
-    assert [name for name in expected | found if expected.get(name) != found.get(name)] == []
+@pytest.mark.parametrize("cpu", OTHERS)
+def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
+    backbone = OTHERS[cpu]
+    native = make_tiny(tmp_path_factory, fewest_of(backbone))
+    git(tmp_path, "clone", "--quiet", str(native), "emulated")
+    lines = [*lines_of([backbone]), "analyse", "report"]
+    run_stages(native, lines, {})
+    run_stages(tmp_path / "emulated", lines, {}, [QEMU, "-cpu", cpu])
+    expected, computed = made(native), made(tmp_path / "emulated")
+    assert {name.split("/")[0] for name in computed} == {place.split("/")[0] for place in MADE}
+    assert [name for name in expected | computed if expected.get(name) != computed.get(name)] == []
 
 
 class Seen(TorchDispatchMode):
@@ -85,10 +88,8 @@ def test_no_result_comes_from_what_is_not_portable(fewest, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(fewest, sort_keys=False), encoding="utf-8")
     with Seen() as seen:
-        for line in LINES:
-            stage, *axes = line.split()
-            monkeypatch.setattr(sys, "argv", [stage, "--profile", "mini", *axes])
-            runpy.run_module(f"rm_tension.{stage}", run_name="__main__", alter_sys=True)
+        for line in lines_of(OTHERS.values()):
+            cli.main([*line.split(), "--profile", "mini"])
     assert seen.names >= {"addmm", "embedding_dense_backward", "_fused_adamw", "linalg_vector_norm", "rsqrt", "tanh"}
     assert not seen.names & NOT_PORTABLE
 
@@ -102,7 +103,7 @@ def python(*arguments, folder, **variables):
 
 def test_a_program_has_the_settings_whatever_its_user_set(fewest, tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(fewest, sort_keys=False), encoding="utf-8")
-    done = python("-m", "rm_tension.data", "--profile", "mini", folder=tmp_path, **HOSTILE)
+    done = python("-m", "rm_tension", "data", "--profile", "mini", folder=tmp_path, **HOSTILE)
     assert done.returncode == 0, done.stderr
     environment = json.loads((tmp_path / "runs/mini/machine/data.json").read_text(encoding="utf-8"))["environment"]
     assert environment["portable"] is True

@@ -204,7 +204,7 @@ def commands(tmp_path):
 
 
 def run(*command, folder=None, **environment):
-    words = [sys.executable, "-m", "rm_tension.preflight", "--", *command]
+    words = [sys.executable, "-m", "rm_tension", "preflight", "--", *command]
     return subprocess.run(words, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 

@@ -129,7 +129,7 @@ def test_a_stage_and_the_preflight_refuse_before_they_begin(origin):
         ("analyse", "PYTHONWARNINGS", "error"),
         ("spotcheck", "PYTHONWARNINGS", "error"),
     ):
-        command = [sys.executable, "-m", f"rm_tension.{module}", "--profile", "mini"]
+        command = [sys.executable, "-m", "rm_tension", module, "--profile", "mini"]
         environment = os.environ | {name: value, "PYTHONPATH": str(origin / "src")}
         done = subprocess.run(command, cwd=origin, env=environment, capture_output=True, text=True)
         assert done.returncode == 1

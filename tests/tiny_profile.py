@@ -14,14 +14,12 @@ from samples import only_mini
 from small_hub import SMALL
 from small_repository import REPOSITORY, git
 
-# As `python -m rm_tension.STAGE` does for each of the lines, but with one import of the libraries
+# As `rm-tension STAGE` for each of the lines, but with one import of the libraries
 RUN = """
-import runpy, sys
-from rm_tension.base import portable
-portable.before_numpy()
+import sys
+from rm_tension import cli
 for line in sys.argv[1:]:
-    name, *sys.argv[1:] = line.split()
-    runpy.run_module(f"rm_tension.{name}", run_name="__main__", alter_sys=True)
+    cli.main(line.split())
 """
 MADE = ("data", "tokens", "models", "activations", "rewards", "results", "reports/mini")
 FEW = {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}

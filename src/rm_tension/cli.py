@@ -1,32 +1,76 @@
-"""One command for all programs of this package: `python -m rm_tension COMMAND ...`, each with --help."""
+"""The one command: `rm-tension COMMAND ...`, or `python -m rm_tension COMMAND ...`.
 
-import argparse
-import runpy
+A command is a function, imported only when it is asked for. Its parameters are its options, its docstring its help.
+"""
+
 import sys
+from collections.abc import Sequence
 
-STAGES = ("data", "tokens", "backbone", "train", "activations", "evaluate", "analyse", "report")
-PROGRAMS = {
-    **{stage: f"rm_tension.{stage}" for stage in STAGES},
-    "launch": "rm_tension.launch",
-    "claims": "rm_tension.analyse.check",
-    "verify": "rm_tension.verify",
-    "spotcheck": "rm_tension.spotcheck",
-    "score": "rm_tension.score",
-    "estimate": "rm_tension.estimate",
-    "preflight": "rm_tension.preflight",
-    "tracking": "rm_tension.tracking",
-    "release": "rm_tension.release",
+from cyclopts import App, Group, Parameter
+from cyclopts.exceptions import CycloptsError
+
+from rm_tension.base import portable
+from rm_tension.base.errors import UserError
+from rm_tension.base.surroundings import check
+
+USAGE_ERROR = 2
+# By group, in the order of the help: the name, the function, and what it does.
+COMMANDS = {
+    "Use what is there": {
+        "score": ("rm_tension.score.command:main", "Score answers with a trained reward model."),
+        "claims": ("rm_tension.analyse.check:main", "Print the claims and their verdicts."),
+        "verify": ("rm_tension.verify:main", "Say whether a profile that ran here has the published bits."),
+        "spotcheck": ("rm_tension.spotcheck.command:main", "Score a sample of cached rewards again and compare."),
+        "mlflow": ("rm_tension.tracking.command:main", "Show the runs and their metrics in MLflow."),
+    },
+    "Run a profile": {
+        "preflight": ("rm_tension.preflight:main", "Say what this machine lacks for a profile."),
+        "cost": ("rm_tension.estimate.command:main", "Estimate hours, memory and disk of a profile."),
+        "run": ("rm_tension.launch.command:run", "Run stale stages in parallel, as `dvc repro` would one by one."),
+        "status": ("rm_tension.launch.command:status", "Say which stages are up to date, stale or failed."),
+    },
+    "Publish": {
+        "release": ("rm_tension.release.command:app", "Prepare and upload model cards and checkpoints of a profile."),
+    },
+    "Stages, as dvc.yaml runs them": {
+        "data": ("rm_tension.data.stage:main", "Write preference pairs and benchmark items."),
+        "tokens": ("rm_tension.tokens.stage:main", "Tokenise all texts."),
+        "backbone": ("rm_tension.backbone.stage:main", "Fetch or initialise one backbone."),
+        "train": ("rm_tension.train.stage:main", "Train one reward model."),
+        "activations": ("rm_tension.activations.stage:main", "Sum the MLP activations of a trio."),
+        "evaluate": ("rm_tension.evaluate.stage:main", "Score a trio on all test sets, whole and ablated."),
+        "analyse": ("rm_tension.analyse.stage:main", "Compute every number of the report."),
+        "report": ("rm_tension.report.stage:main", "Render tables, figures, page and PDF."),
+    },
 }
 
 
-def main() -> None:
-    """Run the program that the first argument names with the others."""
-    parser = argparse.ArgumentParser(prog="python -m rm_tension", description=__doc__)
-    parser.add_argument("command", choices=PROGRAMS, metavar="COMMAND", help=", ".join(PROGRAMS))
-    arguments = parser.parse_args(sys.argv[1:2])
-    del sys.argv[1]
-    runpy.run_module(PROGRAMS[arguments.command], run_name="__main__", alter_sys=True)
+def _app() -> App:
+    app = App(
+        name="rm-tension",
+        help="Train, dissect and re-render the reward models of arXiv 2606.13209.",
+        help_format="plaintext",
+        default_parameter=Parameter(negative=()),  # no --no-dry-run
+        result_action="return_value",
+    )
+    for title, commands in COMMANDS.items():
+        group = Group.create_ordered(title)
+        for name, (function, sentence) in commands.items():
+            app.command(function, name=name, help=sentence, group=group)
+    return app
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command, by default that of `sys.argv`.
+
+    Exit with 1 on a UserError, with 2 if the command is not understood.
+    """
+    portable.before_numpy()
+    try:
+        check()
+        _app()(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print(f"error: {error}; --help explains", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    except UserError as error:
+        sys.exit(f"error: {error}")

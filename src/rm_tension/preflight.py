@@ -1,10 +1,9 @@
 """Say at once what a machine lacks for a profile, instead of failing an hour in; then run a command.
 
-The container starts every command with `python -m rm_tension.preflight -- COMMAND...`: `dvc` needs a checkout that it
+The container starts every command with `rm-tension preflight -- COMMAND...`: `dvc` needs a checkout that it
 may write to, and `dvc repro` also what the profiles need that it names.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -14,15 +13,15 @@ import urllib.request
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
 import psutil
+from cyclopts import Parameter
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from rm_tension.base.config import HubData, HubFiles, HubRepo, Params, Profile, load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.surroundings import check
 from rm_tension.data.sources import OFFICIAL, DataSet
 from rm_tension.estimate import Needs, estimate, needs, published
 
@@ -73,9 +72,7 @@ def lacks(profile: Profile, facts: Facts) -> Iterator[Lack]:
     if not facts.latex:
         yield "latexmk not found, which makes the report's PDF: `make tex` installs it on Debian", True
     if profile.gpu != "none" and facts.gpu_memory is None:
-        instead = (
-            "" if profile.gpu == "required" else "; one trio may do without, slowly: `python -m rm_tension.estimate`"
-        )
+        instead = "" if profile.gpu == "required" else "; one trio may do without, slowly: `rm-tension cost`"
         text = f"no GPU that torch can use: `docker run --gpus all`, or look at `nvidia-smi`{instead}"
         yield text, profile.gpu == "required"
     if facts.hub:
@@ -177,8 +174,6 @@ def look(command: str, names: Collection[str]) -> Iterator[Lack]:
     params.refuse_unknown(names)
     yield from checkout_lacks()
     wanted = sorted({*names, *(named(command, params.profiles) if " repro " in command else ())})
-    if wanted:
-        check()
     for name in wanted:
         for text, stop in _look_at(params, name):
             yield f"{name}: {text}", stop
@@ -194,26 +189,25 @@ def _look_at(params: Params, name: str) -> Iterator[Lack]:
         yield f"how much memory and disk it needs is not known ({error})", False
 
 
-def main() -> None:
-    """Exits 1 if something is missing, unless RM_TENSION_PREFLIGHT is `warn`; otherwise becomes the command."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m rm_tension.preflight")
-    parser.add_argument("--profile", action="append", default=[], help="of params.yaml; several times for several")
-    parser.add_argument("command", nargs="*", help="to run if nothing is missing")
-    arguments = parser.parse_args()
-    command = " ".join(arguments.command)  # with the words of `bash -c`
-    looks = arguments.profile or not command or "dvc" in command.split()
-    try:
-        found = list(look(command, arguments.profile)) if looks else []
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    for text, stop in found:
-        print(f"preflight: {'' if stop else 'warning: '}{text}", file=sys.stderr)
-    if any(stop for _, stop in found) and os.environ.get("RM_TENSION_PREFLIGHT") != "warn":
-        sys.exit("error: something is missing (above); RM_TENSION_PREFLIGHT=warn goes on all the same")
-    if arguments.command:
-        os.execvp(arguments.command[0], arguments.command)  # noqa: S606  (what the user asked for)
-    print("preflight: " + ("see the warnings" if found else "nothing is missing"))
+def main(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    profile: Annotated[list[str] | None, Parameter(name="--profile")] = None,
+) -> None:
+    """Say at once what a machine lacks for a profile, instead of failing an hour in; then become a command.
 
+    Exit with 1 if something is missing, unless RM_TENSION_PREFLIGHT is `warn`.
 
-if __name__ == "__main__":
-    main()
+    Args:
+        command: To run if nothing is missing, after --.
+        profile: Of params.yaml; repeatable.
+    """
+    text = " ".join(command)  # with the words of `bash -c`
+    looks = profile or not command or "dvc" in text.split()
+    lacking = list(look(text, profile or ())) if looks else []
+    for sentence, stop in lacking:
+        print(f"preflight: {'' if stop else 'warning: '}{sentence}", file=sys.stderr)
+    if any(stop for _, stop in lacking) and os.environ.get("RM_TENSION_PREFLIGHT") != "warn":
+        raise UserError("something is missing (above); RM_TENSION_PREFLIGHT=warn goes on all the same")
+    if command:
+        os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
+    print("preflight: " + ("see the warnings" if lacking else "nothing is missing"))

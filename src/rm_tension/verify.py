@@ -3,7 +3,6 @@
 Published is what dvc.lock says at a commit of this repository. Exits with 0 if every output has the same md5.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -24,23 +23,20 @@ FACTS = ("machine", "cpu", "cpus", "python", "libraries", "accelerator", "instru
 Stages = Mapping[str, Any]  # of a dvc.lock
 
 
-def main() -> None:
-    """Exits 1 if outputs differ or were not made."""
-    parser = argparse.ArgumentParser(prog="python -m rm_tension verify", description=__doc__)
-    try:
-        parser.add_argument("profile", choices=load_params().grid.profiles)
-        parser.add_argument("--rev", default="HEAD", help="the commit whose dvc.lock is published; default: HEAD")
-        parser.add_argument(
-            "--record", action="store_true", help="instead, record this machine as the one of the published run"
-        )
-        arguments = parser.parse_args()
-        if arguments.record:
-            write_json(_published_machine(arguments.profile), _facts(Paths(arguments.profile), "report"))
-            return
-        lines = verify(arguments.profile, arguments.rev)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    print(f"{arguments.profile}: {lines[0]}", *lines[1:], sep="\n  ")
+def main(profile: str, *, rev: str = "HEAD", record: bool = False) -> None:
+    """Say whether a profile that ran here has the bits that are published; exit with 1 if not.
+
+    Args:
+        profile: Of params.yaml.
+        rev: The commit whose dvc.lock is published.
+        record: Record this machine as the one of the published run instead.
+    """
+    load_params().refuse_unknown([profile])
+    if record:
+        write_json(_published_machine(profile), _facts(Paths(profile), "report"))
+        return
+    lines = verify(profile, rev)
+    print(f"{profile}: {lines[0]}", *lines[1:], sep="\n  ")
     sys.exit(1 if lines[1:] else 0)
 
 
@@ -101,7 +97,7 @@ def _refuse_stale(profile: str) -> None:
     if stale := json.loads(done.stdout):
         names = sorted(stale, key=lambda name: FLOW.index(kind_of(name)) if kind_of(name) in FLOW else 0)
         raise UserError(
-            f"{names[0]}: not up to date, nor {len(stale) - 1} other stages: `python -m rm_tension.launch "
+            f"{names[0]}: not up to date, nor {len(stale) - 1} other stages: `rm-tension run "
             f"report@{profile}` computes them, `dvc status report@{profile}` says what has changed"
         )
 
@@ -158,7 +154,3 @@ def _git(*arguments: str, folder: Path = Path()) -> str:
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
-
-
-if __name__ == "__main__":
-    main()

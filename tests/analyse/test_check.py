@@ -3,18 +3,15 @@ import json
 import pytest
 import yaml
 
-from rm_tension.analyse import __main__ as analyse
-from rm_tension.analyse import check
+from rm_tension import cli
 from rm_tension.base.grid import Trio
-from rm_tension.base.job import main
 from synthetic import write_profile
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["stage", "--profile", "mini"])
-    return main
+    return lambda command: cli.main([command, "--profile", "mini"])
 
 
 def write_claims(root, verdict, required):
@@ -37,7 +34,7 @@ def root(tmp_path):
 
 def test_claims_are_printed_with_effect_and_interval(root, run, capsys):
     write_claims(root, "reproduced", required=True)
-    run(check.run)
+    run("claims")
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1].endswith("Of their 2 parts, 1 hold, 0 are contradicted, 1 are open.")
     (line,) = [line for line in printed if line.startswith("C1")]
@@ -50,17 +47,17 @@ def test_claims_are_printed_with_effect_and_interval(root, run, capsys):
 def test_a_required_claim_that_is_not_reproduced_fails(root, run, verdict):
     write_claims(root, verdict, required=True)
     with pytest.raises(SystemExit, match="required by profile mini and not reproduced: C1"):
-        run(check.run)
+        run("claims")
 
 
 def test_a_claim_that_is_not_required_may_fail(root, run):
     write_claims(root, "not reproduced", required=False)
-    run(check.run)
+    run("claims")
 
 
 def test_without_results_it_says_what_to_run(root, run):
     with pytest.raises(SystemExit, match=r"results/mini/claims\.json: not found; `dvc checkout"):
-        run(check.run)
+        run("claims")
 
 
 def test_the_analysis_of_one_trio_writes_all_claims_that_the_profile_may_require(tmp_path, run):
@@ -68,7 +65,7 @@ def test_the_analysis_of_one_trio_writes_all_claims_that_the_profile_may_require
     raw = yaml.safe_load((tmp_path / "params.yaml").read_text())
     raw["profiles"]["mini"]["required_claims"] = ["C7"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
-    run(analyse.run)
+    run("analyse")
     claims = json.loads((paths.results / "claims.json").read_text())
     assert [claim["id"] for claim in claims if claim["required"]] == ["C7"]
     assert len(claims) == 21
@@ -78,7 +75,7 @@ def test_the_analysis_of_one_trio_writes_all_claims_that_the_profile_may_require
     assert by_id["C5"]["verdict"] == by_id["C7"]["verdict"] == by_id["C9"]["verdict"] == "not applicable"
     assert by_id["C1"]["interval"][0] < by_id["C1"]["effect"] < by_id["C1"]["interval"][1]
     with pytest.raises(SystemExit, match="not reproduced: C7"):
-        run(check.run)
+        run("claims")
 
 
 def test_activations_that_are_missing_are_named(tmp_path, run):
@@ -86,4 +83,4 @@ def test_activations_that_are_missing_are_named(tmp_path, run):
     paths = write_profile(tmp_path, [trio])
     paths.activations(trio).unlink()
     with pytest.raises(SystemExit, match=r"activations/mini/gpt2-small-0.safetensors: missing"):
-        run(analyse.run)
+        run("analyse")

@@ -1,6 +1,5 @@
 """Backbones of the miniature, and what a real one must bring."""
 
-import argparse
 import hashlib
 import shutil
 
@@ -11,7 +10,7 @@ import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 import samples
-from rm_tension.backbone import __main__ as stage
+from rm_tension.backbone import stage as stage
 from rm_tension.backbone.backbones import make_backbone as make_and_record
 from rm_tension.backbone.backbones import save_backbone
 from rm_tension.backbone.neurons import input_weights, neuron_shape
@@ -140,7 +139,7 @@ def job(cached, files, tmp_path):
             tokens=changed(mini.tokens, max_length=32),
             backbones={"gpt2-small": changed(mini.backbones["gpt2-small"], weights=weights)},
         )
-        return Job(PARAMS, profile, paths, argparse.Namespace(profile="mini", backbone="gpt2-small"))
+        return Job(PARAMS, profile, paths, {"profile": "mini", "backbone": "gpt2-small"})
 
     return make
 

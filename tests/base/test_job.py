@@ -8,7 +8,7 @@ import sys
 def test_code_of_another_checkout_is_refused(tmp_path):
     (tmp_path / "src" / "rm_tension").mkdir(parents=True)
     shutil.copy("params.yaml", tmp_path)
-    command = [sys.executable, "-m", "rm_tension.data", "--profile", "mini"]
+    command = [sys.executable, "-m", "rm_tension", "data", "--profile", "mini"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'src' / 'rm_tension'}: not the code that runs, which is ")

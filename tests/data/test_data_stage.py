@@ -11,8 +11,8 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.hub import sha256_of
 from rm_tension.base.job import Job
 from rm_tension.data import sources
-from rm_tension.data.__main__ import run
 from rm_tension.data.hh_rlhf import cap_pairs
+from rm_tension.data.stage import run
 from samples import changed
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 

@@ -1,7 +1,6 @@
 """The bill before the run: its arithmetic by hand, its cells, and what it says of the profiles."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import pandas as pd
 import pytest
 from transformers import AutoModel
 
+from rm_tension import cli
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, models, trios
 from rm_tension.base.runs import machine_of
 from rm_tension.estimate import Cost, Speed, calibrated, cells, estimate, makespan, published, speeds
-from rm_tension.estimate.__main__ import main
 from rm_tension.estimate.lengths import FILE, Lengths, workload
 from rm_tension.estimate.shapes import FILE as SHAPES
 from rm_tension.estimate.shapes import PUBLISHED, Shape, shape_of
@@ -266,8 +265,7 @@ def test_a_calibration_measures_each_shape_once(precision, monkeypatch):
 
 
 def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["estimate", *arguments])
-    main()
+    cli.main(["cost", *arguments])
 
 
 def test_the_program_prints_a_table_or_json(monkeypatch, capsys, tmp_path):

@@ -60,7 +60,7 @@ def test_kills_at_random_moments_change_no_byte(tmp_path_factory, monkeypatch):
     serial, chaotic = small(tmp_path_factory), small(tmp_path_factory)
     dvc("repro", TARGET, folder=serial)
     monkeypatch.setenv("PYTHONPATH", str(chaotic / "src"))
-    command = [sys.executable, "-m", "rm_tension.launch", TARGET, "--jobs", "2"]
+    command = [sys.executable, "-m", "rm_tension", "run", TARGET, "--jobs", "2"]
     moments = np.random.default_rng(20260613)
     for _ in range(KILLS):
         launcher = psutil.Popen(command, cwd=chaotic, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -57,10 +57,10 @@ def test_a_job_that_fails_stops_what_depends_on_it_and_nothing_else(toy):
     assert f"middle@b: failed with exit code 1; {log}:\n  first words\n  error: the toy broke\n" in printed
     assert "last: skipped, because it depends on middle@b" in printed
     assert "3 done, 1 failed, 1 skipped" in printed
-    assert "failed" in toy.launch("last", "--status")[1]
+    assert "failed" in toy.launch("last", command="status")[1]
     toy.release("middle-b")
     assert "2 done, 3 up to date" in toy.launch()[1]
-    assert "failed" not in toy.launch("last", "--status")[1]
+    assert "failed" not in toy.launch("last", command="status")[1]
     assert toy.read("last") == WHOLE
 
 

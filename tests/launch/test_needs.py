@@ -45,13 +45,13 @@ def test_without_slurm_the_remedy_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--executor", "slurm", "--sbatch", "partition"], "'partition' is not KEY=VALUE"),
-        (["--executor", "slurm", "--sbatch", "time=1:00:00"], "time=1:00:00 is not a number of minutes"),
+        (["--executor", "slurm", "--sbatch", "partition"], "--sbatch partition: not KEY=VALUE"),
+        (["--executor", "slurm", "--sbatch", "time=1:00:00"], "--sbatch time=1:00:00: not a number of minutes"),
         (["--prefix", "apptainer exec"], "--prefix and --sbatch are for --executor slurm"),
     ],
 )
 def test_arguments_that_mean_nothing_are_refused(arguments, message):
-    command = [sys.executable, "-m", "rm_tension.launch", "report@mini", *arguments]
+    command = [sys.executable, "-m", "rm_tension", "run", "report@mini", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert message in done.stderr

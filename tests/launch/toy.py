@@ -88,16 +88,18 @@ class Toy:
     def release(self, name: str) -> None:
         (self.folder / "orders" / name).unlink()
 
-    def launch(self, *arguments: str) -> tuple[int, str]:
+    def launch(self, *arguments: str, command: str = "run") -> tuple[int, str]:
         """Run the launcher to its end; returns its exit code and what it printed."""
-        launcher = self.start(*arguments)
+        launcher = self.start(*arguments, command=command)
         printed, _ = launcher.communicate()
         return launcher.returncode, printed
 
-    def start(self, *arguments: str, gpus: str = "", output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, command: str = "run", gpus: str = "", output: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start the launcher; what it prints goes to the file descriptor `output`."""
         return subprocess.Popen(
-            [sys.executable, "-m", "rm_tension.launch", *(arguments or ("last",))],
+            [sys.executable, "-m", "rm_tension", command, *(arguments or ("last",))],
             cwd=self.folder,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
             stdout=output,

@@ -130,7 +130,7 @@ def test_a_target_that_is_none(kit, params, target):
 def test_the_program_prepares_and_says_what_is_wrong(analysed):
     folder = analysed()
     before = file_md5(folder / "dvc.lock")
-    command = [sys.executable, "-m", "rm_tension.release"]
+    command = [sys.executable, "-m", "rm_tension", "release"]
     done = subprocess.run([*command, "prepare"], capture_output=True, text=True, check=True)
     assert done.stdout == "dist/release/mini: read its STEPS.txt\n"
     failed = subprocess.run([*command, "push", "nowhere"], capture_output=True, text=True, check=False)

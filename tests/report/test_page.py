@@ -9,10 +9,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from browser import chromium, needs_chromium, resize
-from rm_tension.analyse import __main__ as analyse
+from rm_tension.analyse import stage as analyse
 from rm_tension.base.grid import Trio
 from rm_tension.base.job import main
-from rm_tension.report import __main__ as report
+from rm_tension.report import stage as report
 from synthetic import write_profile
 
 pytestmark = [

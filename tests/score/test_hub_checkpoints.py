@@ -61,7 +61,7 @@ def test_a_model_that_is_none_of_ours_is_refused(hub):
 
 
 def test_the_program_takes_an_address(hub, tmp_path):
-    program = [sys.executable, "-m", "rm_tension.score", "--model", f"{ADDRESS}@{COMMIT}", "--device", "cpu"]
+    program = [sys.executable, "-m", "rm_tension", "score", "--model", f"{ADDRESS}@{COMMIT}", "--device", "cpu"]
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     line = json.dumps({"prompt": ITEM[0], "answers": ITEM[1]})
     done = subprocess.run(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rm_tension import load_reward_model
+from rm_tension import cli, load_reward_model
 from rm_tension.base.errors import UserError
-from rm_tension.score.__main__ import SHOWN, main, read, write
+from rm_tension.score.command import SHOWN, read, write
 from small_repository import KEY
 
 LINES = [
@@ -32,8 +32,7 @@ def run(origin, monkeypatch):
 
     def call(*arguments, model=KEY):
         always = ["--model", model, "--profile", "mini", "--repo", str(origin), "--device", "cpu"]
-        monkeypatch.setattr("sys.argv", ["score", *map(str, arguments), *always])
-        main()
+        cli.main(["score", *map(str, arguments), *always])
 
     return call
 
@@ -53,7 +52,7 @@ def test_lines_come_back_with_the_rewards_of_the_loader(run, origin, tmp_path):
 
 
 def test_as_a_program_between_two_pipes(origin, tmp_path):
-    command = [sys.executable, "-m", "rm_tension.score", "--model", KEY, "--profile", "mini", "--repo", origin]
+    command = [sys.executable, "-m", "rm_tension", "score", "--model", KEY, "--profile", "mini", "--repo", origin]
     with lines_file(tmp_path).open("rb") as file:
         done = subprocess.run(command, stdin=file, capture_output=True, check=True)
     found = [json.loads(line) for line in done.stdout.decode().splitlines()]
@@ -139,7 +138,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
 
 WRITE = """
 import sys
-from rm_tension.score.__main__ import UserError, write
+from rm_tension.score.command import UserError, write
 try:
     write("-", [{"a": 1}])
 except UserError as error:

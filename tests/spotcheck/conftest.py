@@ -6,17 +6,16 @@ import pytest
 import yaml
 
 from checkout import dvc
-from rm_tension.activations import __main__ as activations
-from rm_tension.analyse import __main__ as analyse
-from rm_tension.backbone import __main__ as backbone
+from rm_tension.activations import stage as activations
+from rm_tension.analyse import stage as analyse
+from rm_tension.backbone import stage as backbone
 from rm_tension.base.config import OBJECTIVES
-from rm_tension.base.job import main
-from rm_tension.data import __main__ as data
-from rm_tension.evaluate import __main__ as evaluate
-from rm_tension.report import __main__ as report
+from rm_tension.data import stage as data
+from rm_tension.evaluate import stage as evaluate
 from rm_tension.report import document
-from rm_tension.tokens import __main__ as tokens
-from rm_tension.train import __main__ as train
+from rm_tension.report import stage as report
+from rm_tension.tokens import stage as tokens
+from rm_tension.train import stage as train
 from samples import only_mini
 from small_repository import REPOSITORY, copy_repository, git
 from synthetic import FEW
@@ -43,9 +42,7 @@ def run_stages(patch):
     patch.setattr(document, "save", lambda figure, folder: None)
 
     def run(stage, **cell):
-        words = [word for name, value in cell.items() for word in (f"--{name}", str(value))]
-        patch.setattr("sys.argv", ["stage", "--profile", "mini", *words])
-        main(stage.run, *cell)
+        stage.main(profile="mini", **cell)
 
     run(data)
     run(tokens)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from rm_tension import cli
 from rm_tension.activations.sums import load_activations
 from rm_tension.analyse.outcomes import SCORED
 from rm_tension.base.grid import Model, Paths, Trio
@@ -23,7 +24,6 @@ from rm_tension.model.device import Budget
 from rm_tension.model.reward_model import load_reward_model
 from rm_tension.report import document
 from rm_tension.score.loading import Place
-from rm_tension.spotcheck.__main__ import main
 from small_repository import md5s
 
 KEY, TRIO = "gpt2-small-helpful-0", Trio("gpt2-small", 0)
@@ -42,10 +42,9 @@ def check(monkeypatch, capsys):
     """Runs the command; returns its output, and what it ended with: None if nothing was wrong."""
 
     def run(*arguments, models=("--model", KEY)):
-        monkeypatch.setattr("sys.argv", ["spotcheck", "--profile", "mini", *map(str, [*models, *arguments])])
         ended = None
         try:
-            main()
+            cli.main(["spotcheck", "--profile", "mini", *map(str, [*models, *arguments])])
         except SystemExit as exit_:
             ended = exit_.code
         return capsys.readouterr().out, ended

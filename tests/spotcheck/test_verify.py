@@ -36,8 +36,7 @@ def test_the_same_bits_are_one_sentence(tree):
 
 
 def test_the_first_stage_that_differs_is_named_with_both_machines_and_verdicts(tree, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["verify", "mini", "--record"])
-    verify.main()
+    verify.main("mini", record=True)
     machine = json.loads((tree / "reports/runs/mini/machine.json").read_text())
     assert machine["machine"]
     assert machine["libraries"]["torch"]

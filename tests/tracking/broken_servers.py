@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-from rm_tension.tracking.__main__ import free_port
+from rm_tension.tracking.command import free_port
 
 PATIENCE = 300  # seconds; for the real server behind a gate
 

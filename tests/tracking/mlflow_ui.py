@@ -40,7 +40,7 @@ CHARTS = """
 @contextmanager
 def mlflow(folder: Path) -> Iterator[str]:
     """`make mlflow` in a folder; yields the address that it prints."""
-    command = [sys.executable, "-m", "rm_tension.tracking"]
+    command = [sys.executable, "-m", "rm_tension", "mlflow"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
             printed = ""

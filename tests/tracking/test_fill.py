@@ -14,7 +14,7 @@ import yaml
 from mlflow import MlflowClient
 
 from rm_tension.base.grid import Paths, Trio
-from rm_tension.tracking.__main__ import free_port
+from rm_tension.tracking.command import free_port
 from rm_tension.tracking.fill import fill
 from rm_tension.tracking.names import KEY
 from rm_tension.tracking.store import experiment_of, runs_of
@@ -203,7 +203,7 @@ def cut(path):
 
 
 def command(folder, *arguments):
-    line = [sys.executable, "-m", "rm_tension.tracking", "--fill-only", *arguments]
+    line = [sys.executable, "-m", "rm_tension", "mlflow", "--fill-only", *arguments]
     return subprocess.Popen(
         line, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -262,10 +262,11 @@ def test_a_server_that_is_down_is_named(paths, tmp_path):
 
 # A child's maximum in rusage begins with that of the process that forked it, which is pytest's, so it measures itself.
 MEASURED = """
-import atexit, pathlib, re, runpy
+import atexit, pathlib, re
+from rm_tension import cli
 status = pathlib.Path("/proc/self/status")
 atexit.register(lambda: print(re.search(r"VmHWM.*", status.read_text())[0]))
-runpy.run_module("rm_tension.tracking", run_name="__main__", alter_sys=True)
+cli.main()
 """
 
 
@@ -273,7 +274,7 @@ def test_long_trainings_fit_into_memory(paths, tmp_path):
     shutil.copy(PARAMS, tmp_path)
     for trio in TRIOS:
         write_training(paths, trio, "mixed", make_steps(20_000))
-    line = [sys.executable, "-c", MEASURED, "--fill-only"]
+    line = [sys.executable, "-c", MEASURED, "mlflow", "--fill-only"]
     done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert int(re.search(r"VmHWM:\s*(\d+) kB", done.stdout)[1]) < 700_000
     client = MlflowClient(f"sqlite:///{tmp_path}/.mlflow/mlflow.db")

@@ -69,7 +69,7 @@ def _patiently(*arguments):
 
 
 def run_stage(root, backbone, objective, after=None):
-    """What train/__main__.py does with a stream, on random pairs; `after`: by step, what to do after it."""
+    """What train/stage.py does with a stream, on random pairs; `after`: by step, what to do after it."""
     paths, model = Paths("mini", root), TRIO.model(objective)
     parameters = {"profile": "mini", "backbone": model.backbone, "objective": objective, "seed": model.seed}
     pairs = Pairs([f"pair-{i}" for i in range(18)], random_items(0, 18))
@@ -215,7 +215,7 @@ def test_a_fresh_process_says_nothing_but_the_one_warning(uri):
 
 
 def test_training_imports_no_mlflow():
-    code = "import sys, rm_tension.train.__main__; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, rm_tension.train.stage; sys.exit('mlflow' in sys.modules)"
     process = multiprocessing.get_context("spawn").Process(target=exec, args=(code,))
     process.start()
     process.join()

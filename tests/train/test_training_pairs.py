@@ -1,12 +1,10 @@
 """Which pairs training, statistics and pretraining take of the training split (METHOD.md sections 1 and 4)."""
 
-import argparse
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from rm_tension.activations import __main__ as activations
+from rm_tension.activations import stage as activations
 from rm_tension.backbone import backbones
 from rm_tension.base.config import Pretraining, RandomWeights
 from rm_tension.base.errors import UserError
@@ -14,7 +12,7 @@ from rm_tension.base.grid import Paths
 from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job
 from rm_tension.tokens.make_tokenizer import TrainedTokenizer, make_tokenizer
-from rm_tension.train import __main__ as train
+from rm_tension.train import stage as train
 from samples import changed
 from small_hub import PARAMS
 
@@ -40,7 +38,7 @@ def make_job(tmp_path):
     def make(too_long=TOO_LONG, max_pairs=None):
         mini = PARAMS.profiles["mini"]
         profile = changed(mini, activations=changed(mini.activations, max_pairs=max_pairs))
-        cell = argparse.Namespace(profile="mini", backbone="gpt2-small", objective="harmless", seed=0)
+        cell = {"profile": "mini", "backbone": "gpt2-small", "objective": "harmless", "seed": 0}
         job = Job(PARAMS, profile, Paths("mini", tmp_path), cell)
         named = {"dataset": "hh-rlhf", "subset": "harmless-base", "item_id": list(ANSWERS)}
         helpful = {"dataset": "hh-rlhf", "subset": "helpful-base", "item_id": ["other"], "answers": [[ids(3), ids(4)]]}

@@ -13,13 +13,18 @@ import pandas as pd
 from rm_tension.activations.stats import collect
 from rm_tension.activations.sums import Activations, load_activations, save_activations
 from rm_tension.base.config import Objective
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
 from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.reward_model import load_reward_model
 
 CODE = ("activations", "backbone/neurons.py", "model")  # that parts belong to
+
+
+def main(*, profile: str, backbone: str, seed: int) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile, backbone=backbone, seed=seed))
 
 
 def run(job: Job) -> None:
@@ -67,7 +72,3 @@ def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[Objective, ...], pd.D
         seen[objective] = seen.index.isin(drawn.index)
     for key, group in table[seen.any(axis=1)].groupby([seen[objective] for objective in objectives], sort=False):
         yield tuple(compress(objectives, cast(tuple[bool, ...], key))), group
-
-
-if __name__ == "__main__":
-    main(run, "backbone", "seed")

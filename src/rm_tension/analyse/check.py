@@ -4,9 +4,10 @@ from tabulate import tabulate
 
 from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
-from rm_tension.base.job import Job, main
+from rm_tension.base.grid import Paths
 
 # By what is known of a claim, the heading of its column; the paper's own numbers hold by the same predicate, or do not.
 COLUMNS = {
@@ -22,16 +23,17 @@ COLUMNS = {
 }
 
 
-def run(job: Job) -> None:
+def main(*, profile: str) -> None:
     """results/<P>/claims.json -> a table and a summary; raises UserError that names required claims not reproduced."""
-    claims = read_json(job.paths.results / "claims.json", list[DecidedClaim])
+    load_params().refuse_unknown([profile])
+    claims = read_json(Paths(profile).results / "claims.json", list[DecidedClaim])
     rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]
     widths = [*[None] * (len(COLUMNS) - 1), 60]
     print(tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths))
     print(summarise(claims))
     failed = [claim.id for claim in claims if claim.required and claim.verdict != "reproduced"]
     if failed:
-        raise UserError(f"required by profile {job.paths.profile} and not reproduced: {', '.join(failed)}")
+        raise UserError(f"required by profile {profile} and not reproduced: {', '.join(failed)}")
 
 
 def _shown(value: object) -> str:
@@ -40,7 +42,3 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     return "-" if value is None else f"{value:+.3f}" if isinstance(value, float) else str(value)
-
-
-if __name__ == "__main__":
-    main(run)

@@ -28,11 +28,16 @@ from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestF
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole, write_json
 from rm_tension.base.grid import Paths, Trio, trios
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASKS
+
+
+def main(*, profile: str) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile))
 
 
 def run(job: Job) -> None:
@@ -42,7 +47,7 @@ def run(job: Job) -> None:
     if not present:
         folder = paths.rewards(Trio("*", 0)).parent
         raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
-    with record(paths.run("analyse"), vars(job.arguments)) as metrics:
+    with record(paths.run("analyse"), dict(job.cell)) as metrics:
         layout = read_layout(paths, job.params.grid)
         files = job.params.grid.test_files
         found = {trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent) for trio in present}
@@ -170,7 +175,3 @@ def _is_full(profile: Profile) -> bool:
     data = profile.data
     caps = (data.max_train_pairs, data.max_test_pairs, data.max_items_per_task)
     return not isinstance(data.source, MiniatureData) and not any(caps)
-
-
-if __name__ == "__main__":
-    main(run)

@@ -6,30 +6,31 @@ from rm_tension.backbone.backbones import make_backbone, save_backbone
 from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.files import whole, write_json
 from rm_tension.base.hub import Hub
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedWeights
 from rm_tension.base.runs import record
 
 
+def main(*, profile: str, backbone: str) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile, backbone=backbone))
+
+
 def run(job: Job) -> None:
     """tokens/<P>/<b>/ -> models/<P>/backbones/<b>/ and models/<P>/provenance/<b>.json, what it was loaded from."""
-    name = job.arguments.backbone
-    backbone = job.profile.backbones[name]
-    with record(job.paths.run("backbone", name), job.parameters("backbones")) as metrics:
+    backbone = job.backbone
+    config = job.profile.backbones[backbone]
+    with record(job.paths.run("backbone", backbone), job.parameters("backbones")) as metrics:
         model, loaded = make_backbone(
-            backbone.weights,
-            job.paths.tokenizer(name),
+            config.weights,
+            job.paths.tokenizer(backbone),
             job.tokens("train"),
             job.profile.tokens.max_length,
             Hub(job.hub_sums),
         )
-        with whole(job.paths.backbone(name)) as folder:
-            save_backbone(model, folder, job.paths.tokenizer(name))
+        with whole(job.paths.backbone(backbone)) as folder:
+            save_backbone(model, folder, job.paths.tokenizer(backbone))
         provenance = LoadedWeights(loaded, job.stand_ins if loaded else None)
-        write_json(job.paths.backbone_provenance(name), asdict(provenance))
+        write_json(job.paths.backbone_provenance(backbone), asdict(provenance))
         layers, neurons = neuron_shape(model)
         metrics |= {"parameters": model.num_parameters(), "layers": layers, "neurons": layers * neurons}
-
-
-if __name__ == "__main__":
-    main(run, "backbone")

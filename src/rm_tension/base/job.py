@@ -1,9 +1,8 @@
-"""What all stages share: arguments, parameters, and errors without a traceback."""
+"""What all stages share: one cell of the grid, its parameters and paths."""
 
-import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,30 +13,53 @@ from rm_tension.base import portable
 from rm_tension.base.config import HubData, Objective, Params, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
-from rm_tension.base.surroundings import check
 from rm_tension.base.tables import TOKENS, TRAINING, read_table
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell of a stage: everything that was on the command line or in params.yaml."""
+    """One cell of a stage: everything that was on the command line or in params.yaml.
+
+    `cell` holds the command line's part: profile and, where the stage has them, backbone, objective and seed.
+    """
 
     params: Params
     profile: Profile
     paths: Paths
-    arguments: argparse.Namespace
+    cell: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, profile: str, **axes: str | int) -> "Job":
+        """Read params.yaml, and set threads and instructions as the profile asks.
+
+        Raises UserError for a profile or cell that is not in the grid, and for other code than this checkout's.
+        """
+        _refuse_code_of_elsewhere()
+        params = load_params()
+        params.refuse_unknown([profile])
+        _refuse_cells_outside(params, profile, axes)
+        settings = params.profiles[profile]
+        if settings.portable:
+            portable.require(profile)
+        if settings.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
+            torch.set_num_threads(settings.threads)
+        return cls(params, settings, Paths(profile), {"profile": profile, **axes})
+
+    @property
+    def backbone(self) -> str:
+        return str(self.cell["backbone"])
 
     @property
     def trio(self) -> Trio:
-        return Trio(self.arguments.backbone, self.arguments.seed)
+        return Trio(self.backbone, self.cell["seed"])
 
     @property
     def model(self) -> Model:
-        return self.trio.model(self.arguments.objective)
+        return self.trio.model(self.cell["objective"])
 
     def tokens(self, split: Split) -> Path:
         """Those of the backbone's tokenizer."""
-        return self.paths.tokens(self.arguments.backbone, split)
+        return self.paths.tokens(self.backbone, split)
 
     def pairs(self, split: Literal["train", "test"], objective: Objective | None = None) -> pd.DataFrame:
         """Return tokenised pairs, all or an objective's, under the index of all, with those that are too long.
@@ -78,8 +100,8 @@ class Job:
         """What a run record keeps: the cell of the grid and the section of params.yaml that decides it."""
         value = getattr(self.profile, section)
         if section == "backbones":
-            value = value[self.arguments.backbone]
-        return {**vars(self.arguments), section: value.model_dump()}
+            value = value[self.backbone]
+        return {**self.cell, section: value.model_dump()}
 
 
 def _refuse_code_of_elsewhere() -> None:
@@ -92,39 +114,9 @@ def _refuse_code_of_elsewhere() -> None:
         )
 
 
-def _refuse_cells_outside(params: Params, arguments: argparse.Namespace) -> None:
-    axes = params.grid.axes(arguments.profile)
-    for name, there in (("backbone", axes.backbones), ("seed", axes.seeds)):
-        if getattr(arguments, name, there[0]) not in there:
-            known = ", ".join(map(str, there))
-            raise UserError(f"--{name} {getattr(arguments, name)}: profile {arguments.profile} has {known}")
-
-
-def main(stage: Callable[[Job], None], *axes: str) -> None:
-    """Parse `--profile` and the axes of the grid that the stage has, then run it; exits 1 on a UserError."""
-    try:
-        _refuse_code_of_elsewhere()
-        params = load_params()
-        every = (params.grid.whole, params.grid.trio)
-        choices = {
-            "backbone": dict.fromkeys(backbone for axes in every for backbone in axes.backbones),
-            "objective": params.grid.objectives,
-            "seed": dict.fromkeys(seed for axes in every for seed in axes.seeds),
-        }
-        module = sys.modules[stage.__module__]
-        name = ((module.__spec__ and module.__spec__.name) or "").removesuffix(".__main__")
-        parser = argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__)
-        parser.add_argument("--profile", required=True, choices=params.grid.profiles)
-        for axis in axes:
-            parser.add_argument(f"--{axis}", required=True, choices=choices[axis], type=int if axis == "seed" else str)
-        arguments = parser.parse_args()
-        _refuse_cells_outside(params, arguments)
-        check()
-        profile = params.profiles[arguments.profile]
-        if profile.portable:
-            portable.require(arguments.profile)
-        if profile.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
-            torch.set_num_threads(profile.threads)
-        stage(Job(params, profile, Paths(arguments.profile), arguments))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+def _refuse_cells_outside(params: Params, profile: str, cell: Mapping[str, str | int]) -> None:
+    axes = params.grid.axes(profile)
+    known = {"backbone": axes.backbones, "objective": params.grid.objectives, "seed": axes.seeds}
+    for axis, value in cell.items():
+        if value not in known[axis]:
+            raise UserError(f"--{axis} {value}: profile {profile} has {', '.join(map(str, known[axis]))}")

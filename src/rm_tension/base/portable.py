@@ -2,9 +2,9 @@
 
 Our libraries choose kernels by the CPU, and kernels differ in the order of sums and in how they approximate exp, log
 and their like. The variables below choose kernels that every x86-64 CPU with AVX2 has. numpy and its OpenBLAS read
-theirs when they are imported, long before a program knows its profile: `rm_tension/__init__.py` sets them for every
-program of ours, for they cost nothing that we could measure. torch, MKL and oneDNN read theirs at the first operation:
-`require` sets them for the profiles that ask for them, in a process of its own and in one that the launcher forked.
+theirs when they are imported, long before a program knows its profile: `cli.main` sets them for every command, for
+they cost nothing that we could measure. torch, MKL and oneDNN read theirs at the first operation: `require` sets them
+for the profiles that ask for them, in a process of its own and in one that the launcher forked.
 
 What no variable makes portable, and docs/PRECISION.md, which says how all this was tried: tests/test_portable.py.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from rm_tension.base.errors import UserError
 
 NUMPY = {
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",  # all that numpy has kernels for beyond AVX2
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR",  # leaves SSE4.2, its build's baseline
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_NUM_THREADS": "1",
 }
@@ -65,7 +65,7 @@ def require(profile: str) -> None:
     if faults := [*_faults_of_numpy(), *_faults_of_torch()]:
         raise UserError(
             f"profiles.{profile}.portable: {', '.join(faults)} come too late: numpy was imported, or torch has "
-            f"computed, before they were set; run `python -m rm_tension.STAGE --profile {profile}` in a process of its "
+            f"computed, before they were set; run `rm-tension STAGE --profile {profile}` in a process of its "
             "own, with the libraries of uv.lock"
         )
 

@@ -13,12 +13,17 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole, write_json
 from rm_tension.base.grid import Split
 from rm_tension.base.hub import Hub, sha256_of
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.data.benchmarks import READERS, cap_items
 from rm_tension.data.hh_rlhf import cap_pairs, identical, read_pairs
 from rm_tension.data.miniature import generate
 from rm_tension.data.sources import SPLITS, LocalFile, PairSplit, deviations, download
+
+
+def main(*, profile: str) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile))
 
 
 def run(job: Job) -> None:
@@ -122,7 +127,3 @@ def _show_objectives(job: Job, split: PairSplit, key: str, sources: pd.Series) -
 def counts(names: pd.Series) -> dict[str, int]:
     """How often each name occurs, in order of appearance."""
     return {str(name): int(n) for name, n in names.value_counts(sort=False).items()}
-
-
-if __name__ == "__main__":
-    main(run)

@@ -1,11 +1,9 @@
 """Print what a profile costs before it runs: tokens, FLOP, hours, memory and disk, by stage and backbone."""
 
-import argparse
-import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 
 from tabulate import tabulate
@@ -13,9 +11,7 @@ from tabulate import tabulate
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
-from rm_tension.base.surroundings import check
 from rm_tension.estimate import Cost, calibrated, estimate, makespan, named, needs
-from rm_tension.estimate.speeds import known
 
 HOUR = 3600
 
@@ -48,49 +44,37 @@ def _short(number: float) -> str:
     return f"{number / 1000**thousands:.3g}{['', ' k', ' M', ' G', ' T', ' P', ' E', ' Z'][thousands]}"
 
 
-def main() -> None:
-    """Exits 1 on a UserError."""
-    parser = argparse.ArgumentParser(prog="python -m rm_tension.estimate", description=__doc__)
-    parser.add_argument("--profile", required=True, help="of params.yaml")
-    parser.add_argument(
-        "--gpu",
-        metavar="NAME",
-        default="auto",
-        help=f"{', '.join(known())}, or auto, which measures the device at hand",
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="cells side by side, each on a device of its own")
-    parser.add_argument("--json", metavar="FILE", help="write every cell there, or instead of the table to -")
-    arguments = parser.parse_args()
-    try:
-        check()
-        params = load_params()
-        params.refuse_unknown([arguments.profile])
-        if arguments.jobs < 1:
-            raise UserError(f"--jobs {arguments.jobs}: at least one device is needed")
-        speed = calibrated() if arguments.gpu == "auto" else named(arguments.gpu)
-        costs = estimate(params, arguments.profile, speed)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    seconds, needed = makespan(costs, arguments.jobs), needs(costs, params.profiles[arguments.profile])
+def main(*, profile: str, gpu: str = "auto", jobs: int = 1, json: str | None = None) -> None:
+    """Print what a profile costs before it runs: tokens, FLOP, hours, memory and disk, by stage and backbone.
+
+    Args:
+        profile: Of params.yaml.
+        gpu: A GPU that the estimate knows, such as H100, or auto, which measures the device at hand.
+        jobs: Cells side by side, each on a device of its own.
+        json: Write every cell to this file, or instead of the table to -.
+    """
+    params = load_params()
+    params.refuse_unknown([profile])
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: at least one device is needed")
+    speed = calibrated() if gpu == "auto" else named(gpu)
+    costs = estimate(params, profile, speed)
+    seconds, needed = makespan(costs, jobs), needs(costs, params.profiles[profile])
     bill = {
-        "profile": arguments.profile,
+        "profile": profile,
         "speed": speed.name,
-        "jobs": arguments.jobs,
+        "jobs": jobs,
         "seconds": seconds,
         "needs": asdict(needed),
         "cells": [asdict(cost) for cost in costs],
     }
-    if arguments.json == "-":
-        print(json.dumps(bill, indent=2))
+    if json == "-":
+        print(dumps(bill, indent=2))
         return
-    if arguments.json:
-        write_json(Path(arguments.json), bill)
+    if json:
+        write_json(Path(json), bill)
     print(speed.name)
     print(table(costs))
-    gpu = f"a GPU of {needed.gpu_memory} GB and " if speed.gpu else ""
-    print(f"{arguments.jobs} at a time: {seconds / HOUR:.2f} hours, each with {gpu}{needed.memory} GB of memory")
+    on_gpu = f"a GPU of {needed.gpu_memory} GB and " if speed.gpu else ""
+    print(f"{jobs} at a time: {seconds / HOUR:.2f} hours, each with {on_gpu}{needed.memory} GB of memory")
     print(f"disk, with DVC's cache, downloads and scratch: {needed.disk} GB")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ from rm_tension.activations.sums import load_activations
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.grid import Model
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
@@ -20,6 +20,11 @@ from rm_tension.model.reward_model import load_reward_model
 
 # that parts belong to
 CODE = ("activations/sums.py", "backbone/neurons.py", "evaluate", "model")
+
+
+def main(*, profile: str, backbone: str, seed: int) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile, backbone=backbone, seed=seed))
 
 
 def run(job: Job) -> None:
@@ -73,7 +78,3 @@ def _refuse_not_finite(rewards: pd.DataFrame, key: Model) -> None:
             f"{key.key}: {len(bad)} rewards are not finite, the first {bad.iloc[0].to_dict()}; "
             "the checkpoint is broken: train it again"
         )
-
-
-if __name__ == "__main__":
-    main(run, "backbone", "seed")

@@ -3,7 +3,6 @@
 import atexit
 import multiprocessing
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -34,15 +33,16 @@ def work(command: list[str], log: Path, environment: Mapping[str, str], threads:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= environment
+    from rm_tension import cli
+
     threading.Thread(target=_end_with_the_coordinator, daemon=True).start()
     # of a coordinator that was killed, the worker may still be putting its state away
     with FileLock(log.with_suffix(".lock")):
-        if command[:2] != ["python", "-m"]:
+        if command[0] != "rm-tension":
             sys.exit(_run(command))
         sys.modules["torch"].set_num_threads(threads)  # imported before OMP_NUM_THREADS was set
-        sys.argv = command[2:]
         try:
-            runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+            cli.main(command[1:])
         finally:
             atexit._run_exitfuncs()  # what a process of its own would do, and one of multiprocessing does not
 

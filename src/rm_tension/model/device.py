@@ -71,7 +71,7 @@ def make_accelerator(precision: Precision) -> Accelerator:
     if accelerator.num_processes > 1:
         raise UserError(
             f"started as {accelerator.num_processes} processes, but one reward model trains on one device; "
-            "run the stages of the grid side by side instead, one process each: `python -m rm_tension.launch`"
+            "run the stages of the grid side by side instead, one process each: `rm-tension run`"
         )
     tf32 = Place(accelerator.device, precision).computes_in == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")  # for backward passes, too

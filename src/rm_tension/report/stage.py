@@ -1,7 +1,7 @@
 """The paper's tables and figures from the analysed results, with the published values beside ours, as files to read."""
 
 from rm_tension.base.files import whole
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.report.contents import make_report
 from rm_tension.report.document import compile_pdf, write
@@ -9,17 +9,18 @@ from rm_tension.report.dvc_views import write_dvc_views
 from rm_tension.report.source import Source
 
 
+def main(*, profile: str) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile))
+
+
 def run(job: Job) -> None:
     """results/<P>/ -> reports/<P>/: tables/, figures/, artifact.pdf, pages, DVC's views."""
     paths = job.paths
     source = Source.of(paths.results, paths.profile, job.params)
-    with record(paths.run("report"), vars(job.arguments)) as metrics, whole(paths.reports) as folder:
+    with record(paths.run("report"), dict(job.cell)) as metrics, whole(paths.reports) as folder:
         report = make_report(source)
         write(report, folder)
         write_dvc_views(source, folder)
         log = compile_pdf(folder)
         metrics |= {"tables": len(report.tables), "figures": len(report.figures), "overfull": log.count("Overfull")}
-
-
-if __name__ == "__main__":
-    main(run)

@@ -1,11 +1,5 @@
-"""Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
+"""`rm-tension score`: JSON lines in, the same lines with rewards out."""
 
-Each line is an object with "prompt", a text, and "answers", a list of texts; what else it holds is kept. The checkpoint
-is fetched through DVC if it is not here; stderr says how many files come, and shows their progress. A reward is that
-of the pipeline's own evaluation; rewards compare answers to one prompt under one model, they have no absolute meaning.
-"""
-
-import argparse
 import codecs
 import errno
 import json
@@ -16,44 +10,43 @@ from typing import Any
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
-from rm_tension.base.surroundings import check
 from rm_tension.score.loading import fault_of, load_reward_model
 
 SHOWN = 20  # faults of a file beyond this many are counted, not listed
 
 
-def main() -> None:
-    """Exits 1, with a message and without a traceback, on a UserError."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", nargs="?", default="-", help="a JSON-lines file; - or nothing: stdin")
-    parser.add_argument("output", nargs="?", default="-", help="appears whole or not at all; - or nothing: stdout")
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="KEY",
-        help="BACKBONE-OBJECTIVE-SEED: gpt2-small-helpful-0; or a folder: ./DIR; or a hub's: hf://ORG/NAME@REV",
-    )
-    parser.add_argument("--profile", default="paper", help="that it was trained under; default: paper")
-    parser.add_argument("--repo", help="path or git URL of a repository like this one; default: the one around here")
-    parser.add_argument("--rev", help="a git revision of it; default: its working tree")
-    parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
-    arguments = parser.parse_args()
-    try:
-        if Path(arguments.output).is_dir():
-            raise UserError(f"{arguments.output}: a folder; name a file to write the rewards to")
-        check()
-        lines = read(arguments.input)
-        model = load_reward_model(
-            arguments.model,
-            profile=arguments.profile,
-            repo=arguments.repo,
-            rev=arguments.rev,
-            device=arguments.device,
-        )
-        rewards = model.score_all([(line["prompt"], line["answers"]) for line in lines])
-        write(arguments.output, [line | {"rewards": found} for line, found in zip(lines, rewards, strict=True)])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+def main(
+    input: str = "-",
+    output: str = "-",
+    *,
+    model: str,
+    profile: str = "paper",
+    repo: str | None = None,
+    rev: str | None = None,
+    device: str | None = None,
+) -> None:
+    """Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
+
+    Each line is an object with "prompt", a text, and "answers", a list of texts; what else it holds is kept. The
+    checkpoint is fetched through DVC if it is not here; stderr says how many files come, and shows their progress. A
+    reward is that of the pipeline's own evaluation; rewards compare answers to one prompt under one model, they have no
+    absolute meaning.
+
+    Args:
+        input: A JSON-lines file; - is stdin.
+        output: Appears whole or not at all; - is stdout.
+        model: BACKBONE-OBJECTIVE-SEED, such as gpt2-small-helpful-0; or a folder: ./DIR; or a hub's: hf://ORG/NAME@REV.
+        profile: That it was trained under.
+        repo: Path or git URL of a repository like this one. Default: the one around the working directory.
+        rev: A git revision of it. Default: its working tree.
+        device: A torch device, such as cpu or cuda:1. Default: the best there is.
+    """
+    if Path(output).is_dir():
+        raise UserError(f"{output}: a folder; name a file to write the rewards to")
+    lines = read(input)
+    reward_model = load_reward_model(model, profile=profile, repo=repo, rev=rev, device=device)
+    rewards = reward_model.score_all([(line["prompt"], line["answers"]) for line in lines])
+    write(output, [line | {"rewards": scored} for line, scored in zip(lines, rewards, strict=True)])
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -128,7 +121,3 @@ def _to_stdout(raw: bytes) -> None:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more as it exits
         raise
-
-
-if __name__ == "__main__":
-    main()

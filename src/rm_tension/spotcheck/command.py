@@ -1,22 +1,18 @@
-"""Check cached results without computing them: some RMs' rewards are scored again, and numbers derived from them.
+"""`rm-tension spotcheck`: a sample of cached rewards is scored again and compared."""
 
-Fetches just the checkpoints, activations, texts and rewards of the RMs that are drawn, and results/. Exits with 1 and
-a sentence for each failure. It checks neither that the checkpoints were trained as they should be nor the verdicts on
-the claims: docs/CACHE.md.
-"""
-
-import argparse
 import secrets
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 
-from rm_tension.base import surroundings
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
@@ -29,39 +25,53 @@ SHARES = (0.01, 0.05, 0.1)  # forged, of which is said how likely they are caugh
 FEWEST = 10  # items: rounding is judged by the spread of their rewards
 
 
-def main() -> None:
-    """Exits 1, with messages and without a traceback, if anything is not as it should be."""
-    parser = argparse.ArgumentParser(prog="python -m rm_tension.spotcheck", description=__doc__)
-    try:
-        params = load_params()
-        parser.add_argument("--profile", required=True, choices=params.grid.profiles)
-        parser.add_argument("--models", type=int, default=2, metavar="N", help="RMs to draw; default: 2")
-        parser.add_argument(
-            "--max-mb", type=int, default=600, metavar="MB", help="of RMs up to this size; default: 600"
-        )
-        parser.add_argument(
-            "--model", action="append", metavar="KEY", help="instead: this RM, such as gpt2-small-helpful-0; repeatable"
-        )
-        parser.add_argument(
-            "--items",
-            type=int,
-            default=50,
-            metavar="M",
-            help="to score again of each, half of them HH-RLHF's; default: 50",
-        )
-        parser.add_argument("--seed", type=int, help="of what is drawn; default: one that nobody could know before")
-        parser.add_argument("--device", help="a torch device, such as cpu or cuda:1; default: the best there is")
-        arguments = parser.parse_args()
-        surroundings.check()
-        faults = check(params, arguments)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+@dataclass(frozen=True)
+class Sample:
+    """What to draw: `models` RMs of up to `max_mb` MB, or those of `model`; `items` of each, by `seed`."""
+
+    profile: str
+    models: int
+    max_mb: int
+    model: list[str]
+    items: int
+    seed: int | None
+    device: str | None
+
+
+def main(
+    *,
+    profile: str,
+    models: int = 2,
+    max_mb: int = 600,
+    model: Annotated[list[str] | None, Parameter(name="--model")] = None,
+    items: int = 50,
+    seed: int | None = None,
+    device: str | None = None,
+) -> None:
+    """Check cached results without computing them: some RMs' rewards are scored again, and numbers derived from them.
+
+    Fetches just the checkpoints, activations, texts and rewards of the RMs that are drawn, and results/. Exits with 1
+    and a sentence for each failure. It checks neither that the checkpoints were trained as they should be nor the
+    verdicts on the claims: docs/CACHE.md.
+
+    Args:
+        profile: Of params.yaml.
+        models: RMs to draw.
+        max_mb: Of RMs up to this size, in MB.
+        model: Instead, this RM, such as gpt2-small-helpful-0; repeatable.
+        items: To score again of each, half of them HH-RLHF's.
+        seed: Of what is drawn. Default: one that nobody could know before.
+        device: A torch device, such as cpu or cuda:1. Default: the best there is.
+    """
+    params = load_params()
+    params.refuse_unknown([profile])
+    faults = check(params, Sample(profile, models, max_mb, model or [], items, seed, device))
     if faults:
         sys.exit("\n".join(f"FAILED: {fault}" for fault in faults))
     print("spotcheck: all is as it should be")
 
 
-def check(params: Params, arguments: argparse.Namespace) -> list[str]:
+def check(params: Params, arguments: Sample) -> list[str]:
     """What is wrong; prints what was looked at."""
     if arguments.items < FEWEST:
         raise UserError(f"--items {arguments.items}: must be at least {FEWEST}")
@@ -94,7 +104,7 @@ def check(params: Params, arguments: argparse.Namespace) -> list[str]:
     return faults
 
 
-def _choose(known: dict[Model, int], arguments: argparse.Namespace, seed: int) -> tuple[list[Model], int]:
+def _choose(known: dict[Model, int], arguments: Sample, seed: int) -> tuple[list[Model], int]:
     """The RMs to check, and among how many they were drawn: 0 if they were named."""
     by_key = {model.key: model for model in known}
     if arguments.model:
@@ -140,7 +150,3 @@ def _shown(compared: Iterable[Comparison], drawn: list[int]) -> Iterator[str | N
 def _chances(forgery: str, drawn: int) -> str:
     chances = ", ".join(f"{share:.0%}: {1 - (1 - share) ** drawn:.0%}" for share in SHARES)
     return f"chance to have seen it if this share {forgery}: {chances}"
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ import pandas as pd
 from rm_tension.base.files import whole
 from rm_tension.base.grid import Split
 from rm_tension.base.hub import Hub
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
@@ -18,6 +18,11 @@ from rm_tension.tokens.make_tokenizer import make_tokenizer
 
 Items = dict[Split, pd.DataFrame]
 CHECKED = 1000  # texts of which transformers must make the same ids
+
+
+def main(*, profile: str) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile))
 
 
 def run(job: Job) -> None:
@@ -51,7 +56,3 @@ def tokenise(job: Job, name: str, items: Items, folder: Path) -> dict[str, int]:
         table.to_parquet(folder / f"{split}.parquet", index=False)
         counts |= {f"{split}_{what}": count for what, count in {"rows": len(table), **left}.items()}
     return counts
-
-
-if __name__ == "__main__":
-    main(run)

@@ -1,6 +1,5 @@
 """Fill the local MLflow store from runs/ and serve its UI (`make mlflow`), or fill an MLflow server (--store)."""
 
-import argparse
 import os
 import socket
 import sys
@@ -14,47 +13,43 @@ from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.files import unlink_from_cache
 from rm_tension.base.grid import Paths
-from rm_tension.base.surroundings import check
 from rm_tension.tracking.fill import fill
-from rm_tension.tracking.pull import pull
+from rm_tension.tracking.pull import pull as fetch
 from rm_tension.tracking.store import LOCAL, LOCAL_URI, artifact_root, experiment_of
 from rm_tension.tracking.views import view_url
 
 HOST = "127.0.0.1"
 
 
-def main() -> None:
-    """Exits 1 if something in runs/ could not be read, after doing the rest."""
-    parser = argparse.ArgumentParser(prog="python -m rm_tension.tracking", description=__doc__)
-    parser.add_argument(
-        "--pull",
-        nargs="*",
-        metavar="PROFILE",
-        help="first fetch what is missing of runs/ and results/, of these profiles or of all",
-    )
-    parser.add_argument("--fill-only", action="store_true", help="do not serve the UI")
-    parser.add_argument("--store", metavar="URI", help=f"fill this one, e.g. http://{HOST}:5000; serve nothing")
-    parser.add_argument("--port", type=int, default=0, help="of the UI; 0 (the default) is a free one")
-    arguments = parser.parse_args()
+def main(*, pull: list[str] | None = None, fill_only: bool = False, store: str | None = None, port: int = 0) -> None:
+    """Fill the local MLflow store from runs/ and serve its UI (`make mlflow`), or fill an MLflow server (--store).
+
+    Exit with 1 if something in runs/ could not be read, after doing the rest.
+
+    Args:
+        pull: First fetch what is missing of runs/ and results/ of this profile, or of `all`; repeatable.
+        fill_only: Do not serve the UI.
+        store: Fill this one, such as http://127.0.0.1:5000; serve nothing.
+        port: Of the UI; 0 is a free one.
+    """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own seven take minutes
     try:
-        check()
         params = load_params()
-        if arguments.pull is not None:
-            chosen = arguments.pull or params.grid.profiles
+        if pull:
+            chosen = params.grid.profiles if "all" in pull else pull
             params.refuse_unknown(chosen)
-            pull([f"{folder}/{profile}" for profile in chosen for folder in ("runs", "results")])
-        pages, problems = fill_profiles(params, arguments.store or LOCAL_URI)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+            fetch([f"{folder}/{profile}" for profile in chosen for folder in ("runs", "results")])
+        pages, problems = fill_profiles(params, store or LOCAL_URI)
     except (MlflowException, OSError) as error:  # the second: a full disk
-        remedy = "" if arguments.store else f"; {LOCAL} is filled from runs/, so it may be moved away"
-        sys.exit(f"error: the store does not work, what it has stays: {without_passwords(str(error))}{remedy}")
+        remedy = "" if store else f"; {LOCAL} is filled from runs/, so it may be moved away"
+        raise UserError(
+            f"the store does not work, what it has stays: {without_passwords(str(error))}{remedy}"
+        ) from error
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    if problems or arguments.fill_only or arguments.store:
+    if problems or fill_only or store:
         sys.exit(1 if problems else 0)
-    serve(arguments.port or free_port(), pages)
+    serve(port or free_port(), pages)
 
 
 def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
@@ -96,7 +91,3 @@ def serve(port: int, pages: dict[str, str]) -> None:
     # Its job workers serve language model features that nobody uses here.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     os.execve(sys.executable, command, environment)  # noqa: S606
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,7 @@ import json
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
-from rm_tension.base.job import Job, main
+from rm_tension.base.job import Job
 from rm_tension.base.runs import machine_of, record, split
 from rm_tension.model.device import Budget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
@@ -14,9 +14,14 @@ from rm_tension.tracking.live import stream
 from rm_tension.train.training import Pairs, train
 
 
+def main(*, profile: str, backbone: str, objective: str, seed: int) -> None:
+    """Run the stage on one cell of params.yaml's grid."""
+    run(Job.open(profile, backbone=backbone, objective=objective, seed=seed))
+
+
 def run(job: Job) -> None:
     """tokens/<P>/<b>/ and the backbone -> models/<P>/reward/<b>-<o>-<s>/, and what was measured, per step too."""
-    config, key, seed = job.profile.train, job.model, job.arguments.seed
+    config, key, seed = job.profile.train, job.model, job.model.seed
     epochs = config.epochs[key.objective]
     pairs = _pairs(job)
     state = job.paths.state("train", key.key)
@@ -78,7 +83,3 @@ def _settings(job: Job) -> ScoringSettings:
         max_length=tokens.max_length,
         precision=job.profile.evaluate.precision,
     )
-
-
-if __name__ == "__main__":
-    main(run, "backbone", "objective", "seed")
