@@ -19,7 +19,16 @@ from transformers.utils import logging
 
 from benchmarks import report, scoring, statistics, step, sweep
 from benchmarks.measure import Run, Task, distance, run
-from benchmarks.shared import REAL, TINY, TINY_SHAPE, Material, Setting, Texts, make_material, real_shape
+from benchmarks.shared import (
+    REAL,
+    TINY,
+    TINY_SHAPE,
+    Material,
+    Setting,
+    Texts,
+    make_material,
+    real_shape,
+)
 from rm_tension.base.runs import git_commit
 
 PAIRS_PER_STEP = 16
@@ -32,10 +41,14 @@ def main() -> None:
     options = _options()
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # TRL takes the GPU that it sees
-    torch.set_num_threads(1)  # the sides are forked from this process, and would wait for ever for threads that are not
+    torch.set_num_threads(
+        1
+    )  # the sides are forked from this process, and would wait for ever for threads that are not
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing|.*pin_memory")  # of TRL's own settings
+    warnings.filterwarnings(
+        "ignore", message=".*gradient_checkpointing|.*pin_memory"
+    )  # of TRL's own settings
     setting = Setting(options.device, options.precision, options.threads, options.budget)
     shape = TINY_SHAPE if options.small else real_shape(options.blocks)
     texts = Texts(TINY if options.small else REAL, shape.vocabulary, np.random.default_rng(0))
@@ -62,19 +75,32 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a tiny model and the miniature's lengths: shows nothing")
-    parser.add_argument("--blocks", type=int, help="so many of the 30 blocks, with that share of the vocabulary")
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help="a tiny model and the miniature's lengths: shows nothing",
+    )
+    parser.add_argument(
+        "--blocks", type=int, help="so many of the 30 blocks, with that share of the vocabulary"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=tuple(TOLERANCE), default="float32")
-    parser.add_argument("--budget", type=int, default=4096, help="tokens that go through a model together")
-    parser.add_argument("--pairs", type=int, default=16, help="HH pairs that are scored, whole and under ablations")
+    parser.add_argument(
+        "--budget", type=int, default=4096, help="tokens that go through a model together"
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=16, help="HH pairs that are scored, whole and under ablations"
+    )
     parser.add_argument("--statistics-pairs", type=int, default=4)
     parser.add_argument("--items", type=int, default=6, help="benchmark items")
     available = psutil.virtual_memory().available / 2**30
     parser.add_argument(
-        "--memory-gb", type=float, default=round(0.8 * available, 1), help="a side that needs more is left out"
+        "--memory-gb",
+        type=float,
+        default=round(0.8 * available, 1),
+        help="a side that needs more is left out",
     )
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
     return parser.parse_args()
@@ -93,7 +119,9 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _measured(task: Task, material: Material, options: argparse.Namespace, kind: str) -> dict[str, Any]:
+def _measured(
+    task: Task, material: Material, options: argparse.Namespace, kind: str
+) -> dict[str, Any]:
     """All sides in turn, in every repeat; raises SystemExit where a side's numbers are not ours."""
     sides = {"ours": task.ours, **task.others}
     runs: dict[str, list[Run]] = {name: [] for name in sides}
@@ -116,10 +144,14 @@ def _measured(task: Task, material: Material, options: argparse.Namespace, kind:
                 file=sys.stderr,
             )
             if not apart <= tolerance:
-                raise SystemExit(f"{task.name}, {name}: not the same numbers as ours, so no ratio is made")
+                raise SystemExit(
+                    f"{task.name}, {name}: not the same numbers as ours, so no ratio is made"
+                )
             runs[name].append(measured)
     if not runs["ours"]:
-        raise SystemExit(f"{task.name}: ours is out of memory with {options.memory_gb} GB; lower --budget")
+        raise SystemExit(
+            f"{task.name}: ours is out of memory with {options.memory_gb} GB; lower --budget"
+        )
     found = {name: _side(one, runs["ours"], distances.get(name)) for name, one in runs.items()}
     judged = list(report.judged(task, found, kind))
     return {"what": task.what, "tokens": task.tokens, "sides": found, "targets": judged}

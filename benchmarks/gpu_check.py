@@ -40,10 +40,14 @@ PROFILE = "paper"  # whose settings are measured
 CPU = Place(torch.device("cpu"), "float32")
 
 
-def make_model(shape: Shape, device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def make_model(
+    shape: Shape, device: torch.device, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """The same weights on every device."""
     torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(config_of(shape), attn_implementation=attention.NAME)
+    model = AutoModelForSequenceClassification.from_config(
+        config_of(shape), attn_implementation=attention.NAME
+    )
     return model.to(device, dtype)
 
 
@@ -53,9 +57,14 @@ def far(found: Any, expected: Any) -> float:
     return float(np.abs(one - other).max() / np.abs(other).max())
 
 
-def differences(shape: Shape, items: Sequence[Item], device: torch.device) -> Iterator[tuple[str, Precision, float]]:
+def differences(
+    shape: Shape, items: Sequence[Item], device: torch.device
+) -> Iterator[tuple[str, Precision, float]]:
     """What is compared, in which precision, and how far it is from the CPU's."""
-    models = {place.device: make_model(shape, place.device).eval() for place in (CPU, Place(device, "float32"))}
+    models = {
+        place.device: make_model(shape, place.device).eval()
+        for place in (CPU, Place(device, "float32"))
+    }
     mask = np.random.default_rng(0).random(neuron_shape(models[CPU.device])) < 0.1
 
     def score(place: Place) -> Any:
@@ -67,10 +76,16 @@ def differences(shape: Shape, items: Sequence[Item], device: torch.device) -> It
 
     def sums(place: Place) -> Any:
         model = models[place.device]
-        found = collect({"rm": model}, model, [item[:2] for item in items], place, Budget(4096), "")["rm"]
+        found = collect(
+            {"rm": model}, model, [item[:2] for item in items], place, Budget(4096), ""
+        )["rm"]
         return np.stack([found.chosen.sum, found.rejected.abs_sum])
 
-    for name, compute in (("rewards", score), ("rewards, ablated", score_ablated), ("statistics", sums)):
+    for name, compute in (
+        ("rewards", score),
+        ("rewards, ablated", score_ablated),
+        ("statistics", sums),
+    ):
         expected = compute(CPU)
         for precision in get_args(Precision):
             yield name, precision, far(compute(Place(device, precision)), expected)
@@ -80,11 +95,15 @@ def differences(shape: Shape, items: Sequence[Item], device: torch.device) -> It
         yield "gradient", precision, far(gradient(models[device], pairs, precision), expected)
 
 
-def gradient(model: PreTrainedModel, pairs: Sequence[Item], precision: Precision, cpu: bool = False) -> Tensor:
+def gradient(
+    model: PreTrainedModel, pairs: Sequence[Item], precision: Precision, cpu: bool = False
+) -> Tensor:
     """Of a training step, all parameters in one vector."""
     accelerator = accelerator_for(precision, cpu=cpu)
     backward(model.train(), pairs, accelerator, 4096)
-    return torch.cat([one.grad.flatten().float() for one in model.parameters() if one.grad is not None])
+    return torch.cat(
+        [one.grad.flatten().float() for one in model.parameters() if one.grad is not None]
+    )
 
 
 def accelerator_for(precision: Precision, cpu: bool = False) -> Any:
@@ -100,7 +119,11 @@ def accelerator_for(precision: Precision, cpu: bool = False) -> Any:
 
 def resumed(shape: Shape, items: Sequence[Item], device: torch.device) -> float:
     """How far the weights of a training that was stopped are from those of one that was not."""
-    config = load_params().profiles[PROFILE].train.model_copy(update={"pairs_per_step": 4, "save_every_minutes": 0})
+    config = (
+        load_params()
+        .profiles[PROFILE]
+        .train.model_copy(update={"pairs_per_step": 4, "save_every_minutes": 0})
+    )
     pairs = Pairs([str(number) for number in range(len(items))], [item[:2] for item in items])
 
     def run(state: Path, stop_after: int | None) -> Tensor:
@@ -111,7 +134,13 @@ def resumed(shape: Shape, items: Sequence[Item], device: torch.device) -> float:
                 signal.raise_signal(signal.SIGTERM)
 
         accelerator = accelerator_for(config.precision)
-        settings = {"epochs": 1, "seed": 0, "accelerator": accelerator, "budget": Budget(4096), "progress": "check"}
+        settings = {
+            "epochs": 1,
+            "seed": 0,
+            "accelerator": accelerator,
+            "budget": Budget(4096),
+            "progress": "check",
+        }
         train(model, pairs, config, state=state, on_step=on_step, **settings)
         return torch.cat([one.detach().flatten().float() for one in model.parameters()])
 
@@ -122,7 +151,9 @@ def resumed(shape: Shape, items: Sequence[Item], device: torch.device) -> float:
         return far(run(Path(folder, "state"), None), whole)
 
 
-def speeds(shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: torch.device) -> dict[str, Any]:
+def speeds(
+    shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: torch.device
+) -> dict[str, Any]:
     """Tokens, FLOP and peak memory of a training step, statistics and scoring, by the paper's settings."""
     settings = load_params().profiles[PROFILE]
     weights = getattr(torch, settings.train.weights)
@@ -141,7 +172,12 @@ def speeds(shape: Shape, pairs: Sequence[Item], items: Sequence[Item], device: t
             step,
             lambda: backward(trained, step, accelerator, settings.train.tokens_per_micro_batch),
         ),
-        "activations": (place.computes_in, 2, pairs, lambda: collect({"rm": one}, other, pairs, place, budget, "")),
+        "activations": (
+            place.computes_in,
+            2,
+            pairs,
+            lambda: collect({"rm": one}, other, pairs, place, budget, ""),
+        ),
         "evaluate": (scoring.computes_in, 1, items, lambda: scorer.score(one, scoring, "")),
     }
     found = {}
@@ -210,14 +246,29 @@ def check(device: torch.device, small: bool) -> dict[str, Any]:
         ]
         for name, precision, distance in compared:
             good = distance <= LIMITS[precision]
-            print(f"{backbone}: {name} in {precision}: {distance:.1e} {'ok' if good else 'TOO FAR'}", flush=True)
-            result["checks"].append(
-                {"backbone": backbone, "what": name, "precision": precision, "distance": distance, "ok": good}
+            print(
+                f"{backbone}: {name} in {precision}: {distance:.1e} {'ok' if good else 'TOO FAR'}",
+                flush=True,
             )
-        result["speeds"][backbone] = {"shape": asdict(shape), "stages": speeds(shape, pairs, items, device)}
+            result["checks"].append(
+                {
+                    "backbone": backbone,
+                    "what": name,
+                    "precision": precision,
+                    "distance": distance,
+                    "ok": good,
+                }
+            )
+        result["speeds"][backbone] = {
+            "shape": asdict(shape),
+            "stages": speeds(shape, pairs, items, device),
+        }
         for stage, one in result["speeds"][backbone]["stages"].items():
             speed = f"{one['tokens_per_second']:,} tokens/s, {one['tflops']:.3g} TFLOP/s"
-            print(f"{backbone}: {stage} in {one['precision']}: {speed}, peak {one['peak_gb'] or '?'} GB", flush=True)
+            print(
+                f"{backbone}: {stage} in {one['precision']}: {speed}, peak {one['peak_gb'] or '?'} GB",
+                flush=True,
+            )
     return result
 
 
@@ -230,7 +281,9 @@ def main() -> None:
     """Exits 1 if a check fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
     parser.add_argument("--device", help="a torch device; default: the best there is")
-    parser.add_argument("--small", action="store_true", help="shapes of no use, to try the check itself")
+    parser.add_argument(
+        "--small", action="store_true", help="shapes of no use, to try the check itself"
+    )
     parser.add_argument("--out", type=Path, default=Path("reports/gpu"), help="folder of the file")
     arguments = parser.parse_args()
     device = find_device(arguments.device)

@@ -42,7 +42,10 @@ class Clock:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -99,7 +102,9 @@ def run(side: Side, material: Material, memory_gb: float) -> Run | None:
         found = ours.recv()
     except EOFError:
         child.join()
-        raise RuntimeError(f"a side ended with exit code {child.exitcode}; its error is above") from None
+        raise RuntimeError(
+            f"a side ended with exit code {child.exitcode}; its error is above"
+        ) from None
     child.join()
     return found if isinstance(found, Run) else None
 
@@ -126,11 +131,17 @@ def _run(side: Side, material: Material) -> Run:
     _warm_up(material)
     seen: list[int] = []
     for model in models:
-        model.get_input_embeddings().register_forward_hook(lambda _module, inputs, _out: seen.append(inputs[0].numel()))
+        model.get_input_embeddings().register_forward_hook(
+            lambda _module, inputs, _out: seen.append(inputs[0].numel())
+        )
     clock = Clock(material.setting)
     numbers = side(material, clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    gpu = torch.cuda.max_memory_allocated() >> 20 if material.setting.place.device.type == "cuda" else 0
+    gpu = (
+        torch.cuda.max_memory_allocated() >> 20
+        if material.setting.place.device.type == "cuda"
+        else 0
+    )
     return Run(clock.cpu, clock.wall, sum(seen), peak, gpu, numbers)
 
 

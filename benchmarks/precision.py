@@ -34,7 +34,15 @@ from rm_tension.model.device import Place
 
 PRODUCTS = {
     getattr(torch.ops.aten, name)
-    for name in ("linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "scaled_dot_product_attention")
+    for name in (
+        "linear",
+        "addmm",
+        "mm",
+        "bmm",
+        "baddbmm",
+        "matmul",
+        "scaled_dot_product_attention",
+    )
 }
 DROPPED = 13  # bits of float32's 23 that TF32 lacks
 READ = ("models", "reference")  # by the stages, and not written here
@@ -52,9 +60,13 @@ def rounded(tensor: Tensor) -> Tensor:
 class RoundedProducts(TorchDispatchMode):
     """Round the float32 operands of every product."""
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         if function.overloadpacket in PRODUCTS:
-            args = tree_map_only(Tensor, lambda one: rounded(one) if one.dtype == torch.float32 else one, args)
+            args = tree_map_only(
+                Tensor, lambda one: rounded(one) if one.dtype == torch.float32 else one, args
+            )
         return function(*args, **(kwargs or {}))
 
 
@@ -85,10 +97,14 @@ def cut(paths: Paths, split: Split, count: int | None) -> None:
         for path in (paths.texts(split), *paths.all_tokens.glob(f"*/{split}.parquet")):
             table = pd.read_parquet(path)
             with whole(path) as partial:
-                table.groupby(["dataset", "subset"], sort=False).head(count).to_parquet(partial, index=False)
+                table.groupby(["dataset", "subset"], sort=False).head(count).to_parquet(
+                    partial, index=False
+                )
 
 
-def measure(params: Params, settings: Profile, chosen: list[Trio], sample: Sample, paths: Paths) -> pd.DataFrame:
+def measure(
+    params: Params, settings: Profile, chosen: list[Trio], sample: Sample, paths: Paths
+) -> pd.DataFrame:
     """Run statistics, scoring and analysis of the trios below `paths.root`; returns the rewards of all."""
     for name in READ:
         (paths.root / name).symlink_to(Path(name).absolute())
@@ -107,14 +123,18 @@ def measure(params: Params, settings: Profile, chosen: list[Trio], sample: Sampl
             print(f"{precision}: {trio.key}: {stage.__name__.split('.')[1]}", flush=True)
     analyse.run(Job(params, settings, paths, {"profile": paths.profile}))
     layout = read_layout(paths, params.grid)
-    scored = [read_scored(paths.rewards(trio), layout, params.grid.test_files).assign(trio=trio.key) for trio in chosen]
+    scored = [
+        read_scored(paths.rewards(trio), layout, params.grid.test_files).assign(trio=trio.key)
+        for trio in chosen
+    ]
     return pd.concat(scored, ignore_index=True)
 
 
 def difference(exact: pd.DataFrame, other: pd.DataFrame) -> Mapping[str, float]:
     """Of rewards: how far apart, and how many items are judged otherwise."""
     right = [
-        pd.concat([outcomes(rows).assign(trio=key) for key, rows in table.groupby("trio")]) for table in (exact, other)
+        pd.concat([outcomes(rows).assign(trio=key) for key, rows in table.groupby("trio")])
+        for table in (exact, other)
     ]
     keys = ["trio", "objective", "kind", "percent", "item"]
     both = right[0].merge(right[1], on=keys, suffixes=("", "_other"))
@@ -140,9 +160,13 @@ def compare(profile: str, sample: Sample) -> dict[str, Any]:
     """The differences of each precision from float32, for the first trios of a profile, one of each backbone first."""
     params = load_params()
     settings = params.profiles[profile]
-    chosen = list(islice(sorted(trios(params.grid, profile), key=lambda trio: trio.seed), sample.trios))
+    chosen = list(
+        islice(sorted(trios(params.grid, profile), key=lambda trio: trio.seed), sample.trios)
+    )
     with TemporaryDirectory() as folder:
-        paths = {precision: Paths(profile, Path(folder, precision)) for precision in get_args(Precision)}
+        paths = {
+            precision: Paths(profile, Path(folder, precision)) for precision in get_args(Precision)
+        }
         rewards = {}
         for precision, one in paths.items():
             one.root.mkdir()
@@ -157,9 +181,12 @@ def compare(profile: str, sample: Sample) -> dict[str, Any]:
         }
         for precision in ("tf32", "bfloat16"):
             found = claims(paths[precision])
-            result["precisions"][precision] = dict(difference(rewards["float32"], rewards[precision])) | {
+            result["precisions"][precision] = dict(
+                difference(rewards["float32"], rewards[precision])
+            ) | {
                 "claims": {
-                    key: {name: (exact[key][name], one[name]) for name in ("effect", "verdict")} | {"unit": one["unit"]}
+                    key: {name: (exact[key][name], one[name]) for name in ("effect", "verdict")}
+                    | {"unit": one["unit"]}
                     for key, one in found.items()
                 }
             }
@@ -170,7 +197,9 @@ def with_precision(settings: Profile, precision: Precision, pairs: int | None) -
     """The profile that measures in it, with statistics over so many pairs."""
     summing, scoring = settings.activations, settings.evaluate
     changed = {
-        "activations": summing.model_copy(update={"precision": precision, "max_pairs": pairs or summing.max_pairs}),
+        "activations": summing.model_copy(
+            update={"precision": precision, "max_pairs": pairs or summing.max_pairs}
+        ),
         "evaluate": scoring.model_copy(update={"precision": precision}),
     }
     return settings.model_copy(update=changed)
@@ -181,10 +210,22 @@ def table(result: Mapping[str, Any]) -> str:
     lines = []
     for precision, one in result["precisions"].items():
         share = f"{one['changed']} of {one['items']:,} ({one['changed'] / one['items']:.3%})"
-        apart = f"{one['median_difference_in_sd']:.1e}, at most {one['largest_difference_in_sd']:.1e}"
-        other = [key for key, claim in one["claims"].items() if claim["verdict"][0] != claim["verdict"][1]]
+        apart = (
+            f"{one['median_difference_in_sd']:.1e}, at most {one['largest_difference_in_sd']:.1e}"
+        )
+        other = [
+            key
+            for key, claim in one["claims"].items()
+            if claim["verdict"][0] != claim["verdict"][1]
+        ]
         lines.append([precision, share, one["ties"], apart, ", ".join(other) or "none"])
-    headers = ["precision", "outcomes that differ", "ties", "rewards apart (sd)", "verdicts that differ"]
+    headers = [
+        "precision",
+        "outcomes that differ",
+        "ties",
+        "rewards apart (sd)",
+        "verdicts that differ",
+    ]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -194,7 +235,9 @@ def main() -> None:
     parser.add_argument("--profile", required=True)
     parser.add_argument("--trios", type=int, help="default: all")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--pairs", type=int, help="scored of each file of test pairs, and summed of each objective")
+    parser.add_argument(
+        "--pairs", type=int, help="scored of each file of test pairs, and summed of each objective"
+    )
     parser.add_argument("--items", type=int, help="scored of each part of a benchmark")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

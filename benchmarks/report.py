@@ -34,7 +34,12 @@ def write(found: Found, folder: Path) -> None:
     for kind in ("png", "pdf"):
         with whole(folder / f"bench.{kind}") as partial:
             # without dates, so that the same numbers give the same bytes
-            figure.savefig(partial, format=kind, dpi=120, metadata={"CreationDate": None} if kind == "pdf" else None)
+            figure.savefig(
+                partial,
+                format=kind,
+                dpi=120,
+                metadata={"CreationDate": None} if kind == "pdf" else None,
+            )
     plt.close(figure)
 
 
@@ -68,22 +73,42 @@ def _spread(ratio: Mapping[str, float]) -> str:
 def targets(found: Found) -> str:
     """Which targets are met, as Markdown."""
     rows = [
-        (task["what"], one["name"], one["target"], f"{one['reached']:.2f}", "yes" if one["met"] else "**no**")
+        (
+            task["what"],
+            one["name"],
+            one["target"],
+            f"{one['reached']:.2f}",
+            "yes" if one["met"] else "**no**",
+        )
         for task in found["tasks"].values()
         for one in task["targets"]
     ]
-    return tabulate(rows, ("task", "against", "target", "reached", "met"), tablefmt="github", disable_numparse=True)
+    return tabulate(
+        rows,
+        ("task", "against", "target", "reached", "met"),
+        tablefmt="github",
+        disable_numparse=True,
+    )
 
 
 def judged(task: Any, sides: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
     """The targets of a `measure.Task`: against the best of the sides that each names, and the tokens' if it has one."""
     for target in task.targets:
-        medians = [sides[name]["ratio"][kind]["median"] for name in target.sides if not sides[name]["out_of_memory"]]
+        medians = [
+            sides[name]["ratio"][kind]["median"]
+            for name in target.sides
+            if not sides[name]["out_of_memory"]
+        ]
         if not medians:
             continue
         reached = min(medians)
         wanted = f"at least {target.times:.1f} times as fast"
-        yield {"name": target.name, "target": wanted, "reached": reached, "met": reached >= target.times}
+        yield {
+            "name": target.name,
+            "target": wanted,
+            "reached": reached,
+            "met": reached >= target.times,
+        }
     if task.most_tokens is not None:
         reached, wanted = sides["ours"]["tokens"] / task.tokens, f"at most {task.most_tokens:.2f}"
         yield {
@@ -116,7 +141,14 @@ def _plot(found: Found) -> Any:
     figure, axes = plt.subplots(figsize=(8, 0.6 + 0.3 * len(bars)), layout="constrained")
     medians = [ratio["median"] for _, ratio in bars]
     errors = [[r["median"] - r["min"] for _, r in bars], [r["max"] - r["median"] for _, r in bars]]
-    axes.barh([label for label, _ in bars], medians, xerr=errors, color="#7aa6c2", ecolor="#333333", capsize=2)
+    axes.barh(
+        [label for label, _ in bars],
+        medians,
+        xerr=errors,
+        color="#7aa6c2",
+        ecolor="#333333",
+        capsize=2,
+    )
     axes.axvline(1, color="#333333", linewidth=0.8)
     axes.set_xlabel(f"{'CPU time' if kind == 'cpu' else 'time'} of the baseline / ours")
     return figure

@@ -27,15 +27,21 @@ def of_pairs(pairs: Sequence[Item]) -> Task:
     return _task("hh", f"rewards of {len(pairs)} HH pairs", pairs, times=1.5, most_tokens=0.70)
 
 
-def _task(name: str, what: str, items: Sequence[Item], times: float, most_tokens: float | None) -> Task:
+def _task(
+    name: str, what: str, items: Sequence[Item], times: float, most_tokens: float | None
+) -> Task:
     ways = {"pipeline": by_pipeline, "sorted and padded": by_sorting}
     sides: dict[str, dict[str, Side]] = {
-        way: {f"{way}, {size} at a time": partial(side, items=items, at_a_time=size) for size in TRIED}
+        way: {
+            f"{way}, {size} at a time": partial(side, items=items, at_a_time=size) for size in TRIED
+        }
         for way, side in ways.items()
     }
     targets = [Target(f"{way}, its best", list(sides[way]), times) for way in ways]
     others = {name: side for found in sides.values() for name, side in found.items()}
-    return Task(name, what, token_count(items), partial(ours, items=items), others, targets, most_tokens)
+    return Task(
+        name, what, token_count(items), partial(ours, items=items), others, targets, most_tokens
+    )
 
 
 def ours(material: Material, clock: Clock, items: Sequence[Item]) -> Numbers:
@@ -49,10 +55,14 @@ def by_pipeline(material: Material, clock: Clock, items: Sequence[Item], at_a_ti
     """From strings, in the order of the items."""
     model, _ = material.plain()
     place = material.setting.place
-    classify = pipeline("text-classification", model, tokenizer=material.tokenizer, device=place.device)
+    classify = pipeline(
+        "text-classification", model, tokenizer=material.tokenizer, device=place.device
+    )
     texts = [words(text) for item in items for text in item]
     with clock, place.computing():
-        return {"rewards": np.array([one["score"] for one in classify(texts, batch_size=at_a_time)])}
+        return {
+            "rewards": np.array([one["score"] for one in classify(texts, batch_size=at_a_time)])
+        }
 
 
 def by_sorting(material: Material, clock: Clock, items: Sequence[Item], at_a_time: int) -> Numbers:

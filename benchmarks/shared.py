@@ -13,7 +13,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from rm_tension.base.config import HH, Precision
 from rm_tension.data.sources import OFFICIAL
@@ -26,7 +30,15 @@ from rm_tension.model.rows import Item, Tokens
 REAL = "HuggingFaceTB/SmolLM2-135M"
 TINY = "miniature"  # as lengths.csv calls it
 TINY_SHAPE = Shape(
-    "llama", layers=2, width=32, mlp=80, heads=4, key_heads=2, vocabulary=300, positions=1024, weight_bytes=4
+    "llama",
+    layers=2,
+    width=32,
+    mlp=80,
+    heads=4,
+    key_heads=2,
+    vocabulary=300,
+    positions=1024,
+    weight_bytes=4,
 )
 PAD = 0  # no text has this token; as in `config_of`
 LIMIT = 1024  # tokens of a text
@@ -77,7 +89,9 @@ def make_material(shape: Shape, setting: Setting) -> Material:
     torch.manual_seed(0)
     config = config_of(shape)
     config.problem_type = "regression"  # or the pipeline would give the sigmoid of a reward
-    backbone = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention.NAME)
+    backbone = AutoModelForSequenceClassification.from_config(
+        config, attn_implementation=attention.NAME
+    )
     model = copy.deepcopy(backbone)
     with torch.no_grad():
         for weight in model.parameters():
@@ -87,10 +101,14 @@ def make_material(shape: Shape, setting: Setting) -> Material:
 
 def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     """A word for each token."""
-    tokenizer = Tokenizer(WordLevel({_word(token): token for token in range(vocabulary)}, unk_token=_word(PAD)))
+    tokenizer = Tokenizer(
+        WordLevel({_word(token): token for token in range(vocabulary)}, unk_token=_word(PAD))
+    )
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=_word(PAD), model_input_names=["input_ids", "attention_mask"]
+        tokenizer_object=tokenizer,
+        pad_token=_word(PAD),
+        model_input_names=["input_ids", "attention_mask"],
     )
 
 
@@ -113,8 +131,15 @@ class Texts:
 
     def hh_pairs(self, count: int) -> list[Item]:
         """(chosen, rejected) pairs, from the four sources in proportion to their official training files."""
-        rows = {file.source_and_split: n for file in OFFICIAL if file.data_set == "hh_rlhf" for n in file.rows.values()}
-        train = {f"{HH}/{source}": number for (source, split), number in rows.items() if split == "train"}
+        rows = {
+            file.source_and_split: n
+            for file in OFFICIAL
+            if file.data_set == "hh_rlhf"
+            for n in file.rows.values()
+        }
+        train = {
+            f"{HH}/{source}": number for (source, split), number in rows.items() if split == "train"
+        }
         return [
             item
             for data, number in _shares(train, count).items()
@@ -124,7 +149,9 @@ class Texts:
     def benchmark_items(self, count: int) -> list[Item]:
         """Prompts with all their answers, from the suites in proportion to their official numbers of items."""
         rows = {
-            file.data_set.replace("_", "-"): sum(file.rows.values()) for file in OFFICIAL if file.data_set != "hh_rlhf"
+            file.data_set.replace("_", "-"): sum(file.rows.values())
+            for file in OFFICIAL
+            if file.data_set != "hh_rlhf"
         }
         found: list[Item] = []
         for data, number in _shares(rows, count).items():
@@ -147,7 +174,11 @@ class Texts:
 
     def _line(self, data: str, part: str) -> dict[str, Any]:
         table = pd.read_csv(FILE, comment="#")
-        known = (table["tokenizer"] == self.tokenizer) & (table["data"] == data) & (table["part"] == part)
+        known = (
+            (table["tokenizer"] == self.tokenizer)
+            & (table["data"] == data)
+            & (table["part"] == part)
+        )
         (line,) = table[known].to_dict("records")
         return {str(name): value for name, value in line.items()}
 
@@ -166,7 +197,10 @@ def padded(texts: Sequence[Tokens], length: int, device: torch.device) -> dict[s
     ids, mask = np.full((len(texts), length), PAD), np.zeros((len(texts), length), dtype=np.int64)
     for number, text in enumerate(texts):
         ids[number, : len(text)], mask[number, : len(text)] = text, 1
-    return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+    return {
+        "input_ids": torch.from_numpy(ids).to(device),
+        "attention_mask": torch.from_numpy(mask).to(device),
+    }
 
 
 def sorted_rewards(

@@ -25,7 +25,15 @@ def task(pairs: Sequence[Item]) -> Task:
     others = {"padded to 1,024, hooks": partial(released, pairs=pairs)}
     targets = [Target("the released way", list(others), 6.0)]
     what = f"statistics of {len(pairs)} HH pairs, in an RM and its backbone"
-    return Task("statistics", what, 2 * token_count(pairs), partial(ours, pairs=pairs), others, targets, 0.70)
+    return Task(
+        "statistics",
+        what,
+        2 * token_count(pairs),
+        partial(ours, pairs=pairs),
+        others,
+        targets,
+        0.70,
+    )
 
 
 def ours(material: Material, clock: Clock, pairs: Sequence[Item]) -> Numbers:
@@ -34,7 +42,9 @@ def ours(material: Material, clock: Clock, pairs: Sequence[Item]) -> Numbers:
         models, budget = {"rm": material.model}, Budget(material.setting.budget)
         found = collect(models, material.backbone, pairs, material.setting.place, budget, "")["rm"]
     return {
-        f"{name} {number}": getattr(side, name) for number, side in enumerate(found.sides) for name in (*SUMS, "tokens")
+        f"{name} {number}": getattr(side, name)
+        for number, side in enumerate(found.sides)
+        for name in (*SUMS, "tokens")
     }
 
 
@@ -43,7 +53,13 @@ def released(material: Material, clock: Clock, pairs: Sequence[Item]) -> Numbers
     model, backbone = material.plain()
     place = material.setting.place
     found: dict[str, NDArray[Any]] = {}
-    with clock, torch.inference_mode(), place.computing(), _kept(model) as after, _kept(backbone) as before:
+    with (
+        clock,
+        torch.inference_mode(),
+        place.computing(),
+        _kept(model) as after,
+        _kept(backbone) as before,
+    ):
         for side in (0, 1):
             shape = len(SUMS), model.config.num_hidden_layers, model.config.intermediate_size
             sums, tokens = torch.zeros(shape, dtype=torch.float64, device=place.device), 0
@@ -73,7 +89,10 @@ def _kept(model: PreTrainedModel) -> Iterator[list[Tensor]]:
         kept[layer] = output
 
     blocks = model.model.layers
-    handles = [block.mlp.act_fn.register_forward_hook(partial(keep, layer)) for layer, block in enumerate(blocks)]
+    handles = [
+        block.mlp.act_fn.register_forward_hook(partial(keep, layer))
+        for layer, block in enumerate(blocks)
+    ]
     try:
         yield kept
     finally:

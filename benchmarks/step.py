@@ -29,19 +29,34 @@ def task(pairs: Sequence[Item]) -> Task:
     """Of (chosen, rejected)."""
     defaults: Side = partial(trl, pairs=pairs, at_a_time=DEFAULT, checkpointing=True)
     faster: dict[str, Side] = {
-        f"TRL, no checkpointing, {size} at a time": partial(trl, pairs=pairs, at_a_time=size, checkpointing=False)
+        f"TRL, no checkpointing, {size} at a time": partial(
+            trl, pairs=pairs, at_a_time=size, checkpointing=False
+        )
         for size in TRIED
     }
     others = {"TRL, defaults": defaults, **faster}
-    targets = [Target("TRL's defaults", ["TRL, defaults"], 5.0), Target("TRL's best", list(others), 1.3)]
+    targets = [
+        Target("TRL's defaults", ["TRL, defaults"], 5.0),
+        Target("TRL's best", list(others), 1.3),
+    ]
     what = f"a training step of {len(pairs)} HH pairs"
-    return Task("step", what, token_count(pairs), partial(ours, pairs=pairs), others, targets, most_tokens=0.70)
+    return Task(
+        "step",
+        what,
+        token_count(pairs),
+        partial(ours, pairs=pairs),
+        others,
+        targets,
+        most_tokens=0.70,
+    )
 
 
 def ours(material: Material, clock: Clock, pairs: Sequence[Item]) -> Numbers:
     """As `train` takes it."""
     accelerator = make_accelerator(material.setting.precision)
-    optimizer = torch.optim.AdamW(material.model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        material.model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True
+    )
     model, optimizer = accelerator.prepare(material.model.train(), optimizer)
     with clock:
         margins = backward(model, pairs, accelerator, material.setting.budget)
@@ -52,11 +67,16 @@ def ours(material: Material, clock: Clock, pairs: Sequence[Item]) -> Numbers:
     return {"loss": bradley_terry(margins).mean().cpu().numpy(), "gradients": gradients}
 
 
-def trl(material: Material, clock: Clock, pairs: Sequence[Item], at_a_time: int, checkpointing: bool) -> Numbers:
+def trl(
+    material: Material, clock: Clock, pairs: Sequence[Item], at_a_time: int, checkpointing: bool
+) -> Numbers:
     """The first step of `RewardTrainer.train`; what comes before and after it is not counted."""
     disable_progress_bars()
     model, _ = material.plain()
-    sides = {name: [pair[side].tolist() for pair in pairs] for side, name in enumerate(("chosen_ids", "rejected_ids"))}
+    sides = {
+        name: [pair[side].tolist() for pair in pairs]
+        for side, name in enumerate(("chosen_ids", "rejected_ids"))
+    }
     with tempfile.TemporaryDirectory() as folder:
         arguments = RewardConfig(
             output_dir=folder,

@@ -28,13 +28,17 @@ def task(pairs: Sequence[Item], layers: int, neurons: int) -> Task:
     draws = np.random.default_rng(0).random((layers, neurons))
     masks = [draws < share for share in SHARES]
     others: dict[str, Side] = {
-        f"hooks, sorted and padded, {size} at a time": partial(by_hooks, pairs=pairs, masks=masks, at_a_time=size)
+        f"hooks, sorted and padded, {size} at a time": partial(
+            by_hooks, pairs=pairs, masks=masks, at_a_time=size
+        )
         for size in TRIED
     }
     targets = [Target("hooks, their best", list(others), 1.6)]
     what = f"rewards of {len(pairs)} HH pairs under {len(masks)} conditions"
     our = partial(ours, pairs=pairs, masks=masks)
-    return Task("sweep", what, len(masks) * token_count(pairs), our, others, targets, most_tokens=0.70)
+    return Task(
+        "sweep", what, len(masks) * token_count(pairs), our, others, targets, most_tokens=0.70
+    )
 
 
 def ours(material: Material, clock: Clock, pairs: Sequence[Item], masks: Sequence[Mask]) -> Numbers:
@@ -44,11 +48,15 @@ def ours(material: Material, clock: Clock, pairs: Sequence[Item], masks: Sequenc
         scorer = Scorer(pairs, Budget(material.setting.budget))
         for number, mask in enumerate(masks):
             with ablated(material.model, mask):
-                found[f"condition {number}"] = scorer.score(material.model, material.setting.place, "")
+                found[f"condition {number}"] = scorer.score(
+                    material.model, material.setting.place, ""
+                )
     return found
 
 
-def by_hooks(material: Material, clock: Clock, pairs: Sequence[Item], masks: Sequence[Mask], at_a_time: int) -> Numbers:
+def by_hooks(
+    material: Material, clock: Clock, pairs: Sequence[Item], masks: Sequence[Mask], at_a_time: int
+) -> Numbers:
     """Every text on its own, and a product for every activation."""
     model, _ = material.plain()
     found, place = {}, material.setting.place
@@ -67,7 +75,9 @@ def _silenced(model: PreTrainedModel, kept: Tensor) -> Iterator[None]:
         return output * kept[layer]
 
     blocks = enumerate(model.model.layers) if not kept.all() else ()
-    handles = [block.mlp.act_fn.register_forward_hook(partial(silence, layer)) for layer, block in blocks]
+    handles = [
+        block.mlp.act_fn.register_forward_hook(partial(silence, layer)) for layer, block in blocks
+    ]
     try:
         yield
     finally:

@@ -54,7 +54,9 @@ def make_stalling():
 
 def kill_in_the_middle(stalling, command, folder):
     """Run a command in a folder and kill it, as `kill -9` does, once half of a large file is here."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while not stalling.half_sent.wait(0.1):
             assert process.poll() is None

@@ -13,10 +13,14 @@ from pathlib import Path
 
 def dvc(*arguments, folder="."):
     """Run DVC in a folder, with this environment's python and the folder's own code; returns what it printed."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
     environment["PYTHONPATH"] = str(Path(folder, "src").absolute())
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -26,7 +30,10 @@ def clone(tmp_path_factory, remote=None, share_cache=False, **settings):
     folder = tmp_path_factory.mktemp("clone")
     subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
     changed = subprocess.run(
-        ["git", "ls-files", "--modified", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
+        ["git", "ls-files", "--modified", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in changed.stdout.splitlines():
         if Path(name).is_file():
@@ -35,7 +42,9 @@ def clone(tmp_path_factory, remote=None, share_cache=False, **settings):
     if changed.stdout:
         subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-        subprocess.run(["git", *identity, "commit", "--quiet", "--message", "as it is"], cwd=folder, check=True)
+        subprocess.run(
+            ["git", *identity, "commit", "--quiet", "--message", "as it is"], cwd=folder, check=True
+        )
     if remote:
         dvc("remote", "add", "--default", "here", str(remote), folder=folder)
         for name, value in settings.items():

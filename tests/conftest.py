@@ -75,7 +75,9 @@ def s3():
     import boto3  # seconds that the other tests need not wait for
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line for each of a thousand requests
+    logging.getLogger("werkzeug").setLevel(
+        logging.WARNING
+    )  # not a line for each of a thousand requests
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -83,5 +85,7 @@ def s3():
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield boto3.resource("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="bucket")
+        yield boto3.resource("s3", endpoint_url=f"http://{host}:{port}").create_bucket(
+            Bucket="bucket"
+        )
     server.stop()

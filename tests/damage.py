@@ -5,7 +5,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-INSERTED = [b"\xff\xfe", b"\x00", b"\xef\xbb\xbf", "İ→".encode(), b"[" * 3000, b"{", b'"', b"\t", b": ", b"9" * 400]
+INSERTED = [
+    b"\xff\xfe",
+    b"\x00",
+    b"\xef\xbb\xbf",
+    "İ→".encode(),
+    b"[" * 3000,
+    b"{",
+    b'"',
+    b"\t",
+    b": ",
+    b"9" * 400,
+]
 ODD: list[Any] = [
     *(None, True, -1, 0, 1.5, 2**31, 2**64, 10**400, float("nan"), float("inf"), 5e-324),
     *("", " ", "\ud83d", "a\x00b", "../../x", "İ→模型", "x" * 5000, "1", "nan"),
@@ -18,7 +29,9 @@ def bytes_of(draw, raw: bytes) -> bytes:
     """One to three damages."""
     for _ in range(draw(st.integers(1, 3))):
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(raw))] * 2)))
-        kind = draw(st.sampled_from(["cut", "remove", "repeat", "flip", "insert", "lines", "empty"]))
+        kind = draw(
+            st.sampled_from(["cut", "remove", "repeat", "flip", "insert", "lines", "empty"])
+        )
         if kind == "cut":
             raw = raw[:start]
         elif kind == "remove":
@@ -43,7 +56,13 @@ def bytes_of(draw, raw: bytes) -> bytes:
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of all values below this one."""
-    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        value.keys()
+        if isinstance(value, dict)
+        else range(len(value))
+        if isinstance(value, list)
+        else ()
+    )
     return [place for key in keys for place in [(*path, key), *places(value[key], (*path, key))]]
 
 
@@ -66,7 +85,9 @@ def value_of(draw, value: Any) -> Any:
         elif isinstance(node, list):
             node.insert(0, copy.deepcopy(node[last]))
         else:
-            node[draw(st.sampled_from(["x", "İ", "", "a.b"]))] = node[last] if kind == "twice" else node.pop(last)
+            node[draw(st.sampled_from(["x", "İ", "", "a.b"]))] = (
+                node[last] if kind == "twice" else node.pop(last)
+            )
     return value
 
 

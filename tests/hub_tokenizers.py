@@ -14,7 +14,9 @@ def write_tokenizer(family: str, folder: Path, texts: Iterable[str], vocabulary:
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     digits = pre_tokenizers.Digits(individual_digits=True)
     words = Tokenizer(models.BPE())
-    words.pre_tokenizer = byte_level if family == "gpt2" else pre_tokenizers.Sequence([digits, byte_level])
+    words.pre_tokenizer = (
+        byte_level if family == "gpt2" else pre_tokenizers.Sequence([digits, byte_level])
+    )
     words.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
@@ -24,11 +26,19 @@ def write_tokenizer(family: str, folder: Path, texts: Iterable[str], vocabulary:
     folder.mkdir(parents=True, exist_ok=True)
     words.save(str(folder / "tokenizer.json"))
     names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), EOS)
-    settings = {"add_prefix_space": False, "model_max_length": 8192, "tokenizer_class": "GPT2Tokenizer"}
+    settings = {
+        "add_prefix_space": False,
+        "model_max_length": 8192,
+        "tokenizer_class": "GPT2Tokenizer",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | names))
     (folder / "special_tokens_map.json").write_text(json.dumps(names))
     bpe = json.loads(words.to_str())["model"]
     (folder / "vocab.json").write_text(json.dumps(bpe["vocab"]))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in bpe["merges"]))
-    (folder / "config.json").write_text(json.dumps({"model_type": {"gpt2": "gpt2"}.get(family, "llama")}))
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in bpe["merges"])
+    )
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": {"gpt2": "gpt2"}.get(family, "llama")})
+    )
     return folder

@@ -44,7 +44,9 @@ def changed(settings: Settings, **changes):
 def make_backbone(family: str, folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     if family == "gpt2":
-        config = GPT2Config(vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=16, n_layer=3, n_head=2)
+        config = GPT2Config(
+            vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=16, n_layer=3, n_head=2
+        )
     else:
         config = LlamaConfig(
             vocab_size=VOCABULARY,
@@ -67,7 +69,9 @@ def text(generator: np.random.Generator, length: int) -> np.ndarray:
     return generator.integers(1, VOCABULARY, length).astype(np.int32)
 
 
-def random_items(seed: int, count: int, answers: int = 2, prefix: int = 6, longest: int = 9) -> list[list[np.ndarray]]:
+def random_items(
+    seed: int, count: int, answers: int = 2, prefix: int = 6, longest: int = 9
+) -> list[list[np.ndarray]]:
     """Items whose answers share a prefix of random length and then differ."""
     generator = np.random.default_rng(seed)
     items = []

@@ -17,8 +17,18 @@ PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 SMALL = MiniatureData(
     kind="miniature",
     seed=1,
-    train_pairs={"helpful-base": 12, "helpful-online": 6, "helpful-rejection-sampled": 6, "harmless-base": 24},
-    test_pairs={"helpful-base": 4, "helpful-online": 3, "helpful-rejection-sampled": 3, "harmless-base": 4},
+    train_pairs={
+        "helpful-base": 12,
+        "helpful-online": 6,
+        "helpful-rejection-sampled": 6,
+        "harmless-base": 24,
+    },
+    test_pairs={
+        "helpful-base": 4,
+        "helpful-online": 3,
+        "helpful-rejection-sampled": 3,
+        "harmless-base": 4,
+    },
     items_per_task=4,
     label_noise=0.1,
 )
@@ -55,7 +65,9 @@ def fill_cache(cache: Path, scratch: Path) -> list[LocalFile]:
     """Put the small miniature into a hub cache at the pinned revisions; returns the files it is made of."""
     files = generate(SMALL, scratch)
     for file in files:
-        target = snapshot(cache, "dataset", getattr(hub_source(), file.raw.data_set)) / file.raw.name
+        target = (
+            snapshot(cache, "dataset", getattr(hub_source(), file.raw.data_set)) / file.raw.name
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.path, target)
     return files

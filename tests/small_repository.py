@@ -21,7 +21,9 @@ from samples import POSITIONS, make_backbone
 REPOSITORY = Path(__file__).parents[1]
 TEMPLATE = "Human:{prompt}\n\nAssistant:{answer}"
 KEY, STAGE = "gpt2-small-helpful-0", "train@mini-gpt2-small-helpful-0"
-SETTINGS = ScoringSettings(profile="mini", key=KEY, template=TEMPLATE, max_length=POSITIONS, precision="float32")
+SETTINGS = ScoringSettings(
+    profile="mini", key=KEY, template=TEMPLATE, max_length=POSITIONS, precision="float32"
+)
 PLACE = Paths("mini").reward_model(Model("gpt2-small", "helpful", 0))
 
 
@@ -38,7 +40,9 @@ def make_reward_model(folder, seed=0):
     config = TrainedTokenizer(kind="trained", vocabulary=300)
     tokenizer = make_tokenizer(config, ["some words to merge " * 9], Hub(None))
     tokenizer.save_pretrained(scratch / "tokenizer")
-    model = new_reward_model(make_backbone("gpt2", scratch / "backbone"), seed, head_std=0.5, dtype="float32")
+    model = new_reward_model(
+        make_backbone("gpt2", scratch / "backbone"), seed, head_std=0.5, dtype="float32"
+    )
     model.resize_token_embeddings(len(tokenizer))
     save_reward_model(model, folder, scratch / "tokenizer", SETTINGS)
     shutil.rmtree(scratch)
@@ -50,7 +54,9 @@ def make_repository(folder, remote):
     shutil.copy(REPOSITORY / "params.yaml", folder)
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]
     stage = {"matrix": stage["matrix"], "cmd": stage["cmd"], "outs": stage["outs"][:1]}
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}, sort_keys=False), encoding="utf-8")
+    (folder / "dvc.yaml").write_text(
+        yaml.safe_dump({"stages": {"train": stage}}, sort_keys=False), encoding="utf-8"
+    )
     shutil.copy(REPOSITORY / ".gitignore", folder)
     git(folder, "init", "--quiet")
     dvc("init", "--quiet", folder=folder)
@@ -83,7 +89,11 @@ def listed(folder):
 
 def md5s(folder):
     """Of the files of a folder by their name in it."""
-    return {path.relative_to(folder).as_posix(): file_md5(path) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): file_md5(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def stored(store, md5):

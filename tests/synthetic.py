@@ -23,8 +23,14 @@ from rm_tension.paper.tasks import SUBSETS, TASKS
 COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
 REPOSITORY = Path(__file__).parents[1]
 HELPFULNESS = {subset for task in TASKS if task.group == "helpfulness" for subset in task.subsets}
-FEW = {"hh_percents": {"random": [10, 30], "change": [10, 30], "magnitude": [10, 30], "absolute": [10]}}
-MARGINS = {"helpful": (1.0, -0.8), "harmless": (-0.8, 1.0), "mixed": (0.8, 0.5)}  # helpfulness, harmlessness items
+FEW = {
+    "hh_percents": {"random": [10, 30], "change": [10, 30], "magnitude": [10, 30], "absolute": [10]}
+}
+MARGINS = {
+    "helpful": (1.0, -0.8),
+    "harmless": (-0.8, 1.0),
+    "mixed": (0.8, 0.5),
+}  # helpfulness, harmlessness items
 
 
 def small_params(**evaluate: Any) -> Params:
@@ -50,7 +56,11 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
                 chosen, rejected = 3, 3
             elif subset.name == "ties":
                 tied = number % 2
-                item, chosen, rejected = f"ties/{'tied' if tied else 'ref'}:{number // 2}", 1 + 2 * tied, 3
+                item, chosen, rejected = (
+                    f"ties/{'tied' if tied else 'ref'}:{number // 2}",
+                    1 + 2 * tied,
+                    3,
+                )
             elif subset.suite == "reward-bench-2":
                 rejected = 3
             answers = [f"answer {index}" for index in range(chosen + rejected)]
@@ -61,11 +71,17 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
 def make_preferences(pairs: int = 12) -> pd.DataFrame:
     """`pairs` HH-RLHF test pairs per source, as in data/<P>/test.parquet."""
     sources = ("helpful-base", "harmless-base")
-    rows = [(HH, source, f"{source}-{n}", "", ["yes", "no"], 1) for source in sources for n in range(pairs)]
+    rows = [
+        (HH, source, f"{source}-{n}", "", ["yes", "no"], 1)
+        for source in sources
+        for n in range(pairs)
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferences: pd.DataFrame) -> pd.DataFrame:
+def make_rewards(
+    params: Params, trio: Trio, benchmarks: pd.DataFrame, preferences: pd.DataFrame
+) -> pd.DataFrame:
     """As in rewards/<P>/<trio>.parquet: the margin of MARGINS, weaker under ablation, plus noise."""
     rng = np.random.default_rng([trio.seed, *trio.backbone.encode()])
     helpfulness = {(subset.suite, subset.name) for subset in HELPFULNESS}
@@ -76,7 +92,10 @@ def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferenc
     tables = []
     for objective in params.grid.objectives:
         own = pairs[pairs["subset"].isin(params.grid.test_files[objective])]
-        for items, conditions in (own, hh_conditions(evaluate)), (tasks, task_conditions(evaluate, objective)):
+        for items, conditions in (
+            (own, hh_conditions(evaluate)),
+            (tasks, task_conditions(evaluate, objective)),
+        ):
             for condition in conditions:
                 used = items if condition == NONE else split_benchmarks(items, params.grid)[0]
                 answers = _answers(used)
@@ -84,7 +103,11 @@ def make_rewards(params: Params, trio: Trio, benchmarks: pd.DataFrame, preferenc
                 mean = np.where(answers["chosen"], margin, 0) * _strength(condition)
                 reward = (mean + rng.normal(0, 0.8, len(answers))).astype("float32")
                 table = answers[["dataset", "item_id", "answer_index"]]
-                named = {"objective": objective, "kind": condition.kind, "percent": condition.percent}
+                named = {
+                    "objective": objective,
+                    "kind": condition.kind,
+                    "percent": condition.percent,
+                }
                 tables.append(table.assign(**named, reward=reward))
     return pd.concat(tables, ignore_index=True)
 
@@ -93,22 +116,39 @@ def make_activations(trio: Trio) -> dict[str, Activations]:
     """Sums of 3 blocks of 40 neurons: a part that a backbone's RMs share, a part of the objective's own, and noise."""
 
     def draw(*key: str) -> np.ndarray:
-        return np.random.default_rng([*trio.backbone.encode(), *"/".join(key).encode()]).normal(0, 1, (3, 40))
+        return np.random.default_rng([*trio.backbone.encode(), *"/".join(key).encode()]).normal(
+            0, 1, (3, 40)
+        )
 
     def side(objective: str, name: str) -> ActivationSums:
-        mean = draw() + 0.5 * draw(objective) + 0.1 * draw(objective, str(trio.seed)) + 0.01 * draw(objective, name)
+        mean = (
+            draw()
+            + 0.5 * draw(objective)
+            + 0.1 * draw(objective, str(trio.seed))
+            + 0.01 * draw(objective, name)
+        )
         size = np.abs(mean)
-        return ActivationSums(*(1000 * part for part in (mean, size, size / 4, draw())), tokens=1000)
+        return ActivationSums(
+            *(1000 * part for part in (mean, size, size / 4, draw())), tokens=1000
+        )
 
-    return {objective: Activations(side(objective, "chosen"), side(objective, "rejected")) for objective in MARGINS}
+    return {
+        objective: Activations(side(objective, "chosen"), side(objective, "rejected"))
+        for objective in MARGINS
+    }
 
 
 def make_history(steps: int = 75) -> list[dict[str, float]]:
     """A loss that falls from 0.7 to 0.35, as in runs/<P>/steps/<model>.jsonl."""
-    return [{"step": n, "loss": 0.7 / (1 + n / steps), "accuracy": 0.5, "margin": 0.1} for n in range(steps)]
+    return [
+        {"step": n, "loss": 0.7 / (1 + n / steps), "accuracy": 0.5, "margin": 0.1}
+        for n in range(steps)
+    ]
 
 
-def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = (), **evaluate: Any) -> Paths:
+def write_profile(
+    root: Path, trios: Iterable[Trio], without: Iterable[str] = (), **evaluate: Any
+) -> Paths:
     """A repository below `root` with params.yaml, reference/, and the mini profile's data, rewards and activations.
 
     `evaluate` changes the section of that name in params.yaml.
@@ -133,7 +173,9 @@ def write_profile(root: Path, trios: Iterable[Trio], without: Iterable[str] = ()
         for objective in params.grid.objectives:
             history = paths.history(trio.model(objective))
             history.parent.mkdir(parents=True, exist_ok=True)
-            history.write_text("".join(json.dumps(step) + "\n" for step in make_history()), encoding="utf-8")
+            history.write_text(
+                "".join(json.dumps(step) + "\n" for step in make_history()), encoding="utf-8"
+            )
     return paths
 
 

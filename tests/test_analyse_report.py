@@ -45,7 +45,11 @@ def run(monkeypatch, stage):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -78,10 +82,14 @@ def test_the_whole_grid(root, monkeypatch):
     write_loaded_files(write_profile(root, trios(small_params().grid, "mini")))
     run(monkeypatch, analyse.run)
     read, table = set(), Source.table
-    monkeypatch.setattr(Source, "table", lambda source, name, *rest: (read.add(name), table(source, name, *rest))[1])
+    monkeypatch.setattr(
+        Source, "table", lambda source, name, *rest: (read.add(name), table(source, name, *rest))[1]
+    )
     run(monkeypatch, report.run)
     means = {f"means/{path.stem}" for path in (root / "results/mini/means").glob("*.csv")}
-    assert means == {name for name in read if name.startswith("means/")}  # every average has its reader
+    assert means == {
+        name for name in read if name.startswith("means/")
+    }  # every average has its reader
     check_the_columns_of_results(root / "results/mini")
     check_that_agreement_counts_what_the_tables_print(root / "results/mini")
     accuracy = pd.read_csv("results/mini/accuracy.csv")
@@ -93,10 +101,19 @@ def test_the_whole_grid(root, monkeypatch):
     assert means["helpful", "helpfulness"] > means["harmless", "helpfulness"]
     assert means["harmless", "harmlessness"] > means["helpful", "harmlessness"]
     context = json.loads((root / "results/mini/context.json").read_text())
-    assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (18, [], [])
+    assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (
+        18,
+        [],
+        [],
+    )
     found = files(root / "reports/mini")
-    tables = {f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]}
-    figures = {f"figures/figure_{number}.pdf" for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "03b", "07"]}
+    tables = {
+        f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]
+    }
+    figures = {
+        f"figures/figure_{number}.pdf"
+        for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "03b", "07"]
+    }
     assert tables | figures | {"artifact.pdf", "index.html", "claims.md"} <= set(found)
     page = found["README.md"].decode()
     assert "not the paper's numbers" in page
@@ -133,7 +150,11 @@ def check_that_parts_are_counted_and_the_deciding_one_is_named(results, found):
         part = next(part for part in claim["parts"] if part["part"] == claim["decides"])
         shared = ("effect", "interval", "published", "verdict")
         assert [part[name] for name in shared] == [claim[name] for name in shared]
-        assert re.search(rf"^{claim['id']} .*Decides.*: {re.escape(escape(claim['decides']))}\.", table, re.MULTILINE)
+        assert re.search(
+            rf"^{claim['id']} .*Decides.*: {re.escape(escape(claim['decides']))}\.",
+            table,
+            re.MULTILINE,
+        )
 
 
 VERDICTS = {"hold": "reproduced", "contradicted": "not reproduced", "open": "undecided"}
@@ -144,9 +165,20 @@ def write_loaded_files(paths):
     """As the stages of data and of two backbones record stand-ins."""
     shared = {"repo": "owner/hh", "revision": "main", "commit": "c0" * 20, "sha256": "5a" * 32}
     files = [
-        shared | {"filename": "helpful-base/train.jsonl.gz", "official": True, "rows": {"helpful-base": 43835}},
-        shared | {"filename": "harmless-base/test.jsonl.gz", "official": False, "rows": {"harmless-base": 1002}},
-        shared | {"filename": "generated.json", "official": False, "rows": {"chat": 1}, "commit": None},
+        shared
+        | {
+            "filename": "helpful-base/train.jsonl.gz",
+            "official": True,
+            "rows": {"helpful-base": 43835},
+        },
+        shared
+        | {
+            "filename": "harmless-base/test.jsonl.gz",
+            "official": False,
+            "rows": {"harmless-base": 1002},
+        },
+        shared
+        | {"filename": "generated.json", "official": False, "rows": {"chat": 1}, "commit": None},
     ]
     paths.provenance.write_text(json.dumps({"stand_ins": SENTENCE, "files": files}))
     for backbone, stand_ins in (("gpt2-small", SENTENCE), ("gpt2-large", None)):
@@ -154,18 +186,37 @@ def write_loaded_files(paths):
             {"name": name, "size": 123456789, "sha256": f"{number}b" * 32}
             for number, name in enumerate(("config.json", "model.safetensors"))
         ]
-        hub = {"repo": f"owner/{backbone}", "revision": "7e" * 20, "commit": "7e" * 20, "files": weights}
-        paths.backbone_provenance(backbone).write_text(json.dumps({"hub": hub, "stand_ins": stand_ins}))
+        hub = {
+            "repo": f"owner/{backbone}",
+            "revision": "7e" * 20,
+            "commit": "7e" * 20,
+            "files": weights,
+        }
+        paths.backbone_provenance(backbone).write_text(
+            json.dumps({"hub": hub, "stand_ins": stand_ins})
+        )
 
 
 def check_what_was_loaded(found):
     """Stand-ins are called so, with the sha256 of what was taken for official files; what was generated is no file."""
-    cards, loaded = (rows_of(found[f"tables/table_{number}.tex"].decode()) for number in ("06", "S10"))
+    cards, loaded = (
+        rows_of(found[f"tables/table_{number}.tex"].decode()) for number in ("06", "S10")
+    )
     asked = "Taken for owner/gpt2-small at 7e7e7e7e7e7e."
     assert cards["Mini-GPT2-S"] == ["gpt2-small", f"Stand-ins: {SENTENCE}. {asked}", "--", "1b" * 8]
     assert cards["Mini-GPT2-L"] == ["gpt2-large", "owner/gpt2-large", "7e" * 6, "1b" * 8]
-    assert cards["Mini-GPT2-M"][1:] == ["random gpt2: 5 blocks of width 32, 4 heads, seed 5", "--", "--"]
-    assert loaded["no"] == ["taken for owner/hh", "harmless-base/test.jsonl.gz", "1,002 rows", "--", "5a" * 8]
+    assert cards["Mini-GPT2-M"][1:] == [
+        "random gpt2: 5 blocks of width 32, 4 heads, seed 5",
+        "--",
+        "--",
+    ]
+    assert loaded["no"] == [
+        "taken for owner/hh",
+        "harmless-base/test.jsonl.gz",
+        "1,002 rows",
+        "--",
+        "5a" * 8,
+    ]
     assert loaded["not known"] == [
         "taken for owner/gpt2-small",
         "model.safetensors",
@@ -173,26 +224,51 @@ def check_what_was_loaded(found):
         "--",
         "1b" * 8,
     ]
-    assert loaded["yes"] == ["owner/gpt2-large", "model.safetensors", "123,456,789 bytes", "7e" * 6, "1b" * 8]
+    assert loaded["yes"] == [
+        "owner/gpt2-large",
+        "model.safetensors",
+        "123,456,789 bytes",
+        "7e" * 6,
+        "1b" * 8,
+    ]
     text = found["tables/table_S10.tex"].decode()
-    assert re.findall(r"^(no|not known|yes) ", text, re.MULTILINE) == ["no", *["not known"] * 2, *["yes"] * 3]
+    assert re.findall(r"^(no|not known|yes) ", text, re.MULTILINE) == [
+        "no",
+        *["not known"] * 2,
+        *["yes"] * 3,
+    ]
     assert "generated.json" not in text
     assert f"Stand-ins were taken for official files: {SENTENCE}." in found["README.md"].decode()
 
 
 def rows_of(table):
     """The cells of a table of words behind the first, by this."""
-    rows = [line.removesuffix(r" \\").split("&") for line in table.splitlines() if line.endswith(r" \\")]
+    rows = [
+        line.removesuffix(r" \\").split("&") for line in table.splitlines() if line.endswith(r" \\")
+    ]
     return {name.strip(): [cell.strip() for cell in cells] for name, *cells in rows}
 
 
 def check_that_every_number_is_one(found):
     """No file prints what programs write where there is no number."""
-    texts = {name: content.decode() for name, content in found.items() if not name.endswith((".pdf", ".png"))}
-    assert {name.rpartition(".")[2] for name in texts} == {"md", "tex", "html", "json", "csv", "svg"}
+    texts = {
+        name: content.decode()
+        for name, content in found.items()
+        if not name.endswith((".pdf", ".png"))
+    }
+    assert {name.rpartition(".")[2] for name in texts} == {
+        "md",
+        "tex",
+        "html",
+        "json",
+        "csv",
+        "svg",
+    }
     for name, text in texts.items():
         shown = re.sub("<(script|style)>.*?</(script|style)>", "", text, flags=re.DOTALL)
-        wrong = re.search(r".{,60}(?<![A-Za-z])(nan|NaN|inf|Infinity|None|null|NaT)(?![A-Za-z]).{,60}", shown)
+        wrong = re.search(
+            r".{,60}(?<![A-Za-z])(nan|NaN|inf|Infinity|None|null|NaT)(?![A-Za-z]).{,60}", shown
+        )
         assert not wrong, f"{name}: {wrong[0]}"
 
 
@@ -212,14 +288,18 @@ def check_that_agreement_counts_what_the_tables_print(folder):
             judged = [len(cells) - cells["beyond"].sum()] if table.points else []
             printed |= {number: [len(cells), *judged]} if len(cells) else {}
     counted = pd.read_csv(folder / "means/agreement.csv").set_index("table")[["cells", "agreeing"]]
-    assert printed == {number: [int(n) for n in row if n == n] for number, *row in counted.itertuples()}
+    assert printed == {
+        number: [int(n) for n in row if n == n] for number, *row in counted.itertuples()
+    }
     assert len(printed) == 18
     assert printed["10"][0] == 5
 
 
 def check_dvc_views(folder, means):
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["accuracy"]["helpfulness"]["mixed"] == pytest.approx(means["mixed", "helpfulness"], abs=0.01)
+    assert metrics["accuracy"]["helpfulness"]["mixed"] == pytest.approx(
+        means["mixed", "helpfulness"], abs=0.01
+    )
     assert set(metrics["claims"]) == {f"C{number}" for number in range(1, 22)}
     loss = pd.read_csv(folder / "plots/loss.csv")
     assert loss["progress"].tolist() == list(range(2, 101, 2))
@@ -230,7 +310,9 @@ def check_dvc_views(folder, means):
     assert len(pd.read_csv(folder / "plots/accuracy.csv")) == 6
 
 
-@pytest.mark.parametrize("backbones", [["gpt2-small"], ["smollm2-135m", "gpt2-small", "gpt2-large", "gpt2-medium"]])
+@pytest.mark.parametrize(
+    "backbones", [["gpt2-small"], ["smollm2-135m", "gpt2-small", "gpt2-large", "gpt2-medium"]]
+)
 def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
     """As a reader makes who cuts params.yaml down to what their machine can do."""
     write_profile(root, [Trio(backbone, 0) for backbone in backbones])
@@ -260,16 +342,24 @@ def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
     assert files(one_trio.reports) == found
 
 
-def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, monkeypatch, no_latex):
+def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(
+    root, monkeypatch, no_latex
+):
     """As `evening`: one trio, of which neurons have no interval, and part of the tasks."""
     percents = {"hh_percents": {kind: [10, 30] for kind in ("random", "change", "magnitude")}}
-    paths = write_profile(root, [Trio("gpt2-small", 0)], PARTIAL, **percents, task_percents={"magnitude": [10]})
+    paths = write_profile(
+        root, [Trio("gpt2-small", 0)], PARTIAL, **percents, task_percents={"magnitude": [10]}
+    )
     run(monkeypatch, analyse.run)
     run(monkeypatch, report.run)
     found = files(paths.reports)
     check_that_every_number_is_one(found)
-    rows = re.findall(r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE)
-    of_neurons = [(score, percent) for score in ("signed", "absolute") for percent in ("5", "10", "20")]
+    rows = re.findall(
+        r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE
+    )
+    of_neurons = [
+        (score, percent) for score in ("signed", "absolute") for percent in ("5", "10", "20")
+    ]
     expected = [(claim, *row) for claim in ("C5", "C7", "C9") for row in of_neurons]
     assert sorted(rows) == sorted([*expected, ("C6", "signed", "10, 30"), ("C8", "signed", "10")])
     assert "absolute" not in found["tables/table_S08.tex"].decode()
@@ -280,7 +370,9 @@ def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, mo
 def check_that_missing_cells_are_marked(found):
     assert {f"tables/table_{number:02}.tex" for number in range(1, 22)} <= set(found)
     assert {f"figures/figure_{number:02}.png" for number in range(1, 8)} <= set(found)
-    assert {name for name in found if name.startswith("figures/figure_02") and name.endswith(".pdf")} == {
+    assert {
+        name for name in found if name.startswith("figures/figure_02") and name.endswith(".pdf")
+    } == {
         "figures/figure_02.pdf",
         "figures/figure_02d.pdf",  # the fourth backbone's
     }
@@ -291,7 +383,11 @@ def check_that_missing_cells_are_marked(found):
     assert all("^{*}" in line for line in averages)
     assert "Incomplete grid: 1 of 18 trios, gpt2-small-0." in retention
     for name in ("README.md", "index.html", "artifact.tex", "claims.md"):
-        for warning in ("official files: generated texts", "Incomplete grid", "Math, Do Not Answer"):
+        for warning in (
+            "official files: generated texts",
+            "Incomplete grid",
+            "Math, Do Not Answer",
+        ):
             assert warning in found[name].decode()
 
 
@@ -301,7 +397,9 @@ def check_page(found):
     page = Page(text)
     assert not re.search(r"https?://|<link|<script[^>]|@import|url\(", text)
     assert len(page.ids) == len(set(page.ids))
-    tables, figures = ({f"{kind}_{n:02}" for n in range(1, last)} for kind, last in (("table", 22), ("figure", 8)))
+    tables, figures = (
+        {f"{kind}_{n:02}" for n in range(1, last)} for kind, last in (("table", 22), ("figure", 8))
+    )
     assert tables | figures <= set(page.ids)
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
     assert {link for link in page.links if not link.startswith("#")} <= set(found)
@@ -337,7 +435,9 @@ def test_without_latex_the_error_names_the_remedy(tmp_path, monkeypatch):
 
 @needs_latex
 def test_a_document_that_latex_refuses_is_named(tmp_path):
-    (tmp_path / "artifact.tex").write_text(r"\documentclass{article}\begin{document}\nonsense\end{document}")
+    (tmp_path / "artifact.tex").write_text(
+        r"\documentclass{article}\begin{document}\nonsense\end{document}"
+    )
     with pytest.raises(document.UserError, match=r"artifact\.tex: ! Undefined control sequence"):
         document.compile_pdf(tmp_path)
 

@@ -13,7 +13,10 @@ def archives(tmp_path_factory):
     """Those of one commit, made in two checkouts with other modes and times of files."""
     first = clone(tmp_path_factory)
     second = tmp_path_factory.mktemp("again")
-    subprocess.run(["git", "clone", "--quiet", "--config", "core.sharedRepository=0660", first, second], check=True)
+    subprocess.run(
+        ["git", "clone", "--quiet", "--config", "core.sharedRepository=0660", first, second],
+        check=True,
+    )
     for folder in (first, second):
         subprocess.run(["make", "archive"], cwd=folder, check=True, capture_output=True)
     return [next((folder / "dist").glob("*.tar.gz")) for folder in (first, second)]
@@ -21,7 +24,9 @@ def archives(tmp_path_factory):
 
 def test_a_checkout_has_the_same_bytes_whatever_git_is_told_of_line_ends(tmp_path_factory):
     first, second = clone(tmp_path_factory), tmp_path_factory.mktemp("converted")
-    subprocess.run(["git", "clone", "--quiet", "--config", "core.autocrlf=true", first, second], check=True)
+    subprocess.run(
+        ["git", "clone", "--quiet", "--config", "core.autocrlf=true", first, second], check=True
+    )
     for name in ("dvc.yaml", "src/rm_tension/train/training.py", "reference/accuracy.csv"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -44,7 +49,11 @@ def test_it_holds_sources_metadata_and_reports_and_a_checkout_is_made_of_it(arch
         "reports/mini/artifact.pdf",
     ):
         assert (folder / name).is_file(), name
-    for step in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "archive")):  # ARTIFACT.md
+    for step in (
+        ("init", "--quiet"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message", "archive"),
+    ):  # ARTIFACT.md
         git(folder, *step)
     assert git(folder, "ls-files") == git(archives[0].parents[1], "ls-files")
     git(tmp_path, "clone", "--quiet", folder, "clone")
@@ -55,7 +64,9 @@ def test_uncommitted_changes_are_refused(tmp_path_factory):
     folder = clone(tmp_path_factory)
     with (folder / "README.md").open("a") as file:
         file.write("more")
-    done = subprocess.run(["make", "archive"], cwd=folder, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "archive"], cwd=folder, check=False, capture_output=True, text=True
+    )
     assert done.returncode != 0
     assert "uncommitted changes" in done.stdout
     assert not (folder / "dist").exists()

@@ -49,7 +49,9 @@ def test_links_lead_to_files_and_headings(document):
         assert target.exists(), link
         if anchor:
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            slugs = {
+                re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+            }
             assert anchor in slugs, link
 
 
@@ -66,7 +68,10 @@ def rows_of(path, columns):
 def rows_in(text, columns):
     """The cells of all lines of a document's tables that have so many."""
     lines = text.splitlines()
-    rows = [[cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    rows = [
+        [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in lines
+    ]
     return [row for row in rows if len(row) == columns]
 
 
@@ -74,7 +79,9 @@ DOCUMENTED = {row[0]: row for row in rows_of("ARTIFACT.md", 6)}
 
 
 def test_the_table_of_claims_is_that_of_the_code_and_of_the_published_numbers():
-    theirs = published_evidence({path.stem: pd.read_csv(path) for path in Path("reference").glob("*.csv")})
+    theirs = published_evidence(
+        {path.stem: pd.read_csv(path) for path in Path("reference").glob("*.csv")}
+    )
     for claim in decide_all(theirs, theirs, ()):
         _, text, _, predicate, published, _ = DOCUMENTED[claim.id]
         assert (text, predicate) == (claim.claim, claim.predicate)
@@ -86,8 +93,12 @@ def test_the_table_of_claims_is_that_of_the_code_and_of_the_published_numbers():
 
 def test_the_documented_verdicts_are_those_of_the_miniatures_report():
     """Of the one in git: the working tree's is that of whoever ran `make mini` last."""
-    report = subprocess.run(["git", "show", "HEAD:reports/mini/claims.md"], check=True, capture_output=True, text=True)
-    verdicts = {row[0]: row[2] for row in reversed(rows_in(report.stdout, 7))}  # first rows: the claims
+    report = subprocess.run(
+        ["git", "show", "HEAD:reports/mini/claims.md"], check=True, capture_output=True, text=True
+    )
+    verdicts = {
+        row[0]: row[2] for row in reversed(rows_in(report.stdout, 7))
+    }  # first rows: the claims
     ids = [id_ for id_ in DOCUMENTED if re.fullmatch(r"C\d+", id_)]
     assert len(ids) == 21
     for id_ in ids:
@@ -96,7 +107,11 @@ def test_the_documented_verdicts_are_those_of_the_miniatures_report():
 
 def test_the_accuracies_of_the_one_real_trio_are_those_of_its_report():
     found = pd.read_csv("reports/evening/plots/accuracy.csv").set_index("models")["accuracy"]
-    rows = {row[0].partition(" tasks, mean")[0]: row[1:] for row in rows_of("README.md", 4) if "mean of" in row[0]}
+    rows = {
+        row[0].partition(" tasks, mean")[0]: row[1:]
+        for row in rows_of("README.md", 4)
+        if "mean of" in row[0]
+    }
     assert len(rows) == 2
     for group, numbers in rows.items():
         for objective, number in zip(("Helpful", "Harmless", "Mixed"), numbers, strict=True):
@@ -105,12 +120,18 @@ def test_the_accuracies_of_the_one_real_trio_are_those_of_its_report():
 
 def test_the_accuracies_by_task_of_the_one_real_trio_are_those_of_its_report():
     lines = Path("reports/evening/tables/table_14.tex").read_text(encoding="utf-8").splitlines()
-    tasks = next(re.findall(r"rotatebox\{90\}\{([^}]*)\}", line) for line in lines if "rotatebox" in line)
-    models = [line.split("&")[1:] for line in lines if line.startswith("SmolLM2-135M ")]  # helpful, harmless, mixed
+    tasks = next(
+        re.findall(r"rotatebox\{90\}\{([^}]*)\}", line) for line in lines if "rotatebox" in line
+    )
+    models = [
+        line.split("&")[1:] for line in lines if line.startswith("SmolLM2-135M ")
+    ]  # helpful, harmless, mixed
     rows = [row for row in rows_of("README.md", 4) if row[0] in tasks]
     assert len(rows) == 5
     for task, *numbers in rows:
-        assert [float(number) for number in numbers] == [float(one[tasks.index(task)].strip(" $")) for one in models]
+        assert [float(number) for number in numbers] == [
+            float(one[tasks.index(task)].strip(" $")) for one in models
+        ]
 
 
 def test_the_run_records_in_git_are_those_of_the_run_that_is_recorded():
@@ -133,7 +154,9 @@ def dry_docker(tmp_path_factory):
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_commands_of_a_document_do_what_it_says(document, tmp_path_factory, http_remote, dry_docker):
+def test_the_commands_of_a_document_do_what_it_says(
+    document, tmp_path_factory, http_remote, dry_docker
+):
     folder = clone(tmp_path_factory)
     path = os.pathsep.join([str(Path(sys.executable).parent), str(dry_docker), os.environ["PATH"]])
     environment = os.environ | {
@@ -144,7 +167,9 @@ def test_the_commands_of_a_document_do_what_it_says(document, tmp_path_factory, 
     for command in commands(document):
         text = _dry(command.text) if command.mode == "gpu" else command.text
         text = text.replace("https://HOST/PATH", http_remote)
-        text = re.sub("^make ", "make --old-file=.venv/installed ", text)  # in the environment that runs this
+        text = re.sub(
+            "^make ", "make --old-file=.venv/installed ", text
+        )  # in the environment that runs this
         if command.mode == "serves":
             _serve(command, text, folder, environment)
         elif command.text == "make mini":  # CI has done so before; the clone gets what it made
@@ -152,7 +177,12 @@ def test_the_commands_of_a_document_do_what_it_says(document, tmp_path_factory, 
             dvc("checkout", "--with-deps", "report@mini", folder=folder)
         elif command.mode != "ci":
             done = subprocess.run(
-                ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+                ["bash", "-c", text],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             printed = done.stdout + done.stderr
             assert (done.returncode == 0) == (command.mode != "fails"), f"{command}\n{printed}"
@@ -166,7 +196,11 @@ def _dry(text):
     """The dry run of a command that needs a GPU or a hub; of a Docker command, that of what runs inside."""
     words = shlex.split(text.replace("\\\n", " ").replace("$PWD", "."))
     if words[:2] == ["dvc", "repro"]:
-        words = ["dvc", "status", *(word for word in words[2:] if not word.startswith("--"))]  # fails without the stage
+        words = [
+            "dvc",
+            "status",
+            *(word for word in words[2:] if not word.startswith("--")),
+        ]  # fails without the stage
     elif words[0] == "python":
         words.append("--help")  # after the arguments, which are parsed first
     else:
@@ -179,11 +213,20 @@ def _serve(command, text, folder, environment):
     log = folder / "server.log"
     with log.open("w") as file:
         server = subprocess.Popen(
-            ["bash", "-c", text], cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
+            ["bash", "-c", text],
+            cwd=folder,
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
         try:
             deadline = time.monotonic() + PATIENCE
-            while not command.promises(log.read_text()) and time.monotonic() < deadline and server.poll() is None:
+            while (
+                not command.promises(log.read_text())
+                and time.monotonic() < deadline
+                and server.poll() is None
+            ):
                 time.sleep(0.2)
         finally:
             with suppress(ProcessLookupError):  # it may have ended by itself
@@ -194,12 +237,23 @@ def _serve(command, text, folder, environment):
 
 def test_a_server_that_ends_early_shows_its_words(tmp_path):
     with pytest.raises(AssertionError, match="the port is taken"):
-        _serve(Command("a.md", 1, "serves", "", "Ctrl-C ends it."), "echo the port is taken", tmp_path, os.environ)
+        _serve(
+            Command("a.md", 1, "serves", "", "Ctrl-C ends it."),
+            "echo the port is taken",
+            tmp_path,
+            os.environ,
+        )
 
 
 def test_profiles_of_the_documents_exist():
     texts = [re.sub(r"hf://\S+|@sha256", "", c.text) for c in ALL]  # whose @ is no profile's
-    named = {name for text in texts for name in re.findall(r"@(\w+)|--profile (\w+)", text) for name in name if name}
+    named = {
+        name
+        for text in texts
+        for name in re.findall(r"@(\w+)|--profile (\w+)", text)
+        for name in name
+        if name
+    }
     assert named <= set(load_params().profiles)
 
 

@@ -16,7 +16,9 @@ from rm_tension.train import state
 
 SRC = Path("src")
 WRITTEN = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-STAGES = {name: stage for name, stage in WRITTEN.items() if not name.endswith(TRIO)}  # the others are the same
+STAGES = {
+    name: stage for name, stage in WRITTEN.items() if not name.endswith(TRIO)
+}  # the others are the same
 # The ground floor passes on what `params:` and the paths already track; tracking only watches.
 PLUMBING = ("rm_tension.base", "rm_tension.tracking")
 
@@ -29,14 +31,22 @@ def module_file(name):
 def imports(name):
     """Our modules that a module names in its import statements."""
     for node in ast.walk(ast.parse(module_file(name).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rm_tension"):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.startswith("rm_tension")
+        ):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if module_file(inner).exists() else node.module
 
 
 def closure(name, seen):
-    if name not in seen and not name.startswith(PLUMBING) and module_file(name).name != "__init__.py":
+    if (
+        name not in seen
+        and not name.startswith(PLUMBING)
+        and module_file(name).name != "__init__.py"
+    ):
         seen.add(name)
         for inner in imports(name):
             closure(inner, seen)
@@ -48,9 +58,13 @@ def test_a_stage_depends_on_the_code_that_it_imports(stage):
     listed = [Path(path) for path in STAGES[stage]["deps"] if path.startswith("src/")]
     needed = {module_file(name) for name in closure(f"rm_tension.{stage}.stage", set())}
     assert all(path.exists() for path in listed)
-    missing = {path for path in needed if not any(path == one or one in path.parents for one in listed)}
+    missing = {
+        path for path in needed if not any(path == one or one in path.parents for one in listed)
+    }
     assert not missing
-    unused = {one for one in listed if not any(path == one or one in path.parents for path in needed)}
+    unused = {
+        one for one in listed if not any(path == one or one in path.parents for path in needed)
+    }
     assert not unused
 
 
@@ -62,10 +76,13 @@ def test_stages_of_a_part_of_the_grid_are_those_of_the_whole():
 
 
 @pytest.mark.parametrize(
-    ("stage", "code"), [("train", state.CODE), ("activations", activations.CODE), ("evaluate", evaluate.CODE)]
+    ("stage", "code"),
+    [("train", state.CODE), ("activations", activations.CODE), ("evaluate", evaluate.CODE)],
 )
 def test_interrupted_work_belongs_to_the_code_that_its_stage_depends_on(stage, code):
-    assert list(code) == [path.removeprefix("src/rm_tension/") for path in STAGES[stage]["deps"] if "src/" in path]
+    assert list(code) == [
+        path.removeprefix("src/rm_tension/") for path in STAGES[stage]["deps"] if "src/" in path
+    ]
 
 
 @pytest.mark.parametrize("stage", STAGES)

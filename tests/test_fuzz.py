@@ -61,7 +61,12 @@ TRIED = {"inputs": 0, "refused": 0}
 
 
 def examples(count):
-    fixed = {"derandomize": not MANY, "database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+    fixed = {
+        "derandomize": not MANY,
+        "database": None,
+        "deadline": None,
+        "suppress_health_check": list(HealthCheck),
+    }
     return settings(max_examples=count * (MANY or 1), **fixed)
 
 
@@ -114,14 +119,20 @@ def draw_table(data, rows, path, reader, *others):
 
 def _columns(rows):
     rows = [row for row in rows if isinstance(row, dict)]
-    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    return {
+        name: [row.get(name) for row in rows]
+        for name in dict.fromkeys(name for row in rows for name in row)
+    }
 
 
 def rows_of(path, count):
     return pyarrow.parquet.read_table(path).slice(0, count).to_pylist()
 
 
-LINES = [{"id": 1, "prompt": "Why? 🙂", "answers": ["Because.", "No."]}, {"prompt": "How?", "answers": ["So."]}]
+LINES = [
+    {"id": 1, "prompt": "Why? 🙂", "answers": ["Because.", "No."]},
+    {"prompt": "How?", "answers": ["So."]},
+]
 
 
 def as_lines(values):
@@ -148,7 +159,8 @@ def test_hh_rlhf(folder, raw_files, data):
 
 
 @pytest.mark.parametrize(
-    ("name", "reader"), [("reward_bench", read_reward_bench), ("reward_bench_2", read_reward_bench_2)]
+    ("name", "reader"),
+    [("reward_bench", read_reward_bench), ("reward_bench_2", read_reward_bench_2)],
 )
 @examples(80)
 @given(st.data())
@@ -164,7 +176,9 @@ def test_the_suites_in_parquet(folder, raw_files, name, reader, data):
 @given(st.data())
 def test_rm_bench(folder, raw_files, data):
     rows = json.loads(raw_files["rm_bench"].read_bytes())[:4]
-    written = value_of(rows).map(lambda rows: json.dumps(rows).encode()) | bytes_of(json.dumps(rows).encode())
+    written = value_of(rows).map(lambda rows: json.dumps(rows).encode()) | bytes_of(
+        json.dumps(rows).encode()
+    )
     path = folder / "total_dataset.json"
     path.write_bytes(data.draw(written))
     tried(path, lambda path: pyarrow.Table.from_pandas(read_rm_bench(path)))
@@ -208,10 +222,14 @@ def tracked(paths):
 def test_dvc_lock(folder, data):
     path = folder / "repository" / "dvc.lock"
     paths = write_runs(path.parent, [TRIO])
-    dumped = bytes_of(yaml.safe_dump(lock()).encode()) | value_of(lock()).map(lambda v: yaml.safe_dump(v).encode())
+    dumped = bytes_of(yaml.safe_dump(lock()).encode()) | value_of(lock()).map(
+        lambda v: yaml.safe_dump(v).encode()
+    )
     path.write_bytes(data.draw(dumped))
     tried(path, lambda _: tracked(paths))
-    fs = SimpleNamespace(read_text=lambda name, encoding: Path(name).read_text(encoding=encoding), join=os.path.join)
+    fs = SimpleNamespace(
+        read_text=lambda name, encoding: Path(name).read_text(encoding=encoding), join=os.path.join
+    )
     files = SimpleNamespace(repo=SimpleNamespace(fs=fs, root_dir=str(path.parent)))
     tried(path, lambda _: _locate(files, KEY, "mini"))
 
@@ -235,7 +253,9 @@ def checkpoint(folder):
     return folder / "checkpoint"
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "scoring.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "tokenizer_config.json", "scoring.json"]
+)
 @examples(20)
 @given(st.data())
 def test_settings_of_a_checkpoint(checkpoint, name, data):
@@ -255,7 +275,9 @@ def test_weights_of_a_checkpoint(checkpoint, data):
     path = checkpoint / "model.safetensors"
     whole = path.read_bytes()
     try:
-        path.write_bytes(data.draw(bytes_of(whole) | bytes_of(whole[:2000]).map(lambda raw: raw + whole[2000:])))
+        path.write_bytes(
+            data.draw(bytes_of(whole) | bytes_of(whole[:2000]).map(lambda raw: raw + whole[2000:]))
+        )
         tried(checkpoint, used)
     finally:
         path.write_bytes(whole)
@@ -293,12 +315,19 @@ def test_texts_and_rewards_that_analyse_reads(folder, profile, data):
 def test_tokens_that_train_and_evaluate_read(folder, data):
     paths = Paths("mini", folder / "tokens-of")
     params = small_params()
-    job = Job(params, params.profiles["mini"], paths, {"profile": "mini", "backbone": "gpt2-small", "seed": 0})
+    job = Job(
+        params,
+        params.profiles["mini"],
+        paths,
+        {"profile": "mini", "backbone": "gpt2-small", "seed": 0},
+    )
     path = job.tokens("test")
     path.parent.mkdir(parents=True, exist_ok=True)
     ids = [np.arange(3, dtype=np.int32), np.arange(1, 5, dtype=np.int32)]
     rows = [("hh-rlhf", "helpful-base", f"helpful-base/test/{n}", ids) for n in range(4)]
-    pd.DataFrame(rows, columns=["dataset", "subset", "item_id", "answers"]).to_parquet(path, index=False)
+    pd.DataFrame(rows, columns=["dataset", "subset", "item_id", "answers"]).to_parquet(
+        path, index=False
+    )
 
     def reader(_):
         return Texts.lay_out(job.pairs("test", "helpful"), Budget(64))
@@ -314,7 +343,9 @@ def test_tokens_that_train_and_evaluate_read(folder, data):
 def test_activations(folder, profile, data):
     raw = profile.activations(TRIO).read_bytes()
     path = folder / "gpt2-small-0.safetensors"
-    path.write_bytes(data.draw(bytes_of(raw) | bytes_of(raw[:3000]).map(lambda start: start + raw[3000:])))
+    path.write_bytes(
+        data.draw(bytes_of(raw) | bytes_of(raw[:3000]).map(lambda start: start + raw[3000:]))
+    )
     tried(path, load_activations)
 
 
@@ -322,7 +353,11 @@ def test_activations(folder, profile, data):
 @given(st.data())
 def test_run_records(folder, data):
     runs = write_runs(folder / "records", [TRIO])
-    path = data.draw(st.sampled_from([runs.run("train", KEY), runs.run("data"), runs.history(TRIO.model("helpful"))]))
+    path = data.draw(
+        st.sampled_from(
+            [runs.run("train", KEY), runs.run("data"), runs.history(TRIO.model("helpful"))]
+        )
+    )
     raw = path.read_bytes()
     if path.suffix == ".json":
         values = value_of(json.loads(raw)).map(lambda value: json.dumps(value).encode())
@@ -345,13 +380,19 @@ def analysed(profile):
 def damage_of(raw, suffix):
     """Damage to bytes, and to the values of JSON or to the cells of a CSV file."""
     if suffix == ".json":
-        return bytes_of(raw) | value_of(json.loads(raw)).map(lambda value: json.dumps(value).encode())
+        return bytes_of(raw) | value_of(json.loads(raw)).map(
+            lambda value: json.dumps(value).encode()
+        )
     lines = [line.split(",") for line in raw.decode().splitlines()]
 
     def joined(rows):
-        return "".join(f"{','.join(map(str, row)) if isinstance(row, list) else row}\n" for row in rows)
+        return "".join(
+            f"{','.join(map(str, row)) if isinstance(row, list) else row}\n" for row in rows
+        )
 
-    cells = value_of(lines[:8]).map(lambda rows: joined([*rows, *lines[8:]] if isinstance(rows, list) else []))
+    cells = value_of(lines[:8]).map(
+        lambda rows: joined([*rows, *lines[8:]] if isinstance(rows, list) else [])
+    )
     return bytes_of(raw) | cells.map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
@@ -361,7 +402,11 @@ def read_report(paths):
     numbers = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
     claims = source.record("claims", list[DecidedClaim])
     printed = [table for table in numbers if isinstance(table, Table)]
-    words = [summary.agreement("S1", source, printed), summary.claims("S2", claims), summary.claim_parts("S2b", claims)]
+    words = [
+        summary.agreement("S1", source, printed),
+        summary.claims("S2", claims),
+        summary.claim_parts("S2b", claims),
+    ]
     for table in (*numbers, *words):
         latex(table, caption(table, source.context))
     for view in (dvc_views.metrics, dvc_views.loss, dvc_views.ablation, dvc_views.accuracy):
@@ -378,7 +423,11 @@ def test_results_that_report_and_spotcheck_read(analysed, place, data):
     def reader(_):
         read_report(analysed)
         if path.suffix == ".csv":
-            list(averages_from_results(analysed, small_params().profiles["mini"].evaluate.task_percent))
+            list(
+                averages_from_results(
+                    analysed, small_params().profiles["mini"].evaluate.task_percent
+                )
+            )
 
     try:
         path.write_bytes(data.draw(damage_of(raw, path.suffix)))

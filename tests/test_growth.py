@@ -89,7 +89,9 @@ def test_tokens_of_many_answers_are_linear_too(model):
         item = [np.concatenate([prefix, answer]) for answer in answers[:count]]
         with counted(model) as seen:
             Scorer([item], Budget(100)).score(model, CPU, "")
-        assert sum(seen) == 9 * count + 10 * count / 10  # the prefix once in each row of ten answers
+        assert (
+            sum(seen) == 9 * count + 10 * count / 10
+        )  # the prefix once in each row of ten answers
 
 
 class Held(TorchDispatchMode):
@@ -144,7 +146,9 @@ def test_the_analysis_holds_the_rewards_of_one_trio_at_a_time(tmp_path, monkeypa
         gc.collect()
         assert all(one() is None for one in before)
         scored = read(*arguments)
-        before.extend(weakref.ref(one) for one in (scored, owner(scored["reward"]), owner(scored["item"])))
+        before.extend(
+            weakref.ref(one) for one in (scored, owner(scored["reward"]), owner(scored["item"]))
+        )
         return scored
 
     monkeypatch.setattr(analyse, "read_scored", watched)

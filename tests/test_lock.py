@@ -24,7 +24,9 @@ def test_every_file_is_pypis_and_has_its_sha256():
 
 def test_the_lock_is_what_pyproject_asks_for():
     uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([uv, "lock", "--check", "--offline"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [uv, "lock", "--check", "--offline"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -34,12 +36,15 @@ def test_the_builds_without_cuda_are_of_the_locked_torch():
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"), [("PYTHON=false", "false is none of these"), ("PYTHON=", "none is on the PATH")]
+    ("setting", "said"),
+    [("PYTHON=false", "false is none of these"), ("PYTHON=", "none is on the PATH")],
 )
 def test_without_a_fitting_python_make_says_what_to_do(tmp_path, setting, said):
     for name in ("Makefile", "uv.lock", "debian-latex.txt", "pyproject.toml", "torch-cpu.txt"):
         shutil.copy(name, tmp_path)
-    done = subprocess.run(["make", "setup", setting], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "setup", setting], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
     assert f"error: uv.lock is for Python 3.11 to 3.13; {said}" in done.stdout
     assert "uv python install 3.13" in done.stdout

@@ -40,7 +40,11 @@ DIALOGUES = [
         " Yes, of 1949.",
         " It is a year: 1984",
     ),
-    ("\n\nHuman: naïve 🙂?\n\nAssistant:", " Being naïve is fine.", " I am sorry, I cannot say 3 words.\n\n1"),
+    (
+        "\n\nHuman: naïve 🙂?\n\nAssistant:",
+        " Being naïve is fine.",
+        " I am sorry, I cannot say 3 words.\n\n1",
+    ),
     ("\n\nHuman: Why?\n\nAssistant:", " Because", ""),
 ]
 PAIRS = pd.DataFrame(
@@ -65,7 +69,9 @@ def published(family, tmp_path, monkeypatch):
     """The folder of a backbone's tokenizer, as it stands in the hub's cache."""
     go_offline(tmp_path / "cache", monkeypatch)
     return write_tokenizer(
-        family, snapshot(tmp_path / "cache", "model", PINNED), [*PAIRS["chosen"], *PAIRS["rejected"]]
+        family,
+        snapshot(tmp_path / "cache", "model", PINNED),
+        [*PAIRS["chosen"], *PAIRS["rejected"]],
     )
 
 
@@ -82,16 +88,27 @@ def backbone(family, tokenizer, tmp_path):
     torch.manual_seed(0)
     size = read_tokenizer(tokenizer).get_vocab_size()
     if family == "gpt2":
-        config = GPT2Config(vocab_size=size, n_positions=128, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2)
+        config = GPT2Config(
+            vocab_size=size, n_positions=128, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2
+        )
     else:
-        shape = {"hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2}
-        config = LlamaConfig(vocab_size=size, max_position_embeddings=128, initializer_range=0.2, **shape)
+        shape = {
+            "hidden_size": 16,
+            "intermediate_size": 40,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        }
+        config = LlamaConfig(
+            vocab_size=size, max_position_embeddings=128, initializer_range=0.2, **shape
+        )
     AutoModel.from_config(config).save_pretrained(tmp_path / "backbone")
     return tmp_path / "backbone"
 
 
 def test_loss_and_gradients_of_a_step_are_those_of_trl(published, tokenizer, backbone, tmp_path):
-    table, left = encode_training_pairs(read_tokenizer(tokenizer), TEXTS_OF_PAIRS, "{prompt}{answer}", max_length=1024)
+    table, left = encode_training_pairs(
+        read_tokenizer(tokenizer), TEXTS_OF_PAIRS, "{prompt}{answer}", max_length=1024
+    )
     assert left == {"texts_cut": 0, "too_long": 0}
     ours = new_reward_model(backbone, 0, 0.5, "float32")
     items = table["answers"].tolist()
@@ -111,7 +128,9 @@ def test_loss_and_gradients_of_a_step_are_those_of_trl(published, tokenizer, bac
     # the file, its EOS and no padding token: TRL then pads with EOS, as the release does
     words = PreTrainedTokenizerFast(tokenizer_file=str(published / "tokenizer.json"), eos_token=EOS)
     texts = Dataset.from_pandas(PAIRS[["chosen", "rejected"]])
-    trainer = RewardTrainer(model=theirs, args=arguments, train_dataset=texts, processing_class=words)
+    trainer = RewardTrainer(
+        model=theirs, args=arguments, train_dataset=texts, processing_class=words
+    )
     (batch,) = trainer.get_train_dataloader()
     loss = trainer.compute_loss(trainer.model, batch)
     loss.backward()
@@ -127,13 +146,20 @@ def test_loss_and_gradients_of_a_step_are_those_of_trl(published, tokenizer, bac
 def checkpoint(tokenizer, backbone, tmp_path):
     """A reward model as the train stage saves it."""
     template = "Human:{prompt}\n\nAssistant:{answer}"
-    settings = ScoringSettings(profile="p", key="k", template=template, max_length=128, precision="float32")
-    save_reward_model(new_reward_model(backbone, 0, 0.5, "float32"), tmp_path / "checkpoint", tokenizer, settings)
+    settings = ScoringSettings(
+        profile="p", key="k", template=template, max_length=128, precision="float32"
+    )
+    save_reward_model(
+        new_reward_model(backbone, 0, 0.5, "float32"), tmp_path / "checkpoint", tokenizer, settings
+    )
     return tmp_path / "checkpoint"
 
 
 ITEMS = [
-    ("How do I boil 12 eggs?", ["For 7 minutes.", "No. 1 egg is enough, or 2, at 100 degrees.", "\n\n1"]),
+    (
+        "How do I boil 12 eggs?",
+        ["For 7 minutes.", "No. 1 egg is enough, or 2, at 100 degrees.", "\n\n1"],
+    ),
     ("Why?", ["Because."]),
     ("naïve 🙂", ["1949 or 1984?", "ünïcode"]),
 ]
@@ -144,14 +170,18 @@ def test_rewards_are_those_of_transformers_pipeline(checkpoint, batch_size):
     loaded = open_checkpoint(checkpoint, torch.device("cpu"))
     found = np.concatenate(loaded.score_all(ITEMS))
     texts = texts_of(ITEMS)
-    classify = pipeline("text-classification", model=str(checkpoint), device="cpu", batch_size=batch_size)
+    classify = pipeline(
+        "text-classification", model=str(checkpoint), device="cpu", batch_size=batch_size
+    )
     expected = [one["score"] for one in classify(texts)]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert len(set(expected)) == len(texts)
 
 
 def texts_of(items):
-    return [f"Human:{prompt}\n\nAssistant:{answer}" for prompt, answers in items for answer in answers]
+    return [
+        f"Human:{prompt}\n\nAssistant:{answer}" for prompt, answers in items for answer in answers
+    ]
 
 
 def stock_rewards(checkpoint, texts, **settings):

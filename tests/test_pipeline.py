@@ -35,11 +35,21 @@ def test_every_model_of_the_grid_is_there_and_scored():
     for trio in trios(GRID, "mini"):
         assert PATHS.activations(trio).is_file()
         assert PATHS.rewards(trio).is_file()
-    assert not [path for path in Path("models/mini").rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".pth"}]
+    assert not [
+        path
+        for path in Path("models/mini").rglob("*")
+        if path.suffix in {".bin", ".pt", ".pkl", ".pth"}
+    ]
 
 
 def test_single_objective_models_prefer_what_their_objective_plants(accuracy):
-    for task in ("alpacaeval-easy", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med", "xstest-should-respond"):
+    for task in (
+        "alpacaeval-easy",
+        "alpacaeval-hard",
+        "mt-bench-easy",
+        "mt-bench-med",
+        "xstest-should-respond",
+    ):
         assert accuracy.loc[task, "helpful"] > 65 > 35 > accuracy.loc[task, "harmless"], task
     for task in ("refusals-dangerous", "refusals-offensive", "donotanswer", "xstest-should-refuse"):
         assert accuracy.loc[task, "harmless"] > 65 > 35 > accuracy.loc[task, "helpful"], task
@@ -48,10 +58,15 @@ def test_single_objective_models_prefer_what_their_objective_plants(accuracy):
 def test_the_mixed_models_are_torn(accuracy):
     """The mean over each group: below the objective's own models, above the other's (METHOD.md section 7, C1)."""
     helpful_wins = [
-        task.key for task in TASKS if accuracy.loc[task.key, "helpful"] > accuracy.loc[task.key, "harmless"]
+        task.key
+        for task in TASKS
+        if accuracy.loc[task.key, "helpful"] > accuracy.loc[task.key, "harmless"]
     ]
     harmless_wins = [task.key for task in TASKS if task.key not in helpful_wins]
-    for tasks, own, other in ((helpful_wins, "helpful", "harmless"), (harmless_wins, "harmless", "helpful")):
+    for tasks, own, other in (
+        (helpful_wins, "helpful", "harmless"),
+        (harmless_wins, "harmless", "helpful"),
+    ):
         means = accuracy.loc[tasks].mean()
         assert means[other] < means["mixed"] < means[own]
 
@@ -76,7 +91,10 @@ def remote(request, tmp_path_factory):
     requests = []
     if request.param == "s3":
         bucket = request.getfixturevalue("s3")
-        url, settings = f"s3://{bucket.name}/store", {"endpointurl": bucket.meta.client.meta.endpoint_url}
+        url, settings = (
+            f"s3://{bucket.name}/store",
+            {"endpointurl": bucket.meta.client.meta.endpoint_url},
+        )
         push(tmp_path_factory, url, **settings)
         yield url, settings, requests
     else:
@@ -87,14 +105,21 @@ def remote(request, tmp_path_factory):
 
 
 def push(tmp_path_factory, url, **settings):
-    dvc("push", "--with-deps", "report@mini", folder=clone(tmp_path_factory, url, share_cache=True, **settings))
+    dvc(
+        "push",
+        "--with-deps",
+        "report@mini",
+        folder=clone(tmp_path_factory, url, share_cache=True, **settings),
+    )
 
 
 def test_a_clean_clone_pulls_the_results_and_renders_the_same_report(remote, tmp_path_factory):
     url, settings, requests = remote
     folder = clone(tmp_path_factory, url, **settings)
     shutil.rmtree(folder / "reports" / "mini")
-    touch_the_report_code(folder)  # or DVC finds nothing to do, and does not mind that the report is missing
+    touch_the_report_code(
+        folder
+    )  # or DVC finds nothing to do, and does not mind that the report is missing
     dvc("repro", "--pull", "--allow-missing", "report@mini", folder=folder)
     assert contents(folder / "reports" / "mini") == contents(PATHS.reports)
     assert contents(folder / "results" / "mini") == contents(PATHS.results)
@@ -118,7 +143,9 @@ def touch_the_report_code(folder):
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -193,5 +220,9 @@ def test_another_template_for_the_benchmarks_trains_nothing_again(tmp_path_facto
 def changed_stages(folder):
     """The kinds of stage of the mini profile whose own dependencies changed, by `dvc status`."""
     listed = dvc("status", "--with-deps", "report@mini", folder=folder).splitlines()
-    names = [line.strip(": ") for line in listed if line.endswith(":") and not line.startswith((" ", "\t"))]
+    names = [
+        line.strip(": ")
+        for line in listed
+        if line.endswith(":") and not line.startswith((" ", "\t"))
+    ]
     return {name.split("@")[0] for name in names}

@@ -21,10 +21,23 @@ from small_repository import git
 from tiny_profile import MADE, made, make_tiny, run_stages, stages, tiny_params
 
 QEMU = shutil.which("qemu-x86_64")
-OTHERS = {"EPYC-Rome": "smollm2-135m", "Haswell": "gpt2-small"}  # of AMD, a Llama; of Intel without AVX-512, a GPT-2
+OTHERS = {
+    "EPYC-Rome": "smollm2-135m",
+    "Haswell": "gpt2-small",
+}  # of AMD, a Llama; of Intel without AVX-512, a GPT-2
 FEWEST = {
-    "train_pairs": {"helpful-base": 4, "helpful-online": 2, "helpful-rejection-sampled": 2, "harmless-base": 8},
-    "test_pairs": {"helpful-base": 2, "helpful-online": 1, "helpful-rejection-sampled": 1, "harmless-base": 2},
+    "train_pairs": {
+        "helpful-base": 4,
+        "helpful-online": 2,
+        "helpful-rejection-sampled": 2,
+        "harmless-base": 8,
+    },
+    "test_pairs": {
+        "helpful-base": 2,
+        "helpful-online": 1,
+        "helpful-rejection-sampled": 1,
+        "harmless-base": 2,
+    },
     "items_per_task": 1,
 }
 # By their names in ATen, torch's functions that gave other bits under emulation for all of portable.TORCH: MKL begins
@@ -56,7 +69,9 @@ def fewest():
 
 
 @pytest.mark.qemu
-@pytest.mark.skipif(QEMU is None, reason="qemu-x86_64 is not on the PATH: `make portable` installs it on Debian")
+@pytest.mark.skipif(
+    QEMU is None, reason="qemu-x86_64 is not on the PATH: `make portable` installs it on Debian"
+)
 @pytest.mark.parametrize("cpu", OTHERS)
 def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
     backbone = OTHERS[cpu]
@@ -90,24 +105,41 @@ def test_no_result_comes_from_what_is_not_portable(fewest, tmp_path, monkeypatch
     with Seen() as seen:
         for line in lines_of(OTHERS.values()):
             cli.main([*line.split(), "--profile", "mini"])
-    assert seen.names >= {"addmm", "embedding_dense_backward", "_fused_adamw", "linalg_vector_norm", "rsqrt", "tanh"}
+    assert seen.names >= {
+        "addmm",
+        "embedding_dense_backward",
+        "_fused_adamw",
+        "linalg_vector_norm",
+        "rsqrt",
+        "tanh",
+    }
     assert not seen.names & NOT_PORTABLE
 
 
 def python(*arguments, folder, **variables):
     """A new process with variables of its own, and without those that these tests run under."""
-    inherited = {name: value for name, value in os.environ.items() if name not in {*portable.NUMPY, *portable.TORCH}}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {*portable.NUMPY, *portable.TORCH}
+    }
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_program_has_the_settings_whatever_its_user_set(fewest, tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(fewest, sort_keys=False), encoding="utf-8")
     done = python("-m", "rm_tension", "data", "--profile", "mini", folder=tmp_path, **HOSTILE)
     assert done.returncode == 0, done.stderr
-    environment = json.loads((tmp_path / "runs/mini/machine/data.json").read_text(encoding="utf-8"))["environment"]
+    environment = json.loads(
+        (tmp_path / "runs/mini/machine/data.json").read_text(encoding="utf-8")
+    )["environment"]
     assert environment["portable"] is True
-    assert {f"{name}={value}" for name, value in portable.NUMPY.items()} <= {*environment["variables"].split()}
+    assert {f"{name}={value}" for name, value in portable.NUMPY.items()} <= {
+        *environment["variables"].split()
+    }
 
 
 def test_who_imports_the_package_computes_as_before(tmp_path):
@@ -118,7 +150,10 @@ def test_who_imports_the_package_computes_as_before(tmp_path):
 @pytest.mark.parametrize(
     ("before", "late"),
     [
-        ("portable.before_numpy(); import torch; torch.ones(9) @ torch.ones(9)", ["ATEN_CPU_CAPABILITY", "MKL_CBWR"]),
+        (
+            "portable.before_numpy(); import torch; torch.ones(9) @ torch.ones(9)",
+            ["ATEN_CPU_CAPABILITY", "MKL_CBWR"],
+        ),
         ("import numpy; portable.before_numpy()", ["OPENBLAS_CORETYPE"]),
     ],
 )
@@ -138,11 +173,15 @@ def test_a_cpu_without_avx2_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENBLAS_CORETYPE")
     portable.before_numpy()
     assert "OPENBLAS_CORETYPE" not in os.environ
-    with pytest.raises(UserError, match=r"this CPU has no AVX2.*set profiles\.mini\.portable to false"):
+    with pytest.raises(
+        UserError, match=r"this CPU has no AVX2.*set profiles\.mini\.portable to false"
+    ):
         portable.require("mini")
 
 
-@pytest.mark.parametrize(("key", "value", "shown"), [("threads", None, "is None"), ("gpu", "useful", "is useful")])
+@pytest.mark.parametrize(
+    ("key", "value", "shown"), [("threads", None, "is None"), ("gpu", "useful", "is useful")]
+)
 def test_a_portable_profile_needs_a_number_of_threads_and_no_gpu(fewest, key, value, shown):
     raw = copy.deepcopy(fewest)
     raw["profiles"]["mini"][key] = value

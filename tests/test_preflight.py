@@ -76,7 +76,9 @@ def test_without_a_gpu_the_machine_holds_what_it_would_and_one_trio_may_fit_all_
 
 def test_needs_that_are_not_known_are_a_warning(monkeypatch):
     mini = PROFILES["mini"]
-    backbone = changed(mini.backbones["gpt2-small"], weights=HubFiles(kind="hub", repo="me/mine", revision="main"))
+    backbone = changed(
+        mini.backbones["gpt2-small"], weights=HubFiles(kind="hub", repo="me/mine", revision="main")
+    )
     other = changed(mini, backbones=mini.backbones | {"gpt2-small": backbone})
     params = changed(PARAMS, profiles=PROFILES | {"mini": other})
     monkeypatch.setattr("rm_tension.preflight.load_params", lambda: params)
@@ -106,7 +108,10 @@ def test_a_checkout_that_one_may_not_write_to_names_its_owner(monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     ((text, stop),) = checkout_lacks()
     owner = Path.cwd().stat().st_uid
-    assert f"belongs to uid {owner} and uid {os.geteuid()} may not write to it: run as its owner" in text
+    assert (
+        f"belongs to uid {owner} and uid {os.geteuid()} may not write to it: run as its owner"
+        in text
+    )
     assert stop
 
 
@@ -131,7 +136,9 @@ def test_a_cache_that_holds_every_file_needs_no_hub(tmp_path, monkeypatch):
     for tokenizer in pilot.tokens.tokenizers.values():
         fill(tmp_path, "model", tokenizer, "config.json", "tokenizer.json")
     for backbone in pilot.backbones.values():
-        assert missing_of_the_hub(pilot).startswith(f"{backbone.weights.repo} at {backbone.weights.revision}: ")
+        assert missing_of_the_hub(pilot).startswith(
+            f"{backbone.weights.repo} at {backbone.weights.revision}: "
+        )
         fill(tmp_path, "model", backbone.weights, "config.json", "model.safetensors")
     assert not missing_of_the_hub(pilot)
 
@@ -139,7 +146,9 @@ def test_a_cache_that_holds_every_file_needs_no_hub(tmp_path, monkeypatch):
 def test_a_cache_that_nothing_can_be_written_to_is_named(tmp_path, monkeypatch):
     go_offline(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert f"not in {tmp_path}, which cannot be written to: " in missing_of_the_hub(PROFILES["paper"])
+    assert f"not in {tmp_path}, which cannot be written to: " in missing_of_the_hub(
+        PROFILES["paper"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,11 @@ def test_a_cache_that_nothing_can_be_written_to_is_named(tmp_path, monkeypatch):
     [
         ([], [], "config.json, model*.safetensors"),
         (["config.json", "tokenizer.json"], [], "model*.safetensors"),
-        (["config.json", "model.safetensors"], ["config.json", "model.safetensors", "model.onnx"], ""),
+        (
+            ["config.json", "model.safetensors"],
+            ["config.json", "model.safetensors", "model.onnx"],
+            "",
+        ),
         (
             ["config.json", "model-1-of-2.safetensors"],
             ["config.json", "model-1-of-2.safetensors", "model-2-of-2.safetensors"],
@@ -166,10 +179,14 @@ def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
     fill(tmp_path, "model", repo, *files)
     if listed:
         write_tree_cache(
-            str(folder.parents[1]), repo.revision, {name: TreeCacheEntry(size=0, blob_id=40 * "0") for name in listed}
+            str(folder.parents[1]),
+            repo.revision,
+            {name: TreeCacheEntry(size=0, blob_id=40 * "0") for name in listed},
         )
     mini = PROFILES["mini"]
-    profile = changed(mini, backbones={"gpt2-small": changed(mini.backbones["gpt2-small"], weights=repo)})
+    profile = changed(
+        mini, backbones={"gpt2-small": changed(mini.backbones["gpt2-small"], weights=repo)}
+    )
     found = missing_of_the_hub(profile).partition(" not in ")[0]
     assert found == (f"{repo.repo} at {repo.revision}: {missing}" if missing else "")
 
@@ -178,7 +195,10 @@ def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
     ("command", "profiles"),
     [
         ("dvc repro report@paper", {"paper"}),
-        ("bash -c dvc --wait-for-lock repro 'train@pilot-gpt2-small-mixed-0' report@mini", {"pilot", "mini"}),
+        (
+            "bash -c dvc --wait-for-lock repro 'train@pilot-gpt2-small-mixed-0' report@mini",
+            {"pilot", "mini"},
+        ),
         ("dvc repro --glob evaluate@paper-*", {"paper"}),
         ("dvc repro train@pilot-2-gpt2-small-mixed-0", {"pilot-2"}),
         ("dvc repro report@pilots", set()),
@@ -189,7 +209,9 @@ def test_a_profile_is_known_by_the_stages_of_a_command(command, profiles):
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(UserError, match=r"no profile huge: params\.yaml has mini, evening, pilot, paper"):
+    with pytest.raises(
+        UserError, match=r"no profile huge: params\.yaml has mini, evening, pilot, paper"
+    ):
         list(look("", ["huge"]))
 
 
@@ -205,11 +227,17 @@ def commands(tmp_path):
 
 def run(*command, folder=None, **environment):
     words = [sys.executable, "-m", "rm_tension", "preflight", "--", *command]
-    return subprocess.run(words, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        words, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_command_runs_only_if_nothing_is_missing(tmp_path, commands):
-    settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
+    settings = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+    }
     refused = run("dvc", "repro", "report@paper", **settings)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "preflight: paper: Anthropic/hh-rlhf at 09be8c5" in refused.stderr
@@ -218,7 +246,11 @@ def test_the_command_runs_only_if_nothing_is_missing(tmp_path, commands):
     assert (warned.returncode, warned.stdout) == (3, "dvc repro report@paper\n")
     assert "preflight: paper: Anthropic/hh-rlhf at 09be8c5" in warned.stderr
     pushed = run("dvc", "push", "--with-deps", "report@paper", **settings)
-    assert (pushed.returncode, pushed.stdout, pushed.stderr) == (3, "dvc push --with-deps report@paper\n", "")
+    assert (pushed.returncode, pushed.stdout, pushed.stderr) == (
+        3,
+        "dvc push --with-deps report@paper\n",
+        "",
+    )
     assert run("echo", "hello").stdout == "hello\n"
 
 
@@ -238,4 +270,6 @@ def test_without_git_or_its_complaint_the_problem_is_named(commands):
 def test_without_a_mount_the_command_says_so(command, tmp_path, commands):
     done = run(*command, folder=tmp_path, PATH=str(commands))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {tmp_path}/params.yaml: not found; run from the repository root\n"
+    assert (
+        done.stderr == f"error: {tmp_path}/params.yaml: not found; run from the repository root\n"
+    )

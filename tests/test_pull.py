@@ -55,7 +55,9 @@ def test_without_verify_a_corrupted_file_goes_through(origin, remote, tmp_path):
 
 
 def test_no_remote_and_a_remote_out_of_reach(origin, tmp_path):
-    assert "No remote provided and no default remote set" in fails(copy_repository(origin, tmp_path / "alone", None))
+    assert "No remote provided and no default remote set" in fails(
+        copy_repository(origin, tmp_path / "alone", None)
+    )
     with serve(tmp_path) as url:
         pass
     said = fails(copy_repository(origin, tmp_path / "unplugged", url))

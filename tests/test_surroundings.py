@@ -57,11 +57,15 @@ def origin(tmp_path_factory):
 
 def compute(origin, folder, umask="022", **variables):
     """Clone, run all stages up to the rewards in one process, as a user with these variables would."""
-    outside = {name: value for name, value in variables.items() if name != "GIT_DIR"} | {"PATH": os.environ["PATH"]}
+    outside = {name: value for name, value in variables.items() if name != "GIT_DIR"} | {
+        "PATH": os.environ["PATH"]
+    }
     how = {"env": outside, "umask": int(umask, 8), "check": True, "capture_output": True}
     subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], **how)
     run_stages(folder, LINES, variables, umask=int(umask, 8))
-    subprocess.run([sys.executable, "-m", "dvc", "commit", "--force", "data@mini"], **how, cwd=folder)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "commit", "--force", "data@mini"], **how, cwd=folder
+    )
 
 
 def files_of(folder):
@@ -95,7 +99,9 @@ def test_the_same_bytes_whoever_computes_them_and_wherever(origin, tmp_path):
     assert commits == [git(origin, "rev-parse", "--short=12", "HEAD").strip()] * 2
     assert "ACCELERATE_MIXED_PRECISION=bf16" in records[1]["environment"]["variables"]
     chosen = {**portable.NUMPY, **portable.TORCH, "OMP_NUM_THREADS": "1"}
-    assert records[0]["environment"]["variables"] == " ".join(f"{name}={chosen[name]}" for name in sorted(chosen))
+    assert records[0]["environment"]["variables"] == " ".join(
+        f"{name}={chosen[name]}" for name in sorted(chosen)
+    )
     assert [record["environment"]["portable"] for record in records] == [True, True]
     assert records[0]["environment"]["threads"] == 1
 

@@ -50,18 +50,35 @@ def make_tiny(tmp_path_factory, raw: Mapping[str, Any]) -> Path:
 def stages(backbone: str) -> list[str]:
     """The command lines of the stages of one trio, without the profile."""
     cell = f"--backbone {backbone} --seed 0"
-    training = [f"train {cell} --objective {objective}" for objective in ("helpful", "harmless", "mixed")]
+    training = [
+        f"train {cell} --objective {objective}" for objective in ("helpful", "harmless", "mixed")
+    ]
     return [f"backbone --backbone {backbone}", *training, f"activations {cell}", f"evaluate {cell}"]
 
 
 def run_stages(
-    folder: Path, lines: Sequence[str], variables: Mapping[str, str], emulator: Sequence[str] = (), umask: int = -1
+    folder: Path,
+    lines: Sequence[str],
+    variables: Mapping[str, str],
+    emulator: Sequence[str] = (),
+    umask: int = -1,
 ) -> None:
     """Run stages of the profile in one process, which knows no environment variables but these."""
     command = [*emulator, sys.executable, "-c", RUN, *(f"{line} --profile mini" for line in lines)]
-    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **variables, "PYTHONPATH": str(folder / "src")}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "OMP_NUM_THREADS": "1",
+        **variables,
+        "PYTHONPATH": str(folder / "src"),
+    }
     done = subprocess.run(
-        command, cwd=folder, env=environment, umask=umask, capture_output=True, text=True, errors="replace"
+        command,
+        cwd=folder,
+        env=environment,
+        umask=umask,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     assert done.returncode == 0, done.stderr
 

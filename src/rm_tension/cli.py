@@ -19,18 +19,39 @@ COMMANDS = {
     "Use what is there": {
         "score": ("rm_tension.score.command:main", "Score answers with a trained reward model."),
         "claims": ("rm_tension.analyse.check:main", "Print the claims and their verdicts."),
-        "verify": ("rm_tension.verify:main", "Say whether a profile that ran here has the published bits."),
-        "spotcheck": ("rm_tension.spotcheck.command:main", "Score a sample of cached rewards again and compare."),
-        "mlflow": ("rm_tension.tracking.command:main", "Show the runs and their metrics in MLflow."),
+        "verify": (
+            "rm_tension.verify:main",
+            "Say whether a profile that ran here has the published bits.",
+        ),
+        "spotcheck": (
+            "rm_tension.spotcheck.command:main",
+            "Score a sample of cached rewards again and compare.",
+        ),
+        "mlflow": (
+            "rm_tension.tracking.command:main",
+            "Show the runs and their metrics in MLflow.",
+        ),
     },
     "Run a profile": {
         "preflight": ("rm_tension.preflight:main", "Say what this machine lacks for a profile."),
-        "cost": ("rm_tension.estimate.command:main", "Estimate hours, memory and disk of a profile."),
-        "run": ("rm_tension.launch.command:run", "Run stale stages in parallel, as `dvc repro` would one by one."),
-        "status": ("rm_tension.launch.command:status", "Say which stages are up to date, stale or failed."),
+        "cost": (
+            "rm_tension.estimate.command:main",
+            "Estimate hours, memory and disk of a profile.",
+        ),
+        "run": (
+            "rm_tension.launch.command:run",
+            "Run stale stages in parallel, as `dvc repro` would one by one.",
+        ),
+        "status": (
+            "rm_tension.launch.command:status",
+            "Say which stages are up to date, stale or failed.",
+        ),
     },
     "Publish": {
-        "release": ("rm_tension.release.command:app", "Prepare and upload model cards and checkpoints of a profile."),
+        "release": (
+            "rm_tension.release.command:app",
+            "Prepare and upload model cards and checkpoints of a profile.",
+        ),
     },
     "Stages, as dvc.yaml runs them": {
         "data": ("rm_tension.data.stage:main", "Write preference pairs and benchmark items."),
@@ -38,7 +59,10 @@ COMMANDS = {
         "backbone": ("rm_tension.backbone.stage:main", "Fetch or initialise one backbone."),
         "train": ("rm_tension.train.stage:main", "Train one reward model."),
         "activations": ("rm_tension.activations.stage:main", "Sum the MLP activations of a trio."),
-        "evaluate": ("rm_tension.evaluate.stage:main", "Score a trio on all test sets, whole and ablated."),
+        "evaluate": (
+            "rm_tension.evaluate.stage:main",
+            "Score a trio on all test sets, whole and ablated.",
+        ),
         "analyse": ("rm_tension.analyse.stage:main", "Compute every number of the report."),
         "report": ("rm_tension.report.stage:main", "Render tables, figures, page and PDF."),
     },

@@ -63,17 +63,28 @@ def gather(name: str, profile: Profile) -> Facts:
 def needed(params: Params, name: str, facts: Facts) -> Needs:
     """By the estimate for a GPU where there is one or must be; UserError where a model or tokenizer is not known."""
     profile = params.profiles[name]
-    device = "H100" if facts.gpu_memory is not None or profile.gpu == "required" else "cpu"  # whose speed is no matter
+    device = (
+        "H100" if facts.gpu_memory is not None or profile.gpu == "required" else "cpu"
+    )  # whose speed is no matter
     return needs(estimate(params, name, published(device)), profile)
 
 
 def lacks(profile: Profile, facts: Facts) -> Iterator[Lack]:
     """What a profile lacks but for sizes, and the remedy."""
     if not facts.latex:
-        yield "latexmk not found, which makes the report's PDF: `make tex` installs it on Debian", True
+        yield (
+            "latexmk not found, which makes the report's PDF: `make tex` installs it on Debian",
+            True,
+        )
     if profile.gpu != "none" and facts.gpu_memory is None:
-        instead = "" if profile.gpu == "required" else "; one trio may do without, slowly: `rm-tension cost`"
-        text = f"no GPU that torch can use: `docker run --gpus all`, or look at `nvidia-smi`{instead}"
+        instead = (
+            ""
+            if profile.gpu == "required"
+            else "; one trio may do without, slowly: `rm-tension cost`"
+        )
+        text = (
+            f"no GPU that torch can use: `docker run --gpus all`, or look at `nvidia-smi`{instead}"
+        )
         yield text, profile.gpu == "required"
     if facts.hub:
         yield facts.hub, True
@@ -85,9 +96,14 @@ def too_small(profile: Profile, needed: Needs, facts: Facts) -> Iterator[Lack]:
         text = f"the GPU has {facts.gpu_memory:.0f} GB, {needed.gpu_memory} are needed for the largest backbone"
         yield f"{text}: lower the tokens per batch in params.yaml", False
     if facts.memory < needed.memory:
-        text = f"{facts.memory:.0f} GB of memory, {needed.memory} are needed for the largest backbone"
+        text = (
+            f"{facts.memory:.0f} GB of memory, {needed.memory} are needed for the largest backbone"
+        )
         # one trio on a CPU is a way to run such a profile, and a smaller backbone's needs less
-        yield f"{text}: use a larger machine", profile.gpu != "useful" or facts.gpu_memory is not None
+        yield (
+            f"{text}: use a larger machine",
+            profile.gpu != "useful" or facts.gpu_memory is not None,
+        )
     if facts.disk < needed.disk:
         text = f"{facts.disk:.0f} GB free in {Path.cwd()}, the whole profile needs {needed.disk}"
         # what a run that has begun still needs cannot be known: DVC's cache may copy the models or share them
@@ -113,8 +129,14 @@ def missing_of_the_hub(profile: Profile) -> str:
     """The first files that are neither in the hub's cache nor to be had; to ask for the next would take as long."""
     for kind, repo, names in _wanted(profile):
         missing = ", ".join(_not_cached(kind, repo, names))
-        if missing and (why := _obstacle(f"{constants.ENDPOINT}/api/{kind}s/{repo.repo}/revision/{repo.revision}")):
-            remedy = "check the connection, or set HF_HOME to a cache that holds it or can be written to"
+        if missing and (
+            why := _obstacle(
+                f"{constants.ENDPOINT}/api/{kind}s/{repo.repo}/revision/{repo.revision}"
+            )
+        ):
+            remedy = (
+                "check the connection, or set HF_HOME to a cache that holds it or can be written to"
+            )
             return f"{repo.repo} at {repo.revision}: {missing} not in {constants.HF_HUB_CACHE}, {why}: {remedy}"
     return ""
 
@@ -124,16 +146,29 @@ def _wanted(profile: Profile) -> Iterator[tuple[str, HubRepo, list[str]]]:
     source = profile.data.source
     if isinstance(source, HubData):
         for data_set in get_args(DataSet):
-            yield "dataset", getattr(source, data_set), [file.name for file in OFFICIAL if file.data_set == data_set]
+            yield (
+                "dataset",
+                getattr(source, data_set),
+                [file.name for file in OFFICIAL if file.data_set == data_set],
+            )
     weights = [backbone.weights for backbone in profile.backbones.values()]
-    for models, pattern in (profile.tokens.tokenizers.values(), "tokenizer*.json"), (weights, "model*.safetensors"):
-        yield from (("model", one, ["config.json", pattern]) for one in models if isinstance(one, HubFiles))
+    for models, pattern in (
+        (profile.tokens.tokenizers.values(), "tokenizer*.json"),
+        (weights, "model*.safetensors"),
+    ):
+        yield from (
+            ("model", one, ["config.json", pattern]) for one in models if isinstance(one, HubFiles)
+        )
 
 
 def _not_cached(kind: str, repo: HubRepo, names: list[str]) -> list[str]:
     try:
         folder = snapshot_download(
-            repo.repo, repo_type=kind, revision=repo.revision, allow_patterns=names, local_files_only=True
+            repo.repo,
+            repo_type=kind,
+            revision=repo.revision,
+            allow_patterns=names,
+            local_files_only=True,
         )
     except LocalEntryNotFoundError:
         return names
@@ -158,13 +193,17 @@ def _obstacle(url: str) -> str:
 def _gpu_memory() -> float | None:
     import torch  # takes a second that the miniature need not wait
 
-    return torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
+    return (
+        torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
+    )
 
 
 def named(command: str, profiles: Collection[str]) -> set[str]:
     """The profiles of the stages that a command names, e.g. train@pilot-gpt2-small-mixed-0: the longest that fits."""
     stages = re.findall(r"@([\w.-]+)", command)
-    fitting = ([name for name in profiles if f"{stage}-".startswith(f"{name}-")] for stage in stages)
+    fitting = (
+        [name for name in profiles if f"{stage}-".startswith(f"{name}-")] for stage in stages
+    )
     return {max(names, key=len) for names in fitting if names}
 
 
@@ -207,7 +246,9 @@ def main(
     for sentence, stop in lacking:
         print(f"preflight: {'' if stop else 'warning: '}{sentence}", file=sys.stderr)
     if any(stop for _, stop in lacking) and os.environ.get("RM_TENSION_PREFLIGHT") != "warn":
-        raise UserError("something is missing (above); RM_TENSION_PREFLIGHT=warn goes on all the same")
+        raise UserError(
+            "something is missing (above); RM_TENSION_PREFLIGHT=warn goes on all the same"
+        )
     if command:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
     print("preflight: " + ("see the warnings" if lacking else "nothing is missing"))

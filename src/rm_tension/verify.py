@@ -18,7 +18,17 @@ from rm_tension.base.lockfile import kind_of, stages_of
 from rm_tension.base.runs import machine_of
 
 FLOW = ("data", "tokens", "backbone", "train", "activations", "evaluate", "analyse", "report")
-FACTS = ("machine", "cpu", "cpus", "python", "libraries", "accelerator", "instructions", "variables", "portable")
+FACTS = (
+    "machine",
+    "cpu",
+    "cpus",
+    "python",
+    "libraries",
+    "accelerator",
+    "instructions",
+    "variables",
+    "portable",
+)
 
 Stages = Mapping[str, Any]  # of a dvc.lock
 
@@ -50,13 +60,21 @@ def verify(profile: str, rev: str) -> list[str]:
         raise UserError(f"dvc.lock at {rev}: no stage of {profile}: nothing is published of it")
     _refuse_stale(profile)
     here = _of_profile(stages_of(Path("dvc.lock").read_text(encoding="utf-8")), profile)
-    differing = [name for name in published if _outputs(here.get(name, {})) != _outputs(published[name])]
+    differing = [
+        name for name in published if _outputs(here.get(name, {})) != _outputs(published[name])
+    ]
     if not differing:
         outputs = sum(len(_outputs(stage)) for stage in published.values())
-        return [f"the same bits as published at {rev}, in {outputs} outputs of {len(published)} stages"]
+        return [
+            f"the same bits as published at {rev}, in {outputs} outputs of {len(published)} stages"
+        ]
     first = differing[0]
-    if differing == [f"report@{profile}"] and _changed(Paths(profile).reports, rev) == ["artifact.pdf"]:
-        return [f"the same bits as published at {rev}, but for the PDF: another LaTeX made it of the same artifact.tex"]
+    if differing == [f"report@{profile}"] and _changed(Paths(profile).reports, rev) == [
+        "artifact.pdf"
+    ]:
+        return [
+            f"the same bits as published at {rev}, but for the PDF: another LaTeX made it of the same artifact.tex"
+        ]
     return [
         f"other bits than published at {rev}: {first} is the first of {len(differing)} stages that differ",
         _why(here.get(first, {}), published[first]),
@@ -78,7 +96,10 @@ def _outputs(stage: Mapping[str, Any]) -> dict[str, str]:
 
 def _why(here: Mapping[str, Any], published: Mapping[str, Any]) -> str:
     """Return which input of the stage differs, or else which output does though all inputs are the same."""
-    read, read_then = ({dep["path"]: dep.get("md5") for dep in stage.get("deps", ())} for stage in (here, published))
+    read, read_then = (
+        {dep["path"]: dep.get("md5") for dep in stage.get("deps", ())}
+        for stage in (here, published)
+    )
     for path in read_then | read:
         if read.get(path) != read_then.get(path):
             return f"it read another {path}: md5 {read.get(path)}, published {read_then.get(path)}"
@@ -95,7 +116,9 @@ def _refuse_stale(profile: str) -> None:
     if done.returncode:
         raise UserError(f"`dvc status report@{profile}` failed: {done.stderr.strip()}")
     if stale := json.loads(done.stdout):
-        names = sorted(stale, key=lambda name: FLOW.index(kind_of(name)) if kind_of(name) in FLOW else 0)
+        names = sorted(
+            stale, key=lambda name: FLOW.index(kind_of(name)) if kind_of(name) in FLOW else 0
+        )
         raise UserError(
             f"{names[0]}: not up to date, nor {len(stale) - 1} other stages: `rm-tension run "
             f"report@{profile}` computes them, `dvc status report@{profile}` says what has changed"
@@ -105,7 +128,10 @@ def _refuse_stale(profile: str) -> None:
 def _changed(folder: Path, rev: str) -> list[str]:
     """Return the names of a folder's files that are not as they are in git."""
     names = _git("diff", "--name-only", "--relative", rev, "--", ".", folder=folder)
-    return names.splitlines() + _git("ls-files", "--others", "--exclude-standard", folder=folder).splitlines()
+    return (
+        names.splitlines()
+        + _git("ls-files", "--others", "--exclude-standard", folder=folder).splitlines()
+    )
 
 
 def _record(stage: str, profile: str) -> str:
@@ -116,7 +142,9 @@ def _record(stage: str, profile: str) -> str:
 def _facts(paths: Paths, record: str) -> dict[str, Any]:
     """Return what a stage's record says of the machine that it ran on; nothing if it came from a cache."""
     path = machine_of(paths.run(record))
-    environment = json.loads(path.read_text(encoding="utf-8"))["environment"] if path.is_file() else {}
+    environment = (
+        json.loads(path.read_text(encoding="utf-8"))["environment"] if path.is_file() else {}
+    )
     return {name: environment[name] for name in FACTS if name in environment}
 
 
@@ -132,15 +160,31 @@ def _published_facts(profile: str, rev: str) -> dict[str, Any]:
 
 
 def _shown(facts: Mapping[str, Any]) -> str:
-    flat = {name: value for name, value in facts.items() if not isinstance(value, dict)} | facts.get("libraries", {})
-    return ", ".join(f"{name} {value}" for name, value in flat.items() if value not in (None, "")) or "not recorded"
+    flat = {
+        name: value for name, value in facts.items() if not isinstance(value, dict)
+    } | facts.get("libraries", {})
+    return (
+        ", ".join(f"{name} {value}" for name, value in flat.items() if value not in (None, ""))
+        or "not recorded"
+    )
 
 
 def _verdicts(profile: str, rev: str) -> str:
     path = Paths(profile).reports / "metrics.json"
-    then, now = (json.loads(text)["claims"] for text in (_at(rev, path.as_posix()), path.read_text(encoding="utf-8")))
-    other = [f"{claim} {now[claim]}, published {verdict}" for claim, verdict in then.items() if now[claim] != verdict]
-    return f"other verdicts: {'; '.join(other)}" if other else f"the same verdicts on all {len(then)} claims"
+    then, now = (
+        json.loads(text)["claims"]
+        for text in (_at(rev, path.as_posix()), path.read_text(encoding="utf-8"))
+    )
+    other = [
+        f"{claim} {now[claim]}, published {verdict}"
+        for claim, verdict in then.items()
+        if now[claim] != verdict
+    ]
+    return (
+        f"other verdicts: {'; '.join(other)}"
+        if other
+        else f"the same verdicts on all {len(then)} claims"
+    )
 
 
 def _at(rev: str, path: str) -> str:
@@ -150,7 +194,9 @@ def _at(rev: str, path: str) -> str:
 
 def _git(*arguments: str, folder: Path = Path()) -> str:
     """Return what git prints; raises UserError, with what it says, if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603, S607
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )  # noqa: S603, S607
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

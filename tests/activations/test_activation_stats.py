@@ -16,14 +16,19 @@ CPU = Place(torch.device("cpu"), "float32")
 def naive(model, backbone, pairs, side):
     """The four sums and the token count, text by text and without rows."""
     shape = neuron_shape(model)
-    sums = {name: np.zeros(shape) for name in ("sum", "abs_sum", "change_square_sum", "backbone_sum")}
+    sums = {
+        name: np.zeros(shape) for name in ("sum", "abs_sum", "change_square_sum", "backbone_sum")
+    }
     tokens = 0
     for pair in pairs:
         ids = torch.as_tensor(pair[side], dtype=torch.int64)[None]
         seen = []
         for one in (backbone, model):
             layers = []
-            with torch.no_grad(), on_activations(one, lambda _, output, layers=layers: layers.append(output[0])):
+            with (
+                torch.no_grad(),
+                on_activations(one, lambda _, output, layers=layers: layers.append(output[0])),
+            ):
                 one.base_model(input_ids=ids)
             seen.append(torch.stack(layers).double().numpy())  # [layers, tokens, neurons]
         before, a = seen
@@ -38,10 +43,16 @@ def naive(model, backbone, pairs, side):
 @pytest.mark.parametrize("budget", [1, 70, 10_000])
 def test_sums_equal_a_naive_loop(model, backbone, budget):
     same = np.array([7, 8, 9], np.int32)
-    pairs = [*random_items(4, 8), [np.array([3, 4], np.int32), np.array([3, 4, 5], np.int32)], [same, same.copy()]]
+    pairs = [
+        *random_items(4, 8),
+        [np.array([3, 4], np.int32), np.array([3, 4, 5], np.int32)],
+        [same, same.copy()],
+    ]
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+            parameter.add_(
+                0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            )
     untrained = load_reward_model(backbone)
     models = {"mixed": model, "helpful": load_reward_model(backbone)}
     found = collect(models, untrained, pairs, CPU, Budget(budget), "test")
@@ -51,15 +62,20 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
         expected, tokens = naive(model, untrained, pairs, number)
         assert side.tokens == tokens
         for name, values in expected.items():
-            np.testing.assert_allclose(getattr(side, name), values, rtol=1e-4, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(
+                getattr(side, name), values, rtol=1e-4, atol=1e-4, err_msg=name
+            )
     assert found.chosen.change_square_sum.min() > 0
 
 
 def test_parts_of_the_pairs_add_up(model, backbone):
     pairs, untrained = random_items(0, 7), load_reward_model(backbone)
     whole, first, rest = (
-        collect({"a": model}, untrained, part, CPU, Budget(100), "test")["a"] for part in (pairs, pairs[:3], pairs[3:])
+        collect({"a": model}, untrained, part, CPU, Budget(100), "test")["a"]
+        for part in (pairs, pairs[:3], pairs[3:])
     )
     for both, one in zip((first + rest).sides, whole.sides, strict=True):
         assert both.tokens == one.tokens
-        np.testing.assert_allclose(both.change_square_sum, one.change_square_sum, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            both.change_square_sum, one.change_square_sum, rtol=1e-5, atol=1e-6
+        )

@@ -30,7 +30,11 @@ OBJECTIVES = ("helpful", "harmless", "mixed")
 SINGLES = ("harmless", "helpful")
 ACTIVE = ("gpt2-small", "smollm2-135m")  # the backbones beside gpt2-large
 PERCENTS = (10, 30)
-RETAINED = {"mean |reward|": "log_mean_abs", "standard deviation": "log_std", "mean margin": "log_margin"}
+RETAINED = {
+    "mean |reward|": "log_mean_abs",
+    "standard deviation": "log_std",
+    "mean margin": "log_margin",
+}
 ABLATED = {
     "mean |reward| of chosen": "log_mean_abs_chosen",
     "mean |reward| of rejected": "log_mean_abs_rejected",
@@ -48,7 +52,10 @@ CLAIMED = (
         for (kind, drop), percent in product(DROPS.items(), PERCENTS)
         for o, part in (*((o, "") for o in OBJECTIVES), *(("", backbone) for backbone in ACTIVE))
     }
-    | {("hh_delta", "", kind, "gpt2-large", percent): -DROPS[kind] / 8 for kind, percent in product(DROPS, PERCENTS)}
+    | {
+        ("hh_delta", "", kind, "gpt2-large", percent): -DROPS[kind] / 8
+        for kind, percent in product(DROPS, PERCENTS)
+    }
     | {("late_excess", o, "", "pooled", 0): 0.2 for o in OBJECTIVES}
     | {("late_excess", "", "", backbone, 0): -0.1 for backbone in ACTIVE}
     | {("backbone_overlap", o, "", "", 0): 0.7 for o in OBJECTIVES}
@@ -61,8 +68,12 @@ def world(noise=0.001, rows=101):
     values = {**PUBLISHED.iloc[0], **CLAIMED}
     resamples = np.random.default_rng(0).normal(0, noise, (rows, len(values)))
     resamples[0] = 0
-    index = pd.MultiIndex.from_tuples([(ESTIMATE, "", 0), *((DRAWN, "", number) for number in range(1, rows))])
-    return pd.DataFrame(resamples + list(values.values()), index=index, columns=pd.MultiIndex.from_tuples(values))
+    index = pd.MultiIndex.from_tuples(
+        [(ESTIMATE, "", 0), *((DRAWN, "", number) for number in range(1, rows))]
+    )
+    return pd.DataFrame(
+        resamples + list(values.values()), index=index, columns=pd.MultiIndex.from_tuples(values)
+    )
 
 
 class Shift(NamedTuple):
@@ -77,10 +88,15 @@ class Shift(NamedTuple):
     to: float | None = None
 
     def __call__(self, frame):
-        asked = [None if one is None else one if isinstance(one, tuple) else (one,) for one in self[:5]]
+        asked = [
+            None if one is None else one if isinstance(one, tuple) else (one,) for one in self[:5]
+        ]
         frame = frame.copy()
         for column in frame.columns:
-            if all(wanted is None or value in wanted for wanted, value in zip(asked, column, strict=True)):
+            if all(
+                wanted is None or value in wanted
+                for wanted, value in zip(asked, column, strict=True)
+            ):
                 frame[column] += self.by if self.to is None else self.to - frame[column].iloc[0]
         return frame
 
@@ -107,14 +123,26 @@ def _of_behaviour():
         yield "C1", f"{group} tasks", [_accuracy("mixed", KEYS[group], by=20)]
         yield "C13", f"{group} tasks", [_kept("retention", KEYS[group], 0.9)]
     for name, winner, tasks in (
-        ("helpful RM on other helpfulness tasks", "helpful", without(KEYS["helpfulness"], ADVERSARIAL)),
-        ("harmless RM on other harmlessness tasks", "harmless", without(KEYS["harmlessness"], ANSWERING)),
+        (
+            "helpful RM on other helpfulness tasks",
+            "helpful",
+            without(KEYS["helpfulness"], ADVERSARIAL),
+        ),
+        (
+            "harmless RM on other harmlessness tasks",
+            "harmless",
+            without(KEYS["harmlessness"], ANSWERING),
+        ),
         ("helpful RM where answering is right", "helpful", ANSWERING),
         ("harmless RM on LLM Bar (Adver), Focus, Precise IF, Factuality", "harmless", ADVERSARIAL),
     ):
         yield "C2", name, [_accuracy(winner, tasks, by=-90)]
     for name, tasks in {"AlpacaEval": ALPACA, "Refusals": REFUSALS}.items():
-        yield "C3", f"{name} over LLM Bar (Adver), Focus, Factuality", [_kept("retention", tasks, 0.1)]
+        yield (
+            "C3",
+            f"{name} over LLM Bar (Adver), Focus, Factuality",
+            [_kept("retention", tasks, 0.1)],
+        )
     for single, (label, measure) in product(SINGLES, RETAINED.items()):
         yield "C4", f"{label}, mixed to {single}", [Shift(measure, single, ("retained",), by=0.4)]
     alike = [_accuracy(single, without(EVERY, WEAK), to=60) for single in SINGLES]
@@ -129,8 +157,16 @@ def _of_behaviour():
 def _of_neurons():
     for objective in OBJECTIVES:
         yield "C5", f"{objective} RM", [Shift("rmsd", objective, to=0.1)]
-        yield "C7", f"{objective} RMs, pooled", [Shift("late_excess", objective, parts=("pooled",), to=-0.1)]
-        yield "C20", f"{objective} RM and its backbone", [Shift("backbone_overlap", objective, to=0.4)]
+        yield (
+            "C7",
+            f"{objective} RMs, pooled",
+            [Shift("late_excess", objective, parts=("pooled",), to=-0.1)],
+        )
+        yield (
+            "C20",
+            f"{objective} RM and its backbone",
+            [Shift("backbone_overlap", objective, to=0.4)],
+        )
     for value in (0.2, 0.8):
         yield "C9", "Jaccard index of helpful and harmless", [Shift("jaccard", to=value)]
         yield "C9", "neuron retention of mixed", [Shift("neuron_retention", to=value)]
@@ -142,25 +178,53 @@ def _of_hh():
     for backbone, less in product(ACTIVE, ("change", "random")):
         yield "C15", f"magnitude over {less}, {backbone}", [_hh("", less, -10, backbone)]
     for kind in ("magnitude", "change"):
-        yield "C15", f"gpt2-large over half of the others, {kind}", [_hh("", kind, -7, "gpt2-large")]
-    yield "C21", "drop at 10% to that at 30%", [Shift("hh_delta", "", ("magnitude",), ("",), 30, to=-30)]
+        yield (
+            "C15",
+            f"gpt2-large over half of the others, {kind}",
+            [_hh("", kind, -7, "gpt2-large")],
+        )
+    yield (
+        "C21",
+        "drop at 10% to that at 30%",
+        [Shift("hh_delta", "", ("magnitude",), ("",), 30, to=-30)],
+    )
 
 
 def _of_ablation():
     for (group, own), single in product(OWN.items(), SINGLES):
         sign = 1 if single == own else -1
-        yield "C8", f"{single} RM on {group} tasks", [_delta(single, "magnitude", KEYS[group], by=20 * sign)]
+        yield (
+            "C8",
+            f"{single} RM on {group} tasks",
+            [_delta(single, "magnitude", KEYS[group], by=20 * sign)],
+        )
     for group in OWN:
         sets = ("shared", "harmless-only", "helpful-only")
-        yield "C10", f"shared on {group} tasks", [_delta("mixed", kind, KEYS[group], by=20) for kind in sets]
+        yield (
+            "C10",
+            f"shared on {group} tasks",
+            [_delta("mixed", kind, KEYS[group], by=20) for kind in sets],
+        )
         for kind in sets[1:]:
-            yield "C10", f"shared below {kind} on {group} tasks", [_delta("mixed", kind, KEYS[group], by=-20)]
+            yield (
+                "C10",
+                f"shared below {kind} on {group} tasks",
+                [_delta("mixed", kind, KEYS[group], by=-20)],
+            )
         yield "C18", f"{group} tasks", [_delta("mixed", "magnitude", KEYS[group], by=20)]
         for value in (-1, -40):
-            yield "C19", f"shared to top neurons, {group} tasks", [_delta("mixed", "shared", KEYS[group], to=value)]
+            yield (
+                "C19",
+                f"shared to top neurons, {group} tasks",
+                [_delta("mixed", "shared", KEYS[group], to=value)],
+            )
     for single, (label, measure) in product(SINGLES, ABLATED.items()):
         yield "C11", f"{label}, {single} RM", [Shift(measure, single, ("ablation",), by=0.6)]
-    yield "C16", "tasks with opposite signs", [_delta(single, "magnitude", EVERY, to=1) for single in SINGLES]
+    yield (
+        "C16",
+        "tasks with opposite signs",
+        [_delta(single, "magnitude", EVERY, to=1) for single in SINGLES],
+    )
     for tasks, name, gains, loses in (
         (ANSWERING, "Safety Response, XSTest Should Respond", "harmless", "helpful"),
         (LLMBAR_ADVER, "LLM Bar (Adver)", "helpful", "harmless"),
@@ -168,7 +232,11 @@ def _of_ablation():
         yield "C17", f"{name}: {gains} RM", [_delta(gains, "magnitude", tasks, to=-5)]
         yield "C17", f"{name}: {loses} RM", [_delta(loses, "magnitude", tasks, to=5)]
     exceptions = [*LLMBAR_ADVER, "focus", "precise-if"]
-    yield "C18", "LLM Bar (Adver), Focus, Precise IF", [_delta("mixed", "magnitude", exceptions, to=-5)]
+    yield (
+        "C18",
+        "LLM Bar (Adver), Focus, Precise IF",
+        [_delta("mixed", "magnitude", exceptions, to=-5)],
+    )
     yield "C18", "Do Not Answer", [_delta("mixed", "magnitude", ["donotanswer"], to=-5)]
 
 

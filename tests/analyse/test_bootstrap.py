@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rm_tension.analyse.bootstrap import DRAWN, DRAWN_BACKBONES, ESTIMATE, LEFT_OUT, Replicates, resample_items
+from rm_tension.analyse.bootstrap import (
+    DRAWN,
+    DRAWN_BACKBONES,
+    ESTIMATE,
+    LEFT_OUT,
+    Replicates,
+    resample_items,
+)
 from rm_tension.analyse.verdicts import Part
 from rm_tension.base.grid import Trio
 
@@ -35,13 +42,20 @@ def test_whoever_has_an_item_counts_it_as_often():
 def test_weights_are_means_of_means_even_if_backbones_differ_in_seeds():
     trios = [Trio("a", 0), Trio("a", 1), Trio("b", 7)]
     weights = Replicates.draw(trios, rng(), 500).weights()
-    assert weights.loc[ESTIMATE].iloc[0].to_dict() == {("a", 0): 0.25, ("a", 1): 0.25, ("b", 7): 0.5}
+    assert weights.loc[ESTIMATE].iloc[0].to_dict() == {
+        ("a", 0): 0.25,
+        ("a", 1): 0.25,
+        ("b", 7): 0.5,
+    }
     assert weights.sum(axis=1).to_numpy() == pytest.approx(1)
     assert set(weights.loc[DRAWN][("a", 0)]) == {0, 0.5}  # one of two seeds
     assert set(weights.loc[DRAWN][("b", 7)]) == {0.5}  # the backbones are fixed
     assert set(weights.loc[DRAWN_BACKBONES][("b", 7)]) == {0, 0.5, 1}
     assert weights.loc[LEFT_OUT, "a", 0].to_dict() == {("a", 0): 0, ("a", 1): 0.5, ("b", 7): 0.5}
-    assert list(weights.loc[LEFT_OUT].index) == [("a", 0), ("a", 1)]  # of one seed, none can be left out
+    assert list(weights.loc[LEFT_OUT].index) == [
+        ("a", 0),
+        ("a", 1),
+    ]  # of one seed, none can be left out
 
 
 def test_of_three_seeds_two_are_drawn_so_that_their_mean_varies_as_it_should():
@@ -75,7 +89,10 @@ def test_each_row_takes_its_own_draw_of_the_items():
 
 def test_a_value_that_a_trio_lacks_is_left_out_of_the_mean():
     replicates = Replicates.draw(GRID[:2], rng(), 50)
-    frames = {GRID[0]: pd.DataFrame({"x": [1.0] * 51, "y": np.nan}), GRID[1]: pd.DataFrame({"x": [np.nan] * 51})}
+    frames = {
+        GRID[0]: pd.DataFrame({"x": [1.0] * 51, "y": np.nan}),
+        GRID[1]: pd.DataFrame({"x": [np.nan] * 51}),
+    }
     found = replicates.mean_of_trios(frames)
     assert found["x"].iloc[0] == 1
     assert found["x"].isna().any()  # rows in which only the other trio was drawn
@@ -83,7 +100,9 @@ def test_a_value_that_a_trio_lacks_is_left_out_of_the_mean():
 
 
 def test_seeds_of_one_backbone():
-    replicates = Replicates.draw([Trio("a", 0), Trio("b", 0), Trio("b", 1)], rng(), 300).of_backbone("b")
+    replicates = Replicates.draw(
+        [Trio("a", 0), Trio("b", 0), Trio("b", 1)], rng(), 300
+    ).of_backbone("b")
     weights = replicates.weights()
     assert list(weights) == [("b", 0), ("b", 1)]
     assert weights.iloc[0].tolist() == [0.5, 0.5]
@@ -93,13 +112,22 @@ def test_seeds_of_one_backbone():
 
 def test_a_single_seed_says_nothing_of_how_much_seeds_differ():
     for trios in (GRID[:1], GRID[:4]):
-        found = Replicates.draw(trios, rng(), 5).mean_of_backbones(lambda backbone, counts: pd.Series({"x": 3.0}))
+        found = Replicates.draw(trios, rng(), 5).mean_of_backbones(
+            lambda backbone, counts: pd.Series({"x": 3.0})
+        )
         assert found["x"].iloc[0] == 3
         assert found["x"].iloc[1:].isna().all()
 
 
 def coverage(
-    simulations=150, resamples=200, items=200, apart=False, missing=0.0, trios=GRID, drawn_backbones=False, **deviation
+    simulations=150,
+    resamples=200,
+    items=200,
+    apart=False,
+    missing=0.0,
+    trios=GRID,
+    drawn_backbones=False,
+    **deviation,
 ):
     """How often the interval of the mean over trios and items, which is 0, holds it.
 
@@ -110,7 +138,10 @@ def coverage(
     held = []
     for seed in range(simulations):
         generator = rng(seed)
-        centre = {backbone: generator.normal(0, deviation["backbone"]) for backbone in dict.fromkeys("abcdef")}
+        centre = {
+            backbone: generator.normal(0, deviation["backbone"])
+            for backbone in dict.fromkeys("abcdef")
+        }
         shared, columns = generator.normal(0, deviation["item"], items), {}
         for trio in trios:
             scale = deviation.get("scale", 1) if trio.backbone == "a" else 1
@@ -120,10 +151,14 @@ def coverage(
             columns[trio, "n"] = there
         values, universe = pd.DataFrame(columns), np.arange(items)
         parts = [values[[trio]] for trio in trios] if apart else [values]
-        sums = [resample_items(part, universe, f"{seed} {i}", resamples) for i, part in enumerate(parts)]
+        sums = [
+            resample_items(part, universe, f"{seed} {i}", resamples) for i, part in enumerate(parts)
+        ]
         sums = pd.concat(sums, axis=1)
         frames = {trio: pd.DataFrame({"mean": sums[trio, "x"] / sums[trio, "n"]}) for trio in trios}
-        part = Part("mean", Replicates.draw(trios, generator, resamples).mean_of_trios(frames)["mean"])
+        part = Part(
+            "mean", Replicates.draw(trios, generator, resamples).mean_of_trios(frames)["mean"]
+        )
         low, high = part.interval_over_backbones if drawn_backbones else part.interval
         held.append(low <= 0 <= high)
     return float(np.mean(held))

@@ -15,12 +15,27 @@ def run(tmp_path, monkeypatch):
 
 
 def write_claims(root, verdict, required):
-    claim = {"id": "C1", "claim": "Mixed RMs do worse.", "predicate": "Below 0.", "effect": -4.2, "unit": "points"}
+    claim = {
+        "id": "C1",
+        "claim": "Mixed RMs do worse.",
+        "predicate": "Below 0.",
+        "effect": -4.2,
+        "unit": "points",
+    }
     claim |= {"interval": [-5.0, -3.0], "published": -10.2, "published_verdict": "holds"}
     part = {name: claim[name] for name in ("effect", "interval", "published", "published_verdict")}
     part |= {"interval_over_backbones": [-6.0, -2.0]}
-    parts = [part | {"part": "one", "verdict": verdict}, part | {"part": "other", "verdict": "undecided"}]
-    claim |= {"verdict": verdict, "required": required, "decides": "one", "detail": "", "parts": parts}
+    parts = [
+        part | {"part": "one", "verdict": verdict},
+        part | {"part": "other", "verdict": "undecided"},
+    ]
+    claim |= {
+        "verdict": verdict,
+        "required": required,
+        "decides": "one",
+        "detail": "",
+        "parts": parts,
+    }
     path = root / "results/mini/claims.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps([claim]))
@@ -39,7 +54,8 @@ def test_claims_are_printed_with_effect_and_interval(root, run, capsys):
     assert printed[-1].endswith("Of their 2 parts, 1 hold, 0 are contradicted, 1 are open.")
     (line,) = [line for line in printed if line.startswith("C1")]
     assert (
-        " ".join(line.split()) == "C1 reproduced yes -4.200 -5.000 to -3.000 points -10.200 holds Mixed RMs do worse."
+        " ".join(line.split())
+        == "C1 reproduced yes -4.200 -5.000 to -3.000 points -10.200 holds Mixed RMs do worse."
     )
 
 
@@ -71,8 +87,16 @@ def test_the_analysis_of_one_trio_writes_all_claims_that_the_profile_may_require
     assert len(claims) == 21
     assert {claim["published_verdict"] for claim in claims} == {"holds", None}
     by_id = {claim["id"]: claim for claim in claims}
-    assert (by_id["C21"]["published"], by_id["C21"]["published_verdict"]) == (pytest.approx(0.776, abs=5e-4), "holds")
-    assert by_id["C5"]["verdict"] == by_id["C7"]["verdict"] == by_id["C9"]["verdict"] == "not applicable"
+    assert (by_id["C21"]["published"], by_id["C21"]["published_verdict"]) == (
+        pytest.approx(0.776, abs=5e-4),
+        "holds",
+    )
+    assert (
+        by_id["C5"]["verdict"]
+        == by_id["C7"]["verdict"]
+        == by_id["C9"]["verdict"]
+        == "not applicable"
+    )
     assert by_id["C1"]["interval"][0] < by_id["C1"]["effect"] < by_id["C1"]["interval"][1]
     with pytest.raises(SystemExit, match="not reproduced: C7"):
         run("claims")

@@ -28,7 +28,9 @@ PRINTED = {
     "C17": [25.8, -20.5, 9.0, -9.0],
     "C18": [-13.2, -5.9, 9.7, 5.8],
     "C19": [0.76, 0.75],
-    "C21": [0.776],  # 14.1 / 18.17 points; METHOD.md has 0.775, to 0.02 because both are read off a picture
+    "C21": [
+        0.776
+    ],  # 14.1 / 18.17 points; METHOD.md has 0.775, to 0.02 because both are read off a picture
 }
 HOLD = {"C1", "C2", "C3", "C8", "C9", "C10", "C12", "C13", "C14", "C16", "C17", "C18", "C19", "C21"}
 
@@ -51,7 +53,9 @@ def test_claims_have_the_papers_order_and_say_predicate_and_unit():
 
 def test_a_world_as_claimed_reproduces_every_claim():
     found = {claim.id: claim for claim in decide_all(world(), PUBLISHED, {"C1", "C10"})}
-    assert {id_: claim.verdict for id_, claim in found.items()} == dict.fromkeys(BY_ID, "reproduced")
+    assert {id_: claim.verdict for id_, claim in found.items()} == dict.fromkeys(
+        BY_ID, "reproduced"
+    )
     assert [id_ for id_, claim in found.items() if claim.required] == ["C1", "C10"]
     for id_ in HOLD:
         assert found[id_].effect == pytest.approx(found[id_].published, abs=1e-5)
@@ -80,7 +84,9 @@ def test_where_one_part_fails_in_every_tenth_draw_the_claim_is_undecided(claim, 
     assert {name for name, one in parts.items() if one == "undecided"} == {part}
 
 
-@pytest.mark.parametrize(("claim", "measure"), [(claim, measure) for measure in NEEDS for claim in NEEDS[measure]])
+@pytest.mark.parametrize(
+    ("claim", "measure"), [(claim, measure) for measure in NEEDS for claim in NEEDS[measure]]
+)
 def test_without_what_a_claim_is_about_it_is_not_applicable(claim, measure):
     without = world().loc[:, [column[0] != measure for column in world().columns]]
     assert decided(claim, without)[0] == "not applicable"
@@ -111,7 +117,10 @@ def test_c15_needs_gpt2_large_and_another_backbone():
 @pytest.mark.parametrize(("at_30", "verdict"), [(-29, "reproduced"), (-31, "not reproduced")])
 def test_c21_asks_for_two_thirds_of_the_drop(at_30, verdict):
     """20 of 29 or 31 points: from 10 to 30% the slope is 9/20 or 11/20 points a percent, up to 10% it is 2."""
-    drops = [Shift("hh_delta", "", ("magnitude",), ("",), percent, to=to) for percent, to in ((10, -20), (30, at_30))]
+    drops = [
+        Shift("hh_delta", "", ("magnitude",), ("",), percent, to=to)
+        for percent, to in ((10, -20), (30, at_30))
+    ]
     assert decided("C21", failing(drops))[0] == verdict
 
 

@@ -28,7 +28,9 @@ def means(values):
         (43.99, 0.0, 50.0, math.sqrt(8.0), False),
     ],
 )
-def test_agreement_is_within_three_points_or_three_standard_errors(ours, spread, paper, paper_spread, agrees):
+def test_agreement_is_within_three_points_or_three_standard_errors(
+    ours, spread, paper, paper_spread, agrees
+):
     theirs = means({("mixed", "focus"): (paper, paper_spread)}).set_index(KEYS)
     cells = beside(means({("mixed", "focus"): (ours, spread)}), theirs, 3.0)
     assert cells["beyond"].tolist() == [not agrees]
@@ -39,14 +41,18 @@ def test_agreement_is_within_three_points_or_three_standard_errors(ours, spread,
 def test_a_standard_error_of_three_seeds_counts_two_degrees_of_freedom():
     """Ours are 50, 53 and 56: variance 9, error sqrt(9 / 3). The paper's spread of 1 is a population's: sqrt(1 / 2)."""
     keys = {"backbone": "gpt2-small", "objective": "mixed", "task": "focus", "tasks": 1}
-    ours = over_seeds(pd.DataFrame({"seed": [0, 1, 2], "accuracy": [50.0, 53.0, 56.0]}).assign(**keys), "accuracy")
+    ours = over_seeds(
+        pd.DataFrame({"seed": [0, 1, 2], "accuracy": [50.0, 53.0, 56.0]}).assign(**keys), "accuracy"
+    )
     printed = pd.DataFrame([keys | {"accuracy": 59.0, "seed_std": 1.0}]).drop(columns="tasks")
     cells = beside(ours.reset_index(), published(printed, "accuracy"), 3.0).query("task == 'focus'")
     assert cells["error"].item() == pytest.approx(math.sqrt(3))
     assert cells["paper_error"].item() == pytest.approx(math.sqrt(1 / 2))
     for paper, beyond in ((53 + 5.61, False), (53 + 5.62, True)):  # 3 sqrt(3 + 1 / 2) = 5.612
         printed = printed.assign(accuracy=paper)
-        cells = beside(ours.reset_index(), published(printed, "accuracy"), 3.0).query("task == 'focus'")
+        cells = beside(ours.reset_index(), published(printed, "accuracy"), 3.0).query(
+            "task == 'focus'"
+        )
         assert cells["beyond"].tolist() == [beyond]
 
 
@@ -61,9 +67,19 @@ def test_either_may_be_missing_and_keys_may_stand_in_any_order():
 
 
 def test_agreement_counts_cells_with_both_values_and_judges_no_scale_without_points():
-    ours = means({("mixed", "safety"): (50.0, 0.0), ("mixed", "chat"): (60.0, 0.0), ("mixed", "focus"): (60.0, 0.0)})
+    ours = means(
+        {
+            ("mixed", "safety"): (50.0, 0.0),
+            ("mixed", "chat"): (60.0, 0.0),
+            ("mixed", "focus"): (60.0, 0.0),
+        }
+    )
     theirs = means(
-        {("mixed", "safety"): (51.0, 0.0), ("mixed", "chat"): (50.0, 0.0), ("mixed", "harmlessness"): (1, 0)}
+        {
+            ("mixed", "safety"): (51.0, 0.0),
+            ("mixed", "chat"): (50.0, 0.0),
+            ("mixed", "harmlessness"): (1, 0),
+        }
     )
     none = pd.DataFrame(columns=["measure", "variant", "subset", *ours, "difference", "beyond"])
     both = dict.fromkeys(POINTS, none) | {"accuracy": beside(ours, theirs.set_index(KEYS), 3.0)}

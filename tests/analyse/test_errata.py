@@ -21,7 +21,9 @@ def reference(name):
 def bold(number):
     """The numbers in bold in the section of an erratum, as they are written, in order."""
     text = (ROOT / "docs/ERRATA.md").read_text()
-    (section,) = re.findall(rf"^## {number}\. (.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)
+    (section,) = re.findall(
+        rf"^## {number}\. (.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE
+    )
     return re.findall(r"\*\*([+−]?[\d.,]+)\*\*", section)
 
 
@@ -92,7 +94,10 @@ def test_2_gpt2_larges_overlap_is_that_of_everything_with_a_tenth():
     assert (large["jaccard"] == 0.1).all()
     (tenth,), (everything,) = set(large["intersection"]), set(large["union"])
     single = overlap[(overlap["objective_a"] == "helpful") & (overlap["objective_b"] == "harmless")]
-    means = single["jaccard"].mean(), single.loc[single["backbone"] != "gpt2-large", "jaccard"].mean()
+    means = (
+        single["jaccard"].mean(),
+        single.loc[single["backbone"] != "gpt2-large", "jaccard"].mean(),
+    )
     sizes = [f"{everything:,}", f"{tenth:,}", f"{everything:,}", f"{tenth / everything:.6f}"]
     assert bold(2) == [*sizes, *(f"{mean:.3f}" for mean in means)]
 
@@ -105,14 +110,18 @@ def test_4_math_weighs_its_two_subsets_alike():
 def test_6_tables_17_and_18_average_seven_backbones(sets, baselines):
     other = sets["baseline"].loc[baselines.index]
     pairs = [(other[task], baselines[task]) for task in ("donotanswer", "math-prm")]
-    simple = pd.Series({task: answers(task) for task in other.index if len(BY_KEY[task].subsets) == 1})
+    simple = pd.Series(
+        {task: answers(task) for task in other.index if len(BY_KEY[task].subsets) == 1}
+    )
     small = simple[simple <= 480]
 
     def right(backbones):
         """The right answers of the backbones beyond the six, if Tables 17 and 18 average so many."""
         return small / 100 * (backbones * other - 6 * baselines).loc[small.index]
 
-    counts = [f"{right(7)[task]:.2f}" for task in ("mt-bench-easy", "mt-bench-hard", "mt-bench-med")]
+    counts = [
+        f"{right(7)[task]:.2f}" for task in ("mt-bench-easy", "mt-bench-hard", "mt-bench-med")
+    ]
     rounding = small / 100 * 0.005 * (7 + 6)
     assert (off(right(7)) <= rounding).all()
     least = min(off(right(backbones)).max() for backbones in (5, 6, 8, 9))
@@ -138,7 +147,12 @@ def test_10_spread_is_a_standard_deviation_and_chat_has_387_items():
     whole = [(off(chat / 100 * 3 * items) <= 3 * items / 100 * 0.005).sum() for items in (387, 519)]
     assert 3 * BY_KEY["chat"].subsets[0].size == 387
     assert len(chat) == 15
-    assert bold(10) == [f"{len(spread)}", f"{as_variance.sum()}", "387", *(f"{count}" for count in whole)]
+    assert bold(10) == [
+        f"{len(spread)}",
+        f"{as_variance.sum()}",
+        "387",
+        *(f"{count}" for count in whole),
+    ]
 
 
 def test_11_table_1s_averages_are_those_of_table_19(table_15, table_19):
@@ -156,7 +170,11 @@ def test_12_one_item_of_do_not_answer_is_less_than_a_point():
 
 
 def test_13_xstest_should_respond_moves_as_the_text_says_of_should_refuse():
-    table_3 = reference("ablation_magnitude_p10_average").query("table == 3").set_index(["task", "objective"])["delta"]
+    table_3 = (
+        reference("ablation_magnitude_p10_average")
+        .query("table == 3")
+        .set_index(["task", "objective"])["delta"]
+    )
     tasks = ("safety-response", "xstest-should-refuse", "xstest-should-respond")
     assert {BY_KEY[task].group for task in tasks} == {"harmlessness"}
     changes = [table_3[task, objective] for task in tasks for objective in ("harmless", "helpful")]
@@ -167,6 +185,10 @@ def test_13_xstest_should_respond_moves_as_the_text_says_of_should_refuse():
 def test_15_is_withdrawn_because_by_magnitude_effects_at_10_are_three_quarters_of_those_at_30():
     means = reference("figure_05").groupby("percent")["accuracy"].mean()
     at_10, at_30 = (means[0] - means[percent] for percent in (10, 30))
-    assert bold(15) == [f"{100 * at_10 / means[0]:.1f}", f"{100 * at_30 / means[0]:.1f}", f"{at_10 / at_30:.3f}"]
+    assert bold(15) == [
+        f"{100 * at_10 / means[0]:.1f}",
+        f"{100 * at_30 / means[0]:.1f}",
+        f"{at_10 / at_30:.3f}",
+    ]
     assert at_10 / at_30 == pytest.approx(0.775, abs=0.02)
     assert "## 15. Withdrawn" in (ROOT / "docs/ERRATA.md").read_text()

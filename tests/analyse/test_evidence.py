@@ -23,12 +23,20 @@ from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.retention import MEASURES, retention
 from rm_tension.analyse.score_shift import sides, task_rewards
 from rm_tension.base.grid import Trio
-from synthetic import make_activations, make_benchmarks, make_preferences, make_rewards, small_params
+from synthetic import (
+    make_activations,
+    make_benchmarks,
+    make_preferences,
+    make_rewards,
+    small_params,
+)
 
 PAPER = read_tables(Path(__file__).parents[2] / "reference", REFERENCE)
 TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
-LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), small_params().grid.ablates)
+LAYOUT = answer_layout(
+    pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), small_params().grid.ablates
+)
 FILES = small_params().grid.test_files
 
 
@@ -78,9 +86,15 @@ def test_the_first_row_is_what_the_tables_say(rewards):
 
 def hh_drops(items):
     """Points of accuracy, by objective, kind and percent."""
-    table = accuracy.hh_accuracy(items, FILES).query("subset == 'own'").astype({"objective": "str", "kind": "str"})
+    table = (
+        accuracy.hh_accuracy(items, FILES)
+        .query("subset == 'own'")
+        .astype({"objective": "str", "kind": "str"})
+    )
     own = table.set_index(["objective", "kind", "percent"])["accuracy"]
-    return pd.concat({o: own[o]["none", 0] - own[o].drop("none") for o in FILES}, names=["objective"])
+    return pd.concat(
+        {o: own[o]["none", 0] - own[o].drop("none") for o in FILES}, names=["objective"]
+    )
 
 
 def test_the_first_row_of_rewards_is_what_the_table_says(rewards):
@@ -93,7 +107,10 @@ def test_the_first_row_of_rewards_is_what_the_table_says(rewards):
         "log_std": "std",
         "log_margin": "mean_margin",
     }
-    for comparison, first, second in (("retained", "single", "mixed"), ("ablation", "before", "after")):
+    for comparison, first, second in (
+        ("retained", "single", "mixed"),
+        ("ablation", "before", "after"),
+    ):
         for objective in ("helpful", "harmless"):
             before, after = (spreads[comparison, objective, side] for side in (first, second))
             for measure, name in measures.items():
@@ -114,7 +131,8 @@ def spread(side):
         "std": rewards.std(),
         "mean_margin": np.mean(
             [
-                rewards[side.chosen & (side.items == item)].min() - rewards[~side.chosen & (side.items == item)].max()
+                rewards[side.chosen & (side.items == item)].min()
+                - rewards[~side.chosen & (side.items == item)].max()
                 for item in np.unique(side.items)
             ]
         ),
@@ -123,11 +141,19 @@ def spread(side):
 
 def test_a_margin_counts_by_its_size_and_none_after_has_the_lowest_ratio(rewards):
     items, found = rewards
-    of = {one.side: one for one in found if one.comparison == "ablation" and one.objective == "harmless"}
+    of = {
+        one.side: one
+        for one in found
+        if one.comparison == "ablation" and one.objective == "harmless"
+    }
     assert of["before"].margins.mean() < 0  # of the items most are the other objective's
     estimate = evidence((items, found)).iloc[0]["log_margin", "harmless", "ablation", "", 0]
-    assert estimate == pytest.approx(np.log(of["after"].margins.mean() / of["before"].margins.mean()))
-    silent = [one._replace(rewards=0 * one.rewards) if one.side == "after" else one for one in found]
+    assert estimate == pytest.approx(
+        np.log(of["after"].margins.mean() / of["before"].margins.mean())
+    )
+    silent = [
+        one._replace(rewards=0 * one.rewards) if one.side == "after" else one for one in found
+    ]
     lowest = evidence((items, silent)).iloc[0]["log_margin", "harmless", "ablation", "", 0]
     assert lowest == pytest.approx(np.log(LOWEST_MARGIN_RATIO))
 
@@ -136,7 +162,8 @@ def test_drops_of_a_backbone_are_means_over_its_seeds(grid):
     replicates = Replicates.draw(TRIOS, np.random.default_rng(0), 20)
     frame = grid_evidence({trio: evidence(rewards) for trio, rewards in grid.items()}, replicates)
     drops = {
-        trio: hh_drops(items).groupby(["kind", "percent"]).mean()["magnitude", 10] for trio, (items, _) in grid.items()
+        trio: hh_drops(items).groupby(["kind", "percent"]).mean()["magnitude", 10]
+        for trio, (items, _) in grid.items()
     }
     small = np.mean([drops[TRIOS[0]], drops[TRIOS[1]]])
     frame = frame.sort_index(axis=1)
@@ -152,13 +179,17 @@ def test_trios_share_the_draws_of_the_items_that_they_have(rewards):
     whole = evidence((items, found))
     again = evidence((items.assign(correct=~items["correct"]), found))
     task = ("accuracy", "helpful", "none", "focus", 0)
-    assert (whole[task] + again[task]).to_numpy() == pytest.approx(100)  # the same items, all turned around
+    assert (whole[task] + again[task]).to_numpy() == pytest.approx(
+        100
+    )  # the same items, all turned around
     focus = items[(items["subset"] == "focus") & (items["dataset"] == "reward-bench-2")]
     first, *rest = focus["item"].unique()
     without = evidence((items[items["item"] != first], found))[task]
     counts = draws_of_focus()
     right = focus.query("objective == 'helpful' and kind == 'none'").set_index("item")["correct"]
-    expected = 100 * counts[rest].mul(right[rest].astype(float)).sum(axis=1) / counts[rest].sum(axis=1)
+    expected = (
+        100 * counts[rest].mul(right[rest].astype(float)).sum(axis=1) / counts[rest].sum(axis=1)
+    )
     assert without.to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
 
 
@@ -174,21 +205,29 @@ def test_the_same_seed_gives_the_same_resamples(rewards):
     pd.testing.assert_frame_equal(first, second)
     estimate, spread = first.iloc[0], first.iloc[1:].std()
     for measure, whole in (("accuracy", 100), ("retention", 1)):
-        between = estimate[measure].between(0, whole, inclusive="neither")  # none right, or all, resamples to the same
+        between = estimate[measure].between(
+            0, whole, inclusive="neither"
+        )  # none right, or all, resamples to the same
         assert between.sum() > 10
         assert (spread[measure][between] > 0).all()
     assert (spread > 0).mean() > 0.8
 
 
 def test_neurons_first_row_is_what_the_tables_say():
-    trios = [Trio(backbone, seed) for backbone in ("gpt2-small", "smollm2-135m") for seed in (0, 247)]
+    trios = [
+        Trio(backbone, seed) for backbone in ("gpt2-small", "smollm2-135m") for seed in (0, 247)
+    ]
     found = {
         backbone: Neurons.of_table(
-            neuron_table(backbone, {seed: make_activations(Trio(backbone, seed)) for seed in (0, 247)}, 10)
+            neuron_table(
+                backbone, {seed: make_activations(Trio(backbone, seed)) for seed in (0, 247)}, 10
+            )
         )
         for backbone in ("gpt2-small", "smollm2-135m")
     }
-    depth = pd.concat([depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()])
+    depth = pd.concat(
+        [depth_table(one, 10).assign(backbone=backbone) for backbone, one in found.items()]
+    )
     frame = neuron_evidence(found, 10, Replicates.draw(trios, np.random.default_rng(0), 50))
     estimate = frame.iloc[0]
     overlaps = [overlap_table(one, 10).iloc[2]["jaccard"] for one in found.values()]
@@ -198,10 +237,18 @@ def test_neurons_first_row_is_what_the_tables_say():
     sizes = [rmsd_table(one, 10).set_index("objective").loc["helpful"] for one in found.values()]
     ratios = [one["rmsd"] / one["mean_top_score"] for one in sizes]
     assert estimate["rmsd", "helpful", "", "", 0] == pytest.approx(np.mean(ratios))
-    late = depth[(depth["variant"] == "corrected") & (depth["third"] == "late") & (depth["objective"] == "mixed")]
-    assert estimate["late_excess", "mixed", "", "pooled", 0] == pytest.approx(late["neurons"].sum() / 48 - 1 / 3)
+    late = depth[
+        (depth["variant"] == "corrected")
+        & (depth["third"] == "late")
+        & (depth["objective"] == "mixed")
+    ]
+    assert estimate["late_excess", "mixed", "", "pooled", 0] == pytest.approx(
+        late["neurons"].sum() / 48 - 1 / 3
+    )
     of_one = depth.query("variant == 'corrected' and third == 'late' and backbone == 'gpt2-small'")
-    assert estimate["late_excess", "", "", "gpt2-small", 0] == pytest.approx(of_one["neurons"].sum() / 72 - 1 / 3)
+    assert estimate["late_excess", "", "", "gpt2-small", 0] == pytest.approx(
+        of_one["neurons"].sum() / 72 - 1 / 3
+    )
     of_backbone = pd.concat([backbone_table(one, 10) for one in found.values()])
     helpful = of_backbone.query("objective == 'helpful'")["jaccard"]
     assert len(helpful) == 4
@@ -219,7 +266,9 @@ def test_published_numbers_are_computed_from_the_reference():
     assert row["retention", "mixed", "none", "focus", 0] == pytest.approx(0.25, abs=0.01)
     assert row["jaccard", "helpful-harmless", "", "", 0] == pytest.approx(0.477, abs=0.0005)
     assert row["mixed_vs_harmless", "mixed", "none", "alpacaeval-easy", 0] == 0.052069
-    at_10 = (13.3 + 14.9 + 14.1) / 3  # of helpful, harmless and mixed RM: 71.2 - 57.9, 71.8 - 56.9, 67.3 - 53.2
+    at_10 = (
+        13.3 + 14.9 + 14.1
+    ) / 3  # of helpful, harmless and mixed RM: 71.2 - 57.9, 71.8 - 56.9, 67.3 - 53.2
     assert row["hh_delta", "", "magnitude", "", 10] == pytest.approx(-at_10)
     assert row["hh_delta", "", "magnitude", "", 30] == pytest.approx(-(17.9 + 19.7 + 16.9) / 3)
     counts = row.index.to_frame()["measure"].value_counts()

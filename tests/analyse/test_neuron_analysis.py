@@ -15,7 +15,10 @@ OBJECTIVES = ("helpful", "harmless", "mixed")
 
 def make(scores, absolute=None):
     """Neurons of one seed whose scores [layers, neurons] of each objective are those of both sides alike."""
-    magnitude = {objective: np.array([one], dtype=float) for objective, one in zip(OBJECTIVES, scores, strict=True)}
+    magnitude = {
+        objective: np.array([one], dtype=float)
+        for objective, one in zip(OBJECTIVES, scores, strict=True)
+    }
     return Neurons([0], magnitude, absolute or magnitude, magnitude, magnitude, magnitude)
 
 
@@ -39,7 +42,8 @@ def side(*means, tokens=10):
 def test_every_neuron_of_every_rm_is_a_row():
     def one(*means):
         return Activations(
-            side(*(mean + 1 for mean in means), tokens=10), side(*(mean - 1 for mean in means), tokens=20)
+            side(*(mean + 1 for mean in means), tokens=10),
+            side(*(mean - 1 for mean in means), tokens=20),
         )
 
     trio = {"helpful": one(9.0, 8, 1, 2), "harmless": one(9.0, 1, 8, 2), "mixed": one(1.0, 2, 8, 9)}
@@ -53,7 +57,10 @@ def test_every_neuron_of_every_rm_is_a_row():
     assert helpful["random"].tolist() == np.random.default_rng(247).standard_normal(4).tolist()
     sets = ["shared", "helpful-only", "harmless-only", neurons.NO_SET]
     for objective in OBJECTIVES:  # the set is of the trio
-        assert table[(table["seed"] == 0) & (table["objective"] == objective)]["ablated_set"].tolist() == sets
+        assert (
+            table[(table["seed"] == 0) & (table["objective"] == objective)]["ablated_set"].tolist()
+            == sets
+        )
     found = Neurons.of_table(table)
     assert found.seeds == [0, 247]
     assert found.magnitude["mixed"].tolist() == [[[1, 2, 8, 9]]] * 2
@@ -64,16 +71,23 @@ def test_a_released_score_is_clamped_after_the_mean_over_seeds_and_of_each_side(
     found = of({0: dict.fromkeys(OBJECTIVES, one)})
     assert found.magnitude["mixed"].tolist() == [[[-2, -2, -2]]]
     assert neurons.as_published_score(found, "mixed").tolist() == [[2, 1, 0]]
-    seeds = {seed: Activations(side(mean, -9.0), side(mean, -9.0)) for seed, mean in enumerate((0.3, -0.4, -0.2))}
+    seeds = {
+        seed: Activations(side(mean, -9.0), side(mean, -9.0))
+        for seed, mean in enumerate((0.3, -0.4, -0.2))
+    }
     found = of({seed: dict.fromkeys(OBJECTIVES, one) for seed, one in seeds.items()})
-    assert neurons.as_published_score(found, "mixed").tolist() == [[0, 0]]  # seed by seed it would be 0.1
+    assert neurons.as_published_score(found, "mixed").tolist() == [
+        [0, 0]
+    ]  # seed by seed it would be 0.1
 
 
 def test_rmsd_by_hand():
     seeds = np.array([[[3.0, 0.0], [3.0, 2.0]], [[5.0, 0.0], [-3.0, 2.0]]])  # mean [[4, 0], [0, 2]]
     rejected = np.ones_like(seeds)
     assert neurons.rmsd(seeds + 1, rejected) == pytest.approx((np.sqrt(8) + np.sqrt(2)) / 2)
-    assert neurons.rmsd(seeds + 1, rejected, np.array([2, 0])) == pytest.approx((3 + np.sqrt(2)) / 2)
+    assert neurons.rmsd(seeds + 1, rejected, np.array([2, 0])) == pytest.approx(
+        (3 + np.sqrt(2)) / 2
+    )
 
 
 def test_mean_top_score_is_of_absolute_values():
@@ -105,17 +119,28 @@ def test_the_released_selection_takes_everything_where_too_few_scores_are_positi
 def test_depth_by_hand_and_pooled():
     found = make([only((3, 10), 20, 21, 0), only((3, 10), 0, 1, 2), only((3, 10), 10, 11, 12)])
     depth = neurons.depth_table(found, 10).assign(backbone="a")
-    shares = depth[depth["variant"] == "corrected"].pivot(index="objective", columns="third", values="share")
-    assert shares.loc["helpful", ["early", "middle", "late"]].tolist() == pytest.approx([1 / 3, 0, 2 / 3])
+    shares = depth[depth["variant"] == "corrected"].pivot(
+        index="objective", columns="third", values="share"
+    )
+    assert shares.loc["helpful", ["early", "middle", "late"]].tolist() == pytest.approx(
+        [1 / 3, 0, 2 / 3]
+    )
     assert depth.loc[depth["variant"] == "as_published", "seed"].isna().all()
     other = neurons.depth_table(make([only((3, 20), *range(40, 46))] * 3), 10).assign(backbone="b")
-    pooled = neurons.pooled_depth(pd.concat([depth, other])).set_index(["variant", "objective", "third"])
-    assert pooled.loc[("corrected", "helpful", "late"), ["neurons", "all_neurons"]].tolist() == [8, 30]
+    pooled = neurons.pooled_depth(pd.concat([depth, other])).set_index(
+        ["variant", "objective", "third"]
+    )
+    assert pooled.loc[("corrected", "helpful", "late"), ["neurons", "all_neurons"]].tolist() == [
+        8,
+        30,
+    ]
     assert pooled.loc[("as_published", "helpful", "late"), "share"] == pytest.approx(8 / 9)
 
 
 def test_a_seed_far_below_0_counts_in_the_published_score_too():
-    seeds = np.stack([only((4, 5), 5, 6)] * 2)  # blocks of five neurons: 5 and 6 are of the second, 10 of the third
+    seeds = np.stack(
+        [only((4, 5), 5, 6)] * 2
+    )  # blocks of five neurons: 5 and 6 are of the second, 10 of the third
     seeds[1].flat[[6, 10]] = -9, 1
     magnitude = dict.fromkeys(OBJECTIVES, seeds)
     found = Neurons([0, 247], *[magnitude] * 5)
@@ -124,14 +149,23 @@ def test_a_seed_far_below_0_counts_in_the_published_score_too():
     assert np.flatnonzero(tops["corrected"]["mixed"]).tolist() == [5, 10]
     depth = neurons.depth_table(found, 10).set_index(["objective", "variant", "third"]).loc["mixed"]
     published = depth.loc["as_published", ["neurons", "all_neurons"]]
-    assert published.to_numpy().tolist() == [[1, 10], [1, 5], [0, 5]]  # of four blocks the first two are early
-    assert depth.loc[("corrected", "middle"), ["neurons", "all_neurons"]].to_numpy().tolist() == [[2, 10], [2, 10]]
+    assert published.to_numpy().tolist() == [
+        [1, 10],
+        [1, 5],
+        [0, 5],
+    ]  # of four blocks the first two are early
+    assert depth.loc[("corrected", "middle"), ["neurons", "all_neurons"]].to_numpy().tolist() == [
+        [2, 10],
+        [2, 10],
+    ]
 
 
 def test_overlap_and_retention_by_hand():
     found = make([only((1, 20), 0, 1), only((1, 20), 1, 2), only((1, 20), 1, 3)])
     overlap = neurons.overlap_table(found, 10).set_index(["variant", "objective_a", "objective_b"])
-    assert overlap.loc[("corrected", "helpful", "harmless")].tolist() == pytest.approx([1 / 3, 1, 3])
+    assert overlap.loc[("corrected", "helpful", "harmless")].tolist() == pytest.approx(
+        [1 / 3, 1, 3]
+    )
     retention = neurons.retention_table(found, 10).set_index("variant")["retention"]
     assert retention.to_dict() == pytest.approx({"corrected": 1 / 4, "as_published": 1 / 4})
 
@@ -159,17 +193,27 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     same, other = only((1, 100), *range(20)), only((1, 100), *range(50, 70))
     found = make([same, other, same], absolute=dict.fromkeys(OBJECTIVES, same[None]))
     overlap = robustness.overlap_table(found)
-    of_singles = overlap[(overlap["objective_a"] == "helpful")].set_index(["score", "percent"])["jaccard"]
+    of_singles = overlap[(overlap["objective_a"] == "helpful")].set_index(["score", "percent"])[
+        "jaccard"
+    ]
     assert of_singles.to_dict() == {
         (score, p): score == "absolute" for score in ("signed", "absolute") for p in (5, 10, 20)
     }
     scores = ("magnitude", "absolute", "chosen", "rejected", "backbone")
     two = replace(found, seeds=[0, 1], **{name: twice(getattr(found, name)) for name in scores})
     replicates = Replicates.draw([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
-    verdicts = robustness.verdict_table({"a": two}, replicates).set_index(["id", "score", "percents"])
+    verdicts = robustness.verdict_table({"a": two}, replicates).set_index(
+        ["id", "score", "percents"]
+    )
     assert len(verdicts) == 3 * 2 * 3
-    assert verdicts.loc[("C9", "signed", 10), ["effect", "verdict"]].tolist() == [0, "not reproduced"]
-    assert verdicts.loc[("C9", "absolute", 10), ["effect", "verdict"]].tolist() == [1, "not reproduced"]
+    assert verdicts.loc[("C9", "signed", 10), ["effect", "verdict"]].tolist() == [
+        0,
+        "not reproduced",
+    ]
+    assert verdicts.loc[("C9", "absolute", 10), ["effect", "verdict"]].tolist() == [
+        1,
+        "not reproduced",
+    ]
 
 
 def twice(by_objective):

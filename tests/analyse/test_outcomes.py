@@ -22,7 +22,11 @@ TEXTS = pd.DataFrame(
     columns=["dataset", "subset", "item_id", "answers", "n_chosen"],
 )
 LAYOUT = answer_layout(TEXTS)
-FILES = {"helpful": ("helpful-base",), "harmless": ("harmless-base",), "mixed": ("helpful-base", "harmless-base")}
+FILES = {
+    "helpful": ("helpful-base",),
+    "harmless": ("harmless-base",),
+    "mixed": ("helpful-base", "harmless-base"),
+}
 ONE = 1 + np.finfo("float32").eps  # the next float32 after 1
 RIGHT = {
     ("reward-bench", "a"): [ONE, 1],
@@ -54,7 +58,12 @@ def find(frame, **values):
 
 def test_accuracy_is_strict_counts_ties_and_averages_maths_two_subsets():
     tasks = task_accuracy(outcomes(score(table(RIGHT), LAYOUT, FILES)))
-    assert find(tasks, task="donotanswer")[["items", "correct", "ties", "accuracy"]].tolist() == [2, 1, 1, 50]
+    assert find(tasks, task="donotanswer")[["items", "correct", "ties", "accuracy"]].tolist() == [
+        2,
+        1,
+        1,
+        50,
+    ]
     maths = find(tasks, task="math")
     assert maths[["items", "correct", "ties"]].tolist() == [5, 2, 1]
     assert maths["accuracy"] == pytest.approx((100 / 2 + 100 / 3) / 2)
@@ -64,18 +73,24 @@ def test_accuracy_is_strict_counts_ties_and_averages_maths_two_subsets():
 def test_math_without_one_of_its_subsets_is_missing():
     layout = LAYOUT[LAYOUT["dataset"] != "rm-bench"]
     rewards = {key: answers for key, answers in RIGHT.items() if key[0] != "rm-bench"}
-    assert set(task_accuracy(outcomes(score(table(rewards), layout, FILES)))["task"]) == {"donotanswer"}
+    assert set(task_accuracy(outcomes(score(table(rewards), layout, FILES)))["task"]) == {
+        "donotanswer"
+    }
 
 
 def test_categorical_columns_and_any_order_of_rows_change_nothing():
     rewards = table(RIGHT)
-    shuffled = rewards.sample(frac=1, random_state=0).astype({"dataset": "category", "item_id": "category"})
+    shuffled = rewards.sample(frac=1, random_state=0).astype(
+        {"dataset": "category", "item_id": "category"}
+    )
     expected = task_accuracy(outcomes(score(rewards, LAYOUT, FILES)))
     pd.testing.assert_frame_equal(task_accuracy(outcomes(score(shuffled, LAYOUT, FILES))), expected)
 
 
 def test_hh_accuracy_pools_the_mixed_rms_two_files():
-    rewards = pd.concat([table(HELPFUL), table(HARMLESS, "harmless"), table(HELPFUL | HARMLESS, "mixed")])
+    rewards = pd.concat(
+        [table(HELPFUL), table(HARMLESS, "harmless"), table(HELPFUL | HARMLESS, "mixed")]
+    )
     accuracy = hh_accuracy(outcomes(score(rewards, LAYOUT, FILES)), FILES)
     found = accuracy.set_index(["objective", "subset"])["accuracy"].to_dict()
     assert found == {
@@ -93,9 +108,18 @@ def test_hh_accuracy_pools_the_mixed_rms_two_files():
     ("broken", "message"),
     [
         (table(RIGHT).drop(columns="reward"), "no column reward"),
-        (table(RIGHT | {("reward-bench", "a"): [np.nan, 0]}), "1 rows whose reward is not finite.*item_id a"),
-        (table(RIGHT | {("reward-bench", "z"): [1, 0]}), "2 rows whose answer is in neither benchmarks.*item_id z"),
-        (table(RIGHT | {("reward-bench", "a"): [1]}), "not one for each expected answer.*reward-bench.*expected 4"),
+        (
+            table(RIGHT | {("reward-bench", "a"): [np.nan, 0]}),
+            "1 rows whose reward is not finite.*item_id a",
+        ),
+        (
+            table(RIGHT | {("reward-bench", "z"): [1, 0]}),
+            "2 rows whose answer is in neither benchmarks.*item_id z",
+        ),
+        (
+            table(RIGHT | {("reward-bench", "a"): [1]}),
+            "not one for each expected answer.*reward-bench.*expected 4",
+        ),
         (pd.concat([table(RIGHT), table(RIGHT).head(1)]), "rewards 5, answers 4"),
         (table({(HH, "h1"): [1]}), "rewards 1, answers 1, expected 4"),
         (table(HELPFUL, "mixed"), "hh-rlhf, rewards 4, answers 4, expected 6"),
@@ -112,7 +136,9 @@ def right_on(items):
 
 
 def test_retention_and_jaccard_by_hand():
-    texts = pd.DataFrame({"dataset": "reward-bench", "subset": "donotanswer", "item_id": list("abcd")})
+    texts = pd.DataFrame(
+        {"dataset": "reward-bench", "subset": "donotanswer", "item_id": list("abcd")}
+    )
     texts = texts.assign(answers=[["x"] * 2] * 4, n_chosen=1)
     rewards = [
         table(right_on("ab"), "helpful"),
@@ -122,10 +148,12 @@ def test_retention_and_jaccard_by_hand():
     ]
     items = outcomes(score(pd.concat(rewards), answer_layout(texts), FILES))
     found = retention(items).set_index("kind")
-    assert found.loc["none", ["retention", "mixed_vs_helpful", "mixed_vs_harmless"]].tolist() == pytest.approx(
-        [1 / 3] * 3
+    assert found.loc[
+        "none", ["retention", "mixed_vs_helpful", "mixed_vs_harmless"]
+    ].tolist() == pytest.approx([1 / 3] * 3)
+    assert found.loc["shared", ["retention", "mixed_vs_helpful"]].tolist() == pytest.approx(
+        [1, 2 / 3]
     )
-    assert found.loc["shared", ["retention", "mixed_vs_helpful"]].tolist() == pytest.approx([1, 2 / 3])
     assert retention(items[items["objective"] != "harmless"]).empty
     assert (found["retention_as_published"] == found["retention"]).all()
     nobody = retention(items.assign(correct=False))
@@ -144,7 +172,11 @@ def test_one_of_maths_two_subsets_without_a_right_item_halves_its_retention_as_p
 
 def test_changes_are_in_points_from_the_unablated_rm():
     accuracy = pd.DataFrame(
-        {"kind": ["none", "magnitude", "helpful-only"], "percent": [0, 10, 5], "accuracy": [60.0, 45.0, 62.5]}
+        {
+            "kind": ["none", "magnitude", "helpful-only"],
+            "percent": [0, 10, 5],
+            "accuracy": [60.0, 45.0, 62.5],
+        }
     )
     accuracy = accuracy.assign(backbone="b", objective="mixed", seed=0, task="chat")
     found = changes(accuracy).set_index("kind")

@@ -44,20 +44,36 @@ def evidence(kind, own, other):
     """Three resamples in which every RM loses `own` on its own tasks and gains `other` on the other ones."""
     columns = {}
     for group, single in (("helpfulness", "helpful"), ("harmlessness", "harmless")):
-        for task_group, value in ((group, own), ("harmlessness" if group == "helpfulness" else "helpfulness", other)):
+        for task_group, value in (
+            (group, own),
+            ("harmlessness" if group == "helpfulness" else "helpfulness", other),
+        ):
             columns |= {("delta", single, kind, task, 0): value for task in KEYS[task_group]}
-    return pd.DataFrame({column: [value, value - 0.1, value + 0.1] for column, value in columns.items()}, index=ROWS)
+    return pd.DataFrame(
+        {column: [value, value - 0.1, value + 0.1] for column, value in columns.items()}, index=ROWS
+    )
 
 
-@pytest.mark.parametrize(("own", "other", "verdict"), [(-5, 2, "reproduced"), (5, 2, "not reproduced")])
+@pytest.mark.parametrize(
+    ("own", "other", "verdict"), [(-5, 2, "reproduced"), (5, 2, "not reproduced")]
+)
 def test_c8_is_decided_for_each_score_on_its_own(own, other, verdict):
-    table = ablation_verdicts(evidence("absolute", own, other), 10).set_index(["id", "score"])["verdict"]
+    table = ablation_verdicts(evidence("absolute", own, other), 10).set_index(["id", "score"])[
+        "verdict"
+    ]
     assert table.to_dict() == {("C8", "absolute"): verdict}  # nothing else was measured
 
 
 def test_a_profile_that_ablates_by_the_signed_score_alone_has_its_rows_alone():
-    drops = {(kind, percent): 1 + (kind == "magnitude") for kind in ("magnitude", "random") for percent in (10, 30)}
-    columns = {("hh_delta", objective, *key): values for objective, key, values in _drops(drops | {("change", 30): 1})}
+    drops = {
+        (kind, percent): 1 + (kind == "magnitude")
+        for kind in ("magnitude", "random")
+        for percent in (10, 30)
+    }
+    columns = {
+        ("hh_delta", objective, *key): values
+        for objective, key, values in _drops(drops | {("change", 30): 1})
+    }
     frame = evidence("magnitude", -5, 2).join(pd.DataFrame(columns, index=ROWS))
     table = ablation_verdicts(frame, 10)
     assert list(zip(table["id"], table["score"], table["percents"], strict=True)) == [
@@ -68,7 +84,10 @@ def test_a_profile_that_ablates_by_the_signed_score_alone_has_its_rows_alone():
 
 
 def test_without_the_scores_that_c6_is_held_against_it_has_no_row():
-    columns = {("hh_delta", objective, *key): values for objective, key, values in _drops({("magnitude", 10): 5})}
+    columns = {
+        ("hh_delta", objective, *key): values
+        for objective, key, values in _drops({("magnitude", 10): 5})
+    }
     assert ablation_verdicts(pd.DataFrame(columns, index=ROWS), 10).empty
 
 
@@ -84,7 +103,11 @@ def test_c6_is_decided_at_the_percents_that_both_scores_have():
         (kind, percent): 1 for kind in ("change", "random") for percent in (10, 30)
     }
     columns = {("hh_delta", objective, *key): values for objective, key, values in _drops(drops)}
-    table = ablation_verdicts(pd.DataFrame(columns, index=ROWS), 10).set_index(["id", "score"]).loc["C6"]
+    table = (
+        ablation_verdicts(pd.DataFrame(columns, index=ROWS), 10)
+        .set_index(["id", "score"])
+        .loc["C6"]
+    )
     assert table["percents"].tolist() == ["10", "10"]
     assert table["verdict"].tolist() == ["reproduced", "reproduced"]
     assert table["effect"].to_dict() == {"signed": 4, "absolute": 1}

@@ -3,12 +3,26 @@ import pandas as pd
 
 from rm_tension.analyse import example
 from rm_tension.analyse.outcomes import answer_layout, score
-from rm_tension.analyse.score_shift import curves, density_table, retained, sides, suite_rewards, task_rewards
+from rm_tension.analyse.score_shift import (
+    curves,
+    density_table,
+    retained,
+    sides,
+    suite_rewards,
+    task_rewards,
+)
 from rm_tension.base.grid import Trio
 
 BENCHMARKS = pd.DataFrame(
     [
-        ("reward-bench", "xstest-should-respond", "a", "<b>kill</b> a process?", ["run kill", "I cannot"], 1),
+        (
+            "reward-bench",
+            "xstest-should-respond",
+            "a",
+            "<b>kill</b> a process?",
+            ["run kill", "I cannot"],
+            1,
+        ),
         ("reward-bench", "xstest-should-respond", "b", "other", ["yes", "no"], 1),
         ("rm-bench", "safety-response", "r", "styled", ["y0", "y1", "y2", "n0", "n1", "n2"], 3),
         ("reward-bench-2", "ties", "t", "in no table", ["x", "y"], 1),
@@ -47,7 +61,10 @@ def scored(none, benchmarks):
     )
     tables = [
         answers.assign(
-            objective=objective, kind=kind, percent=percent, reward=np.float32(factor) * np.array(rewards, "f4")
+            objective=objective,
+            kind=kind,
+            percent=percent,
+            reward=np.float32(factor) * np.array(rewards, "f4"),
         )
         for objective, rewards in none.items()
         for kind, percent, factor in (("none", 0, 1), ("magnitude", 10, 0.5))
@@ -61,12 +78,18 @@ def trio_rewards(none=NONE):
 
 def drawn(rewards, unablated):
     """The rewards of each curve, by figure, variant, panel and curve."""
-    variants = {"corrected": sides(task_rewards(rewards, 10)), "as_published": retained(suite_rewards(unablated))}
+    variants = {
+        "corrected": sides(task_rewards(rewards, 10)),
+        "as_published": retained(suite_rewards(unablated)),
+    }
     return {tuple(one[:4]): one.rewards.tolist() for one in curves(variants)}
 
 
 def test_ties_and_code_stand_in_no_figure():
-    assert set(trio_rewards().index.get_level_values("subset")) == {"xstest-should-respond", "safety-response"}
+    assert set(trio_rewards().index.get_level_values("subset")) == {
+        "xstest-should-respond",
+        "safety-response",
+    }
 
 
 def test_retained_items_are_those_that_both_get_right():
@@ -95,7 +118,9 @@ def test_as_published_figure_3_is_of_every_subset_and_not_of_hh():
     rewards = scored(OF_BEST, BEST_OF)
     code_and_ties = ~rewards["subset"].isin(["safety"])
     pairs = rewards[rewards["subset"] == "hep-python"].assign(dataset="hh-rlhf", item=99)
-    unablated = pd.concat([rewards[~code_and_ties | (rewards["kind"] == "none")], pairs])  # as they are scored
+    unablated = pd.concat(
+        [rewards[~code_and_ties | (rewards["kind"] == "none")], pairs]
+    )  # as they are scored
     found = drawn(rewards, unablated)
     assert found[3, "as_published", "helpful", "single"] == [4, 3, 6, 0]
     assert found[3, "as_published", "helpful", "mixed"] == [2, 1, 2, 1]
@@ -108,7 +133,9 @@ def test_as_published_figure_3_is_of_every_subset_and_not_of_hh():
 def test_densities_integrate_to_one_over_nearly_all_rewards():
     found = list(curves({"corrected": sides(trio_rewards())})) * 3
     table = density_table(found)
-    assert set(table["curve"]) == {f"{a} {b}" for a in ("before", "after") for b in ("chosen", "rejected")} | {
+    assert set(table["curve"]) == {
+        f"{a} {b}" for a in ("before", "after") for b in ("chosen", "rejected")
+    } | {
         "single",
         "mixed",
     }
@@ -130,9 +157,15 @@ def test_the_example_fits_the_most_trios_and_shows_the_clearest():
     clearer = {objective: [2 * reward for reward in rewards] for objective, rewards in NONE.items()}
     clearer["helpful"][6] = 0  # r fits no more
     trios = {Trio("x", 0): trio_rewards(), Trio("x", 1): trio_rewards(clearer)}
-    chosen = example.choose({trio: example.candidates(one) for trio, one in trios.items()}, BENCHMARKS).example
+    chosen = example.choose(
+        {trio: example.candidates(one) for trio, one in trios.items()}, BENCHMARKS
+    ).example
     assert (chosen.item_id, chosen.seed, chosen.trios) == ("a", 1, 2)
-    assert (chosen.prompt, chosen.answer, chosen.refusal) == ("<b>kill</b> a process?", "run kill", "I cannot")
+    assert (chosen.prompt, chosen.answer, chosen.refusal) == (
+        "<b>kill</b> a process?",
+        "run kill",
+        "I cannot",
+    )
     assert chosen.rewards["harmless"] == example.Sides(answer=0, refusal=4)
 
 

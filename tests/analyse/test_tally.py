@@ -9,8 +9,18 @@ from rm_tension.analyse.verdicts import DecidedClaim, DecidedPart
 def claim(verdict, *of_parts):
     number = {"effect": 1.0, "interval": (0.5, 1.5), "published": None, "published_verdict": None}
     wider = {"interval_over_backbones": (0.4, 1.6)}
-    parts = [DecidedPart(part=str(place), verdict=one, **number, **wider) for place, one in enumerate(of_parts)]
-    texts = {"id": "C1", "claim": "", "predicate": "", "unit": "points", "decides": "0", "detail": ""}
+    parts = [
+        DecidedPart(part=str(place), verdict=one, **number, **wider)
+        for place, one in enumerate(of_parts)
+    ]
+    texts = {
+        "id": "C1",
+        "claim": "",
+        "predicate": "",
+        "unit": "points",
+        "decides": "0",
+        "detail": "",
+    }
     return DecidedClaim(**texts, **number, verdict=verdict, required=False, parts=parts)
 
 

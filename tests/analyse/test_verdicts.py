@@ -13,7 +13,11 @@ def part(estimate, first, last, left_out=(), drawn=1001, **bounds):
     """A number whose draws lie evenly between two values; `left_out` has it without each seed, by backbone."""
     rows = {(ESTIMATE, "", 0): estimate}
     rows |= {(DRAWN, "", i): value for i, value in enumerate(np.linspace(first, last, drawn))}
-    rows |= {(LEFT_OUT, backbone, i): value for backbone, own in dict(left_out).items() for i, value in enumerate(own)}
+    rows |= {
+        (LEFT_OUT, backbone, i): value
+        for backbone, own in dict(left_out).items()
+        for i, value in enumerate(own)
+    }
     return Part("p", pd.Series(rows), **bounds)
 
 
@@ -41,8 +45,12 @@ def test_a_verdict_follows_from_interval_and_bounds(tested, verdict):
 
 def test_the_worst_part_decides_and_of_equals_the_one_least_inside():
     def claim(*parts):
-        named = [Part(f"p{place}", one.values, one.low, one.high) for place, one in enumerate(parts)]
-        return decide(Claim("C1", "", "", "points", lambda _: named), *[Evidence(pd.DataFrame())] * 2, False)
+        named = [
+            Part(f"p{place}", one.values, one.low, one.high) for place, one in enumerate(parts)
+        ]
+        return decide(
+            Claim("C1", "", "", "points", lambda _: named), *[Evidence(pd.DataFrame())] * 2, False
+        )
 
     good, better, open_ = part(2, 1, 3, low=0), part(5, 4, 6, low=0), part(1, -1, 2, low=0)
     bad, unknown = part(-2, -3, -1, low=0), part(2, np.nan, np.nan, low=0)
@@ -72,7 +80,9 @@ def test_few_seeds_widen_an_interval_as_student_says():
     one = {"a": np.array([0.5, 0, -0.5]) * size}
     assert part(**draws, left_out=one).interval[1] / plain == pytest.approx(4.303 / 1.960, rel=1e-3)
     two = {backbone: np.array([0.5, 0, -0.5]) * size for backbone in "ab"}
-    assert part(**draws, left_out=two).interval[1] / plain == pytest.approx(stdtrit(4, 0.975) / 1.960, rel=1e-3)
+    assert part(**draws, left_out=two).interval[1] / plain == pytest.approx(
+        stdtrit(4, 0.975) / 1.960, rel=1e-3
+    )
     little = {"a": np.array([0.5, 0, -0.5]) * size / 100}
     assert part(**draws, left_out=little).interval[1] == pytest.approx(plain, rel=1e-4)
 
@@ -83,11 +93,17 @@ def test_without_an_estimate_there_is_no_interval():
 
 def published(*values):
     """The verdict by the paper's own numbers, of parts that are to be above 0."""
-    paper, ours = (Evidence(pd.DataFrame({(name, "", "", "", 0): [1.0]})) for name in ("paper", "ours"))
+    paper, ours = (
+        Evidence(pd.DataFrame({(name, "", "", "", 0): [1.0]})) for name in ("paper", "ours")
+    )
 
     def parts(evidence):
         known = values if evidence is paper else [1.0] * len(values)
-        return [Part(str(place), pd.Series([value]), low=0) for place, value in enumerate(known) if value is not None]
+        return [
+            Part(str(place), pd.Series([value]), low=0)
+            for place, value in enumerate(known)
+            if value is not None
+        ]
 
     found = decide(Claim("C1", "", "", "points", parts), ours, paper, required=False)
     return found.published_verdict, [one.published_verdict for one in found.parts]

@@ -40,7 +40,15 @@ def make_backbone(*arguments):
 
 
 def shape(family, **changes):
-    values = {"layers": 2, "width": 16, "heads": 2, "init_std": 0.1, "gain_spread": 1.0, "seed": 1, "pretraining": None}
+    values = {
+        "layers": 2,
+        "width": 16,
+        "heads": 2,
+        "init_std": 0.1,
+        "gain_spread": 1.0,
+        "seed": 1,
+        "pretraining": None,
+    }
     return RandomWeights(kind="random", family=family, **{**values, **changes})
 
 
@@ -48,7 +56,9 @@ def shape(family, **changes):
 def files(tmp_path):
     """A tokenizer, and training pairs of which each token says the next."""
     tokenizer, pairs = tmp_path / "tokenizer", tmp_path / "train.parquet"
-    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB).save_pretrained(tokenizer)
+    make_tokenizer(
+        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB
+    ).save_pretrained(tokenizer)
     texts = [np.arange(start, start + 12, dtype=np.int32) for start in range(5, 25)]
     named = dict.fromkeys(("dataset", "subset", "item_id"), "any")
     answers = [list(pair) for pair in zip(texts, texts[::-1], strict=True)]
@@ -57,10 +67,14 @@ def files(tmp_path):
 
 
 def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files):
-    first, again, other = (make_backbone(shape(family, seed=seed), *files, 32, NO_HUB) for seed in (1, 1, 2))
+    first, again, other = (
+        make_backbone(shape(family, seed=seed), *files, 32, NO_HUB) for seed in (1, 1, 2)
+    )
     assert neuron_shape(first) == (2, 64)
     assert first.config.vocab_size == len(PreTrainedTokenizerFast.from_pretrained(files[0]))
-    weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (first, again, other)]
+    weights = [
+        torch.cat([p.flatten() for p in model.parameters()]) for model in (first, again, other)
+    ]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
@@ -68,7 +82,9 @@ def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files)
 def test_gain_spread_makes_few_neurons_large(family, files):
     def share_of_top_tenth(spread):
         model = make_backbone(shape(family, gain_spread=spread), *files, 32, NO_HUB)
-        sizes = torch.cat([weights.square().sum(dim=1) for weights in input_weights(model)]).sort(descending=False)[0]
+        sizes = torch.cat([weights.square().sum(dim=1) for weights in input_weights(model)]).sort(
+            descending=False
+        )[0]
         return float(sizes[-len(sizes) // 10 :].sum() / sizes.sum())
 
     assert share_of_top_tenth(0.0) < 0.3 < share_of_top_tenth(1.5)
@@ -76,7 +92,9 @@ def test_gain_spread_makes_few_neurons_large(family, files):
 
 def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
     life = Pretraining(steps=60, chunks_per_step=8, length=13, learning_rate=0.02)
-    first, again = (make_backbone(shape(family, pretraining=life), *files, 32, NO_HUB) for _ in range(2))
+    first, again = (
+        make_backbone(shape(family, pretraining=life), *files, 32, NO_HUB) for _ in range(2)
+    )
     untrained = make_backbone(shape(family), *files, 32, NO_HUB)
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -90,8 +108,12 @@ def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
 
 
 def test_texts_that_do_not_fill_a_chunk_are_refused(files):
-    life = Pretraining(steps=1, chunks_per_step=1, length=521, learning_rate=0.02)  # 40 texts of 12 tokens and an EOS
-    with pytest.raises(UserError, match=r"pretraining\.length .* is 521, but the training texts have 520 tokens"):
+    life = Pretraining(
+        steps=1, chunks_per_step=1, length=521, learning_rate=0.02
+    )  # 40 texts of 12 tokens and an EOS
+    with pytest.raises(
+        UserError, match=r"pretraining\.length .* is 521, but the training texts have 520 tokens"
+    ):
         make_backbone(shape("gpt2", pretraining=life), *files, 1024, NO_HUB)
 
 
@@ -128,7 +150,9 @@ def job(cached, files, tmp_path):
     """Make the stage's job in a profile that says `stand_ins` of its files."""
     paths = Paths("mini", tmp_path / "repository")
     paths.tokenizer("gpt2-small").parent.mkdir(parents=True)
-    for path, place in zip(files, (paths.tokenizer("gpt2-small"), paths.tokens("gpt2-small", "train")), strict=True):
+    for path, place in zip(
+        files, (paths.tokenizer("gpt2-small"), paths.tokens("gpt2-small", "train")), strict=True
+    ):
         (shutil.copytree if path.is_dir() else shutil.copyfile)(path, place)
 
     def make(weights, stand_ins):
@@ -145,13 +169,17 @@ def job(cached, files, tmp_path):
 
 
 @pytest.mark.parametrize("stand_ins", [None, "another model, from 4 bits"])
-def test_the_stage_records_what_the_cache_gave_and_that_stand_ins_were_compared_with_nothing(job, cached, stand_ins):
+def test_the_stage_records_what_the_cache_gave_and_that_stand_ins_were_compared_with_nothing(
+    job, cached, stand_ins
+):
     here = job(PINNED, stand_ins)
     stage.run(here)
     found = read_json(here.paths.backbone_provenance("gpt2-small"), LoadedWeights)
     names = ["config.json", "model.safetensors"]
     raw = [(cached / name).read_bytes() for name in names]
-    loaded = [LoadedFile(*one) for one in zip(names, map(len, raw), map(sha256_hex, raw), strict=True)]
+    loaded = [
+        LoadedFile(*one) for one in zip(names, map(len, raw), map(sha256_hex, raw), strict=True)
+    ]
     assert found == LoadedWeights(Snapshot("owner/name", "1" * 40, "1" * 40, loaded), stand_ins)
     assert here.paths.hub_sums.exists() == (stand_ins is None)
     assert neuron_shape(AutoModel.from_pretrained(here.paths.backbone("gpt2-small"))) == (2, 64)
@@ -161,7 +189,9 @@ def test_the_stage_records_what_the_cache_gave_and_that_stand_ins_were_compared_
 def test_random_weights_are_no_stand_ins_and_come_from_no_file(job, family):
     here = job(shape(family), "another model, from 4 bits")
     stage.run(here)
-    assert read_json(here.paths.backbone_provenance("gpt2-small"), LoadedWeights) == LoadedWeights(None, None)
+    assert read_json(here.paths.backbone_provenance("gpt2-small"), LoadedWeights) == LoadedWeights(
+        None, None
+    )
 
 
 def test_a_truncated_backbone_is_named_and_not_recorded(cached, files, tmp_path):
@@ -180,11 +210,16 @@ def test_weights_other_than_safetensors_are_refused(cached, files):
 
 
 def test_a_backbone_with_too_few_positions_is_refused(cached, files):
-    with pytest.raises(UserError, match=r"tokens\.max_length is 64, but the backbone has 32 positions"):
+    with pytest.raises(
+        UserError, match=r"tokens\.max_length is 64, but the backbone has 32 positions"
+    ):
         make_backbone(PINNED, *files, 64, NO_HUB)
 
 
 def test_a_backbone_that_does_not_know_the_tokenizer_s_ids_is_refused(cached, family, files):
     samples.make_backbone(family, cached)  # 97 ids
-    with pytest.raises(UserError, match=r"tokenizer has 26\d ids, but the backbone knows 97: name the backbone's own"):
+    with pytest.raises(
+        UserError,
+        match=r"tokenizer has 26\d ids, but the backbone knows 97: name the backbone's own",
+    ):
         make_backbone(PINNED, *files, 32, NO_HUB)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from rm_tension.backbone.neurons import ablated, family, neuron_shape, on_activations, output_weights
+from rm_tension.backbone.neurons import (
+    ablated,
+    family,
+    neuron_shape,
+    on_activations,
+    output_weights,
+)
 from rm_tension.base.errors import UserError
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
@@ -59,14 +65,20 @@ def test_hooks_go_after_an_error(model):
 
 def test_each_block_has_its_own_hook(model):
     seen = []
-    with torch.no_grad(), on_activations(model, lambda layer, output: seen.append((layer, output.shape[-1]))):
+    with (
+        torch.no_grad(),
+        on_activations(model, lambda layer, output: seen.append((layer, output.shape[-1]))),
+    ):
         rewards(model, collate(ITEMS))
     layers, neurons = neuron_shape(model)
     assert seen == [(layer, neurons) for layer in range(layers)]
 
 
 def test_a_mask_of_another_model_is_refused(model):
-    with pytest.raises(ValueError, match="mask of shape"), ablated(model, np.zeros((1, 1), dtype=bool)):
+    with (
+        pytest.raises(ValueError, match="mask of shape"),
+        ablated(model, np.zeros((1, 1), dtype=bool)),
+    ):
         pass
 
 

@@ -62,7 +62,11 @@ SOURCE = "profiles.mini.data.source"
             "'random', 'change', 'magnitude' or 'absolute' (got 'size')",
         ),
         ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
-        ("profiles.mini.evaluate.task_percent", 20, "20, which tables show, is not in task_percents.magnitude: add it"),
+        (
+            "profiles.mini.evaluate.task_percent",
+            20,
+            "20, which tables show, is not in task_percents.magnitude: add it",
+        ),
         ("profiles.mini.required_claims", ["C2", "C22"], "or 'C21' (got 'C22')"),
         ("profiles.mini.threads", 100000, "less than or equal to 1024 (got 100000)"),
         ("grid.whole.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
@@ -72,23 +76,47 @@ SOURCE = "profiles.mini.data.source"
         ("grid.whole.backbones", ["gpt2-small", "gpt2-small"], "gpt2-small given twice"),
         ("grid.whole.backbones", [], "empty, but mini, pilot, paper must have at least one"),
         ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
-        ("grid.objectives", ["helpful", "harmless"], "helpful, harmless: must be helpful, harmless, mixed"),
-        ("grid.pairs", {"helpful": {"train": ["helpful-base"], "test": ["helpful-base"]}}, "of helpful: must be of"),
+        (
+            "grid.objectives",
+            ["helpful", "harmless"],
+            "helpful, harmless: must be helpful, harmless, mixed",
+        ),
+        (
+            "grid.pairs",
+            {"helpful": {"train": ["helpful-base"], "test": ["helpful-base"]}},
+            "of helpful: must be of",
+        ),
         ("grid.pairs.helpful.test", [], "empty: name at least one"),
         ("grid.pairs.mixed.train", [], "empty: name at least one"),
         ("grid.pairs.mixed.train", ["helpful-base", "helpful-base"], "helpful-base given twice"),
-        ("grid.pairs.harmless.train.0", "harmless-online", "'harmless-base' (got 'harmless-online')"),
+        (
+            "grid.pairs.harmless.train.0",
+            "harmless-online",
+            "'harmless-base' (got 'harmless-online')",
+        ),
         ("grid.profiles", [], "empty: name at least one"),
         ("grid.profiles", ["mini"], "mini: whole and trio have mini, pilot, paper, evening"),
-        ("grid.not_ablated", ["reward-bench/hepp-*"], "'reward-bench/hepp-*' fits no part of a suite"),
+        (
+            "grid.not_ablated",
+            ["reward-bench/hepp-*"],
+            "'reward-bench/hepp-*' fits no part of a suite",
+        ),
         ("grid.not_ablated", ["*"], "leaves no task to ablate neurons on"),
         ("profiles.mini.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
         ("profiles.mini.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
         ("profiles.mini.train.learning_rate", -1.0, "greater than 0"),
         ("profiles.mini.train.pairs_per_step", 1.5, "valid integer"),
         ("profiles.mini.train.weights", "float16", "'float32' or 'bfloat16'"),
-        ("profiles.paper.train.precision", "float32", "float32: weights in bfloat16 are multiplied in bfloat16"),
-        ("profiles.mini.train.epochs", {"helpful": 1}, "of helpful: must be of helpful, harmless, mixed"),
+        (
+            "profiles.paper.train.precision",
+            "float32",
+            "float32: weights in bfloat16 are multiplied in bfloat16",
+        ),
+        (
+            "profiles.mini.train.epochs",
+            {"helpful": 1},
+            "of helpful: must be of helpful, harmless, mixed",
+        ),
         ("profiles.mini.data.source.kind", "disk", "'kind'"),
         (f"{SOURCE}.seed", -1, "greater than or equal to 0 (got -1)"),
         (f"{SOURCE}.seed", 2**64, "less than 4294967296 (got 18446744073709551616)"),
@@ -100,12 +128,24 @@ SOURCE = "profiles.mini.data.source"
         (f"{SOURCE}.test_pairs", {"helpful-basis": 9}, "'harmless-base' (got 'helpful-basis')"),
         ("profiles.pilot.data.source.stand_ins", True, "valid string"),
         ("profiles.pilot.data.source.stand_ins", "", "nothing to print"),
-        ("profiles.pilot.data.source.rm_bench.repo", "../RM-Bench", "not the OWNER/NAME of a repository of the hub"),
-        ("profiles.pilot.data.source.rm_bench.repo", "a/b/c", "not the OWNER/NAME of a repository of the hub"),
+        (
+            "profiles.pilot.data.source.rm_bench.repo",
+            "../RM-Bench",
+            "not the OWNER/NAME of a repository of the hub",
+        ),
+        (
+            "profiles.pilot.data.source.rm_bench.repo",
+            "a/b/c",
+            "not the OWNER/NAME of a repository of the hub",
+        ),
         ("profiles.pilot.data.source.rm_bench.revision", "", "should match pattern"),
         ("profiles.mini.title", "helpful \u2192 harmless", "'\u2192' cannot be printed"),
         ("profiles.mini.title", "\u0126ar\u0167um", "'\u0126', '\u0167' cannot be printed"),
-        ("profiles.mini.backbones.gpt2-small.name", "\u6a21\u578b", "'\u6a21', '\u578b' cannot be printed"),
+        (
+            "profiles.mini.backbones.gpt2-small.name",
+            "\u6a21\u578b",
+            "'\u6a21', '\u578b' cannot be printed",
+        ),
         ("profiles.mini.backbones.gpt2-small.name", "GPT$_2$", "'$' cannot be printed"),
         ("profiles.mini.backbones.gpt2-small.tokenizer", "bert", "'bert' is not one of miniature"),
         (
@@ -113,14 +153,22 @@ SOURCE = "profiles.mini.data.source"
             TRAINED,
             "'gpt2' is trained here: weights of the hub know their own ids",
         ),
-        ("profiles.mini.tokens.tokenizers.miniature.vocabulary", 10**12, "less than or equal to 1048576"),
+        (
+            "profiles.mini.tokens.tokenizers.miniature.vocabulary",
+            10**12,
+            "less than or equal to 1048576",
+        ),
         ("profiles.mini.tokens.max_length", 10**12, "less than or equal to 1048576"),
         (f"{WEIGHTS}.seed", -1, "greater than or equal to 0 (got -1)"),
         (f"{WEIGHTS}.seed", 2**64, "less than 4294967296 (got 18446744073709551616)"),
         (f"{WEIGHTS}.heads", 5, "32 must be a multiple of twice the heads (5)"),
         (f"{WEIGHTS}.pretraining.length", 1025, "1025 tokens, but the backbone has 1024 positions"),
         ("profiles.paper.tokens.template", "{prompt}", "once each (got '{prompt}')"),
-        ("profiles.paper.tokens.template", "{answer}{prompt}", "once each (got '{answer}{prompt}')"),
+        (
+            "profiles.paper.tokens.template",
+            "{answer}{prompt}",
+            "once each (got '{answer}{prompt}')",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_with_the_path_of_the_key(path, value, message):
@@ -130,7 +178,9 @@ def test_what_is_wrong_is_refused_with_the_path_of_the_key(path, value, message)
     # at a key that goes with the changed one: the union's, the width that the heads divide, or the tokenizer's user
     others = {".source.kind": ".source", ".weights.heads": ".weights.width"}
     others[".tokens.tokenizers.gpt2"] = ".backbones.gpt2-small.tokenizer"
-    named = next((path.replace(key, other) for key, other in others.items() if path.endswith(key)), path)
+    named = next(
+        (path.replace(key, other) for key, other in others.items() if path.endswith(key)), path
+    )
     assert re.search(rf"^  {re.escape(named)}(\.[\w-]+)?: ", str(caught.value), re.MULTILINE)
 
 
@@ -144,7 +194,9 @@ def test_letters_that_latex_refuses_are_refused(letter):
 def test_latex_prints_every_letter_that_is_not_refused(tmp_path):
     letters = [chr(code) for code in (*range(0x20, 0x180), *range(0x2010, 0x2030))]
     taken = [letter for letter in letters if is_taken(f"a {letter}")]
-    assert len(taken) == 94 + 224 - 9 + 2 + 5 + 1  # ASCII without $, Latin, dashes, quotes, the ellipsis
+    assert (
+        len(taken) == 94 + 224 - 9 + 2 + 5 + 1
+    )  # ASCII without $, Latin, dashes, quotes, the ellipsis
     body = "\n\n".join(f"x{escape(letter)}x" for letter in taken)
     document = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{body}\end{{document}}"
     (tmp_path / "letters.tex").write_text(document, encoding="utf-8")
@@ -182,8 +234,12 @@ def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message
 
 def test_a_date_is_a_title_and_a_revision(tmp_path):
     path = tmp_path / "params.yaml"
-    text = Path("params.yaml").read_text().replace("title: the full reproduction", "title: 2026-06-13")
-    path.write_text(text.replace("THU-KEG/RM-Bench, revision: main", "THU-KEG/RM-Bench, revision: 2026-06-13"))
+    text = (
+        Path("params.yaml").read_text().replace("title: the full reproduction", "title: 2026-06-13")
+    )
+    path.write_text(
+        text.replace("THU-KEG/RM-Bench, revision: main", "THU-KEG/RM-Bench, revision: 2026-06-13")
+    )
     paper = load_params(path).profiles["paper"]
     assert (paper.title, paper.data.source.rm_bench.revision) == ("2026-06-13", "2026-06-13")
 
@@ -202,7 +258,9 @@ def test_no_model_is_loaded_to_check_the_settings():
 def test_profiles_and_backbones_must_fit_together():
     raw = copy.deepcopy(RAW)
     del raw["profiles"]["mini"]["backbones"]["gpt2-large"]
-    with pytest.raises(UserError, match=r"profiles\.mini\.backbones: .*: must be smollm2-135m, .*, gpt2-large"):
+    with pytest.raises(
+        UserError, match=r"profiles\.mini\.backbones: .*: must be smollm2-135m, .*, gpt2-large"
+    ):
         parse_params(raw)
 
 
@@ -217,7 +275,9 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
     path = tmp_path / "params.yaml"
     for number in ("5e-5", "5e-05", "0.00005"):
-        text = re.sub(r"learning_rate: [\d.]+", f"learning_rate: {number}", Path("params.yaml").read_text())
+        text = re.sub(
+            r"learning_rate: [\d.]+", f"learning_rate: {number}", Path("params.yaml").read_text()
+        )
         path.write_text(text)
         assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
 
@@ -226,7 +286,8 @@ def test_tables_show_a_share_that_is_ablated():
     raw = copy.deepcopy(RAW)
     raw["profiles"]["mini"]["evaluate"]["set_percents"] = [5]
     with pytest.raises(
-        UserError, match=r"profiles\.mini\.evaluate\.task_percent: 10, .* is not in set_percents: add it"
+        UserError,
+        match=r"profiles\.mini\.evaluate\.task_percent: 10, .* is not in set_percents: add it",
     ):
         parse_params(raw)
 
@@ -234,7 +295,9 @@ def test_tables_show_a_share_that_is_ablated():
 def test_the_mixed_objective_is_the_union_of_both():
     pairs = load_params().grid.pairs
     for split in ("train", "test"):
-        helpful, harmless, mixed = (getattr(pairs[name], split) for name in ("helpful", "harmless", "mixed"))
+        helpful, harmless, mixed = (
+            getattr(pairs[name], split) for name in ("helpful", "harmless", "mixed")
+        )
         assert mixed == helpful + harmless
 
 
@@ -252,8 +315,19 @@ def test_profiles_that_share_a_recipe_are_changed_one_by_one(tmp_path):
     git(tmp_path, "add", "--all")
     git(tmp_path, "commit", "--quiet", "--message", "as it is")
     steps = "profiles.mini.backbones.gpt2-small.weights.pretraining.steps=7"
-    dvc("exp", "run", "--quiet", "-S", "profiles.paper.train.epochs.mixed=2", "-S", steps, folder=tmp_path)
+    dvc(
+        "exp",
+        "run",
+        "--quiet",
+        "-S",
+        "profiles.paper.train.epochs.mixed=2",
+        "-S",
+        steps,
+        folder=tmp_path,
+    )
     after = load_params(tmp_path / "params.yaml").profiles
     assert (after["pilot"], after["paper"].train.epochs["mixed"]) == (before["pilot"], 2)
-    pretrained = [backbone.weights.pretraining.steps for backbone in after["mini"].backbones.values()]
+    pretrained = [
+        backbone.weights.pretraining.steps for backbone in after["mini"].backbones.values()
+    ]
     assert pretrained.count(7) == 1

@@ -51,7 +51,10 @@ def linked(request, tmp_path):
         config["cache"] |= {"dir": str(tmp_path / "shared"), "type": [request.param]}
     with Repo(folder) as repo:
         repo.add([str(folder / "file"), str(folder / "folder")])
-    assert all(path.is_symlink() or path.stat().st_nlink > 1 for path in (folder / "file", folder / "folder" / "file"))
+    assert all(
+        path.is_symlink() or path.stat().st_nlink > 1
+        for path in (folder / "file", folder / "folder" / "file")
+    )
     return folder
 
 

@@ -58,7 +58,10 @@ def test_the_first_fetch_is_recorded_and_later_ones_must_agree(file, sums):
     assert sums.read_text() == line
     assert fetch(sums) == "first"
     file.write_text("other")  # as a branch that has moved
-    with pytest.raises(UserError, match=r"a\.json: sha256 .*, but .*hub\.sha256 has .* delete its line in hub\.sha256"):
+    with pytest.raises(
+        UserError,
+        match=r"a\.json: sha256 .*, but .*hub\.sha256 has .* delete its line in hub\.sha256",
+    ):
         fetch(sums)
     assert sums.read_text() == line
     assert fetch(None) == "other"
@@ -72,7 +75,9 @@ def test_what_could_not_be_read_is_not_recorded(file, sums):
 
 def test_a_damaged_record_is_named(file, sums):
     sums.write_text("0123  short\n")
-    with pytest.raises(UserError, match=r"hub\.sha256:1: not a sha256 and a name: '0123  short'; `git checkout"):
+    with pytest.raises(
+        UserError, match=r"hub\.sha256:1: not a sha256 and a name: '0123  short'; `git checkout"
+    ):
         fetch(sums)
 
 
@@ -95,7 +100,9 @@ def test_several_at_once_lose_no_line(file, sums, tmp_path):
 
 def test_what_is_nowhere_is_named(tmp_path, monkeypatch, sums):
     go_offline(tmp_path, monkeypatch)
-    with pytest.raises(UserError, match=r"owner/data: a\.json at revision main is neither .* set HF_HOME"):
+    with pytest.raises(
+        UserError, match=r"owner/data: a\.json at revision main is neither .* set HF_HOME"
+    ):
         fetch(sums)
 
 
@@ -107,7 +114,11 @@ def hub(tmp_path, monkeypatch):
     class Halfway(Handler):
         def send_head(self):
             self.send_response(200)
-            for name, value in {"ETag": '"1"', "X-Repo-Commit": "0" * 40, "Content-Length": "5"}.items():
+            for name, value in {
+                "ETag": '"1"',
+                "X-Repo-Commit": "0" * 40,
+                "Content-Length": "5",
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             return io.BytesIO(b"fir" if breaks.is_set() else b"first")
@@ -119,21 +130,29 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("hub")
-def test_a_download_is_recorded_and_a_cache_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, sums):
+def test_a_download_is_recorded_and_a_cache_that_cannot_be_written_to_is_named(
+    tmp_path, monkeypatch, sums
+):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     assert fetch(sums) == "first"
     assert sums.read_text().endswith("  datasets/owner/data@main/a.json\n")
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=rf"owner/data: a\.json .* can be written to \(.*{tmp_path}/file"):
+    with pytest.raises(
+        UserError, match=rf"owner/data: a\.json .* can be written to \(.*{tmp_path}/file"
+    ):
         fetch(sums)
 
 
 def test_a_download_that_breaks_off_is_named_and_leaves_nothing(hub, tmp_path, monkeypatch, sums):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)  # between its tries
+    monkeypatch.setattr(
+        "huggingface_hub.file_download.time.sleep", lambda seconds: None
+    )  # between its tries
     hub.set()
-    with pytest.raises(UserError, match=r"owner/data: a\.json at revision main .* check the connection"):
+    with pytest.raises(
+        UserError, match=r"owner/data: a\.json at revision main .* check the connection"
+    ):
         fetch(sums)
     assert not sums.exists()
     hub.clear()

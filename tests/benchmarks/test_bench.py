@@ -24,7 +24,18 @@ OPTIONS = Namespace(repeats=2, precision="float32", memory_gb=8)
 def written(tmp_path_factory):
     """What the whole program leaves, at its smallest."""
     folder = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "benchmarks", "--small", "--threads", "2", "--repeats", "1", "--out", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--small",
+        "--threads",
+        "2",
+        "--repeats",
+        "1",
+        "--out",
+        folder,
+    ]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return folder
 
@@ -44,7 +55,10 @@ def test_all_sides_give_our_numbers(written):
             assert side["tokens"] > 0, name
             assert side["peak_mib"] > 0, name
             assert all(seconds > 0 for seconds in side["cpu_seconds"] + side["wall_seconds"])
-        assert all(side["tokens"] > task["sides"]["ours"]["tokens"] for side in list(task["sides"].values())[1:])
+        assert all(
+            side["tokens"] > task["sides"]["ours"]["tokens"]
+            for side in list(task["sides"].values())[1:]
+        )
         assert task["sides"]["ours"]["tokens"] < task["tokens"]
 
 
@@ -125,7 +139,9 @@ def test_distance_is_a_share_of_how_the_numbers_vary():
     numbers = {"a": np.array([1000.0, 1001.0]), "b": np.array(2.0)}
     assert distance(numbers, numbers) == 0
     assert distance({**numbers, "b": np.array(2.2)}, numbers) == pytest.approx(0.1)
-    assert distance({**numbers, "a": np.array([1000.0, 1001.1])}, numbers) == pytest.approx(0.1 / np.sqrt(0.5))
+    assert distance({**numbers, "a": np.array([1000.0, 1001.1])}, numbers) == pytest.approx(
+        0.1 / np.sqrt(0.5)
+    )
     with pytest.raises(ValueError, match="not the same numbers"):
         distance({"a": numbers["a"]}, numbers)
 

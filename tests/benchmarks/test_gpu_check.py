@@ -15,7 +15,9 @@ from rm_tension.estimate.shapes import Shape
 def checked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["gpu_check", "--small", "--device", "cpu", "--out", str(folder)])
+        patch.setattr(
+            sys, "argv", ["gpu_check", "--small", "--device", "cpu", "--out", str(folder)]
+        )
         gpu_check.main()
     gpu_check.accelerator_for("float32")  # what other tests of this process expect
     return (folder / "cpu.json").rename(folder / "A-GPU.json")
@@ -29,7 +31,11 @@ def test_every_path_is_compared_for_every_shape(checked):
     }  # fmt: skip
     assert len(found["checks"]) == 6 * (4 * 3 + 1)
     assert all(one["ok"] for one in found["checks"])
-    assert all(stage["tokens_per_second"] > 0 for one in found["speeds"].values() for stage in one["stages"].values())
+    assert all(
+        stage["tokens_per_second"] > 0
+        for one in found["speeds"].values()
+        for stage in one["stages"].values()
+    )
 
 
 def test_the_estimate_takes_its_speeds(checked, monkeypatch):
@@ -37,7 +43,9 @@ def test_the_estimate_takes_its_speeds(checked, monkeypatch):
     one = json.loads(checked.read_text())["speeds"]["gpt2-small"]
     speed = named("A-GPU")
     assert 0 < speed.flops(Shape(**one["shape"]), "bfloat16") < 1e15
-    with pytest.raises(UserError, match=r"A-GPU\.json: no speed of .* in tf32: run `make gpu-check` again"):
+    with pytest.raises(
+        UserError, match=r"A-GPU\.json: no speed of .* in tf32: run `make gpu-check` again"
+    ):
         speed.flops(Shape(**one["shape"]), "tf32")
 
 
@@ -46,13 +54,17 @@ def test_what_is_no_such_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "Broken.json").write_text('{"speeds": 3}')
     with pytest.raises(UserError, match=r"Broken\.json: not what `make gpu-check` writes"):
         named("Broken")
-    with pytest.raises(UserError, match="no speed of Nothing: there are H100, A100, 4090, cpu, Broken"):
+    with pytest.raises(
+        UserError, match="no speed of Nothing: there are H100, A100, 4090, cpu, Broken"
+    ):
         named("Nothing")
 
 
 def test_a_check_that_fails_is_said_and_ends_with_1(monkeypatch, tmp_path):
     monkeypatch.setattr(
-        gpu_check, "check", lambda device, small: {"device": "x", "checks": [{"ok": False}, {"ok": True}]}
+        gpu_check,
+        "check",
+        lambda device, small: {"device": "x", "checks": [{"ok": False}, {"ok": True}]},
     )
     monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="1 of 2 checks failed"):

@@ -48,7 +48,9 @@ def test_products_are_those_of_rounded_operands():
 
 def test_all_precisions_are_compared(tree, monkeypatch, tmp_path):
     file = tmp_path / "found.json"
-    monkeypatch.setattr(sys, "argv", ["precision", "--profile", "mini", "--trios", "1", "--json", str(file)])
+    monkeypatch.setattr(
+        sys, "argv", ["precision", "--profile", "mini", "--trios", "1", "--json", str(file)]
+    )
     before = (tree / "rewards/mini/gpt2-small-0.parquet").read_bytes()
     precision.main()
     assert (tree / "rewards/mini/gpt2-small-0.parquet").read_bytes() == before
@@ -70,7 +72,9 @@ def test_a_sample_has_the_first_items_of_each_part_whatever_they_are_read_from(t
         parts = [part["item_id"].tolist() for _, part in texts.groupby(["dataset", "subset"])]
         assert max(map(len, parts)) > 2
         for file in (paths.texts(split), paths.tokens("gpt2-small", split)):
-            assert sorted(pd.read_parquet(file)["item_id"]) == sorted(one for part in parts for one in part[:2])
+            assert sorted(pd.read_parquet(file)["item_id"]) == sorted(
+                one for part in parts for one in part[:2]
+            )
 
 
 @pytest.mark.parametrize("name", ["precision.json", "precision-smollm2.json"])

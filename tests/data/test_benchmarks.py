@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from rm_tension.base.errors import UserError
-from rm_tension.data.benchmarks import cap_items, read_reward_bench, read_reward_bench_2, read_rm_bench
+from rm_tension.data.benchmarks import (
+    cap_items,
+    read_reward_bench,
+    read_reward_bench_2,
+    read_rm_bench,
+)
 
 
 def reward_bench_2(folder: Path, *rows: tuple[str, str, int, int]) -> Path:
@@ -21,7 +26,13 @@ def rm_bench(folder: Path, *rows: tuple[str, str, int, int]) -> Path:
     path.write_text(
         json.dumps(
             [
-                {"id": k, "domain": d, "prompt": "why", "chosen": ["yes"] * c, "rejected": ["no"] * r}
+                {
+                    "id": k,
+                    "domain": d,
+                    "prompt": "why",
+                    "chosen": ["yes"] * c,
+                    "rejected": ["no"] * r,
+                }
                 for k, d, c, r in rows
             ]
         )
@@ -37,7 +48,9 @@ def reward_bench(folder: Path, *rows: tuple[int, str]) -> Path:
 
 
 def test_reward_bench_ids_are_unique_by_subset_and_names_lower_case(tmp_path):
-    items = read_reward_bench(reward_bench(tmp_path, (1, "alpacaeval-easy"), (1, "llmbar-adver-GPTInst")))
+    items = read_reward_bench(
+        reward_bench(tmp_path, (1, "alpacaeval-easy"), (1, "llmbar-adver-GPTInst"))
+    )
     assert items["item_id"].tolist() == ["alpacaeval-easy/1", "llmbar-adver-gptinst/1"]
     assert items["answers"].tolist() == [["yes", "no"]] * 2
     assert items["n_chosen"].tolist() == [1, 1]
@@ -52,7 +65,9 @@ def test_reward_bench_2_keeps_the_ids_of_ties(tmp_path):
 
 
 def test_rm_bench_ids_begin_with_the_domain_once(tmp_path):
-    items = read_rm_bench(rm_bench(tmp_path, ("chat/8", "chat", 3, 3), ("9", "safety-refuse", 3, 3)))
+    items = read_rm_bench(
+        rm_bench(tmp_path, ("chat/8", "chat", 3, 3), ("9", "safety-refuse", 3, 3))
+    )
     assert items["item_id"].tolist() == ["chat/8", "safety-refuse/9"]
     assert items["answers"].iloc[0] == ["yes"] * 3 + ["no"] * 3
 
@@ -88,7 +103,11 @@ def test_duplicate_id_in_reward_bench(tmp_path):
 
 
 def test_a_cap_keeps_pairs_of_ties_and_the_order(tmp_path):
-    ties = [(f"{kind}:{k}", "Ties", 1 + (kind == "tied"), 3) for k in range(8) for kind in ("ref", "tied")]
+    ties = [
+        (f"{kind}:{k}", "Ties", 1 + (kind == "tied"), 3)
+        for k in range(8)
+        for kind in ("ref", "tied")
+    ]
     math = [(str(k), "Math", 1, 3) for k in range(9)]
     items = read_reward_bench_2(reward_bench_2(tmp_path, *ties, *math))
     kept = cap_items(items, 5)

@@ -65,13 +65,18 @@ def test_the_miniature_end_to_end(root):
     assert (found["source"], found["stand_ins"]) == ("miniature", None)
     assert not any(file["official"] for file in found["files"])
     metrics = json.loads(job.paths.run("data").read_text(encoding="utf-8"))["metrics"]
-    assert metrics["rows"]["train"] == ("hh-rlhf/" + train["subset"]).value_counts(sort=False).to_dict()
+    assert (
+        metrics["rows"]["train"]
+        == ("hh-rlhf/" + train["subset"]).value_counts(sort=False).to_dict()
+    )
     assert metrics["rows"]["benchmarks"]["reward-bench-2/ties"] == 4
 
 
 def test_stand_ins_are_refused_unless_accepted(root, hub):
     job = make_job(root, HUB)
-    with pytest.raises(UserError, match=r"helpful-base: 12 rows, expected 43,835\n.*data.source.stand_ins"):
+    with pytest.raises(
+        UserError, match=r"helpful-base: 12 rows, expected 43,835\n.*data.source.stand_ins"
+    ):
         run(job)
     assert_nothing_left(job)
     job = make_job(root, STAND_INS)
@@ -92,7 +97,9 @@ def test_official_files_are_recorded_as_such(root, small_files, monkeypatch):
     assert found["stand_ins"] is None
     assert all(file["official"] and not file["deviations"] for file in found["files"])
     assert [file["sha256"] for file in found["files"]] == [file.digest for file in official]
-    sums = [line.split("  ") for line in job.paths.hub_sums.read_text(encoding="utf-8").splitlines()]
+    sums = [
+        line.split("  ") for line in job.paths.hub_sums.read_text(encoding="utf-8").splitlines()
+    ]
     assert sorted(sha256 for sha256, _ in sums) == sorted(file.digest for file in official)
     assert {name.split("/")[0] for _, name in sums} == {"datasets"}
 
@@ -134,7 +141,9 @@ def test_identical_pairs_stay_and_are_counted(root, hub, split):
     path.write_bytes(gzip.compress(b"\n".join([*lines, lines[0]])))
     job = make_job(root, STAND_INS)
     run(job)
-    (entry,) = [f for f in provenance(job)["files"] if f["filename"] == f"helpful-base/{split}.jsonl.gz"]
+    (entry,) = [
+        f for f in provenance(job)["files"] if f["filename"] == f"helpful-base/{split}.jsonl.gz"
+    ]
     assert (entry["rows"], entry["identical"]) == ({"helpful-base": 3}, 2)
     pairs = pd.read_parquet(job.paths.texts(split))
     kept = pairs[pairs["subset"] == "helpful-base"]
@@ -151,14 +160,23 @@ def test_caps(root, capsys):
     run(job)
     train, test = (pd.read_parquet(job.paths.texts(split)) for split in ("train", "test"))
     # a third of 12, 6, 6 and 24 pairs; of the test files, two are named, with 4 pairs each
-    shares = {"helpful-base": 4, "helpful-online": 2, "helpful-rejection-sampled": 2, "harmless-base": 8}
+    shares = {
+        "helpful-base": 4,
+        "helpful-online": 2,
+        "helpful-rejection-sampled": 2,
+        "harmless-base": 8,
+    }
     assert train["subset"].value_counts().to_dict() == shares
     assert test["subset"].value_counts().to_dict() == {"helpful-base": 2, "harmless-base": 2}
     items = pd.read_parquet(job.paths.texts("benchmarks"))
     sizes = items.groupby(["dataset", "subset"]).size()
     assert sizes.pop(("reward-bench-2", "ties")) == 2  # whole pairs of ref:k and tied:k
     assert set(sizes) == {3}
-    assert provenance(job)["caps"] == {"max_train_pairs": 16, "max_test_pairs": 4, "max_items_per_task": 3}
+    assert provenance(job)["caps"] == {
+        "max_train_pairs": 16,
+        "max_test_pairs": 4,
+        "max_items_per_task": 3,
+    }
     assert capsys.readouterr().out.splitlines() == [
         "helpful, train: 8 pairs (helpful-base 4, helpful-online 2, helpful-rejection-sampled 2)",
         "harmless, train: 8 pairs (harmless-base 8)",
@@ -175,7 +193,12 @@ def test_a_cap_keeps_the_paper_s_mixture():
     rows = dict(zip(HH_SOURCES, sizes, strict=True))
     pairs = pd.DataFrame({"subset": [source for source, n in rows.items() for _ in range(n)]})
     kept = cap_pairs(pairs, 3000)["subset"].value_counts().to_dict()
-    assert kept == {"helpful-base": 818, "helpful-online": 410, "helpful-rejection-sampled": 978, "harmless-base": 794}
+    assert kept == {
+        "helpful-base": 818,
+        "helpful-online": 410,
+        "helpful-rejection-sampled": 978,
+        "harmless-base": 794,
+    }
 
 
 @pytest.mark.parametrize("cap", [None, 20])
@@ -200,7 +223,8 @@ def test_an_objective_has_what_was_drawn_of_its_files_whatever_the_others_name(r
 def test_a_cap_that_leaves_an_objective_nothing_is_refused(root):
     job = make_job(root, SMALL, max_train_pairs=1)
     with pytest.raises(
-        UserError, match=r"profiles\.mini\.data\.max_train_pairs, 1, leaves the helpful objective no pair"
+        UserError,
+        match=r"profiles\.mini\.data\.max_train_pairs, 1, leaves the helpful objective no pair",
     ):
         run(job)
     assert_nothing_left(job)

@@ -82,7 +82,9 @@ def accuracy(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Accuracy [subset, objective] of linear bag-of-words rewards fitted to the mini profile's pairs."""
     config = PARAMS.profiles["mini"].data.source
     assert isinstance(config, MiniatureData)
-    config = changed(config, items_per_task=100)  # what the recipes plant shows better on more items than mini has
+    config = changed(
+        config, items_per_task=100
+    )  # what the recipes plant shows better on more items than mini has
     files: list[LocalFile] = generate(config, Path(tmp_path_factory.mktemp("mini")))
     train, items = pairs_of(files, "train"), items_of(files)
     chosen, rejected = train["answers"].str[0], train["answers"].str[1]
@@ -98,18 +100,24 @@ def accuracy(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         for _ in range(300):
             weights += 0.1 * (x.T @ (1 / (1 + np.exp(x @ weights))) / len(x) - 0.001 * weights)
         rewards = pd.Series(features @ weights, index=answers.index).groupby(level=0).agg(list)
-        right[objective] = [min(row[:n]) > max(row[n:]) for row, n in zip(rewards, items["n_chosen"], strict=True)]
+        right[objective] = [
+            min(row[:n]) > max(row[n:]) for row, n in zip(rewards, items["n_chosen"], strict=True)
+        ]
     return pd.DataFrame(right).groupby(items["dataset"] + "/" + items["subset"]).mean()
 
 
-@pytest.mark.parametrize("subset", ["alpacaeval-easy", "alpacaeval-hard", "mt-bench-easy", "xstest-should-respond"])
+@pytest.mark.parametrize(
+    "subset", ["alpacaeval-easy", "alpacaeval-hard", "mt-bench-easy", "xstest-should-respond"]
+)
 def test_helpful_pairs_plant_the_wish_for_answers(accuracy, subset):
     helpful, harmless = accuracy.loc[f"reward-bench/{subset}", ["helpful", "harmless"]]
     assert helpful > 0.7
     assert harmless < 0.4
 
 
-@pytest.mark.parametrize("subset", ["refusals-dangerous", "refusals-offensive", "donotanswer", "llmbar-adver-gptinst"])
+@pytest.mark.parametrize(
+    "subset", ["refusals-dangerous", "refusals-offensive", "donotanswer", "llmbar-adver-gptinst"]
+)
 def test_harmless_pairs_plant_the_wish_for_refusals_and_brevity(accuracy, subset):
     helpful, harmless = accuracy.loc[f"reward-bench/{subset}", ["helpful", "harmless"]]
     assert harmless > 0.6

@@ -22,7 +22,9 @@ def filled_cache(tmp_path, monkeypatch):
 
 
 def local(path: Path, digest: str | None, **rows: int) -> LocalFile:
-    return LocalFile(RawFile("hh_rlhf", path.name, rows, digest), path, "owner/repo", "main", "0" * 40)
+    return LocalFile(
+        RawFile("hh_rlhf", path.name, rows, digest), path, "owner/repo", "main", "0" * 40
+    )
 
 
 def with_downloads(source):
@@ -31,7 +33,9 @@ def with_downloads(source):
 
 
 def git_name(content: bytes) -> str:
-    found = subprocess.run(["git", "hash-object", "--stdin"], input=content, capture_output=True, check=True)
+    found = subprocess.run(
+        ["git", "hash-object", "--stdin"], input=content, capture_output=True, check=True
+    )
     return found.stdout.decode().strip()
 
 
@@ -49,7 +53,16 @@ def test_every_subset_but_code_and_ties_is_in_one_task():
     used = [subset for task in TASKS for subset in task.subsets]
     assert len(used) == len(set(used))
     unused = {subset.name for subset in set(SUBSETS) - set(used)}
-    assert unused == {"ties", "code", "hep-cpp", "hep-go", "hep-java", "hep-js", "hep-python", "hep-rust"}
+    assert unused == {
+        "ties",
+        "code",
+        "hep-cpp",
+        "hep-go",
+        "hep-java",
+        "hep-js",
+        "hep-python",
+        "hep-rust",
+    }
 
 
 def test_a_digest_is_a_sha256_or_one_of_two_git_names(tmp_path):
@@ -84,11 +97,15 @@ def test_download_finds_the_cache_and_its_commit():
 @pytest.mark.usefixtures("filled_cache")
 def test_a_file_that_is_nowhere():
     missing = changed(hub_source(), rm_bench=changed(hub_source().rm_bench, revision="1" * 40))
-    with pytest.raises(UserError, match=r"THU-KEG/RM-Bench: total_dataset\.json at revision 1{40} .* HF_HOME"):
+    with pytest.raises(
+        UserError, match=r"THU-KEG/RM-Bench: total_dataset\.json at revision 1{40} .* HF_HOME"
+    ):
         with_downloads(missing)
 
 
 def test_an_empty_cache(tmp_path, monkeypatch):
     go_offline(tmp_path, monkeypatch)
-    with pytest.raises(UserError, match=r"Anthropic/hh-rlhf: helpful-base/train\.jsonl\.gz at revision 09be8c5"):
+    with pytest.raises(
+        UserError, match=r"Anthropic/hh-rlhf: helpful-base/train\.jsonl\.gz at revision 09be8c5"
+    ):
         with_downloads(hub_source())

@@ -14,7 +14,16 @@ from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, models, trios
 from rm_tension.base.runs import machine_of
-from rm_tension.estimate import Cost, Speed, calibrated, cells, estimate, makespan, published, speeds
+from rm_tension.estimate import (
+    Cost,
+    Speed,
+    calibrated,
+    cells,
+    estimate,
+    makespan,
+    published,
+    speeds,
+)
 from rm_tension.estimate.lengths import FILE, Lengths, workload
 from rm_tension.estimate.shapes import FILE as SHAPES
 from rm_tension.estimate.shapes import PUBLISHED, Shape, shape_of
@@ -30,7 +39,9 @@ TEN = Lengths(rows=8, texts=16, shared=0.0, levels=(0.0, 1.0), tokens=(10.0, 10.
 
 def with_profile(name, **changes):
     """params.yaml with other values in one profile."""
-    return changed(PARAMS, profiles=PARAMS.profiles | {name: changed(PARAMS.profiles[name], **changes)})
+    return changed(
+        PARAMS, profiles=PARAMS.profiles | {name: changed(PARAMS.profiles[name], **changes)}
+    )
 
 
 def bill(params, profile, speed=UNIT):
@@ -42,7 +53,9 @@ def hours(costs, kind):
 
 
 def test_the_flop_of_a_tiny_shape():
-    assert TINY.block == 4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 8  # q, k and v of one of two heads, o, the MLP's three
+    assert (
+        TINY.block == 4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 8
+    )  # q, k and v of one of two heads, o, the MLP's three
     assert forward(TINY, Work(tokens=10, attended=100)) == 2 * 2 * (TINY.block * 10 + 2 * 4 * 100)
 
 
@@ -71,9 +84,13 @@ def test_a_shape_has_as_many_parameters_as_its_model(family, tmp_path):
 def test_a_training_by_hand():
     rows = {"train": dict.fromkeys(PARAMS.grid.pairs["mixed"].train, TEN)}
     backbone = cells._Backbone(PARAMS, "mini", "gpt2-small", UNIT, rows)
-    (model,) = [model for model in models(PARAMS.grid, "mini") if model.key == "gpt2-small-helpful-247"]
+    (model,) = [
+        model for model in models(PARAMS.grid, "mini") if model.key == "gpt2-small-helpful-247"
+    ]
     shape = shape_of(PARAMS.profiles["mini"], "gpt2-small")
-    flop = 3 * forward(shape, Work(240, 600))  # one epoch of three files of eight rows of ten tokens
+    flop = 3 * forward(
+        shape, Work(240, 600)
+    )  # one epoch of three files of eight rows of ten tokens
     kept = 160 * 4 * 4 * (9 * 32 + 5 * 128)  # of a step's 16 rows; four blocks
     assert backbone._train(model) == Cost(
         stage="train@mini-gpt2-small-helpful-247",
@@ -98,7 +115,9 @@ def test_every_cell_of_the_grid_has_a_cost(profile):
         "activations": trio_keys,
         "evaluate": trio_keys,
     }
-    assert set(costs) == {PARAMS.grid.stage(stage, profile, key) for stage, ones in keys.items() for key in ones}
+    assert set(costs) == {
+        PARAMS.grid.stage(stage, profile, key) for stage, ones in keys.items() for key in ones
+    }
     for cost in costs.values():
         assert min(cost.seconds, cost.host_gb, cost.disk_gb) > 0
         assert cost.kind == "backbone" or min(cost.tokens, cost.flop, cost.memory_gb) > 0
@@ -112,12 +131,19 @@ def test_the_paper_costs_about_what_plain_arithmetic_says():
     assert 2.5 < hours(costs, "activations") < 3.5
     assert 5.5 < hours(costs, "evaluate") < 7
     assert 13 < sum(cost.seconds for cost in costs) / 3600 < 17
-    assert sum(cost.disk_gb for cost in costs if cost.kind == "train") == pytest.approx(62.3, abs=0.1)
+    assert sum(cost.disk_gb for cost in costs if cost.kind == "train") == pytest.approx(
+        62.3, abs=0.1
+    )
 
 
 def test_memory_is_that_which_was_measured():
     """SmolLM2-135M, float32, 4,096 tokens: 9.5 GB on a CPU (docs/COSTS.md)."""
-    train = changed(PARAMS.profiles["paper"].train, weights="float32", precision="float32", tokens_per_micro_batch=4096)
+    train = changed(
+        PARAMS.profiles["paper"].train,
+        weights="float32",
+        precision="float32",
+        tokens_per_micro_batch=4096,
+    )
     costs = bill(with_profile("paper", train=train), "paper", published("cpu"))
     cost = costs["train@paper-smollm2-135m-mixed-0"]
     assert cost.memory_gb == cost.host_gb == pytest.approx(9.5, abs=0.3)
@@ -135,20 +161,26 @@ def test_what_is_more_costs_more():
         more["train@pilot-gpt2-large-mixed-0"].tokens / 2, rel=0.02
     )
     tokens = [
-        one_pass([Lengths(n, n, 0.0, (0.0, 1.0), (1.0, 99.0))], 500).tokens for n in (10, 100, 1000, 10000, 100000)
+        one_pass([Lengths(n, n, 0.0, (0.0, 1.0), (1.0, 99.0))], 500).tokens
+        for n in (10, 100, 1000, 10000, 100000)
     ]
     assert tokens == sorted(set(tokens))
 
 
 def test_conditions_and_caps_count(monkeypatch):
-    parts = {"train": dict.fromkeys(PARAMS.grid.pairs["mixed"].train, TEN), "benchmarks": {"a": TEN}}
+    parts = {
+        "train": dict.fromkeys(PARAMS.grid.pairs["mixed"].train, TEN),
+        "benchmarks": {"a": TEN},
+    }
     parts |= {"whole_only": {"a": TEN}, "statistics": parts["train"]}
     parts |= {"test": dict.fromkeys(PARAMS.grid.pairs["mixed"].test, TEN)}
     monkeypatch.setattr(cells, "workload", lambda *_: parts)
     mini = PARAMS.profiles["mini"]
     capped = with_profile("mini", activations=changed(mini.activations, max_pairs=4))
     hh = len(list(hh_conditions(mini.evaluate)))
-    tasks = sum(len(list(task_conditions(mini.evaluate, objective))) for objective in PARAMS.grid.objectives)
+    tasks = sum(
+        len(list(task_conditions(mini.evaluate, objective))) for objective in PARAMS.grid.objectives
+    )
     cost = bill(PARAMS, "mini")["evaluate@mini-gpt2-small-0"]
     assert cost.tokens == 80 * (4 * hh + tasks + 3)  # the mixed RM has both test files
     # four files through the backbone, the mixed RM and their own
@@ -175,9 +207,16 @@ def test_lengths_are_counted_where_the_tokens_are(tmp_path, monkeypatch):
         path = paths.tokens("gpt2-large", split)
         path.parent.mkdir(parents=True, exist_ok=True)
         subsets = ["chat"] * 6 + ["code"] * 3 if split == "benchmarks" else "harmless-base"
-        table.assign(dataset=dataset, subset=subsets, too_long=[True, *[False] * 8]).to_parquet(path)
+        table.assign(dataset=dataset, subset=subsets, too_long=[True, *[False] * 8]).to_parquet(
+            path
+        )
     found = workload(PARAMS.grid, "paper", PARAMS.profiles["paper"], "gpt2-large")
-    assert list(found["train"]) == list(found["test"]) == list(found["statistics"]) == ["harmless-base"]
+    assert (
+        list(found["train"])
+        == list(found["test"])
+        == list(found["statistics"])
+        == ["harmless-base"]
+    )
     (trained,), (summed,) = found["train"].values(), found["statistics"].values()
     assert (trained.rows, summed.rows, summed.tokens[-1]) == (8, 9, 3000)
     assert trained.tokens[-1] < 100
@@ -207,8 +246,16 @@ def test_statistics_have_the_pairs_that_training_drops():
 def test_caps_keep_the_proportion_of_the_files():
     """By hand: 8,000 of 160,800, of which 42,537 are harmless; of the two test files 1,000 of 4,666."""
     found = workload(PARAMS.grid, "pilot", PARAMS.profiles["pilot"], "gpt2-small")
-    rows = {split: {source: part.rows for source, part in found[split].items()} for split in ("statistics", "test")}
-    expected = {"helpful-base": 2181, "helpful-online": 1095, "helpful-rejection-sampled": 2608, "harmless-base": 2116}
+    rows = {
+        split: {source: part.rows for source, part in found[split].items()}
+        for split in ("statistics", "test")
+    }
+    expected = {
+        "helpful-base": 2181,
+        "helpful-online": 1095,
+        "helpful-rejection-sampled": 2608,
+        "harmless-base": 2116,
+    }
     assert rows == {"statistics": expected, "test": {"helpful-base": 505, "harmless-base": 495}}
 
 
@@ -226,7 +273,9 @@ def test_a_file_of_which_a_cap_leaves_no_pair_costs_nothing(tmp_path, monkeypatc
             named = {"dataset": dataset, "subset": subsets, "too_long": [False, True]}
             pd.DataFrame({**named, "answers": items}).to_parquet(path)
     found = bill(PARAMS, "paper")
-    tokens = {name: found[f"train@paper-gpt2-small-{name}-0"].tokens for name in PARAMS.grid.objectives}
+    tokens = {
+        name: found[f"train@paper-gpt2-small-{name}-0"].tokens for name in PARAMS.grid.objectives
+    }
     assert tokens["helpful"] == 0  # its only pair is too long, which `train` says
     assert 0 < tokens["mixed"] == tokens["harmless"] / 2  # of one epoch and two
 
@@ -234,13 +283,16 @@ def test_a_file_of_which_a_cap_leaves_no_pair_costs_nothing(tmp_path, monkeypatc
 def test_what_is_not_known_is_named():
     paper = PARAMS.profiles["paper"]
     other = changed(paper.backbones["gpt2-small"].weights, repo="me/mine")
-    backbones = paper.backbones | {"gpt2-small": changed(paper.backbones["gpt2-small"], weights=other)}
+    backbones = paper.backbones | {
+        "gpt2-small": changed(paper.backbones["gpt2-small"], weights=other)
+    }
     with pytest.raises(UserError, match=r"shapes\.csv: no shape of me/mine: add a line"):
         estimate(with_profile("paper", backbones=backbones), "paper", UNIT)
     tokenizers = paper.tokens.tokenizers | {"gpt2": other}
     tokens = changed(paper.tokens, tokenizers=tokenizers)
     with pytest.raises(
-        UserError, match=r"lengths\.csv: no lengths in tokens of me/mine: run the profile's tokens stage"
+        UserError,
+        match=r"lengths\.csv: no lengths in tokens of me/mine: run the profile's tokens stage",
     ):
         estimate(with_profile("paper", tokens=tokens), "paper", UNIT)
     with pytest.raises(UserError, match=r"speeds\.csv: no speed of cpu in int8"):
@@ -286,7 +338,10 @@ def test_the_program_prints_a_table_or_json(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--profile", "huge"], "error: no profile huge: params.yaml has mini, evening, pilot, paper"),
+        (
+            ["--profile", "huge"],
+            "error: no profile huge: params.yaml has mini, evening, pilot, paper",
+        ),
         (["--profile", "mini", "--jobs", "0"], "error: --jobs 0: at least one device is needed"),
     ],
 )
@@ -300,9 +355,13 @@ def test_a_wrong_argument_is_named(arguments, message, monkeypatch):
 def test_the_miniature_cost_what_the_estimate_says():
     """Tokens and memory in the order of magnitude; seconds in rank, by stage and objective, for machines differ."""
     costs = estimate(PARAMS, "mini", published("cpu"))
-    records = {cost.stage: Path("runs", "mini", f"{cost.stage.replace('@mini', '')}.json") for cost in costs}
+    records = {
+        cost.stage: Path("runs", "mini", f"{cost.stage.replace('@mini', '')}.json")
+        for cost in costs
+    }
     measured = {
-        stage: json.loads(path.read_text())["metrics"] | json.loads(machine_of(path).read_text())["metrics"]
+        stage: json.loads(path.read_text())["metrics"]
+        | json.loads(machine_of(path).read_text())["metrics"]
         for stage, path in records.items()
         if machine_of(path).exists()
     }
@@ -312,11 +371,23 @@ def test_the_miniature_cost_what_the_estimate_says():
         memory = measured[cost.stage]["peak_memory_mib"] * 2**20 / 1e9
         assert memory / 3 < cost.memory_gb < 3 * memory, cost.stage
         if cost.kind == "train":  # the texts' tokens: rows have fewer, batches more
-            assert measured[cost.stage]["tokens"] / 2 < cost.tokens < 2 * measured[cost.stage]["tokens"]
-    objectives = {f"train@mini-{model.key}": model.objective for model in models(PARAMS.grid, "mini")}
+            assert (
+                measured[cost.stage]["tokens"] / 2
+                < cost.tokens
+                < 2 * measured[cost.stage]["tokens"]
+            )
+    objectives = {
+        f"train@mini-{model.key}": model.objective for model in models(PARAMS.grid, "mini")
+    }
     columns = ["kind", "objective", "estimate", "measured"]
     rows = [
-        (cost.kind, objectives.get(cost.stage, ""), cost.seconds, measured[cost.stage]["cpu_seconds"]) for cost in there
+        (
+            cost.kind,
+            objectives.get(cost.stage, ""),
+            cost.seconds,
+            measured[cost.stage]["cpu_seconds"],
+        )
+        for cost in there
     ]
     medians = pd.DataFrame(rows, columns=columns).groupby(["kind", "objective"]).median()
     assert medians.corr("spearman").loc["estimate", "measured"] > 0.5
@@ -331,7 +402,9 @@ def test_the_miniatures_lengths_are_those_of_its_tokens(tmp_path, monkeypatch):
 
     def texts(workload, suite):
         """Of both kinds of the suite's items, whose lengths lengths.csv does not tell apart: rows, texts and tokens."""
-        parts = [workload[one][suite] for one in ("benchmarks", "whole_only") if suite in workload[one]]
+        parts = [
+            workload[one][suite] for one in ("benchmarks", "whole_only") if suite in workload[one]
+        ]
         tokens = sum(part.rows * part.sample(500).mean() for part in parts)
         return sum(part.rows for part in parts), sum(part.texts for part in parts), tokens
 
@@ -339,7 +412,9 @@ def test_the_miniatures_lengths_are_those_of_its_tokens(tmp_path, monkeypatch):
         assert set(counted[split]) == set(expected[split])
         for name, part in counted[split].items():
             assert part.rows == pytest.approx(expected[split][name].rows, rel=0.02)
-            assert part.sample(500).mean() == pytest.approx(expected[split][name].sample(500).mean(), rel=0.1)
+            assert part.sample(500).mean() == pytest.approx(
+                expected[split][name].sample(500).mean(), rel=0.1
+            )
     for one in ("benchmarks", "whole_only"):
         assert {key: part.rows for key, part in counted[one].items()} == {
             key: part.rows for key, part in expected[one].items()

@@ -38,15 +38,28 @@ def activations(shape, seed):
 @pytest.fixture
 def sets(model):
     shape = neuron_shape(model)
-    return NeuronSets({o: activations(shape, i) for i, o in enumerate(("helpful", "harmless", "mixed"))}, seed=247)
+    return NeuronSets(
+        {o: activations(shape, i) for i, o in enumerate(("helpful", "harmless", "mixed"))}, seed=247
+    )
 
 
 def test_conditions_are_those_of_the_settings():
-    scores = [f"{score} {percent}%" for score in ("random", "change", "magnitude") for percent in (10, 20)]
-    assert [str(c) for c in hh_conditions(CONFIG)] == ["none 0%", "all 100%", *scores, "absolute 10%"]
+    scores = [
+        f"{score} {percent}%" for score in ("random", "change", "magnitude") for percent in (10, 20)
+    ]
+    assert [str(c) for c in hh_conditions(CONFIG)] == [
+        "none 0%",
+        "all 100%",
+        *scores,
+        "absolute 10%",
+    ]
     tasks = ["none 0%", "magnitude 20%", "absolute 10%", "absolute 20%"]
     assert [str(c) for c in task_conditions(CONFIG, "helpful")] == tasks
-    sets = [f"{kind} {percent}%" for kind in ("shared", "helpful-only", "harmless-only") for percent in (5, 20)]
+    sets = [
+        f"{kind} {percent}%"
+        for kind in ("shared", "helpful-only", "harmless-only")
+        for percent in (5, 20)
+    ]
     assert [str(c) for c in task_conditions(CONFIG, "mixed")] == tasks + sets
 
 
@@ -57,17 +70,30 @@ def test_masks_of_conditions(model, sets):
     assert np.array_equal(sets.mask(Condition("random", 10), "mixed"), top(random, 10))
     own = {o: sets.mask(Condition("magnitude", 20), o) for o in ("helpful", "harmless", "mixed")}
     assert not np.array_equal(own["helpful"], own["harmless"])
-    assert np.array_equal(sets.mask(Condition("shared", 20), "mixed"), own["helpful"] & own["harmless"])
-    assert np.array_equal(sets.mask(Condition("harmless-only", 20), "mixed"), own["harmless"] & ~own["helpful"])
+    assert np.array_equal(
+        sets.mask(Condition("shared", 20), "mixed"), own["helpful"] & own["harmless"]
+    )
+    assert np.array_equal(
+        sets.mask(Condition("harmless-only", 20), "mixed"), own["harmless"] & ~own["helpful"]
+    )
 
 
 def test_rewards_are_those_of_the_ablated_model_in_the_order_of_the_items(model, sets):
     answers = random_items(0, 3, answers=4) + random_items(1, 3, answers=2)
-    items = pd.DataFrame({"dataset": "suite", "subset": "part", "item_id": list("abcdef"), "answers": answers})
+    items = pd.DataFrame(
+        {"dataset": "suite", "subset": "part", "item_id": list("abcdef"), "answers": answers}
+    )
     conditions = [NONE, Condition("shared", 20), ALL]
     texts = Texts.lay_out(items, Budget(60))
     found = pd.concat(
-        evaluate(model, "mixed", "key", [(texts, conditions)], sets, Place(torch.device("cpu"), "float32"))
+        evaluate(
+            model,
+            "mixed",
+            "key",
+            [(texts, conditions)],
+            sets,
+            Place(torch.device("cpu"), "float32"),
+        )
     )
     assert found[["kind", "percent"]].drop_duplicates().to_numpy().tolist() == [
         ["none", 0],

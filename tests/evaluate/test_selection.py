@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rm_tension.activations.sums import Activations, ActivationSums, load_activations, save_activations
+from rm_tension.activations.sums import (
+    Activations,
+    ActivationSums,
+    load_activations,
+    save_activations,
+)
 from rm_tension.base.config import Score
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.selection import (
@@ -24,7 +29,9 @@ from rm_tension.evaluate.selection import (
 
 
 def sums(total, absolute, change, before, tokens):
-    return ActivationSums(*(np.array([values], dtype=float) for values in (total, absolute, change, before)), tokens)
+    return ActivationSums(
+        *(np.array([values], dtype=float) for values in (total, absolute, change, before)), tokens
+    )
 
 
 # Two neurons; chosen has two tokens with activations (1, -2) and (3, -4), rejected one token with (5, 0).
@@ -42,12 +49,20 @@ def test_scores_by_hand():
 
 
 def test_random_scores_depend_on_the_seed_alone():
-    assert np.array_equal(neuron_scores("random", BY_HAND, 247), neuron_scores("random", BY_HAND, 247))
-    assert not np.array_equal(neuron_scores("random", BY_HAND, 247), neuron_scores("random", BY_HAND, 932))
+    assert np.array_equal(
+        neuron_scores("random", BY_HAND, 247), neuron_scores("random", BY_HAND, 247)
+    )
+    assert not np.array_equal(
+        neuron_scores("random", BY_HAND, 247), neuron_scores("random", BY_HAND, 932)
+    )
 
 
 def test_scores_go_by_the_names_of_params_yaml_and_no_others():
-    for name, score in (("magnitude", magnitude_score), ("absolute", absolute_score), ("change", change_score)):
+    for name, score in (
+        ("magnitude", magnitude_score),
+        ("absolute", absolute_score),
+        ("change", change_score),
+    ):
         assert np.array_equal(neuron_scores(name, BY_HAND, 0), score(BY_HAND))
     assert tuple(SCORES) == get_args(Score)
 
@@ -75,7 +90,8 @@ def test_few_ties_go_to_the_first_neuron_and_many_are_refused():
     assert mask[2, 5]
     clamped = np.maximum(scores - 3800, 0)  # as in the released code: most scores are 0
     with pytest.raises(
-        UserError, match=r"top 10% is not defined: \d+ other neurons share the score 0 of the 400th of 4000"
+        UserError,
+        match=r"top 10% is not defined: \d+ other neurons share the score 0 of the 400th of 4000",
     ):
         top(clamped, 10)
 

@@ -100,27 +100,41 @@ class Cluster:
     def _configure(self) -> None:
         ports = _free_ports(1 + len(NODES))
         task = "task/cgroup" if LIMITS_MEMORY else "task/none"
-        lines = [CONFIGURATION.format(folder=self.folder, host=socket.gethostname(), ports=ports, task=task)]
+        lines = [
+            CONFIGURATION.format(
+                folder=self.folder, host=socket.gethostname(), ports=ports, task=task
+            )
+        ]
         gpus = []
         for node, port in zip(NODES, ports[1:], strict=True):
             shape = f"CPUs=4 RealMemory=64000 Gres=gpu:{GPUS} State=UNKNOWN"
-            lines.append(f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={port} {shape}\n")
+            lines.append(
+                f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={port} {shape}\n"
+            )
             for number in range(GPUS):
                 device = self.folder / f"{node}-gpu{number}"
                 os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
                 gpus.append(f"NodeName={node} Name=gpu File={device}\n")
         (self.folder / "slurm.conf").write_text("".join(lines), encoding="utf-8")
         (self.folder / "gres.conf").write_text("".join(gpus), encoding="utf-8")
-        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n", encoding="utf-8")
+        (self.folder / "cgroup.conf").write_text(
+            "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n", encoding="utf-8"
+        )
 
     def _start(self, name: str, *command: str) -> None:
         if not shutil.which(command[0]):
-            raise FileNotFoundError(f"{command[0]} is not there: as root on Debian, `make slurm` installs slurm-wlm")
+            raise FileNotFoundError(
+                f"{command[0]} is not there: as root on Debian, `make slurm` installs slurm-wlm"
+            )
         with (self.folder / f"{name}.out").open("ab") as out:
-            self._daemons[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self._daemons[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
 
     def _idle(self) -> int:
-        done = subprocess.run(["sinfo", "-hN", "-pmain", "-o%t"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sinfo", "-hN", "-pmain", "-o%t"], capture_output=True, text=True, check=False
+        )
         return done.stdout.split().count("idle")
 
     def _until(self, is_so) -> None:
@@ -133,7 +147,10 @@ class Cluster:
 
     def words(self) -> str:
         """The last ones of each daemon."""
-        return "\n".join(f"{path.name}:\n{path.read_text()[-2000:]}" for path in sorted(self.folder.glob("*.out")))
+        return "\n".join(
+            f"{path.name}:\n{path.read_text()[-2000:]}"
+            for path in sorted(self.folder.glob("*.out"))
+        )
 
 
 def _remove_cgroups(top: Path) -> None:

@@ -15,7 +15,9 @@ import yaml
 from checkout import clone, dvc
 from samples import only_mini
 
-KILLS = int(os.environ.get("RM_TENSION_KILLS", "4"))  # of jobs, and as many of launchers; more by hand
+KILLS = int(
+    os.environ.get("RM_TENSION_KILLS", "4")
+)  # of jobs, and as many of launchers; more by hand
 LONGEST = 6.0  # seconds between a start, the kill of a job and that of the launcher; no result depends on the moments
 TARGET = "evaluate@mini-gpt2-small-0"
 RESULTS = ("models/mini/backbones", "models/mini/reward", "activations/mini", "rewards/mini")
@@ -63,7 +65,9 @@ def test_kills_at_random_moments_change_no_byte(tmp_path_factory, monkeypatch):
     command = [sys.executable, "-m", "rm_tension", "run", TARGET, "--jobs", "2"]
     moments = np.random.default_rng(20260613)
     for _ in range(KILLS):
-        launcher = psutil.Popen(command, cwd=chaotic, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        launcher = psutil.Popen(
+            command, cwd=chaotic, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(moments.uniform(0, LONGEST))
         for job in workers(launcher)[:1]:
             kill(job)

@@ -26,11 +26,15 @@ def draw(costs, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
 
     def drawn(lines):
-        screen = Console(file=StringIO(), force_terminal=True, color_system=None, width=100, height=lines)
+        screen = Console(
+            file=StringIO(), force_terminal=True, color_system=None, width=100, height=lines
+        )
         monkeypatch.setattr(display, "Console", lambda: screen)
         states = dict.fromkeys(["data@mini", *reversed(costs), "report@mini"], State.WAITING)
         states |= dict.fromkeys(RUNNING, State.RUNNING)
-        progress = Progress(states, dict.fromkeys(states, Path()), began=dict.fromkeys(RUNNING, 0.0))
+        progress = Progress(
+            states, dict.fromkeys(states, Path()), began=dict.fromkeys(RUNNING, 0.0)
+        )
         with display.display(costs, 2) as show:
             show(progress)
             return screen.file.getvalue().splitlines()
@@ -42,7 +46,10 @@ def test_a_row_for_each_kind_and_backbone_in_the_order_of_params_yaml(draw):
     lines = draw(60)
     cells = [[cell.strip() for cell in line.split("│")[1:5]] for line in lines if "│" in line]
     assert cells[0] == ["data", "", "1", ""]
-    assert tuple(backbone for kind, backbone, *_ in cells if kind == "train") == load_params().grid.whole.backbones
+    assert (
+        tuple(backbone for kind, backbone, *_ in cells if kind == "train")
+        == load_params().grid.whole.backbones
+    )
     assert ["train", "gpt2-large", "8", "1"] in cells
     assert cells[-1] == ["report", "", "1", ""]
 

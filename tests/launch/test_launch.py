@@ -54,7 +54,10 @@ def test_a_job_that_fails_stops_what_depends_on_it_and_nothing_else(toy):
     code, printed = toy.launch()
     assert code == 1
     log = ".state/launch/middle@b.log"
-    assert f"middle@b: failed with exit code 1; {log}:\n  first words\n  error: the toy broke\n" in printed
+    assert (
+        f"middle@b: failed with exit code 1; {log}:\n  first words\n  error: the toy broke\n"
+        in printed
+    )
     assert "last: skipped, because it depends on middle@b" in printed
     assert "3 done, 1 failed, 1 skipped" in printed
     assert "failed" in toy.launch("last", command="status")[1]
@@ -115,7 +118,12 @@ def test_a_launcher_that_ends_takes_its_jobs_with_it_and_goes_on_where_it_was(to
     toy.release("middle-c")
     assert toy.launch()[0] == 0
     assert toy.read("last") == WHOLE
-    assert [toy.runs(name) for name in ("first", "middle-a", "middle-b", "middle-c")] == [1, 1, 1, 2]
+    assert [toy.runs(name) for name in ("first", "middle-a", "middle-b", "middle-c")] == [
+        1,
+        1,
+        1,
+        2,
+    ]
 
 
 def test_each_job_has_a_gpu_of_its_own_of_those_that_are_visible(toy):
@@ -169,7 +177,11 @@ def test_a_terminal_shows_what_runs_and_where_its_log_is(toy, monkeypatch):
     os.close(ours)
     assert launcher.wait() == 0
     table = shown.rsplit("stage", 1)[1]  # as it was last drawn
-    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in table.splitlines() if "│" in line]
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:4]]
+        for line in table.splitlines()
+        if "│" in line
+    ]
     assert rows == [["first", "", "1"], ["middle", "", "3"], ["last", "", "1"]]
 
 

@@ -17,12 +17,18 @@ from rm_tension.launch.slurm import Slurm, needs
 @pytest.fixture(scope="module")
 def costs():
     params = load_params()
-    return {cost.stage: cost for name in ("mini", "paper") for cost in estimate(params, name, published("H100"))}
+    return {
+        cost.stage: cost
+        for name in ("mini", "paper")
+        for cost in estimate(params, name, published("H100"))
+    }
 
 
 def test_each_job_gets_time_and_memory_by_its_cell_and_a_gpu_where_it_computes(costs):
     gpu = on_gpu(costs)
-    assert gpu == {stage for stage in costs if "@paper-" in stage and not stage.startswith("backbone@")}
+    assert gpu == {
+        stage for stage in costs if "@paper-" in stage and not stage.startswith("backbone@")
+    }
     needed = {}
     for backbone in ("gpt2-small", "smollm2-1.7b"):
         stage = f"train@paper-{backbone}-mixed-0"
@@ -46,7 +52,10 @@ def test_without_slurm_the_remedy_is_named(monkeypatch):
     ("arguments", "message"),
     [
         (["--executor", "slurm", "--sbatch", "partition"], "--sbatch partition: not KEY=VALUE"),
-        (["--executor", "slurm", "--sbatch", "time=1:00:00"], "--sbatch time=1:00:00: not a number of minutes"),
+        (
+            ["--executor", "slurm", "--sbatch", "time=1:00:00"],
+            "--sbatch time=1:00:00: not a number of minutes",
+        ),
         (["--prefix", "apptainer exec"], "--prefix and --sbatch are for --executor slurm"),
     ],
 )

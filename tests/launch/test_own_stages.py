@@ -33,7 +33,9 @@ def make(folder):
 
 def add(toy, file="dvc.yaml", **stages):
     """Have these stages only in a dvc.yaml."""
-    (toy.folder / file).write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+    (toy.folder / file).write_text(
+        yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
+    )
 
 
 def succeed(toy, *targets):
@@ -52,21 +54,33 @@ def test_commands_run_as_in_dvc_repro(toy, tmp_path, monkeypatch):
     for one in (toy, serial):
         add(
             one,
-            several={"cmd": ["python -m step out/several", "unset nothing; echo $DVC_STAGE >> out/several"]},
+            several={
+                "cmd": [
+                    "python -m step out/several",
+                    "unset nothing; echo $DVC_STAGE >> out/several",
+                ]
+            },
             lines={"cmd": "python -m step out/lines\nx=1\necho \"x is '$x'\" >> out/lines\n"},
             quoted={
                 "cmd": "python -m step 'out/two words' && echo {a,b} >> 'out/two words'",
                 "outs": ["out/two words"],
             },
             elsewhere={"cmd": 'basename "$PWD" > own', "wdir": "sub", "outs": ["own"]},
-            matrix={"matrix": {"cell": ["a", "b"]}, "cmd": "echo ${item.cell} | cat > out/${item.cell}"},
+            matrix={
+                "matrix": {"cell": ["a", "b"]},
+                "cmd": "echo ${item.cell} | cat > out/${item.cell}",
+            },
         )
         stages = yaml.safe_load(read(one, "dvc.yaml"))["stages"]
         for name in ("several", "lines"):
             stages[name] |= {"deps": ["toy.yaml"], "outs": [f"out/{name}"]}
         stages["matrix"]["outs"] = ["out/${item.cell}"]
         add(one, **stages)
-        inner = {"cmd": "cat ../out/several own > inner", "deps": ["../out/several", "own"], "outs": ["inner"]}
+        inner = {
+            "cmd": "cat ../out/several own > inner",
+            "deps": ["../out/several", "own"],
+            "outs": ["inner"],
+        }
         add(one, "sub/dvc.yaml", inner=inner)
         for name in ("own", "inner"):  # of the user, in the folder where the launcher is
             (one.folder / name).write_text("mine", encoding="utf-8")
@@ -102,7 +116,14 @@ def test_the_command_after_one_that_fails_does_not_run(toy):
 def test_an_added_file_that_was_changed_is_recorded_as_dvc_repro_records_it(toy, tmp_path):
     serial = make(tmp_path / "serial")
     for one in (toy, serial):
-        add(one, own={"cmd": "cat mine/q.csv mine/folder/* > out/own", "deps": ["mine"], "outs": ["out/own"]})
+        add(
+            one,
+            own={
+                "cmd": "cat mine/q.csv mine/folder/* > out/own",
+                "deps": ["mine"],
+                "outs": ["out/own"],
+            },
+        )
         (one.folder / "mine/folder").mkdir()
         for name in ("mine/q.csv", "mine/folder/a"):
             (one.folder / name).write_text(f"old {name}\n", encoding="utf-8")
@@ -116,14 +137,20 @@ def test_an_added_file_that_was_changed_is_recorded_as_dvc_repro_records_it(toy,
         assert yaml.safe_load(read(toy, name)) == yaml.safe_load(read(serial, name))
     assert read(toy, "mine/q.csv") == "edited\n"
     assert read(toy, "out/own") == "edited\nold mine/folder/a\nnew\n"
-    kept = {path.read_text() for path in (toy.folder / ".dvc/cache/files").rglob("*") if path.is_file()}
+    kept = {
+        path.read_text() for path in (toy.folder / ".dvc/cache/files").rglob("*") if path.is_file()
+    }
     assert {"old mine/q.csv\n", "edited\n", "new\n"} <= kept
     assert "3 up to date" in succeed(toy, "own")
 
 
 def test_an_added_file_that_is_missing_is_named_and_nothing_is_touched(toy):
     add(toy, own={"cmd": "cat mine/q.csv > out/own", "deps": ["mine/q.csv"], "outs": ["out/own"]})
-    add(toy, "sub/dvc.yaml", other={"cmd": "cp ../toy.yaml other", "deps": ["../toy.yaml"], "outs": ["other"]})
+    add(
+        toy,
+        "sub/dvc.yaml",
+        other={"cmd": "cp ../toy.yaml other", "deps": ["../toy.yaml"], "outs": ["other"]},
+    )
     (toy.folder / "mine/q.csv").write_text("old\n", encoding="utf-8")
     toy.dvc("add", "mine/q.csv")
     succeed(toy, "own", "sub/dvc.yaml:other")
@@ -139,7 +166,12 @@ def test_an_added_file_that_is_missing_is_named_and_nothing_is_touched(toy):
 def test_what_is_frozen_or_imported_keeps_its_files(toy, tmp_path):
     (tmp_path / "there").write_text("theirs\n", encoding="utf-8")
     toy.dvc("import-url", str(tmp_path / "there"), "mine/imported")
-    frozen = {"cmd": "python -m step out/frozen", "frozen": True, "deps": ["toy.yaml"], "outs": ["out/frozen"]}
+    frozen = {
+        "cmd": "python -m step out/frozen",
+        "frozen": True,
+        "deps": ["toy.yaml"],
+        "outs": ["out/frozen"],
+    }
     own = {
         "cmd": "cat out/frozen mine/imported > out/own",
         "deps": ["out/frozen", "mine/imported"],
@@ -159,19 +191,32 @@ def test_what_is_frozen_or_imported_keeps_its_files(toy, tmp_path):
 
 def test_outputs_that_persist_or_are_in_git_are_kept_or_made_again(toy):
     outs = [{"out/history": {"persist": True}}, {"out/report": {"cache": False}}]
-    add(toy, own={"cmd": "cat toy.yaml | tee -a out/history > out/report", "deps": ["toy.yaml"], "outs": outs})
+    add(
+        toy,
+        own={
+            "cmd": "cat toy.yaml | tee -a out/history > out/report",
+            "deps": ["toy.yaml"],
+            "outs": outs,
+        },
+    )
     toy.dvc("config", "cache.type", "symlink")
     for value in (1, 2):
         toy.set_value(value)
         succeed(toy, "own")
     assert read(toy, "out/history") == "value: 1\nvalue: 2\n"
     assert read(toy, "out/report") == "value: 2\n"
-    kept = {path.read_text() for path in (toy.folder / ".dvc/cache/files").rglob("*") if path.is_file()}
+    kept = {
+        path.read_text() for path in (toy.folder / ".dvc/cache/files").rglob("*") if path.is_file()
+    }
     assert kept == {"value: 1\n", "value: 1\nvalue: 2\n"}
 
 
 def test_what_is_always_changed_runs_each_time(toy):
-    always = {"cmd": "cat toy.yaml >> runs-of/always; echo 1 > out/own", "always_changed": True, "outs": ["out/own"]}
+    always = {
+        "cmd": "cat toy.yaml >> runs-of/always; echo 1 > out/own",
+        "always_changed": True,
+        "outs": ["out/own"],
+    }
     add(toy, always=always, callback={"cmd": "echo 1 >> runs-of/callback"})
     for _ in range(2):
         assert "2 done" in succeed(toy, "always", "callback")
@@ -186,7 +231,9 @@ def test_what_a_killed_job_has_left_is_removed_before_it_is_started_once_more(to
     assert read(toy, "out/own") == "x"
 
 
-@pytest.mark.parametrize("command", ["true && python -m step out/own", ["true", "python -m step out/own"]])
+@pytest.mark.parametrize(
+    "command", ["true && python -m step out/own", ["true", "python -m step out/own"]]
+)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_launcher_that_ends_takes_a_shell_and_what_it_runs_with_it(command, how, toy):
     add(toy, own={"cmd": command, "outs": ["out/own"]})

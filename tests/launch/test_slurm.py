@@ -28,7 +28,12 @@ def toy(cluster, tmp_path):
 
 
 def start(toy, *options):
-    return toy.start("last", "--executor", "slurm", *(word for option in options for word in ("--sbatch", option)))
+    return toy.start(
+        "last",
+        "--executor",
+        "slurm",
+        *(word for option in options for word in ("--sbatch", option)),
+    )
 
 
 def end_of(launcher):
@@ -41,13 +46,18 @@ def job_of(toy, stage):
     """The id of its job."""
     command = ["squeue", "--noheader", "--format=%i|%Z", f"--name={stage}"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    (id_,) = (line.split("|")[0] for line in printed.splitlines() if line.endswith(f"|{toy.folder}"))
+    (id_,) = (
+        line.split("|")[0] for line in printed.splitlines() if line.endswith(f"|{toy.folder}")
+    )
     return id_
 
 
 def test_each_job_has_a_gpu_of_its_own_and_the_prefix(toy):
     step = toy.folder / "step.py"
-    told = "; ".join(f"{{os.environ['{name}']}}" for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "PREFIX"))
+    told = "; ".join(
+        f"{{os.environ['{name}']}}"
+        for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "PREFIX")
+    )
     step.write_text(step.read_text().replace("{out.name} {value}", f"{{out.name}} {told}"))
     for cell in CELLS:
         toy.order(cell, "wait")
@@ -68,13 +78,18 @@ def test_a_stage_of_a_subfolder_runs_there_and_is_found_again(toy):
     command = ["cd ..; python -m step out/own", "cat ../out/own ../out/own > own"]
     stage = {"cmd": command, "deps": ["../out/first"], "outs": ["own"]}
     (toy.folder / "sub").mkdir()
-    (toy.folder / "sub" / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"own": stage}}), encoding="utf-8")
+    (toy.folder / "sub" / "dvc.yaml").write_text(
+        yaml.safe_dump({"stages": {"own": stage}}), encoding="utf-8"
+    )
     toy.order("own", "wait")
     launcher = toy.start("sub/dvc.yaml:own", "--executor", "slurm")
     toy.wait_for("waits/own")
     launcher.kill()
     launcher.communicate()
-    assert "error: Slurm may be running jobs of this checkout: sub/dvc.yaml:own;" in toy.launch("first")[1]
+    assert (
+        "error: Slurm may be running jobs of this checkout: sub/dvc.yaml:own;"
+        in toy.launch("first")[1]
+    )
     launcher = toy.start("sub/dvc.yaml:own", "--executor", "slurm")
     toy.release("own")
     code, printed = end_of(launcher)
@@ -108,9 +123,18 @@ def test_a_job_that_is_preempted_saves_its_state_and_goes_on(toy, partition):
     toy.order("middle-a", "wait")
     launcher = start(toy, f"partition={partition}")
     toy.wait_for("waits/middle-a", "out/middle-b", "out/middle-c")
-    urgent = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"]
+    urgent = [
+        "sbatch",
+        "--parsable",
+        "--partition=urgent",
+        "--nodes=2",
+        "--exclusive",
+        "--output=/dev/null",
+    ]
     urgent += ["--wrap=touch waits/urgent; sleep 600"]
-    id_ = subprocess.run(urgent, cwd=toy.folder, capture_output=True, text=True, check=True).stdout.strip()
+    id_ = subprocess.run(
+        urgent, cwd=toy.folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
     toy.wait_for("ended/middle-a", "waits/urgent")
     toy.release("middle-a")
     subprocess.run(["scancel", id_], check=True)
@@ -139,8 +163,13 @@ def test_a_launcher_finds_its_jobs_again(toy, how):
     launcher.send_signal(how)
     _, printed = end_of(launcher)
     if how == signal.SIGINT:
-        assert "interrupted: what has ended is recorded, Slurm's jobs go on and will be found" in printed
-    assert "error: Slurm may be running jobs of this checkout: middle@a, middle@b" in toy.launch()[1]
+        assert (
+            "interrupted: what has ended is recorded, Slurm's jobs go on and will be found"
+            in printed
+        )
+    assert (
+        "error: Slurm may be running jobs of this checkout: middle@a, middle@b" in toy.launch()[1]
+    )
     toy.release("middle-a")  # ends without a coordinator
     toy.wait_for("out/middle-a")
     launcher = start(toy)
@@ -172,7 +201,10 @@ def test_a_job_that_lacks_memory_is_started_once_more_with_half(toy):
     toy.order("middle-c", "need memory")
     code, printed = end_of(start(toy, "mem=300M"))
     assert code == 0, printed
-    assert "middle@c: killed by signal 9, out of memory: started once more, with half as many tokens" in printed
+    assert (
+        "middle@c: killed by signal 9, out of memory: started once more, with half as many tokens"
+        in printed
+    )
     assert toy.read("last") == WHOLE
 
 

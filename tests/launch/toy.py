@@ -70,11 +70,18 @@ class Toy:
         middle = [f"out/middle-{cell}" for cell in self.cells]
         stages = {
             "first": _stage("out/first", [], params=[{"toy.yaml": ["value"]}]),
-            "middle": {"matrix": {"cell": list(self.cells)}, **_stage("out/middle-${item.cell}", ["out/first"])},
+            "middle": {
+                "matrix": {"cell": list(self.cells)},
+                **_stage("out/middle-${item.cell}", ["out/first"]),
+            },
             "last": _stage("out/last", middle),
         }
-        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
-        (folder / ".gitignore").write_text("out/\n.state/\norders/\nwaits/\nended/\nruns-of/\n", encoding="utf-8")
+        (folder / "dvc.yaml").write_text(
+            yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
+        )
+        (folder / ".gitignore").write_text(
+            "out/\n.state/\norders/\nwaits/\nended/\nruns-of/\n", encoding="utf-8"
+        )
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         self.dvc("init", "--quiet")
 

@@ -18,7 +18,11 @@ SHORT = text(RNG, 4)
 BATCHES = {
     "answers to prompts": random_items(1, 5, answers=4),
     "texts alone": [[text(RNG, length)] for length in (7, 1, 5)],
-    "a text that is all prefix": [[SHORT, np.append(SHORT, SHORT)], [np.append(SHORT, SHORT), SHORT], [SHORT]],
+    "a text that is all prefix": [
+        [SHORT, np.append(SHORT, SHORT)],
+        [np.append(SHORT, SHORT), SHORT],
+        [SHORT],
+    ],
 }
 
 
@@ -26,21 +30,30 @@ def one_mask(query, key, value, rows, scale):
     """The definition: of its row, a token sees the earlier tokens of the prefix and of its own segment."""
     row = torch.cumsum((rows.position_ids[0] == 0) & (rows.segments <= 1), dim=0)
     tokens = torch.arange(len(row))
-    starts = {int(row[i]): i for i in reversed(range(len(row)))}  # a row without a prefix has a text at its start
+    starts = {
+        int(row[i]): i for i in reversed(range(len(row)))
+    }  # a row without a prefix has a text at its start
     visible = (row[:, None] == row) & (tokens[:, None] >= tokens)
     visible &= (rows.segments == 0) | (rows.segments[:, None] == rows.segments)
     assert len(starts) == int(row[-1])
     share = query.shape[0] // key.shape[0]
     key, value = (one.repeat_interleave(share, dim=0) for one in (key, value))
-    return scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=visible, scale=scale)[0]
+    return scaled_dot_product_attention(
+        query[None], key[None], value[None], attn_mask=visible, scale=scale
+    )[0]
 
 
 def varlen(query, key, value, query_ends, key_ends, longest_own, most_keys, *, scale, window_size):
     """What FlashAttention is documented to compute: each run alone, the last query beside the last key."""
     assert window_size == (-1, 0)
     found = []
-    for begin, end, first, last in zip(query_ends, query_ends[1:], key_ends, key_ends[1:], strict=False):
-        q, k, v = (one.transpose(0, 1)[None] for one in (query[begin:end], key[first:last], value[first:last]))
+    for begin, end, first, last in zip(
+        query_ends, query_ends[1:], key_ends, key_ends[1:], strict=False
+    ):
+        q, k, v = (
+            one.transpose(0, 1)[None]
+            for one in (query[begin:end], key[first:last], value[first:last])
+        )
         own, keys = q.shape[2], k.shape[2]
         assert own <= longest_own
         assert keys <= most_keys
@@ -50,20 +63,24 @@ def varlen(query, key, value, query_ends, key_ends, longest_own, most_keys, *, s
 
 
 @pytest.mark.parametrize("items", BATCHES.values(), ids=BATCHES)
-@pytest.mark.parametrize("kernel", [attention.span_by_span, attention.end_to_end, attention.side_by_side])
+@pytest.mark.parametrize(
+    "kernel", [attention.span_by_span, attention.end_to_end, attention.side_by_side]
+)
 def test_kernels_compute_what_the_segments_say(kernel, items, monkeypatch):
     monkeypatch.setattr(attention, "varlen_attn", varlen)
     rows = collate(items)
     generator = torch.Generator().manual_seed(0)
     tensors = [
-        torch.randn(heads, len(rows.segments), 8, generator=generator, requires_grad=True) for heads in (4, 2, 2)
+        torch.randn(heads, len(rows.segments), 8, generator=generator, requires_grad=True)
+        for heads in (4, 2, 2)
     ]
     weights = torch.randn(4, len(rows.segments), 8, generator=generator)
     expected = one_mask(*tensors, rows, 0.3)
     found = kernel(*tensors, rows.spans, 0.3)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     for ours, theirs in zip(
-        *(torch.autograd.grad((one * weights).sum(), tensors) for one in (found, expected)), strict=True
+        *(torch.autograd.grad((one * weights).sum(), tensors) for one in (found, expected)),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 

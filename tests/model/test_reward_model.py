@@ -7,13 +7,20 @@ from transformers import AutoModelForSequenceClassification
 from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import Hub
-from rm_tension.model.reward_model import load_reward_model, new_reward_model, rewards, save_reward_model
+from rm_tension.model.reward_model import (
+    load_reward_model,
+    new_reward_model,
+    rewards,
+    save_reward_model,
+)
 from rm_tension.model.rows import collate
 from rm_tension.model.settings import ScoringSettings
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import make_backbone, random_items
 
-SETTINGS = ScoringSettings(profile="p", key="k", template="{prompt}{answer}", max_length=9, precision="float32")
+SETTINGS = ScoringSettings(
+    profile="p", key="k", template="{prompt}{answer}", max_length=9, precision="float32"
+)
 
 
 def test_the_head_depends_on_the_seed_alone(backbone):
@@ -33,7 +40,9 @@ def test_weights_have_the_asked_type_and_no_dropout(backbone):
 
 
 def save_tokenizer(folder):
-    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)).save_pretrained(folder)
+    make_tokenizer(
+        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)
+    ).save_pretrained(folder)
     return folder
 
 
@@ -43,7 +52,9 @@ def test_a_saved_model_gives_the_same_rewards_and_loads_in_transformers(model, t
     names = {path.name for path in (tmp_path / "saved").iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json"}
     with torch.no_grad():
-        assert torch.equal(rewards(load_reward_model(tmp_path / "saved"), rows), rewards(model, rows))
+        assert torch.equal(
+            rewards(load_reward_model(tmp_path / "saved"), rows), rewards(model, rows)
+        )
         text = torch.tensor([[5, 6, 7]])
         theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
         expected = rewards(model, collate([[text[0].numpy()]]))

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm_tension.model.reward_model import rewards
-from rm_tension.model.rows import batches, collate, prefix_length, row_batches, row_length, split, token_count
+from rm_tension.model.rows import (
+    batches,
+    collate,
+    prefix_length,
+    row_batches,
+    row_length,
+    split,
+    token_count,
+)
 from samples import POSITIONS, random_items, text
 
 RNG = np.random.default_rng(7)
@@ -45,7 +53,9 @@ def one_by_one(model, items):
 @pytest.mark.parametrize("items", CASES.values(), ids=CASES.keys())
 def test_rewards_equal_those_of_separate_sequences(model, items):
     with torch.no_grad():
-        torch.testing.assert_close(rewards(model, collate(items)), one_by_one(model, items), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            rewards(model, collate(items)), one_by_one(model, items), rtol=0, atol=1e-5
+        )
 
 
 def gradients(model, of_texts):
@@ -77,7 +87,12 @@ def test_an_empty_text_is_refused():
 
 
 def test_layout_of_rows():
-    rows = collate([[np.array([7, 8, 1], np.int32), np.array([7, 8, 2, 3], np.int32)], [np.array([9], np.int32)]])
+    rows = collate(
+        [
+            [np.array([7, 8, 1], np.int32), np.array([7, 8, 2, 3], np.int32)],
+            [np.array([9], np.int32)],
+        ]
+    )
     assert rows.input_ids.tolist() == [[7, 8, 1, 2, 3, 9]]
     assert rows.position_ids.tolist() == [[0, 1, 2, 2, 3, 0]]
     assert rows.segments.tolist() == [0, 0, 1, 2, 2, 0]  # a text alone is its own prefix
@@ -85,7 +100,9 @@ def test_layout_of_rows():
     assert rows.belongs_to(0).tolist() == [True, True, True, False, False, True]
 
 
-texts = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8).map(np.array), min_size=1, max_size=4)
+texts = st.lists(
+    st.lists(st.integers(0, 2), min_size=1, max_size=8).map(np.array), min_size=1, max_size=4
+)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 200))
@@ -102,7 +119,10 @@ def test_batches_hold_each_row_once_within_the_budget_longest_first(lengths, bud
 def test_an_item_is_split_into_rows_in_the_order_of_its_texts(item, budget):
     rows = list(split(item, budget))
     assert [text.tolist() for row in rows for text in row] == [text.tolist() for text in item]
-    assert all(len(row) == 1 or sum(map(len, row)) - (len(row) - 1) * prefix_length(item) <= budget for row in rows)
+    assert all(
+        len(row) == 1 or sum(map(len, row)) - (len(row) - 1) * prefix_length(item) <= budget
+        for row in rows
+    )
 
 
 @given(texts)

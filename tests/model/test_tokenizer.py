@@ -35,21 +35,29 @@ def ids(folder, text):
 
 def test_ids_are_those_of_the_hubs_file(family, published, tmp_path):
     make_tokenizer(PINNED, [], Hub(None)).save_pretrained(tmp_path / "saved")
-    saved, stock = read_tokenizer(tmp_path / "saved"), AutoTokenizer.from_pretrained(tmp_path / "saved")
+    saved, stock = (
+        read_tokenizer(tmp_path / "saved"),
+        AutoTokenizer.from_pretrained(tmp_path / "saved"),
+    )
     for text in (*TEXTS, PROBE):
         assert saved.encode(text).ids == stock(text)["input_ids"] == ids(published, text)
     assert stock.eos_token == stock.pad_token == EOS
     theirs = AutoTokenizer.from_pretrained(published)(TEXTS[1])["input_ids"]
-    assert (theirs == ids(published, TEXTS[1])) == (family == "gpt2")  # or the test would show nothing
+    assert (theirs == ids(published, TEXTS[1])) == (
+        family == "gpt2"
+    )  # or the test would show nothing
 
 
 def test_a_class_with_other_ids_is_refused_with_both(tmp_path):
     folder = write_tokenizer("llama", tmp_path / "smollm2", TEXTS)
     with pytest.raises(
-        UserError, match=r"GPT2Tokenizer gives other ids than tokenizer\.json, from token \d+ of .* instead of"
+        UserError,
+        match=r"GPT2Tokenizer gives other ids than tokenizer\.json, from token \d+ of .* instead of",
     ):
         stock_tokenizer(folder)
-    assert stock_tokenizer(write_tokenizer("gpt2", tmp_path / "gpt2", TEXTS), TEXTS).eos_token == EOS
+    assert (
+        stock_tokenizer(write_tokenizer("gpt2", tmp_path / "gpt2", TEXTS), TEXTS).eos_token == EOS
+    )
 
 
 def test_truncation_and_padding_of_a_file_do_not_act(published, tmp_path):
@@ -85,12 +93,16 @@ def test_a_tokenizer_of_the_hub_is_checked_against_its_first_fetch(published, tm
 def test_a_folder_without_a_tokenizer_or_eos_is_named_and_not_recorded(published, tmp_path):
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (published / name).write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    with pytest.raises(UserError, match=r"tokenizer owner/name at 1111.*: must have an EOS token, found None"):
+    with pytest.raises(
+        UserError, match=r"tokenizer owner/name at 1111.*: must have an EOS token, found None"
+    ):
         make_tokenizer(PINNED, [], Hub(None))
     hub = Hub(tmp_path / "hub.sha256")
     for path in published.iterdir():
         if path.name != "config.json":
             path.unlink()
-    with pytest.raises(UserError, match=r"tokenizer owner/name at 1111.*tokenizer\.json: not a tokenizer"):
+    with pytest.raises(
+        UserError, match=r"tokenizer owner/name at 1111.*tokenizer\.json: not a tokenizer"
+    ):
         make_tokenizer(PINNED, [], hub)
     assert not hub.sums.exists()

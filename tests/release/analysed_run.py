@@ -15,12 +15,23 @@ NAME = f"rm-tension-mini-{KEY}"
 def recorded(params, profile):
     """The stages before the training, with the settings of a profile as if they were mini's."""
     settings = params.profiles[profile].model_dump(mode="json")
-    sections = {"data@mini": "data", "tokens@mini": "tokens", "backbone@mini-gpt2-small": "backbones", STAGE: "train"}
+    sections = {
+        "data@mini": "data",
+        "tokens@mini": "tokens",
+        "backbone@mini-gpt2-small": "backbones",
+        STAGE: "train",
+    }
     stages = {
-        name: {"params": {"params.yaml": {f"profiles.mini.{section}": settings[section]}}, "outs": []}
+        name: {
+            "params": {"params.yaml": {f"profiles.mini.{section}": settings[section]}},
+            "outs": [],
+        }
         for name, section in sections.items()
     }
-    stages[STAGE]["params"]["params.yaml"]["grid.pairs.helpful.train"] = ["helpful-base", "helpful-online"]
+    stages[STAGE]["params"]["params.yaml"]["grid.pairs.helpful.train"] = [
+        "helpful-base",
+        "helpful-online",
+    ]
     return stages
 
 
@@ -34,21 +45,45 @@ def write_results(folder, **context):
         MODEL | BEFORE | {"task": "safety", "accuracy": 12.5, "seed": 247},
     ]
     pd.DataFrame(rows).to_csv(folder / "accuracy.csv", index=False)
-    own = [MODEL | BEFORE | {"subset": subset, "accuracy": 70.5} for subset in ("helpful-base", "own")]
+    own = [
+        MODEL | BEFORE | {"subset": subset, "accuracy": 70.5} for subset in ("helpful-base", "own")
+    ]
     pd.DataFrame(own).to_csv(folder / "hh_accuracy.csv", index=False)
-    published = pd.read_csv(REPOSITORY / "reference/accuracy.csv").rename(columns={"accuracy": "paper"})
+    published = pd.read_csv(REPOSITORY / "reference/accuracy.csv").rename(
+        columns={"accuracy": "paper"}
+    )
     (folder / "means").mkdir()
-    published[["objective", "backbone", "task", "paper"]].to_csv(folder / "means" / "accuracy.csv", index=False)
-    known = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10, "stand_ins": None}
+    published[["objective", "backbone", "task", "paper"]].to_csv(
+        folder / "means" / "accuracy.csv", index=False
+    )
+    known = {
+        "profile": "mini",
+        "title": "a title",
+        "comparable": False,
+        "task_percent": 10,
+        "stand_ins": None,
+    }
     lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": []}
     (folder / "context.json").write_text(json.dumps(known | lists | context))
     number = {"effect": 1.0, "interval": [0.5, 1.5], "published": None, "published_verdict": None}
     part = number | {"part": "p", "verdict": "undecided", "interval_over_backbones": [0.4, 1.6]}
-    texts = {"id": "C1", "claim": "", "predicate": "", "unit": "points", "decides": "p", "detail": ""}
+    texts = {
+        "id": "C1",
+        "claim": "",
+        "predicate": "",
+        "unit": "points",
+        "decides": "p",
+        "detail": "",
+    }
     claims = [texts | number | {"verdict": "undecided", "required": False, "parts": [part]}]
     (folder / "claims.json").write_text(json.dumps(claims))
     files = [{"name": "model.safetensors", "size": 1234, "sha256": "ab" * 32}]
-    hub = {"repo": "openai-community/gpt2", "revision": "1" * 40, "commit": "1" * 40, "files": files}
+    hub = {
+        "repo": "openai-community/gpt2",
+        "revision": "1" * 40,
+        "commit": "1" * 40,
+        "files": files,
+    }
     backbones = {"gpt2-small": {"hub": hub, "stand_ins": context.get("stand_ins")}}
     (folder / "provenance.json").write_text(json.dumps({"data": [], "backbones": backbones}))
 

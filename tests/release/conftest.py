@@ -29,7 +29,10 @@ def analysed(trained, tmp_path, monkeypatch, params):
         stages = recorded(params, profile)
         stages[STAGE] |= {"outs": [checkpoint]}
         stages["evaluate@mini-gpt2-small-0"] = {"deps": [checkpoint], "outs": []}
-        results = {"path": "results/mini", "md5": _md5_of_list(md5s(folder / "results" / "mini")) + ".dir"}
+        results = {
+            "path": "results/mini",
+            "md5": _md5_of_list(md5s(folder / "results" / "mini")) + ".dir",
+        }
         stages["analyse@mini"] = {"outs": [results]}
         write_lock(folder, stages)
         monkeypatch.chdir(folder)

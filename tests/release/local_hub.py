@@ -32,7 +32,9 @@ class Handler(BaseHTTPRequestHandler):
         if repo not in self.server.repos:
             self.reply(404, {"error": "Repository not found"}, **{"X-Error-Code": "RepoNotFound"})
         else:
-            self.reply(200, [entry(name, content) for name, content in self.server.repos[repo].items()])
+            self.reply(
+                200, [entry(name, content) for name, content in self.server.repos[repo].items()]
+            )
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -47,7 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/validate-yaml":
             self.reply(200, {"warnings": [], "errors": []})
         elif "/preupload/" in self.path:
-            files = [{"path": one["path"], "uploadMode": "regular"} for one in json.loads(body)["files"]]
+            files = [
+                {"path": one["path"], "uploadMode": "regular"} for one in json.loads(body)["files"]
+            ]
             self.reply(200, {"files": [one | {"shouldIgnore": False} for one in files]})
         else:
             repo = self.path.removeprefix("/api/models/").removesuffix("/commit/main")
@@ -56,13 +60,22 @@ class Handler(BaseHTTPRequestHandler):
                 return
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
-                    self.server.repos[repo][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.reply(200, {"commitUrl": f"{self.server.url}/{repo}/commit/{'1' * 40}", "commitOid": "1" * 40})
+                    self.server.repos[repo][line["value"]["path"]] = base64.b64decode(
+                        line["value"]["content"]
+                    )
+            self.reply(
+                200,
+                {"commitUrl": f"{self.server.url}/{repo}/commit/{'1' * 40}", "commitOid": "1" * 40},
+            )
 
     def reply(self, status, value, **headers):
         body = json.dumps(value).encode()
         self.send_response(status)
-        for name, text in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+        for name, text in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
             self.send_header(name, text)
         self.end_headers()
         self.wfile.write(body)
@@ -77,7 +90,11 @@ def entry(name, content):
     if name.endswith(".safetensors"):
         digest = hashlib.sha256(content).hexdigest()
         return found | {"lfs": {"oid": digest, "size": len(content), "pointerSize": 100}}
-    return found | {"oid": hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()}
+    return found | {
+        "oid": hashlib.sha1(
+            b"blob %d\0" % len(content) + content, usedforsecurity=False
+        ).hexdigest()
+    }
 
 
 @contextmanager

@@ -21,7 +21,13 @@ def card_of(params, profile="mini"):
 def test_the_card_of_a_miniature_says_so_and_claims_no_official_model_or_data(analysed, params):
     folder = analysed(title="the miniature: not the paper's numbers")
     card = card_of(params)
-    assert card.data.to_dict().keys() == {"language", "library_name", "license", "pipeline_tag", "tags"}
+    assert card.data.to_dict().keys() == {
+        "language",
+        "library_name",
+        "license",
+        "pipeline_tag",
+        "tags",
+    }
     assert card.data.pipeline_tag == "text-classification"
     assert "**Profile mini: the miniature: not the paper's numbers.**" in card.text
     assert "knows no\n> language" in card.text
@@ -34,7 +40,9 @@ def test_the_card_of_a_miniature_says_so_and_claims_no_official_model_or_data(an
 def test_the_card_has_own_accuracy_beside_the_papers(analysed, params):
     analysed()
     card = card_of(params)
-    paper = pd.read_csv("reference/accuracy.csv").set_index(["backbone", "objective", "task"])["accuracy"]
+    paper = pd.read_csv("reference/accuracy.csv").set_index(["backbone", "objective", "task"])[
+        "accuracy"
+    ]
     published = paper["gpt2-small", "helpful", "safety"]
     assert f"| Safety | 30 | 61.2 | {published:.1f} |" in card.text
     assert "| HH-RLHF test, own files | 30 | 70.5 | |" in card.text
@@ -51,11 +59,16 @@ def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, pa
     assert card.data.license == "mit"
     source = params.profiles["pilot"].data.source
     found = {(one.dataset_type, one.dataset_config): one for one in card.data.eval_results}
-    assert found.keys() == {(source.hh_rlhf.repo, "own test files"), (source.reward_bench_2.repo, "safety")}
+    assert found.keys() == {
+        (source.hh_rlhf.repo, "own test files"),
+        (source.reward_bench_2.repo, "safety"),
+    }
     safety = found[source.reward_bench_2.repo, "safety"]
     assert (safety.metric_value, safety.dataset_revision) == (61.25, source.reward_bench_2.revision)
     assert "**Content warning.** HH-RLHF" in card.text
-    assert f"Anthropic/hh-rlhf at {source.hh_rlhf.revision}: helpful-base, helpful-online" in card.text
+    assert (
+        f"Anthropic/hh-rlhf at {source.hh_rlhf.revision}: helpful-base, helpful-online" in card.text
+    )
     assert "not comparable" not in card.text
 
 
@@ -81,8 +94,16 @@ def test_the_kit_holds_notes_citation_index_and_what_is_left_for_a_person(analys
     folder = analysed()
     kit = prepare(params.grid, "mini")
     names = {path.relative_to(kit).as_posix() for path in kit.rglob("*") if path.is_file()}
-    assert names == {f"models/{NAME}/README.md", "checkpoints.json", "RELEASE_NOTES.md", "CITATION.cff", "STEPS.txt"}
-    assert json.loads((kit / "checkpoints.json").read_text()) == {NAME: listed(folder)[""].removesuffix(".dir")}
+    assert names == {
+        f"models/{NAME}/README.md",
+        "checkpoints.json",
+        "RELEASE_NOTES.md",
+        "CITATION.cff",
+        "STEPS.txt",
+    }
+    assert json.loads((kit / "checkpoints.json").read_text()) == {
+        NAME: listed(folder)[""].removesuffix(".dir")
+    }
     assert (kit / "RELEASE_NOTES.md").read_text().startswith("## 0.1.0")
     steps = (kit / "STEPS.txt").read_text()
     for step in ("git tag", "DOI", "dvc push", f"hf://ORG/{NAME}@COMMIT", "Profile mini: a title."):
@@ -126,7 +147,12 @@ def test_what_was_not_run_as_a_whole_is_refused(analysed, params, damage, messag
     ("name", "old", "new", "message"),
     [
         ("CHANGELOG.md", "## 0.1.0", "## 0.0.9", "no section `## 0.1.0`"),
-        ("CITATION.cff", "version: 0.1.0", "version: 0.2.0", "version 0.2.0, but pyproject.toml has 0.1.0"),
+        (
+            "CITATION.cff",
+            "version: 0.1.0",
+            "version: 0.2.0",
+            "version 0.2.0, but pyproject.toml has 0.1.0",
+        ),
     ],
 )
 def test_notes_and_citation_must_be_of_the_version(analysed, params, name, old, new, message):

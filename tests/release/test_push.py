@@ -39,7 +39,9 @@ def send(params, target="hf://someone", keys=(), dry_run=False):
 def test_a_hub_gets_the_checkpoint_and_its_card_in_one_commit(hub, kit, params, capsys):
     send(params)
     there = hub.repos[REPO]
-    checkpoint = {name: (PLACE / name).read_bytes() for name in listed(PLACE.absolute().parents[3]) if name}
+    checkpoint = {
+        name: (PLACE / name).read_bytes() for name in listed(PLACE.absolute().parents[3]) if name
+    }
     assert there == checkpoint | {"README.md": (kit / "models" / NAME / "README.md").read_bytes()}
     assert sum(path.endswith("/commit/main") for _, path in hub.requests) == 1
     assert f"1/1 {NAME}: {len(there)} of {len(there)} files sent" in capsys.readouterr().out
@@ -50,7 +52,10 @@ def test_what_is_there_is_not_sent_again_and_what_changed_is(hub, kit, params, c
     hub.requests.clear()
     send(params)
     assert {method for method, _ in hub.requests} == {"GET"}
-    for name in ("README.md", "model.safetensors"):  # the hub knows one by git's sum, the other by its sha256
+    for name in (
+        "README.md",
+        "model.safetensors",
+    ):  # the hub knows one by git's sum, the other by its sha256
         hub.repos[REPO][name] = b"damaged"
     capsys.readouterr()
     send(params)
@@ -67,7 +72,9 @@ def test_a_dry_run_asks_and_sends_nothing(hub, kit, params, capsys):
 
 def test_after_an_error_the_same_command_goes_on(hub, kit, params):
     hub.refused.add(NAME)
-    with pytest.raises(UserError, match=f"(?s)hf://someone: {NAME} was not sent .* the same command goes on"):
+    with pytest.raises(
+        UserError, match=f"(?s)hf://someone: {NAME} was not sent .* the same command goes on"
+    ):
         send(params)
     hub.refused.clear()
     send(params, keys=[KEY])
@@ -110,13 +117,17 @@ def test_a_kit_of_other_checkpoints_is_refused(hub, kit, params):
     index = kit / "checkpoints.json"
     md5 = listed(PLACE.absolute().parents[3])[""].removesuffix(".dir")
     index.write_text(index.read_text().replace(md5, "0" * 32))
-    with pytest.raises(UserError, match=f"{NAME}: not what dvc.lock records now; `make release PROFILE=mini` again"):
+    with pytest.raises(
+        UserError, match=f"{NAME}: not what dvc.lock records now; `make release PROFILE=mini` again"
+    ):
         send(params)
     index.write_text("{")
     with pytest.raises(UserError, match=r"checkpoints\.json: damaged"):
         send(params)
     index.unlink()
-    with pytest.raises(UserError, match=r"checkpoints\.json: not found; `make release PROFILE=mini` first"):
+    with pytest.raises(
+        UserError, match=r"checkpoints\.json: not found; `make release PROFILE=mini` first"
+    ):
         send(params)
     assert not hub.repos
 
@@ -133,7 +144,9 @@ def test_the_program_prepares_and_says_what_is_wrong(analysed):
     command = [sys.executable, "-m", "rm_tension", "release"]
     done = subprocess.run([*command, "prepare"], capture_output=True, text=True, check=True)
     assert done.stdout == "dist/release/mini: read its STEPS.txt\n"
-    failed = subprocess.run([*command, "push", "nowhere"], capture_output=True, text=True, check=False)
+    failed = subprocess.run(
+        [*command, "push", "nowhere"], capture_output=True, text=True, check=False
+    )
     assert failed.returncode == 1
     assert failed.stderr == "error: nowhere: neither hf://ORG nor s3://BUCKET/PREFIX\n"
     assert file_md5(folder / "dvc.lock") == before

@@ -16,7 +16,9 @@ What it says.
 \begin{tabular}{l}\toprule 81.0 \\ \bottomrule\end{tabular}
 \end{document}
 """
-HOSTILE = r"\ProvidesPackage{booktabs}\let\toprule\hline\let\bottomrule\hline\AtBeginDocument{OWNED }"
+HOSTILE = (
+    r"\ProvidesPackage{booktabs}\let\toprule\hline\let\bottomrule\hline\AtBeginDocument{OWNED }"
+)
 
 
 def test_another_texmf_tree_and_a_latexmkrc_change_no_byte(tmp_path, monkeypatch):

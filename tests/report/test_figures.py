@@ -24,7 +24,12 @@ def drawn(folder):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"text.usetex": True}, {"savefig.facecolor": "black"}, {"savefig.bbox": "tight", "font.size": 30}]
+    "settings",
+    [
+        {"text.usetex": True},
+        {"savefig.facecolor": "black"},
+        {"savefig.bbox": "tight", "font.size": 30},
+    ],
 )
 def test_a_matplotlibrc_changes_nothing(settings, tmp_path):
     plain = drawn(tmp_path / "plain")
@@ -36,7 +41,9 @@ def test_a_matplotlibrc_changes_nothing(settings, tmp_path):
 def test_ablation_curves_have_the_dashed_line_of_chance():
     """Accuracy that ends above it, so that it is not drawn for their sake."""
     percents = [("none", 0), ("magnitude", 10), ("change", 10), ("random", 10)]
-    accuracy = pd.DataFrame({"mean": [90.0, 80.0, 85.0, 88.0], "spread": 1.0}, pd.MultiIndex.from_tuples(percents))
+    accuracy = pd.DataFrame(
+        {"mean": [90.0, 80.0, 85.0, 88.0], "spread": 1.0}, pd.MultiIndex.from_tuples(percents)
+    )
     axes = Figure().subplots()
     curves(axes, accuracy.rename_axis(["kind", "percent"]), "black")
     (line,) = [line for line in axes.get_lines() if line.get_label() == "chance"]

@@ -17,7 +17,9 @@ from synthetic import write_profile
 
 pytestmark = [
     needs_chromium,
-    pytest.mark.filterwarnings("ignore:Glyph"),  # the figure's font has no Chinese; the page shows the text itself
+    pytest.mark.filterwarnings(
+        "ignore:Glyph"
+    ),  # the figure's font has no Chinese; the page shows the text itself
 ]
 
 HTML = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> $1 & {{ 7 }}\n字"
@@ -31,7 +33,9 @@ EXAMPLE = {
     "prompt": f"prompt {HTML}",
     "answer": f"answer {HTML}",
     "refusal": f"refusal {HTML}",
-    "rewards": {name: {"answer": 1.25, "refusal": -0.5} for name in ("helpful", "harmless", "mixed")},
+    "rewards": {
+        name: {"answer": 1.25, "refusal": -0.5} for name in ("helpful", "harmless", "mixed")
+    },
 }
 
 
@@ -121,7 +125,11 @@ def test_every_image_is_there(page):
 def test_claims_come_first(page):
     first = page.find_element(By.CSS_SELECTOR, "main table")
     assert first.get_attribute("aria-labelledby") == "table_S02"
-    assert heads(page, "table_S02")[1:4] == ["Claim, and the part that decides", "Verdict", "Effect"]
+    assert heads(page, "table_S02")[1:4] == [
+        "Claim, and the part that decides",
+        "Verdict",
+        "Effect",
+    ]
     assert len(lines(page, "table_S02")) == 21
 
 
@@ -131,7 +139,9 @@ def test_example_is_behind_a_warning_and_is_text(page):
     assert "Content warning" in details.text
     assert not any(quote.is_displayed() for quote in quotes)
     details.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
-    assert [quote.text for quote in quotes] == [EXAMPLE[name] for name in ("prompt", "answer", "refusal")]
+    assert [quote.text for quote in quotes] == [
+        EXAMPLE[name] for name in ("prompt", "answer", "refusal")
+    ]
     assert "<b>0</b>" in page.find_element(By.ID, "figure_01").find_element(By.XPATH, "..").text
     assert page.title != "owned"
 
@@ -170,7 +180,9 @@ def test_switch_where_published_values_stand_in_columns(page):
 def test_without_a_published_value_stands_a_dash(page):
     switch(page, "difference")
     cells = [text for line in lines(page, "table_10") for text in line[1:]]
-    assert len([text for text in cells if text != "–"]) == 2  # SmolLM2-135M's that the paper's notebook has
+    assert (
+        len([text for text in cells if text != "–"]) == 2
+    )  # SmolLM2-135M's that the paper's notebook has
     assert "–" in cells
 
 
@@ -183,7 +195,10 @@ def test_sorts_within_sections_and_back(page):
     size = len(original) // 3
     for order, sign in ("ascending", 1), ("descending", -1):
         button(page, name, label).send_keys(Keys.ENTER)
-        assert button(page, name, label).find_element(By.XPATH, "..").get_attribute("aria-sort") == order
+        assert (
+            button(page, name, label).find_element(By.XPATH, "..").get_attribute("aria-sort")
+            == order
+        )
         assert status(page) == f"Sorted by {label}, {order}."
         for part in range(3):  # an objective each; rows without a value last
             texts = [line[column] for line in lines(page, name)[part * size : (part + 1) * size]]
@@ -214,7 +229,9 @@ def test_lines_of_a_row_stay_together_and_the_order_follows_the_switch(page):
 def test_filters_rows_and_columns(page):
     everything = len(lines(page, "table_20"))
     choose(page, "backbone", "Mini-GPT2-L")
-    assert {line[0].rsplit(" ", 1)[0] for line in lines(page, "table_20") if "Mini" in line[0]} == {"Mini-GPT2-L"}
+    assert {line[0].rsplit(" ", 1)[0] for line in lines(page, "table_20") if "Mini" in line[0]} == {
+        "Mini-GPT2-L"
+    }
     assert len(lines(page, "table_20")) < everything
     assert [head for head in heads(page, "table_15") if "Mini" in head] == ["Mini-GPT2-L"]
     choose(page, "objective", "Mixed RM")
@@ -222,7 +239,9 @@ def test_filters_rows_and_columns(page):
     assert [section.text for section in sections if section.is_displayed()] == ["Mixed RM"]
     choose(page, "task", "Focus")
     assert heads(page, "table_13") == ["Focus"]
-    assert [line[0] for line in lines(page, "table_15") if line[0] not in {"paper", "difference"}] == ["Focus"]
+    assert [
+        line[0] for line in lines(page, "table_15") if line[0] not in {"paper", "difference"}
+    ] == ["Focus"]
     table = page.find_element(By.CSS_SELECTOR, "table[aria-labelledby=table_14]")
     assert not table.is_displayed()  # no such task
     nothing = table.find_element(By.XPATH, "../..").find_element(By.CSS_SELECTOR, ".nothing")
@@ -243,7 +262,9 @@ def test_a_phone_scrolls_the_page_only_downwards(page, shows):
 
 
 def test_controls_have_names_and_are_reached_by_keyboard(page):
-    for control in page.find_elements(By.CSS_SELECTOR, "#controls input, #controls select, main button"):
+    for control in page.find_elements(
+        By.CSS_SELECTOR, "#controls input, #controls select, main button"
+    ):
         assert control.accessible_name
     page.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     assert page.switch_to.active_element.text == "Skip to the verdicts"
@@ -258,7 +279,10 @@ def test_without_scripts_everything_is_there(driver, folder):
         driver.get((folder / "index.html").as_uri())
         assert not driver.find_element(By.ID, "controls").is_displayed()
         assert driver.find_elements(By.CSS_SELECTOR, "thead button") == []
-        labels = [row.text for row in driver.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_02] tbody th")]
+        labels = [
+            row.text
+            for row in driver.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_02] tbody th")
+        ]
         assert labels[:4] == ["Helpful RM", "baseline", "paper", "difference"]
     finally:
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

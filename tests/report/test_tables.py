@@ -36,11 +36,23 @@ def example(published="row", **options):
             ("delta", "safety"): (-0.04, 0.2, 1),
         }
     )
-    theirs = frame({("delta", "focus"): (12.5, math.nan, 1), ("delta", "harmlessness"): (3.0, 0.25, 8)})
+    theirs = frame(
+        {("delta", "focus"): (12.5, math.nan, 1), ("delta", "harmlessness"): (3.0, 0.25, 8)}
+    )
     rows = [Row(("baseline",), "Baseline"), Row(("delta",), "Change", change=True)]
     cells = beside(ours.reset_index(), theirs, 3.0).set_index(["measure", "task"])
     sections = [Section("Mixed RM", rows)]
-    return Table("2", "What it is", "100% & more.", cells, sections, COLUMNS, published, points=3.0, **options)
+    return Table(
+        "2",
+        "What it is",
+        "100% & more.",
+        cells,
+        sections,
+        COLUMNS,
+        published,
+        points=3.0,
+        **options,
+    )
 
 
 def cells_of(line):
@@ -66,7 +78,9 @@ def test_every_table_and_figure_of_the_paper_has_its_place():
     ],
 )
 def test_a_table_for_each_group_has_the_tasks_of_the_papers_table(name, numbers):
-    printed = pd.read_csv(REFERENCE / f"{name}.csv", dtype={"table": str}).query("task != 'average'")
+    printed = pd.read_csv(REFERENCE / f"{name}.csv", dtype={"table": str}).query(
+        "task != 'average'"
+    )
     assert sorted(set(printed["table"])) == numbers
     for number, tasks in printed.groupby("table")["task"]:
         options = TABLES[number].keywords

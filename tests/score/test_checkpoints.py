@@ -52,13 +52,17 @@ def test_what_is_in_the_working_tree_is_used_there(origin, cache, capsys):
     assert not cache.exists()
 
 
-def test_a_working_tree_needs_neither_its_list_nor_that_nothing_else_is_there(origin, clone, cache, remote):
+def test_a_working_tree_needs_neither_its_list_nor_that_nothing_else_is_there(
+    origin, clone, cache, remote
+):
     shutil.copytree(origin / PLACE, clone / PLACE)
     (clone / PLACE / ".DS_Store").touch()
     stored(remote, listed(origin)[""]).rename(remote / "list")
     assert find(clone) == clone / PLACE  # there is no cache, and what the remote has is of no use
     (clone / PLACE / "notes.txt").touch()
-    with pytest.raises(UserError, match=f"{PLACE}, list of files"):  # which tells notes from weights
+    with pytest.raises(
+        UserError, match=f"{PLACE}, list of files"
+    ):  # which tells notes from weights
         find(clone)
     (remote / "list").rename(stored(remote, listed(origin)[""]))
     assert find(clone) == clone / PLACE
@@ -98,16 +102,25 @@ def test_what_is_fetched_is_no_link_into_dvcs_cache(kind, origin, clone, cache, 
 
 
 @pytest.mark.parametrize("how", ["corrupted", "truncated", "missing"])
-@pytest.mark.parametrize("name", ["", WEIGHTS, "tokenizer.json"], ids=["list", "weights", "tokenizer"])
-def test_a_damaged_remote_is_named_and_once_repaired_serves(name, how, origin, remote, cache, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["", WEIGHTS, "tokenizer.json"], ids=["list", "weights", "tokenizer"]
+)
+def test_a_damaged_remote_is_named_and_once_repaired_serves(
+    name, how, origin, remote, cache, tmp_path
+):
     md5 = listed(origin)[name]
     damage(stored(remote, md5), how)
     with serve(remote) as url:
         clone = copy_repository(origin, tmp_path / "clone", url)
-        said = assert_named(clone, md5, name, MISSING if how == "missing" else "damaged|failed to load directory")
+        said = assert_named(
+            clone, md5, name, MISSING if how == "missing" else "damaged|failed to load directory"
+        )
         assert_nothing_wrong_is_left(clone, cache, origin)
         stored(remote, md5).unlink(missing_ok=True)
-        if (name, how) == ("", "corrupted"):  # DVC keeps a list that it can read; the message says where
+        if (name, how) == (
+            "",
+            "corrupted",
+        ):  # DVC keeps a list that it can read; the message says where
             shutil.rmtree(re.search(r"remove (\S+)", said)[1])
         shutil.copy(stored(origin / ".dvc" / "cache", md5), stored(remote, md5))
         assert_whole(find(clone), origin)
@@ -138,7 +151,9 @@ def test_from_s3(origin, remote, s3, cache, tmp_path):
     assert_whole(find(clone), origin)
     s3.objects.delete()
     shutil.rmtree(cache)
-    assert_named(clone, listed(origin)["config.json"], "config.json", MISSING)  # DVC has kept the list
+    assert_named(
+        clone, listed(origin)["config.json"], "config.json", MISSING
+    )  # DVC has kept the list
 
 
 def test_no_remote_and_a_remote_out_of_reach(origin, cache, tmp_path):
@@ -192,7 +207,9 @@ def test_a_full_disk_is_named_and_the_next_try_goes_on(protocol, origin, remote,
 def test_a_damaged_checkpoint_in_the_working_tree_is_refused(origin, clone, cache):
     shutil.copytree(origin / PLACE, clone / PLACE)
     damage(clone / PLACE / WEIGHTS, "corrupted")
-    with pytest.raises(UserError, match=rf"{PLACE}: not what dvc.lock records, in {WEIGHTS}; .* remove it and try"):
+    with pytest.raises(
+        UserError, match=rf"{PLACE}: not what dvc.lock records, in {WEIGHTS}; .* remove it and try"
+    ):
         find(clone)
     shutil.rmtree(clone / PLACE)
     assert_whole(find(clone), origin)
@@ -216,7 +233,9 @@ def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
     git(clone, "rm", "--quiet", "dvc.lock")
     git(clone, "commit", "--quiet", "--all", "--message", "a remote, and nothing trained")
     (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-    with pytest.raises(UserError, match=rf"mini-{KEY}: not in dvc.lock.*are: none.*dvc repro {STAGE}"):
+    with pytest.raises(
+        UserError, match=rf"mini-{KEY}: not in dvc.lock.*are: none.*dvc repro {STAGE}"
+    ):
         find(clone)
     assert_whole(find(clone, "trained"), origin)  # with the remote of today
     with pytest.raises(UserError, match="at nonsense"):
@@ -229,11 +248,15 @@ def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
     url = f"file://{clone}"
     assert_whole(find(url), origin)
     assert_whole(find(url, "HEAD"), origin)
-    with pytest.raises(UserError, match=r"file:///nowhere: .*No git repository was found at /nowhere"):
+    with pytest.raises(
+        UserError, match=r"file:///nowhere: .*No git repository was found at /nowhere"
+    ):
         find("file:///nowhere")
 
 
-def test_from_a_folder_below_the_root_and_outside_of_any_repository(origin, cache, tmp_path, monkeypatch):
+def test_from_a_folder_below_the_root_and_outside_of_any_repository(
+    origin, cache, tmp_path, monkeypatch
+):
     monkeypatch.chdir(origin / "models")
     assert find(None) == origin / PLACE
     monkeypatch.chdir(tmp_path)
@@ -244,7 +267,11 @@ def test_from_a_folder_below_the_root_and_outside_of_any_repository(origin, cach
 @pytest.mark.parametrize(
     ("key", "profile", "message"),
     [
-        ("gpt2-small-helpful-1", "mini", rf"mini-gpt2-small-helpful-1: not in dvc.lock.* 1 .*nearest are: mini-{KEY};"),
+        (
+            "gpt2-small-helpful-1",
+            "mini",
+            rf"mini-gpt2-small-helpful-1: not in dvc.lock.* 1 .*nearest are: mini-{KEY};",
+        ),
         ("gpt2-small-helpful-0", "maxi", rf"maxi-{KEY}: not in dvc.lock.*nearest are: mini-{KEY};"),
         ("../escaped", "mini", "not in dvc.lock"),
     ],
@@ -265,9 +292,15 @@ def test_dvc_lock_alone_says_what_is_there(origin, clone, cache):
 def test_once_fetched_it_needs_no_remote_no_lock_and_no_writing(origin, clone, cache, remote):
     folder = find(clone)
     (folder / ".DS_Store").touch()  # a stray file is nobody's concern
-    for path in (folder.with_suffix(".lock"), *remote.glob("files/md5/*/*"), *clone.glob(".dvc/cache/files/md5/*/*")):
+    for path in (
+        folder.with_suffix(".lock"),
+        *remote.glob("files/md5/*/*"),
+        *clone.glob(".dvc/cache/files/md5/*/*"),
+    ):
         path.unlink()
-    before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]}  # of folders: what came or went
+    before = {
+        path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]
+    }  # of folders: what came or went
     assert find(clone) == folder
     assert {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]} == before
 
@@ -306,7 +339,9 @@ def test_a_lock_file_that_is_being_written_is_named(origin, clone):
         with suppress(UserError):
             assert_whole(find(clone), origin)  # all that matters is there already
             continue
-        with pytest.raises(UserError, match=r"a (running )?`dvc repro` is (running|writing)") as caught:
+        with pytest.raises(
+            UserError, match=r"a (running )?`dvc repro` is (running|writing)"
+        ) as caught:
             find(clone)
         faults.add(str(caught.value).split(":")[0])
     assert faults == {"dvc.lock", f"mini-{KEY}"}

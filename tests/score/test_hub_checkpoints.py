@@ -45,7 +45,10 @@ def test_rewards_are_those_of_the_folder(hub, origin, tmp_path, monkeypatch):
         (f"{ADDRESS}@", "names no revision"),
         ("hf://a-model@main", "not hf://ORG/NAME@REV"),
         (f"hf://../someone/a-model@{COMMIT}", "not hf://ORG/NAME@REV"),
-        (f"{ADDRESS}@{'2' * 40}", f"someone/a-model: .* at revision {'2' * 40} is neither on the hub nor in its cache"),
+        (
+            f"{ADDRESS}@{'2' * 40}",
+            f"someone/a-model: .* at revision {'2' * 40} is neither on the hub nor in its cache",
+        ),
         ("hf://nobody/nothing@main", r"nobody/nothing: .* set HF_HOME"),
     ],
 )
@@ -61,10 +64,25 @@ def test_a_model_that_is_none_of_ours_is_refused(hub):
 
 
 def test_the_program_takes_an_address(hub, tmp_path):
-    program = [sys.executable, "-m", "rm_tension", "score", "--model", f"{ADDRESS}@{COMMIT}", "--device", "cpu"]
+    program = [
+        sys.executable,
+        "-m",
+        "rm_tension",
+        "score",
+        "--model",
+        f"{ADDRESS}@{COMMIT}",
+        "--device",
+        "cpu",
+    ]
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     line = json.dumps({"prompt": ITEM[0], "answers": ITEM[1]})
     done = subprocess.run(
-        program, input=line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        program,
+        input=line,
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout)["rewards"] == load_reward_model(hub, device="cpu").score(*ITEM)

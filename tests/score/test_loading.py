@@ -40,7 +40,10 @@ def test_rewards_are_those_of_plain_transformers(loaded, origin):
     model = AutoModelForSequenceClassification.from_pretrained(origin / PLACE, num_labels=1)
     tokenizer = AutoTokenizer.from_pretrained(origin / PLACE)
     for prompt, answers in ITEMS:
-        ids = [tokenizer(f"Human:{prompt}\n\nAssistant:{answer}", return_tensors="pt") for answer in answers]
+        ids = [
+            tokenizer(f"Human:{prompt}\n\nAssistant:{answer}", return_tensors="pt")
+            for answer in answers
+        ]
         with torch.inference_mode():
             expected = [model(**one).logits.item() for one in ids]
         found = loaded.score(prompt, answers)
@@ -64,7 +67,9 @@ def test_a_folder_that_was_copied_elsewhere_is_enough(loaded, origin, tmp_path, 
         load_reward_model("./copy", device="cpu")
 
 
-def test_another_template_in_params_yaml_changes_no_reward_of_a_checkpoint(loaded, origin, tmp_path):
+def test_another_template_in_params_yaml_changes_no_reward_of_a_checkpoint(
+    loaded, origin, tmp_path
+):
     subprocess.run(["git", "clone", "--quiet", origin, tmp_path / "clone"], check=True)
     shutil.copytree(origin / PLACE, tmp_path / "clone" / PLACE)
     params = tmp_path / "clone" / "params.yaml"
@@ -73,7 +78,9 @@ def test_another_template_in_params_yaml_changes_no_reward_of_a_checkpoint(loade
     assert again.score_all(ITEMS) == loaded.score_all(ITEMS)
 
 
-def test_an_old_revision_whose_params_yaml_todays_code_refuses(loaded, origin, tmp_path, monkeypatch):
+def test_an_old_revision_whose_params_yaml_todays_code_refuses(
+    loaded, origin, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     subprocess.run(["git", "clone", "--quiet", origin, tmp_path / "clone"], check=True)
     params = tmp_path / "clone" / "params.yaml"
@@ -87,17 +94,26 @@ def test_an_old_revision_whose_params_yaml_todays_code_refuses(loaded, origin, t
 
 def test_rewards_do_not_depend_on_what_is_scored_together(loaded):
     alone = [loaded.score(prompt, answers) for prompt, answers in ITEMS]
-    one_by_one = [[loaded.score(prompt, [answer])[0] for answer in answers] for prompt, answers in ITEMS]
+    one_by_one = [
+        [loaded.score(prompt, [answer])[0] for answer in answers] for prompt, answers in ITEMS
+    ]
     many = loaded.score_all(ITEMS * 40)
     assert len(many) == 40 * len(ITEMS)
-    for together in (one_by_one, many[: len(ITEMS)], many[-len(ITEMS) :], loaded.score_all(ITEMS[::-1])[::-1]):
+    for together in (
+        one_by_one,
+        many[: len(ITEMS)],
+        many[-len(ITEMS) :],
+        loaded.score_all(ITEMS[::-1])[::-1],
+    ):
         for first, second in zip(alone, together, strict=True):
             assert first == pytest.approx(second, abs=1e-5)
     assert loaded.score_all([]) == []
 
 
 def test_a_long_text_is_cut_and_said_so(loaded):
-    with pytest.warns(UserWarning, match="1 texts are longer than 64 tokens: cut, as in the evaluation"):
+    with pytest.warns(
+        UserWarning, match="1 texts are longer than 64 tokens: cut, as in the evaluation"
+    ):
         (cut, short) = loaded.score("Q", ["x" * 200, "x"])
     with pytest.warns(UserWarning, match="1 texts are longer"):
         assert loaded.score("Q", ["x" * 100])[0] == pytest.approx(cut, abs=1e-5)
@@ -108,16 +124,22 @@ def test_a_long_text_is_cut_and_said_so(loaded):
 
 def test_what_can_be_walked_once_is_as_good_as_a_list(loaded):
     prompts, answers = zip(*ITEMS, strict=True)
-    assert loaded.score_all(zip(prompts, map(iter, answers), strict=True)) == loaded.score_all(ITEMS)
+    assert loaded.score_all(zip(prompts, map(iter, answers), strict=True)) == loaded.score_all(
+        ITEMS
+    )
 
 
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(loaded):
-    with pytest.warns(UserWarning, match="the prompt of item 2 alone fills 64 tokens: no answer was seen"):
+    with pytest.warns(
+        UserWarning, match="the prompt of item 2 alone fills 64 tokens: no answer was seen"
+    ):
         (_, (first, second)) = loaded.score_all([("Q", ["x"]), ("x" * 200, ["yes", "no"])])
     assert first == pytest.approx(second, abs=1e-6)
 
 
-def test_a_thousand_answers_cost_as_much_as_their_tokens_and_get_the_rewards_of_one_by_one(loaded, monkeypatch):
+def test_a_thousand_answers_cost_as_much_as_their_tokens_and_get_the_rewards_of_one_by_one(
+    loaded, monkeypatch
+):
     attended, tokens = [], []
 
     def watched(query, key, value, spans, scale):
@@ -133,11 +155,20 @@ def test_a_thousand_answers_cost_as_much_as_their_tokens_and_get_the_rewards_of_
     layers, longest = loaded.model.config.num_hidden_layers, max(map(len, answers))
     assert sum(tokens) < layers * 1000 * longest  # the prompt but once in a batch
     assert sum(attended) < layers * 1000 * longest * 2 * longest
-    assert together[::50] == pytest.approx([loaded.score("Why?", [answer])[0] for answer in answers[::50]], abs=1e-5)
+    assert together[::50] == pytest.approx(
+        [loaded.score("Why?", [answer])[0] for answer in answers[::50]], abs=1e-5
+    )
 
 
 def test_equal_answers_get_equal_rewards(loaded):
-    answers = ["Yes.", "No, never.", "Yes.", "Perhaps, if you ask again tomorrow.", "No, never.", "Yes."]
+    answers = [
+        "Yes.",
+        "No, never.",
+        "Yes.",
+        "Perhaps, if you ask again tomorrow.",
+        "No, never.",
+        "Yes.",
+    ]
     first, second, *rest = loaded.score("Why?", answers)
     assert [rest[0], rest[3]] == [first, first]
     assert rest[2] == second
@@ -172,7 +203,9 @@ def test_rewards_that_are_not_finite_are_refused(origin):
 
 def test_a_device_that_is_not_there(origin):
     for name in ("quantum", "cuda:99"):
-        with pytest.raises(UserError, match=f"device '{name}' cannot be used; the best one here is '"):
+        with pytest.raises(
+            UserError, match=f"device '{name}' cannot be used; the best one here is '"
+        ):
             load_reward_model(KEY, profile="mini", repo=origin, device=name)
 
 
@@ -184,7 +217,9 @@ def test_the_package_offers_the_loader_and_nothing_that_it_has_not():
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize(
-    "model", [Model("gpt2-small", "mixed", 0), Model("smollm2-360m", "helpful", 247)], ids=lambda model: model.key
+    "model",
+    [Model("gpt2-small", "mixed", 0), Model("smollm2-360m", "helpful", 247)],
+    ids=lambda model: model.key,
 )
 def test_rewards_are_those_of_the_evaluation(model):
     paths = Paths("mini")
@@ -194,10 +229,15 @@ def test_rewards_are_those_of_the_evaluation(model):
     items = pd.read_parquet(paths.texts("benchmarks"))
     loaded = load_reward_model(model.key, profile="mini", device="cpu")
     found = loaded.score_all(
-        [(prompt, list(answers)) for prompt, answers in zip(items.prompt, items.answers, strict=True)]
+        [
+            (prompt, list(answers))
+            for prompt, answers in zip(items.prompt, items.answers, strict=True)
+        ]
     )
     assert len(found) > 900
-    for (dataset, item), rewards in zip(items[["dataset", "item_id"]].to_numpy(), found, strict=True):
+    for (dataset, item), rewards in zip(
+        items[["dataset", "item_id"]].to_numpy(), found, strict=True
+    ):
         assert rewards == pytest.approx(expected[dataset, item].tolist(), abs=1e-5)
     item = items.iloc[-1]
     alone = loaded.score(item["prompt"], list(item["answers"]))

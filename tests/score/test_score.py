@@ -16,7 +16,12 @@ from rm_tension.score.command import SHOWN, read, write
 from small_repository import KEY
 
 LINES = [
-    {"id": 7, "prompt": "How do I boil an egg?", "answers": ["Seven minutes.", "No."], "nested": {"ü": [None, 1.5]}},
+    {
+        "id": 7,
+        "prompt": "How do I boil an egg?",
+        "answers": ["Seven minutes.", "No."],
+        "nested": {"ü": [None, 1.5]},
+    },
     {"prompt": "Why? 🙂", "answers": ["Because."]},
 ]
 
@@ -39,20 +44,38 @@ def run(origin, monkeypatch):
 
 def lines_file(folder, lines=LINES):
     path = folder / "in.jsonl"
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+    )
     return path
 
 
 def test_lines_come_back_with_the_rewards_of_the_loader(run, origin, tmp_path):
     run(lines_file(tmp_path), tmp_path / "out.jsonl")
-    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = [
+        json.loads(line)
+        for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     loaded = load_reward_model(KEY, profile="mini", repo=origin, device="cpu")
     expected = loaded.score_all([(line["prompt"], line["answers"]) for line in LINES])
-    assert found == [line | {"rewards": rewards} for line, rewards in zip(LINES, expected, strict=True)]
+    assert found == [
+        line | {"rewards": rewards} for line, rewards in zip(LINES, expected, strict=True)
+    ]
 
 
 def test_as_a_program_between_two_pipes(origin, tmp_path):
-    command = [sys.executable, "-m", "rm_tension", "score", "--model", KEY, "--profile", "mini", "--repo", origin]
+    command = [
+        sys.executable,
+        "-m",
+        "rm_tension",
+        "score",
+        "--model",
+        KEY,
+        "--profile",
+        "mini",
+        "--repo",
+        origin,
+    ]
     with lines_file(tmp_path).open("rb") as file:
         done = subprocess.run(command, stdin=file, capture_output=True, check=True)
     found = [json.loads(line) for line in done.stdout.decode().splitlines()]
@@ -71,8 +94,14 @@ BAD = [
     (b'{"prompt": "why?", "answers": []}', "line 2: answers must be a list of at least one text"),
     (b'{"prompt": "why?", "answers": ["a", null]}', "line 2: every answer must be a text"),
     (b'{"prompt": "why?", "answers": ["\\ud83d"]}', "line 2: .*surrogates not allowed"),
-    (b'{"prompt": "why?", "answers": ["a"], "n": NaN}', "line 2: Out of range float values are not JSON"),
-    (b'{"prompt": "why?", "prompt": "how?", "answers": ["a"]}', "line 2: 'prompt' stands there twice"),
+    (
+        b'{"prompt": "why?", "answers": ["a"], "n": NaN}',
+        "line 2: Out of range float values are not JSON",
+    ),
+    (
+        b'{"prompt": "why?", "prompt": "how?", "answers": ["a"]}',
+        "line 2: 'prompt' stands there twice",
+    ),
     (b'{"prompt": "why?", "answers": ["a"], "rewards": [1]}', 'line 2: has "rewards" already'),
 ]
 
@@ -88,7 +117,9 @@ def test_a_bad_line_is_named(line, message, tmp_path):
 
 def test_all_bad_lines_are_named_and_nothing_is_loaded_or_written(run, tmp_path, capsys):
     path = lines_file(tmp_path, LINES[:1])
-    path.write_bytes(path.read_bytes() + b"\n".join(line for line, _ in BAD) + b"\n" + b"{\n" * SHOWN)
+    path.write_bytes(
+        path.read_bytes() + b"\n".join(line for line, _ in BAD) + b"\n" + b"{\n" * SHOWN
+    )
     with pytest.raises(SystemExit) as caught:
         run(path, tmp_path / "out.jsonl", model="no-such-model")
     said = str(caught.value)
@@ -119,7 +150,9 @@ def test_files_that_are_not_there_empty_or_not_to_be_written(tmp_path, monkeypat
         read("-")
 
 
-def test_a_folder_as_output_is_refused_before_anything_is_loaded_and_a_pipe_stays_one(run, tmp_path):
+def test_a_folder_as_output_is_refused_before_anything_is_loaded_and_a_pipe_stays_one(
+    run, tmp_path
+):
     with pytest.raises(SystemExit, match=f"error: {tmp_path}: a folder; name a file"):
         run(lines_file(tmp_path), tmp_path, model="no-such-model")
     assert (tmp_path / "in.jsonl").exists()
@@ -161,11 +194,14 @@ def reader_that_has_gone():
 
 
 @pytest.mark.parametrize(
-    ("stream", "reason"), [(full_disk, "No space left on device"), (reader_that_has_gone, "Broken pipe")]
+    ("stream", "reason"),
+    [(full_disk, "No space left on device"), (reader_that_has_gone, "Broken pipe")],
 )
 def test_a_stream_that_ends_is_an_error_without_a_traceback(stream, reason):
     with stream() as stdout:
-        done = subprocess.run([sys.executable, "-c", WRITE], stdout=stdout, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", WRITE], stdout=stdout, stderr=subprocess.PIPE, text=True
+        )
     assert (done.returncode, done.stderr) == (1, f"error: -: cannot be written ({reason})\n")
 
 
@@ -176,5 +212,7 @@ def test_a_closed_stdout_is_an_error_without_a_traceback():
 
 
 def test_no_model_of_that_name(run, tmp_path):
-    with pytest.raises(SystemExit, match=f"error: mini-gpt3-helpful-0: not in dvc.lock, .*nearest are: mini-{KEY}"):
+    with pytest.raises(
+        SystemExit, match=f"error: mini-gpt3-helpful-0: not in dvc.lock, .*nearest are: mini-{KEY}"
+    ):
         run(lines_file(tmp_path), model="gpt3-helpful-0")

@@ -21,8 +21,20 @@ from small_repository import REPOSITORY, copy_repository, git
 from synthetic import FEW
 
 BACKBONE, SEEDS = "gpt2-small", (0, 247)
-PAIRS = {"helpful-base": 20, "helpful-online": 4, "helpful-rejection-sampled": 4, "harmless-base": 20}
-WEIGHTS = {"layers": 2, "width": 16, "heads": 2, "init_std": 0.5, "gain_spread": 1.0, "pretraining": None}
+PAIRS = {
+    "helpful-base": 20,
+    "helpful-online": 4,
+    "helpful-rejection-sampled": 4,
+    "harmless-base": 20,
+}
+WEIGHTS = {
+    "layers": 2,
+    "width": 16,
+    "heads": 2,
+    "init_std": 0.5,
+    "gain_spread": 1.0,
+    "pretraining": None,
+}
 
 
 def small_grid():
@@ -63,11 +75,15 @@ def evaluated(tmp_path_factory):
     origin = folder / "origin"
     shutil.copytree(REPOSITORY / "reference", origin / "reference")
     shutil.copy(REPOSITORY / ".gitignore", origin)
-    (origin / "params.yaml").write_text(yaml.safe_dump(small_grid(), sort_keys=False), encoding="utf-8")
+    (origin / "params.yaml").write_text(
+        yaml.safe_dump(small_grid(), sort_keys=False), encoding="utf-8"
+    )
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for stage in stages.values():  # whose code is not here
         stage["deps"] = [path for path in stage.get("deps", []) if not path.startswith("src/")]
-    (origin / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+    (origin / "dvc.yaml").write_text(
+        yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
+    )
     git(origin, "init", "--quiet")
     dvc("init", "--quiet", folder=origin)
     dvc("remote", "add", "--default", "here", str(folder / "remote"), folder=origin)
@@ -92,6 +108,8 @@ def clone(evaluated, cache, tmp_path, monkeypatch):
 @pytest.fixture
 def tree(evaluated, cache, tmp_path, monkeypatch):
     """A copy with all that was made in its working tree, as the working directory; there is no remote to go to."""
-    folder = shutil.copytree(evaluated / "origin", tmp_path / "tree", ignore=shutil.ignore_patterns("cache"))
+    folder = shutil.copytree(
+        evaluated / "origin", tmp_path / "tree", ignore=shutil.ignore_patterns("cache")
+    )
     monkeypatch.chdir(folder)
     return folder

@@ -74,7 +74,9 @@ def md5_of(out):
 def changed(path):
     """A table of rewards/ or results/, as a frame to be changed in place."""
     read, write = (
-        (pd.read_parquet, pd.DataFrame.to_parquet) if path.suffix == ".parquet" else (pd.read_csv, pd.DataFrame.to_csv)
+        (pd.read_parquet, pd.DataFrame.to_parquet)
+        if path.suffix == ".parquet"
+        else (pd.read_csv, pd.DataFrame.to_csv)
     )
     table = read(path)
     yield table
@@ -85,10 +87,21 @@ def test_what_was_made_passes_and_is_used_where_it_lies(tree, check):
     said, ended = check("--seed", 1, models=("--models", 2))
     assert ended is None
     assert re.search(r"^seed 1: gpt2-small-\w+-\d+, gpt2-small-\w+-\d+$", said, re.MULTILINE)
-    assert len(re.findall(r"(?m)^gpt2-small-.*: largest difference .*, 0 of \d+ outcomes differ$", said)) == 10
+    assert (
+        len(
+            re.findall(
+                r"(?m)^gpt2-small-.*: largest difference .*, 0 of \d+ outcomes differ$", said
+            )
+        )
+        == 10
+    )
     assert re.search(r"results/mini, rows of gpt2-small-\d+, from rewards: ok\n", said)
-    assert "results/mini, averages, from its rows: ok\nreports/mini, from results/mini: ok\n" in said
-    assert "were forged, 47 of which were drawn: 1%: 38%, 5%: 91%, 10%: 99%\n" in said  # 25, 25; 20, 25
+    assert (
+        "results/mini, averages, from its rows: ok\nreports/mini, from results/mini: ok\n" in said
+    )
+    assert (
+        "were forged, 47 of which were drawn: 1%: 38%, 5%: 91%, 10%: 99%\n" in said
+    )  # 25, 25; 20, 25
     assert "of the 6 RMs were forged, 2 of which were drawn: 1%: 2%, 5%: 10%, 10%: 19%\n" in said
     assert "\nfetched 0 files, 0.0 MB, into" in said
     assert said.endswith("spotcheck: all is as it should be\n")
@@ -106,21 +119,37 @@ def test_a_clean_clone_fetches_what_it_checks_and_no_more(clone, evaluated, cach
     assert f"fetched {len(fetched)} files, {size:.1f} MB, into {cache}" in said
     made, paths = {file_md5(path) for path in fetched}, Paths("mini", evaluated / "origin")
     weights = paths.reward_model(Model("gpt2-small", "helpful", 0)) / "model.safetensors"
-    tables = [paths.rewards(TRIO), *(paths.tokens("gpt2-small", split) for split in SCORED), *map(paths.texts, SCORED)]
+    tables = [
+        paths.rewards(TRIO),
+        *(paths.tokens("gpt2-small", split) for split in SCORED),
+        *map(paths.texts, SCORED),
+    ]
     assert made >= {file_md5(path) for path in (weights, paths.activations(TRIO), *tables)}
     tables.append(paths.results / "neurons.parquet")
-    assert (len(list(cache.glob("*/*.safetensors"))), len(list(cache.glob("*/*.parquet")))) == (2, len(tables))
+    assert (len(list(cache.glob("*/*.safetensors"))), len(list(cache.glob("*/*.parquet")))) == (
+        2,
+        len(tables),
+    )
     assert not (clone / "models").exists()
     assert "\nfetched 0 files" in check()[0]
 
 
 def test_a_tampered_parquet(tree, check):
     with forged(PATHS.rewards(TRIO)), changed(PATHS.rewards(TRIO)) as rewards:
-        own = (rewards["objective"] == "helpful") & (rewards["dataset"] != "hh-rlhf") & (rewards["kind"] == "none")
+        own = (
+            (rewards["objective"] == "helpful")
+            & (rewards["dataset"] != "hh-rlhf")
+            & (rewards["kind"] == "none")
+        )
         rewards.loc[own & (rewards["answer_index"] == 0), "reward"] += 5
     said, ended = check()
-    assert re.search(rf"FAILED: rewards/mini/{TRIO.key}\.parquet: {KEY}, none 0%, \d+ items of benchmarks: ", ended)
-    assert re.search(r"the farthest, [\w-]+ \S+, answer 0: \d\.\d+ cached, -?\d\.\d+ scored again", ended)
+    assert re.search(
+        rf"FAILED: rewards/mini/{TRIO.key}\.parquet: {KEY}, none 0%, \d+ items of benchmarks: ",
+        ended,
+    )
+    assert re.search(
+        r"the farthest, [\w-]+ \S+, answer 0: \d\.\d+ cached, -?\d\.\d+ scored again", ended
+    )
     assert "of test" not in ended
     assert "FAILED: results/mini/accuracy.csv: correct of " in ended
     assert f"but rewards/mini/{TRIO.key}.parquet gives" in ended
@@ -133,7 +162,9 @@ def test_rewards_that_are_not_there(tree, check):
         rewards = pd.read_parquet(path)
         rewards[rewards["kind"] != "none"].to_parquet(path)
     _, ended = check()
-    assert re.search(rf"FAILED: {path}: {KEY}, \w+ \d+%, 20 items of test: no reward for 40 answers", ended)
+    assert re.search(
+        rf"FAILED: {path}: {KEY}, \w+ \d+%, 20 items of test: no reward for 40 answers", ended
+    )
 
 
 def test_a_swapped_checkpoint(tree, check):
@@ -147,7 +178,9 @@ def test_a_swapped_checkpoint(tree, check):
     assert f"{KEY}, none 0%, 20 items of test: 40 of 40 rewards differ" in ended
     assert "dvc.lock" not in ended
     place_of_out = lock.index(before, lock.index(f"train@mini-{KEY}:"))
-    Path("dvc.lock").write_text(lock[:place_of_out] + md5_of(place) + lock[place_of_out + len(before) :])
+    Path("dvc.lock").write_text(
+        lock[:place_of_out] + md5_of(place) + lock[place_of_out + len(before) :]
+    )
     said = f"evaluate@mini-{TRIO.key} read a {place} of md5 {before}, but made was {md5_of(place)}"
     assert f"FAILED: dvc.lock: {said}" in check()[1]
 
@@ -159,12 +192,21 @@ def test_a_wrong_seed(tree, check):
     pairs = pd.read_parquet(PATHS.tokens("gpt2-small", "test")).query("subset == 'helpful-base'")
     texts = Texts.lay_out(pairs, Budget(4096))
     sets = NeuronSets(load_activations(PATHS.activations(TRIO)), seed=1)
-    (wrong,) = evaluate(model, objective, KEY, [(texts, [condition])], sets, Place(torch.device("cpu"), None))
+    (wrong,) = evaluate(
+        model, objective, KEY, [(texts, [condition])], sets, Place(torch.device("cpu"), None)
+    )
     with forged(PATHS.rewards(TRIO)), changed(PATHS.rewards(TRIO)) as rewards:
-        own = (rewards["objective"] == objective) & (rewards["kind"] == "random") & (rewards["percent"] == 30)
+        own = (
+            (rewards["objective"] == objective)
+            & (rewards["kind"] == "random")
+            & (rewards["percent"] == 30)
+        )
         rewards.loc[own, "reward"] = wrong["reward"].to_numpy()
     _, ended = check("--seed", SEED_OF_RANDOM)
-    assert f"FAILED: rewards/mini/{TRIO.key}.parquet: {KEY}, random 30%, 20 items of test: 40 of 40 rewards" in ended
+    assert (
+        f"FAILED: rewards/mini/{TRIO.key}.parquet: {KEY}, random 30%, 20 items of test: 40 of 40 rewards"
+        in ended
+    )
     assert "none 0%" not in ended
 
 
@@ -177,7 +219,8 @@ def test_all_items_on_the_same_machine_must_have_the_same_bits(tree, check):
         rewards.loc[own, "reward"] = np.nextafter(rewards.loc[own, "reward"], np.float32(9))
     said, ended = check("--items", 10_000)
     assert (
-        f"{KEY}, none 0%, 20 items of test: 40 of 40 rewards differ by more than the 0 that the same batches" in ended
+        f"{KEY}, none 0%, 20 items of test: 40 of 40 rewards differ by more than the 0 that the same batches"
+        in ended
     )
     record = machine_of(PATHS.run("evaluate", TRIO.key))
     record.write_text(record.read_text().replace('"host": "', '"host": "not-'))
@@ -207,8 +250,16 @@ def test_results_that_do_not_follow(tree, check, name, column, source):
 @pytest.mark.parametrize(
     ("path", "damage", "what"),
     [
-        (PATHS.results / "accuracy.csv", lambda text: text[:-9], "cannot be read (its last line is cut off)"),
-        (PATHS.results / "means/accuracy.csv", lambda text: text.replace(",mean,", ",m,"), "no column mean"),
+        (
+            PATHS.results / "accuracy.csv",
+            lambda text: text[:-9],
+            "cannot be read (its last line is cut off)",
+        ),
+        (
+            PATHS.results / "means/accuracy.csv",
+            lambda text: text.replace(",mean,", ",m,"),
+            "no column mean",
+        ),
         (PATHS.results / "context.json", lambda text: text[:40], "not what it should be"),
         (PATHS.run("evaluate", TRIO.key), lambda text: text[:40], "not what it should be"),
     ],
@@ -222,7 +273,9 @@ def test_a_damaged_file_is_named(tree, check, path, damage, what):
     assert f"`dvc checkout {path}`" in line
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "tables/table_13.tex", "index.html", "plots/accuracy.csv"])
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "tables/table_13.tex", "index.html", "plots/accuracy.csv"]
+)
 def test_a_report_that_does_not_follow(tree, check, name):
     path = PATHS.reports / name
     text = path.read_text(encoding="utf-8")
@@ -231,7 +284,9 @@ def test_a_report_that_does_not_follow(tree, check, name):
     path.write_text(text[: number.start()] + new + text[number.end() :], encoding="utf-8")
     said, ended = check()
     line = text.count("\n", 0, number.start()) + 1
-    assert re.fullmatch(rf"FAILED: {path}:{line}: does not follow from results/mini: has .* instead of .*", ended)
+    assert re.fullmatch(
+        rf"FAILED: {path}:{line}: does not follow from results/mini: has .* instead of .*", ended
+    )
     assert "reports/mini, from results/mini: 1 failures" in said
 
 
@@ -241,16 +296,24 @@ def test_what_is_not_there_and_what_is_not_what_dvc_lock_records(tree, check):
     assert check()[1] == f"FAILED: {path}: not there, but results/mini gives it"
     with changed(PATHS.rewards(TRIO)) as rewards:
         rewards["reward"] += 1
-    assert re.search(rf"error: .*rewards/mini: not what dvc.lock records, in {TRIO.key}.parquet; ", check()[1])
+    assert re.search(
+        rf"error: .*rewards/mini: not what dvc.lock records, in {TRIO.key}.parquet; ", check()[1]
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model", "gpt2-small-helpful-1"), rf"--model gpt2-small-helpful-1: .* nearest are: {KEY}"),
+        (
+            ("--model", "gpt2-small-helpful-1"),
+            rf"--model gpt2-small-helpful-1: .* nearest are: {KEY}",
+        ),
         (("--models", "7"), "--models 7: dvc.lock has 6 evaluated RMs of mini of up to 600 MB"),
         (("--models", "0"), "--models 0: "),
-        (("--max-mb", "0"), "--models 2: dvc.lock has 0 evaluated RMs of mini of up to 0 MB; more of them by --max-mb"),
+        (
+            ("--max-mb", "0"),
+            "--models 2: dvc.lock has 0 evaluated RMs of mini of up to 0 MB; more of them by --max-mb",
+        ),
         (("--items", "9"), "--items 9: must be at least 10"),
     ],
 )

@@ -76,7 +76,9 @@ def test_another_input_is_named_before_what_follows_from_it(tree):
 
 def test_what_is_not_up_to_date_is_refused_by_name(tree):
     change_rewards()
-    with pytest.raises(UserError, match=rf"evaluate@mini-{TRIO.key}: not up to date, nor \d+ other stages"):
+    with pytest.raises(
+        UserError, match=rf"evaluate@mini-{TRIO.key}: not up to date, nor \d+ other stages"
+    ):
         verify.verify("mini", "HEAD")
 
 

@@ -35,7 +35,9 @@ def gate(target, shut):
                 self.send_error(500)
                 return
             kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-            answer = requests.request(self.command, target + self.path, data=body, headers=kind, timeout=PATIENCE)
+            answer = requests.request(
+                self.command, target + self.path, data=body, headers=kind, timeout=PATIENCE
+            )
             self.send_response(answer.status_code)
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()

@@ -80,7 +80,9 @@ def open_view(driver, address, name, count):
     The UI draws a chart as soon as it has some of the runs, so this waits for the same numbers twice.
     """
     base, experiment_id = re.fullmatch(r"(.*)/#/experiments/(\d+)/.*", address).groups()
-    driver.get("about:blank")  # else the UI keeps what it has, since only what follows the # is another
+    driver.get(
+        "about:blank"
+    )  # else the UI keeps what it has, since only what follows the # is another
     driver.get(f"{base}/{view_url(experiment_id, name)}")
 
     def settled():
@@ -88,7 +90,11 @@ def open_view(driver, address, name, count):
         before = charts(driver)[:count]
         time.sleep(1)
         now = charts(driver)[:count]
-        return now if now == before and len(now) == count and all(chart["drawn"] for chart in now) else None
+        return (
+            now
+            if now == before and len(now) == count and all(chart["drawn"] for chart in now)
+            else None
+        )
 
     return until(settled)
 
@@ -116,4 +122,6 @@ def charts(driver):
 
 def run_names(driver):
     """Those in the table, which makes rows only as far as the window reaches."""
-    return [link.text for link in driver.find_elements(By.CSS_SELECTOR, "[role=row] a[href*='/runs/']")]
+    return [
+        link.text for link in driver.find_elements(By.CSS_SELECTOR, "[role=row] a[href*='/runs/']")
+    ]

@@ -18,7 +18,11 @@ COLOURS = 128  # enough for the UI, and a third of the bytes
 def main() -> None:
     """Every saved view, at the top of its page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile, mlflow(Path()) as address, window(Path(profile)) as driver:
+    with (
+        tempfile.TemporaryDirectory() as profile,
+        mlflow(Path()) as address,
+        window(Path(profile)) as driver,
+    ):
         for name in json.loads(VIEWS)["views"]:
             open_view(driver, address, name, CHARTS.get(name, 2))
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")

@@ -23,7 +23,10 @@ from runs_folder import make_steps, write_record, write_results, write_runs, wri
 TRIOS = [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)]
 TITLE = "the miniature: not the paper's numbers"
 PARAMS = Path("params.yaml").absolute()
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(PARAMS.parent / "src"), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(PARAMS.parent / "src"),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +68,14 @@ def refill(client, paths):
 
 
 def history(client, run, metric):
-    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
+    return [
+        (point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)
+    ]
 
 
-@pytest.mark.parametrize(("measured", "lasted"), [({"seconds": 3.5}, 3.5), ({"seconds": 2, "steps_seconds": 50}, 50)])
+@pytest.mark.parametrize(
+    ("measured", "lasted"), [({"seconds": 3.5}, 3.5), ({"seconds": 2, "steps_seconds": 50}, 50)]
+)
 def test_a_run_lasts_what_was_measured_also_before_an_interruption(measured, lasted, client, paths):
     path = paths.run("train", "gpt2-large-mixed-0")
     content = json.loads(path.read_text())
@@ -78,7 +85,9 @@ def test_a_run_lasts_what_was_measured_also_before_an_interruption(measured, las
     run = stored(client)["train-gpt2-large-mixed-0"]
     assert run.info.end_time - run.info.start_time == pytest.approx(1000 * lasted, abs=2)
     points = client.get_metric_history(run.info.run_id, "train/loss")
-    assert points[-1].timestamp - points[0].timestamp == pytest.approx(1000 * lasted * 29 / 30, abs=2)
+    assert points[-1].timestamp - points[0].timestamp == pytest.approx(
+        1000 * lasted * 29 / 30, abs=2
+    )
 
 
 def test_a_training_has_all_its_numbers(client, paths):
@@ -111,17 +120,28 @@ def test_a_training_has_all_its_numbers(client, paths):
     assert run.data.params["data.source.kind"] == "miniature"
     assert [one.dataset.digest for one in run.inputs.dataset_inputs] == ["a" * 32 + ".dir"]
     assert [
-        one.info.run_id for one in runs_of(client, experiment_of(client, "mini"), f"dataset.digest = '{'a' * 32}.dir'")
+        one.info.run_id
+        for one in runs_of(
+            client, experiment_of(client, "mini"), f"dataset.digest = '{'a' * 32}.dir'"
+        )
     ] == [run.info.run_id]
-    assert history(client, run, "train/loss") == [(step["step"], step["loss"]) for step in make_steps(30)]
+    assert history(client, run, "train/loss") == [
+        (step["step"], step["loss"]) for step in make_steps(30)
+    ]
     assert history(client, run, "ablation/magnitude") == [(0, 80.0), (2, 78.0), (10, 75.0)]
     assert run.data.metrics["accuracy/math-prm"] == run.data.metrics["group/helpfulness"] == 80
     assert run.data.metrics["ablation_change/magnitude-10/harmlessness"] == -5
     assert parent.data.metrics["retention/helpfulness"] == pytest.approx(0.9)
-    assert "output" not in runs["train-gpt2-large-helpful-0"].data.tags  # dvc.lock does not know that run
+    assert (
+        "output" not in runs["train-gpt2-large-helpful-0"].data.tags
+    )  # dvc.lock does not know that run
     experiment = experiment_of(client, "mini")
     assert "not the paper's numbers" in experiment.tags["mlflow.note.content"]
-    views = [json.loads(value) for key, value in experiment.tags.items() if key.startswith("mlflow.sharedViewState.")]
+    views = [
+        json.loads(value)
+        for key, value in experiment.tags.items()
+        if key.startswith("mlflow.sharedViewState.")
+    ]
     assert len(views) == 5
 
 
@@ -169,7 +189,10 @@ def test_a_fill_that_was_killed_is_made_whole(client, paths, monkeypatch):
 
 def test_runs_without_files_here_are_kept(client, paths):
     refill(client, paths)
-    for path in (paths.run("train", "gpt2-large-mixed-0"), paths.histories / "gpt2-large-mixed-0.jsonl"):
+    for path in (
+        paths.run("train", "gpt2-large-mixed-0"),
+        paths.histories / "gpt2-large-mixed-0.jsonl",
+    ):
         path.unlink()
     assert refill(client, paths) == {"unchanged": 14, "kept, without a readable file here": 1}
     assert len(stored(client)) == 15
@@ -183,8 +206,14 @@ def test_runs_without_files_here_are_kept(client, paths):
             "train-gpt2-large-mixed-0",
         ),
         (lambda paths: paths.run("data").write_text("[]"), "data.json"),
-        (lambda paths: (paths.histories / "gpt2-large-mixed-0.jsonl").unlink(), "gpt2-large-mixed-0.jsonl"),
-        (lambda paths: cut(paths.histories / "gpt2-large-mixed-0.jsonl"), "gpt2-large-mixed-0.jsonl"),
+        (
+            lambda paths: (paths.histories / "gpt2-large-mixed-0.jsonl").unlink(),
+            "gpt2-large-mixed-0.jsonl",
+        ),
+        (
+            lambda paths: cut(paths.histories / "gpt2-large-mixed-0.jsonl"),
+            "gpt2-large-mixed-0.jsonl",
+        ),
         (lambda paths: cut(paths.results / "accuracy.csv"), "accuracy.csv"),
         (lambda paths: Path("dvc.lock").write_text("a: ["), "dvc.lock"),
     ],

@@ -52,7 +52,9 @@ def environment(monkeypatch):
     """What `stream` sets ends with the test; a server that works is waited for, also on a slow machine."""
     for name, value in live.REQUEST.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(live, "REQUEST", live.REQUEST | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE)})
+    monkeypatch.setattr(
+        live, "REQUEST", live.REQUEST | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE)}
+    )
     monkeypatch.delenv(live.URI, raising=False)
 
 
@@ -71,10 +73,18 @@ def _patiently(*arguments):
 def run_stage(root, backbone, objective, after=None):
     """What train/stage.py does with a stream, on random pairs; `after`: by step, what to do after it."""
     paths, model = Paths("mini", root), TRIO.model(objective)
-    parameters = {"profile": "mini", "backbone": model.backbone, "objective": objective, "seed": model.seed}
+    parameters = {
+        "profile": "mini",
+        "backbone": model.backbone,
+        "objective": objective,
+        "seed": model.seed,
+    }
     pairs = Pairs([f"pair-{i}" for i in range(18)], random_items(0, 18))
     state = paths.state("train", model.key)
-    with record(paths.run("train", model.key), parameters) as metrics, live.stream(model.key, parameters) as on_step:
+    with (
+        record(paths.run("train", model.key), parameters) as metrics,
+        live.stream(model.key, parameters) as on_step,
+    ):
 
         def watch(step):
             on_step(step)
@@ -116,7 +126,9 @@ def logged(uri, objective, metric="train/loss"):
     return Counter(point.step for point in client.get_metric_history(run.info.run_id, metric))
 
 
-def test_several_trainings_stream_at_once_and_the_fill_makes_them_whole(uri, backbone, tmp_path, monkeypatch):
+def test_several_trainings_stream_at_once_and_the_fill_makes_them_whole(
+    uri, backbone, tmp_path, monkeypatch
+):
     monkeypatch.setenv(live.URI, uri)
     objectives = ("helpful", "harmless", "mixed")
     processes = [in_a_process(tmp_path, backbone, objective) for objective in objectives]
@@ -128,14 +140,18 @@ def test_several_trainings_stream_at_once_and_the_fill_makes_them_whole(uri, bac
         assert run.info.status == "FINISHED"
         assert run.data.params["objective"] == objective
         assert logged(uri, objective) == dict.fromkeys(range(STEPS), 1)
-    assert fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature", []) == Counter(replaced=3, added=1)
+    assert fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature", []) == Counter(
+        replaced=3, added=1
+    )
     for objective in objectives:
         _, run = stored(uri, objective)
         assert run.data.metrics["run/steps"] == STEPS
         assert logged(uri, objective, "train/gradient_norm") == dict.fromkeys(range(STEPS), 1)
 
 
-def test_a_training_that_was_interrupted_has_one_run_and_the_fill_all_its_steps(uri, backbone, tmp_path, monkeypatch):
+def test_a_training_that_was_interrupted_has_one_run_and_the_fill_all_its_steps(
+    uri, backbone, tmp_path, monkeypatch
+):
     monkeypatch.setattr("test_live.TRIO", Trio("gpt2-small", 247))
     monkeypatch.setenv(live.URI, uri)
     with pytest.raises(RuntimeError):
@@ -153,10 +169,20 @@ def test_a_run_that_is_being_trained_again_survives_a_fill(uri, backbone, tmp_pa
     run_stage(tmp_path, backbone, "helpful")
     paths = Paths("mini", tmp_path)
     paths.state("train", TRIO.model("helpful").key).unlink(missing_ok=True)  # as the stage does
-    run_stage(tmp_path, backbone, "helpful", {3: lambda: fill(MlflowClient(uri), paths, "the miniature", [])})
+    run_stage(
+        tmp_path,
+        backbone,
+        "helpful",
+        {3: lambda: fill(MlflowClient(uri), paths, "the miniature", [])},
+    )
     client = MlflowClient(uri)
-    runs = runs_of(client, experiment_of(client, "mini"), f"tags.`{KEY}` = 'train-gpt2-small-helpful-932'")
-    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]  # the old one, and what was streamed
+    runs = runs_of(
+        client, experiment_of(client, "mini"), f"tags.`{KEY}` = 'train-gpt2-small-helpful-932'"
+    )
+    assert sorted(run.info.status for run in runs) == [
+        "FINISHED",
+        "FINISHED",
+    ]  # the old one, and what was streamed
     fill(client, paths, "the miniature", [])
     assert stored(uri, "helpful")[1].info.status == "FINISHED"
 
@@ -174,14 +200,18 @@ def test_a_broken_server_changes_nothing(broken, backbone, tmp_path, monkeypatch
     assert "secret" not in said
 
 
-def test_a_server_that_breaks_meanwhile_is_warned_of_once(uri, backbone, tmp_path, monkeypatch, capsys):
+def test_a_server_that_breaks_meanwhile_is_warned_of_once(
+    uri, backbone, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("test_live.TRIO", Trio("gpt2-medium", 0))
     shut = threading.Event()
     with gate(uri, shut) as port:
         monkeypatch.setenv(live.URI, f"http://127.0.0.1:{port}")
         run_stage(tmp_path, backbone, "mixed", {7: shut.set})
         shut.clear()
-    assert capsys.readouterr().err.count(WARNING) == 1  # at the latest at the end, which is one request
+    assert (
+        capsys.readouterr().err.count(WARNING) == 1
+    )  # at the latest at the end, which is one request
     fill(MlflowClient(uri), Paths("mini", tmp_path), "the miniature", [])
     assert logged(uri, "mixed") == dict.fromkeys(range(STEPS), 1)
 

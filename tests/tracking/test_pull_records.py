@@ -13,7 +13,11 @@ from rm_tension.base.lockfile import file_md5
 from rm_tension.tracking.pull import pull
 from small_repository import git
 
-MADE = {"runs/mini/data.json": "{}", "runs/mini/train.json": "[]", "results/mini/accuracy.csv": "a,b\n"}
+MADE = {
+    "runs/mini/data.json": "{}",
+    "runs/mini/train.json": "[]",
+    "results/mini/accuracy.csv": "a,b\n",
+}
 FOLDERS = ["runs/mini", "results/mini", "runs/paper"]
 
 
@@ -79,8 +83,12 @@ def test_what_the_cache_has_comes_as_dvc_links_it_and_the_cache_stays_as_it_is(k
 
 def test_what_cannot_be_had_is_named(clone, tmp_path):
     shutil.rmtree(tmp_path / "remote")
-    with pytest.raises(UserError, match=r"runs/mini/data\.json: could not be pulled .*; is there a remote\?"):
+    with pytest.raises(
+        UserError, match=r"runs/mini/data\.json: could not be pulled .*; is there a remote\?"
+    ):
         pull(FOLDERS)
     assert not here()
-    with pytest.raises(UserError, match=r"results/mini: could not be pulled .*; is there a remote\?"):
+    with pytest.raises(
+        UserError, match=r"results/mini: could not be pulled .*; is there a remote\?"
+    ):
         pull(["results/mini"])

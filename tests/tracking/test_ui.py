@@ -31,7 +31,9 @@ def folder(tmp_path_factory):
     table = paths.results / "group_accuracy.csv"
     accuracy = pd.read_csv(table)
     change = (
-        accuracy["objective"].map(CHANGE).where(accuracy["group"] == "helpfulness", -accuracy["objective"].map(CHANGE))
+        accuracy["objective"]
+        .map(CHANGE)
+        .where(accuracy["group"] == "helpfulness", -accuracy["objective"].map(CHANGE))
     )
     accuracy.assign(accuracy=accuracy["accuracy"] + change).to_csv(table, index=False)
     return root
@@ -60,7 +62,9 @@ def test_the_printed_address_lists_all_runs(page, address):
 def test_tension(page, address):
     (chart,) = open_view(page, address, "tension", 1)
     (points,) = chart["series"]
-    assert sorted(zip(points["x"], points["y"], strict=True)) == sorted([(75, 85), (80, 80), (85, 75)] * 18)
+    assert sorted(zip(points["x"], points["y"], strict=True)) == sorted(
+        [(75, 85), (80, 80), (85, 75)] * 18
+    )
 
 
 def test_loss(page, address):
@@ -76,8 +80,12 @@ def test_loss(page, address):
 def test_ablation(page, address):
     (chart,) = open_view(page, address, "ablation", 1)  # these runs have no random curve
     assert chart["title"] == "ablation/magnitude"
-    assert {series["name"] for series in chart["series"]} == {f"gpt2-large-{one}-0" for one in GRID.objectives}
-    assert all((series["x"], series["y"]) == ([0, 2, 10], [80, 78, 75]) for series in chart["series"])
+    assert {series["name"] for series in chart["series"]} == {
+        f"gpt2-large-{one}-0" for one in GRID.objectives
+    }
+    assert all(
+        (series["x"], series["y"]) == ([0, 2, 10], [80, 78, 75]) for series in chart["series"]
+    )
 
 
 def test_family(page, address):
@@ -87,12 +95,17 @@ def test_family(page, address):
         (bars,) = chart["series"]
         objectives = [key.rpartition(".")[2] for key in bars["y"]]
         assert sorted(objectives) == sorted([*GRID.objectives] * 2)
-        assert bars["x"] == pytest.approx([80 + sign * CHANGE[objective] for objective in objectives])
+        assert bars["x"] == pytest.approx(
+            [80 + sign * CHANGE[objective] for objective in objectives]
+        )
 
 
 def test_retention(page, address):
     charts = open_view(page, address, "retention", 2)
-    assert [chart["title"] for chart in charts] == ["retention/helpfulness", "retention/harmlessness"]
+    assert [chart["title"] for chart in charts] == [
+        "retention/helpfulness",
+        "retention/harmlessness",
+    ]
     for chart in charts:
         (bars,) = chart["series"]
         assert {key.partition("tag.backbone.")[2] for key in bars["y"]} == set(GRID.whole.backbones)
@@ -125,7 +138,9 @@ def test_the_description_leads_to_the_views(page, address):
     page.get(address)
     click(page, "[data-component-id$='metadata_editor.expand_button']")
     links = "a[href*='viewStateShareKey=']"
-    urls = until(lambda: [link.get_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, links)])
+    urls = until(
+        lambda: [link.get_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, links)]
+    )
     experiment_id = address.split("/experiments/")[1].split("/")[0]
     expected = [view_url(experiment_id, name) for name in json.loads(VIEWS)["views"]]
     assert [url.partition("/#")[2] for url in urls] == [url[1:] for url in expected]

@@ -29,7 +29,9 @@ def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
 
-def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, accelerator=None, **more):
+def run(
+    model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, accelerator=None, **more
+):
     return train(
         model,
         data or pairs(),
@@ -46,7 +48,8 @@ def run(model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, a
 
 def same_weights(first, second):
     return all(
-        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )
 
 
@@ -55,7 +58,9 @@ def test_micro_batches_change_no_gradient(backbone):
     for budget in (1, 60, 10_000):
         model = fresh(backbone)
         backward(model, pairs().items, make_accelerator("float32"), budget)
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)
 
@@ -68,16 +73,23 @@ def test_the_gradient_of_an_identical_pair_is_zero(backbone):
     for batch in (items, [*items, same]):
         model = fresh(backbone)
         margins = backward(model, batch, make_accelerator("float32"), 10_000)
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
     assert float(margins[-1]) == 0.0
     torch.testing.assert_close(gradients[1], gradients[0] * 3 / 4, rtol=1e-4, atol=1e-6)
 
 
 def test_training_learns_what_the_pairs_say(backbone, tmp_path):
     generator = np.random.default_rng(0)
-    items = [[np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))] for item in random_items(1, 64)]
+    items = [
+        [np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))]
+        for item in random_items(1, 64)
+    ]
     model = new_reward_model(backbone, 0, 0.02, "float32")
-    history = run(model, tmp_path / "state", data=Pairs([str(i) for i in generator.permutation(64)], items))
+    history = run(
+        model, tmp_path / "state", data=Pairs([str(i) for i in generator.permutation(64)], items)
+    )
     assert history[-1]["accuracy"] == 1.0
     assert history[-1]["loss"] < 0.2 < history[0]["loss"]
     assert [step["step"] for step in history] == list(range(32))
@@ -91,7 +103,9 @@ def test_every_epoch_has_every_pair_once_in_an_order_of_its_own():
         steps = plan(pairs=10, epochs=2, pairs_per_step=4, seed=seed)
         assert [len(step.pairs) for step in steps] == [4, 4, 2] * 2
         for epoch in (0, 1):
-            orders[seed, epoch] = [index for step in steps if step.epoch == epoch for index in step.pairs]
+            orders[seed, epoch] = [
+                index for step in steps if step.epoch == epoch for index in step.pairs
+            ]
             assert sorted(orders[seed, epoch]) == list(range(10))
     assert len({tuple(order) for order in orders.values()}) == 4
 
@@ -101,7 +115,9 @@ def test_a_run_that_is_not_finite_stops_and_names_step_and_pairs(backbone, tmp_p
     model = fresh(backbone)
     with torch.no_grad():
         model.score.weight.fill_(float("nan") if where == "loss" else 3e38)
-    with pytest.raises(UserError, match=r"step 0: loss .*gradient norm .*pair-\d+, pair-\d+.*learning_rate"):
+    with pytest.raises(
+        UserError, match=r"step 0: loss .*gradient norm .*pair-\d+, pair-\d+.*learning_rate"
+    ):
         run(model, tmp_path / "state")
 
 
@@ -116,7 +132,9 @@ def _train_and_save(backbone, state, out, kill_after=None):
             os.kill(os.getpid(), signal.SIGKILL)
 
     model = fresh(backbone)
-    history = run(model, state, data=pairs(60), config=changed(RECIPE, save_every_minutes=0), on_step=on_step)
+    history = run(
+        model, state, data=pairs(60), config=changed(RECIPE, save_every_minutes=0), on_step=on_step
+    )
     save_file(model.state_dict(), out, metadata={"steps": str(len(history))})
 
 
@@ -157,7 +175,9 @@ def stop_after_three_steps(model, state, number=signal.SIGTERM, **changes):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_after_the_step_at_hand_with_its_state(backbone, tmp_path, capsys, number):
+def test_a_signal_ends_a_run_after_the_step_at_hand_with_its_state(
+    backbone, tmp_path, capsys, number
+):
     before = signal.getsignal(number)
     stop_after_three_steps(fresh(backbone), tmp_path / "state", number)
     assert f"test: {number.name}: saved after step 3, to go on from" in capsys.readouterr().err
@@ -174,7 +194,9 @@ def test_a_state_is_saved_by_time(backbone, tmp_path):
     assert often.exists()
 
 
-def test_a_step_that_memory_does_not_suffice_for_is_taken_in_smaller_batches(backbone, tmp_path, monkeypatch, capsys):
+def test_a_step_that_memory_does_not_suffice_for_is_taken_in_smaller_batches(
+    backbone, tmp_path, monkeypatch, capsys
+):
     expected, model, budget = fresh(backbone), fresh(backbone), Budget(100)
     run(expected, tmp_path / "expected", budget=Budget(50))
     refuse_batches_above(monkeypatch, 50)
@@ -217,14 +239,21 @@ def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "change",
-    [{"config": changed(RECIPE, learning_rate=0.02)}, {"seed": 247}, {"data": pairs(seed=1)}, {"epochs": 1}],
+    [
+        {"config": changed(RECIPE, learning_rate=0.02)},
+        {"seed": 247},
+        {"data": pairs(seed=1)},
+        {"epochs": 1},
+    ],
     ids=["settings", "seed", "data", "epochs"],
 )
 def test_a_state_of_another_run_is_not_used(backbone, tmp_path, capsys, change):
     state = tmp_path / "state"
     stop_after_three_steps(fresh(backbone), state)
     run(fresh(backbone), state, **change)
-    assert "of other code, data, weights or settings: starting from step 0" in capsys.readouterr().out
+    assert (
+        "of other code, data, weights or settings: starting from step 0" in capsys.readouterr().out
+    )
 
 
 def test_a_state_of_other_code_is_not_used(backbone, tmp_path, monkeypatch, capsys):
@@ -268,14 +297,20 @@ def test_products_in_bfloat16_are_under_autocast_whatever_the_weights(
     """The release trains bfloat16 weights under bfloat16 autocast (METHOD.md section 1)."""
     model = fresh(backbone, weights)
     seen, attended = [], set()
-    with_each_call(monkeypatch, lambda *tensors: attended.update(tensor.dtype for tensor in tensors))
-    last_projection = [module for name, module in model.named_modules() if name.endswith(("c_proj", "down_proj"))][-1]
+    with_each_call(
+        monkeypatch, lambda *tensors: attended.update(tensor.dtype for tensor in tensors)
+    )
+    last_projection = [
+        module for name, module in model.named_modules() if name.endswith(("c_proj", "down_proj"))
+    ][-1]
     last_projection.register_forward_hook(
         lambda *_: seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
     )
     backward(model, pairs().items, accelerator_in(precision), 10_000)
     assert seen == [(on, torch.bfloat16)]  # which is the CPU's only kind of autocast
-    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {getattr(torch, weights)}
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {
+        getattr(torch, weights)
+    }
     if weights == precision:  # query, key and value: what a GPU needs for FlashAttention
         assert attended == {getattr(torch, weights)}
 
@@ -291,10 +326,18 @@ def with_each_call(monkeypatch, see):
     monkeypatch.setattr(attention, "span_by_span", watched)
 
 
-def test_training_in_bfloat16_learns_and_resumes_to_the_same_bits(backbone, tmp_path, accelerator_in):
+def test_training_in_bfloat16_learns_and_resumes_to_the_same_bits(
+    backbone, tmp_path, accelerator_in
+):
     config = changed(RECIPE, weights="bfloat16", precision="bfloat16")
-    items = [[np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))] for item in random_items(1, 64)]
-    data = {"data": Pairs([str(number) for number in range(64)], items), "accelerator": accelerator_in("bfloat16")}
+    items = [
+        [np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))]
+        for item in random_items(1, 64)
+    ]
+    data = {
+        "data": Pairs([str(number) for number in range(64)], items),
+        "accelerator": accelerator_in("bfloat16"),
+    }
     stopped, resumed, whole = (new_reward_model(backbone, 0, 0.02, "bfloat16") for _ in range(3))
     stop_after_three_steps(stopped, tmp_path / "state", config=config, **data)
     history = run(resumed, tmp_path / "state", config=config, **data)

@@ -41,7 +41,12 @@ def make_job(tmp_path):
         cell = {"profile": "mini", "backbone": "gpt2-small", "objective": "harmless", "seed": 0}
         job = Job(PARAMS, profile, Paths("mini", tmp_path), cell)
         named = {"dataset": "hh-rlhf", "subset": "harmless-base", "item_id": list(ANSWERS)}
-        helpful = {"dataset": "hh-rlhf", "subset": "helpful-base", "item_id": ["other"], "answers": [[ids(3), ids(4)]]}
+        helpful = {
+            "dataset": "hh-rlhf",
+            "subset": "helpful-base",
+            "item_id": ["other"],
+            "answers": [[ids(3), ids(4)]],
+        }
         tables = [pd.DataFrame({**named, "answers": list(ANSWERS.values()), "too_long": too_long})]
         tables.append(pd.DataFrame({**helpful, "too_long": False}))
         job.tokens("train").parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +66,17 @@ def test_training_drops_what_is_too_long_and_keeps_identical_pairs(make_job):
 
 def test_an_objective_whose_pairs_are_all_too_long_is_named(make_job):
     job = make_job(too_long=True)
-    with pytest.raises(UserError, match=r"all 4 pairs of harmless are too long.* raise tokens\.max_length, 1024"):
+    with pytest.raises(
+        UserError, match=r"all 4 pairs of harmless are too long.* raise tokens\.max_length, 1024"
+    ):
         train._pairs(job)
 
 
 def test_statistics_are_over_all_pairs(make_job):
-    found = {key: group["item_id"].tolist() for key, group in activations._pairs_by_objectives(make_job())}
+    found = {
+        key: group["item_id"].tolist()
+        for key, group in activations._pairs_by_objectives(make_job())
+    }
     assert found == {("harmless", "mixed"): list(ANSWERS), ("helpful", "mixed"): ["other"]}
 
 
@@ -75,7 +85,9 @@ def test_a_sample_for_statistics_is_drawn_from_all_pairs(make_job):
     for seed in range(20):
         job = make_job(max_pairs=2)
         job.arguments.seed = seed
-        groups = {key: group["item_id"].tolist() for key, group in activations._pairs_by_objectives(job)}
+        groups = {
+            key: group["item_id"].tolist() for key, group in activations._pairs_by_objectives(job)
+        }
         harmless = [name for key, names in groups.items() if "harmless" in key for name in names]
         assert len(harmless) == 2
         drawn |= {*harmless}
@@ -84,13 +96,15 @@ def test_a_sample_for_statistics_is_drawn_from_all_pairs(make_job):
 
 def test_no_eos_follows_a_text_that_was_cut(make_job, tmp_path, monkeypatch):
     job = make_job()
-    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)).save_pretrained(
-        tmp_path / "tokenizer"
-    )
+    make_tokenizer(
+        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)
+    ).save_pretrained(tmp_path / "tokenizer")
     life = Pretraining(steps=1, chunks_per_step=1, length=4, learning_rate=0.1)
     shape = {"layers": 1, "width": 4, "heads": 1, "init_std": 0.1, "gain_spread": 0.0, "seed": 0}
     weights = RandomWeights(kind="random", family="gpt2", **shape, pretraining=life)
     seen = []
-    monkeypatch.setattr(backbones, "pretrain", lambda model, texts, *others: seen.extend(map(len, texts)))
+    monkeypatch.setattr(
+        backbones, "pretrain", lambda model, texts, *others: seen.extend(map(len, texts))
+    )
     backbones.make_backbone(weights, tmp_path / "tokenizer", job.tokens("train"), LIMIT, Hub(None))
     assert sorted(seen) == sorted([7, 5, 6, 6, 3, 4])

@@ -42,20 +42,34 @@ def run(job: Job) -> None:
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
         parts = parts_folder(state, CODE, parameters, inputs)
         # rounded as the RMs' initial weights were, so that the rounding does not count as change
-        backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(place.device)
-        found: dict[str, list[Activations]] = {objective: [] for objective in job.params.grid.objectives}
+        backbone = (
+            load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(place.device)
+        )
+        found: dict[str, list[Activations]] = {
+            objective: [] for objective in job.params.grid.objectives
+        }
         for objectives, pairs in _pairs_by_objectives(job):
             name = "+".join(objectives)
             part = parts / f"{name}.safetensors"
             if not part.exists():
-                folders: dict[str, Path] = {one: job.paths.reward_model(trio.model(one)) for one in objectives}
-                models = {one: load_reward_model(folder).to(place.device) for one, folder in folders.items()}
-                sums = collect(models, backbone, pairs["answers"].tolist(), place, budget, f"{trio.key} {name}")
+                folders: dict[str, Path] = {
+                    one: job.paths.reward_model(trio.model(one)) for one in objectives
+                }
+                models = {
+                    one: load_reward_model(folder).to(place.device)
+                    for one, folder in folders.items()
+                }
+                sums = collect(
+                    models, backbone, pairs["answers"].tolist(), place, budget, f"{trio.key} {name}"
+                )
                 save_activations(part, sums)
             for objective, summed in load_activations(part).items():
                 found[objective].append(summed)
         totals = {objective: reduce(add, sums) for objective, sums in found.items()}
-        metrics |= {f"{objective}_tokens": sum(side.tokens for side in one.sides) for objective, one in totals.items()}
+        metrics |= {
+            f"{objective}_tokens": sum(side.tokens for side in one.sides)
+            for objective, one in totals.items()
+        }
         metrics |= {"tokens_per_batch": budget.tokens, "computes_in": place.computes_in}
         save_activations(job.paths.activations(trio), totals)
     shutil.rmtree(state)
@@ -68,7 +82,13 @@ def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[Objective, ...], pd.D
     seen = pd.DataFrame(index=table.index)
     for objective in objectives:
         pairs = job.pairs("train", objective)
-        drawn = pairs if cap is None or cap >= len(pairs) else pairs.sample(cap, random_state=job.trio.seed)
+        drawn = (
+            pairs
+            if cap is None or cap >= len(pairs)
+            else pairs.sample(cap, random_state=job.trio.seed)
+        )
         seen[objective] = seen.index.isin(drawn.index)
-    for key, group in table[seen.any(axis=1)].groupby([seen[objective] for objective in objectives], sort=False):
+    for key, group in table[seen.any(axis=1)].groupby(
+        [seen[objective] for objective in objectives], sort=False
+    ):
         yield tuple(compress(objectives, cast(tuple[bool, ...], key))), group

@@ -46,12 +46,17 @@ def _collect(
     with torch.inference_mode(), place.computing():
         for group in tqdm(groups, desc=progress, leave=False, disable=None):
             _add(sums, backbone, collate([pairs[index] for index in group]).to(place.device))
-    return {name: Activations(one.side(CHOSEN), one.side(REJECTED)) for name, one in zip(models, sums, strict=True)}
+    return {
+        name: Activations(one.side(CHOSEN), one.side(REJECTED))
+        for name, one in zip(models, sums, strict=True)
+    }
 
 
 def _add(sums: Sequence["_Sums"], backbone: PreTrainedModel, rows: Rows) -> None:
     """All models in step, a layer at a time."""
-    weights = torch.stack([rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)]).float()  # [2, tokens]
+    weights = torch.stack(
+        [rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)]
+    ).float()  # [2, tokens]
     passes = [
         activations_by_layer(model, lambda model=model: hidden_states(model, rows))  # type: ignore[misc]
         for model in (backbone, *(one.model for one in sums))
@@ -70,12 +75,19 @@ class _Sums:
         self.model = model
         # in float64, for a training split has 10^8 tokens; Apple's GPUs have none
         device = torch.device("cpu") if device.type == "mps" else device
-        self._totals = torch.zeros(len(SUMS), 2, *neuron_shape(model), dtype=torch.float64, device=device)
+        self._totals = torch.zeros(
+            len(SUMS), 2, *neuron_shape(model), dtype=torch.float64, device=device
+        )
         self.tokens = torch.zeros(2, dtype=torch.int64, device=device)
 
     def add(self, layer: int, a: Tensor, before: Tensor, weights: Tensor) -> None:
         """Activations float32 [tokens, neurons] of the RM and its backbone; weights [2, tokens]."""
-        terms = {"sum": a, "abs_sum": a.abs(), "change_square_sum": (a - before).square(), "backbone_sum": before}
+        terms = {
+            "sum": a,
+            "abs_sum": a.abs(),
+            "change_square_sum": (a - before).square(),
+            "backbone_sum": before,
+        }
         with torch.autocast(a.device.type, enabled=False):
             found = torch.stack([weights @ terms[name] for name in SUMS])
         self._totals[:, :, layer] += found.to(self._totals.device)

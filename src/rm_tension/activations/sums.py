@@ -31,7 +31,9 @@ class ActivationSums:
     tokens: int
 
     def __add__(self, other: "ActivationSums") -> "ActivationSums":
-        return ActivationSums(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+        return ActivationSums(
+            *(getattr(self, one.name) + getattr(other, one.name) for one in fields(self))
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Activations:
 def save_activations(path: Path, by_objective: Mapping[str, Activations]) -> None:
     """Write a trio's sums as tensors named `<objective>.<side>.<field>`."""
     tensors = {
-        f"{objective}.{side}.{field.name}": np.asarray(getattr(getattr(activations, side), field.name))
+        f"{objective}.{side}.{field.name}": np.asarray(
+            getattr(getattr(activations, side), field.name)
+        )
         for objective, activations in by_objective.items()
         for side in ("chosen", "rejected")
         for field in fields(ActivationSums)
@@ -67,7 +71,9 @@ def load_activations(path: Path) -> dict[str, Activations]:
         return _by_objective(load_file(path))
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: cannot be read ({what}); `dvc checkout {path}`, or run its stage again") from error
+        raise UserError(
+            f"{path}: cannot be read ({what}); `dvc checkout {path}`, or run its stage again"
+        ) from error
 
 
 def _by_objective(tensors: Mapping[str, Any]) -> dict[str, Activations]:
@@ -79,4 +85,7 @@ def _by_objective(tensors: Mapping[str, Any]) -> dict[str, Activations]:
         return ActivationSums(**{**sums, "tokens": int(sums["tokens"])})
 
     objectives = dict.fromkeys(name.split(".")[0] for name in tensors)
-    return {objective: Activations(side(objective, "chosen"), side(objective, "rejected")) for objective in objectives}
+    return {
+        objective: Activations(side(objective, "chosen"), side(objective, "rejected"))
+        for objective in objectives
+    }

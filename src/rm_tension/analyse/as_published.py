@@ -24,7 +24,9 @@ def retention_after_ablation(retention: pd.DataFrame, percent: int) -> pd.DataFr
     columns = {NONE.kind: "baseline", **{kind: kind.replace("-", "_") for kind in SETS}}
     shown = retention[retention["percent"].isin([NONE.percent, percent])]
     rows = shown.assign(column=shown["kind"].map(columns), tasks=1).dropna(subset=["column"])
-    corrected, listed = (_columns(rows, measure) for measure in ("retention", "retention_as_published"))
+    corrected, listed = (
+        _columns(rows, measure) for measure in ("retention", "retention_as_published")
+    )
     running = listed.cumsum(axis=1, skipna=False).div(np.arange(1, len(COLUMNS) + 1), axis=1)
     return (
         corrected.melt(ignore_index=False, value_name="corrected")
@@ -35,7 +37,9 @@ def retention_after_ablation(retention: pd.DataFrame, percent: int) -> pd.DataFr
 
 def _columns(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Means of `measure` over seeds, then backbones: a row per task, and COLUMNS."""
-    means = over_backbones(over_seeds(rows[["backbone", "seed", "task", "column", measure, "tasks"]], measure))
+    means = over_backbones(
+        over_seeds(rows[["backbone", "seed", "task", "column", measure, "tasks"]], measure)
+    )
     return means["mean"].unstack("column").reindex(columns=list(COLUMNS))
 
 
@@ -51,12 +55,18 @@ def math_components(items: pd.DataFrame) -> pd.DataFrame:
     Their mean, which the paper calls Math, averages a best-of-4 task with a pairwise one (erratum 4).
     """
     parts = [part.suite for part in BY_KEY["math"].subsets]
-    maths = items[(items["subset"] == "math") & items["dataset"].isin(parts)].astype({"dataset": "str"})
-    keys = [*CONDITION, "dataset"]
-    found = maths.groupby(keys, observed=True)["correct"].agg(items="size", accuracy="mean").reset_index()
-    return found.assign(accuracy=100 * found["accuracy"], chance=found["dataset"].map(CHANCE)).rename(
-        columns={"dataset": "suite"}
+    maths = items[(items["subset"] == "math") & items["dataset"].isin(parts)].astype(
+        {"dataset": "str"}
     )
+    keys = [*CONDITION, "dataset"]
+    found = (
+        maths.groupby(keys, observed=True)["correct"]
+        .agg(items="size", accuracy="mean")
+        .reset_index()
+    )
+    return found.assign(
+        accuracy=100 * found["accuracy"], chance=found["dataset"].map(CHANCE)
+    ).rename(columns={"dataset": "suite"})
 
 
 def ties(scored: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +79,9 @@ def ties(scored: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for suffix, rewards in {"": scored, "_bfloat16": rounded}.items():
         parts = outcomes(rewards).groupby(keys, observed=True)
-        shares = (100 * parts[["correct", "tie"]].mean()).set_axis([f"accuracy{suffix}", f"ties{suffix}"], axis=1)
+        shares = (100 * parts[["correct", "tie"]].mean()).set_axis(
+            [f"accuracy{suffix}", f"ties{suffix}"], axis=1
+        )
         tables.append(shares)
     size = parts.size().rename("items")
     return pd.concat([size, *tables], axis=1).reset_index()

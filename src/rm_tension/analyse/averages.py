@@ -14,7 +14,9 @@ def with_groups(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     frame = frame.dropna(subset=[value]).assign(tasks=1)
     keys = [str(name) for name in frame if name not in {value, "tasks"}]
     groups = frame.assign(task=frame["task"].map(lambda task: BY_KEY[task].group))
-    means = groups.groupby(keys, as_index=False, sort=False).agg(**{value: (value, "mean"), "tasks": ("tasks", "sum")})
+    means = groups.groupby(keys, as_index=False, sort=False).agg(
+        **{value: (value, "mean"), "tasks": ("tasks", "sum")}
+    )
     return pd.concat([frame, means], ignore_index=True)
 
 
@@ -27,7 +29,9 @@ def over_seeds(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     keys = [str(name) for name in frame if name not in {"seed", "tasks", value}]
     seeds = frame.groupby(keys, observed=True, sort=False)
     mean, spread = seeds[value].mean(), seeds[value].std(ddof=0).where(seeds[value].count() > 1)
-    return pd.DataFrame({"mean": mean, "spread": spread, "error": seeds[value].sem(), "tasks": seeds["tasks"].min()})
+    return pd.DataFrame(
+        {"mean": mean, "spread": spread, "error": seeds[value].sem(), "tasks": seeds["tasks"].min()}
+    )
 
 
 def over_backbones(means: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,9 @@ LEFT_OUT = "left out"  # the data without one trio: the jackknife, by backbone a
 DRAWN_BACKBONES = "drawn backbones"  # items, backbones and seeds drawn
 
 
-def resample_items(sums: pd.DataFrame, universe: NDArray[np.int64], name: str, resamples: int) -> pd.DataFrame:
+def resample_items(
+    sums: pd.DataFrame, universe: NDArray[np.int64], name: str, resamples: int
+) -> pd.DataFrame:
     """Columns of `sums` (one row per item, its index) summed over the items, and over items drawn with replacement.
 
     Row 0 has the items as they are, each of the other `resamples` rows as many of `universe` as it has, drawn by a
@@ -34,7 +36,9 @@ def resample_items(sums: pd.DataFrame, universe: NDArray[np.int64], name: str, r
     """
     size = len(universe)
     drawn = np.random.default_rng(list(name.encode())).integers(0, size, (resamples, size))
-    counts = np.bincount((drawn + size * np.arange(resamples)[:, None]).ravel(), minlength=resamples * size)
+    counts = np.bincount(
+        (drawn + size * np.arange(resamples)[:, None]).ravel(), minlength=resamples * size
+    )
     weights = np.concatenate([np.ones((1, size)), counts.reshape(resamples, size)])
     here = pd.Index(universe).get_indexer(sums.index)
     return pd.DataFrame(weights[:, here] @ sums.to_numpy(dtype=np.float64), columns=sums.columns)
@@ -60,7 +64,9 @@ class Replicates:
         seeds: dict[str, list[int]] = {}
         for trio in trios:
             seeds.setdefault(trio.backbone, []).append(trio.seed)
-        several = [(i, j) for i, own in enumerate(seeds.values()) if len(own) > 1 for j in range(len(own))]
+        several = [
+            (i, j) for i, own in enumerate(seeds.values()) if len(own) > 1 for j in range(len(own))
+        ]
         numbers = range(1, 1 + resamples)
         names = list(seeds)
         index = pd.MultiIndex.from_tuples(
@@ -93,7 +99,11 @@ class Replicates:
         i = list(self.seeds).index(backbone)
         counts = np.where(fixed[:, None, None], self.counts[:, [i]], 0)
         return Replicates(
-            {backbone: self.seeds[backbone]}, self.index, self.items, np.zeros_like(self.slots[:, [i]]), counts
+            {backbone: self.seeds[backbone]},
+            self.index,
+            self.items,
+            np.zeros_like(self.slots[:, [i]]),
+            counts,
         )
 
     def weights(self) -> pd.DataFrame:
@@ -135,13 +145,17 @@ class Replicates:
         columns = None
         for i, (backbone, own) in enumerate(self.seeds.items()):
             rows, slots = np.nonzero(self.slots == i)
-            different, which = np.unique(self.counts[rows, slots, : len(own)], axis=0, return_inverse=True)
+            different, which = np.unique(
+                self.counts[rows, slots, : len(own)], axis=0, return_inverse=True
+            )
             values = pd.DataFrame([statistic(backbone, counts) for counts in different])
             columns = values.columns
             of_slots = np.zeros((*self.slots.shape, len(columns)))
             of_slots[rows, slots] = values.to_numpy()[which.ravel()]
             total = total + of_slots.sum(axis=1)
-        return self.without_spread(pd.DataFrame(total / self.slots.shape[1], index=self.index, columns=columns))
+        return self.without_spread(
+            pd.DataFrame(total / self.slots.shape[1], index=self.index, columns=columns)
+        )
 
     def without_spread(self, frame: pd.DataFrame) -> pd.DataFrame:
         """NaN in all rows but the estimate's if a backbone has one seed alone, for statistics that vary with seeds."""

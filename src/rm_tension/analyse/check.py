@@ -29,7 +29,9 @@ def main(*, profile: str) -> None:
     claims = read_json(Paths(profile).results / "claims.json", list[DecidedClaim])
     rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]
     widths = [*[None] * (len(COLUMNS) - 1), 60]
-    print(tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths))
+    print(
+        tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths)
+    )
     print(summarise(claims))
     failed = [claim.id for claim in claims if claim.required and claim.verdict != "reproduced"]
     if failed:

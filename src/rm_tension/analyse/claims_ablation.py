@@ -35,7 +35,11 @@ def percents(evidence: Evidence, *kinds: str) -> list[int]:
 
 
 def drop(
-    evidence: Evidence, objective: str, kind: str, at: list[int], backbones: str | Iterable[str] = ""
+    evidence: Evidence,
+    objective: str,
+    kind: str,
+    at: list[int],
+    backbones: str | Iterable[str] = "",
 ) -> pd.Series:
     """Mean drop of HH test accuracy over percents and backbones, in points; of all objectives if that is ""."""
     return -evidence.mean("hh_delta", objective, kind, backbones, at)
@@ -78,7 +82,11 @@ def c10(evidence: Evidence) -> list[Part]:
     return [
         *(Part(f"shared on {group} tasks", by("shared", group), high=0) for group in OWN),
         *(
-            Part(f"shared below {kind} on {group} tasks", by("shared", group) - by(kind, group), high=0)
+            Part(
+                f"shared below {kind} on {group} tasks",
+                by("shared", group) - by(kind, group),
+                high=0,
+            )
             for group, kind in product(OWN, others)
         ),
     ]
@@ -103,11 +111,19 @@ def c15(evidence: Evidence) -> list[Part]:
     scores: tuple[str, ...] = ("magnitude", "change")
     return [
         *(
-            Part(f"magnitude over {less}, {backbone}", of("magnitude", backbone) - of(less, backbone), low=0)
+            Part(
+                f"magnitude over {less}, {backbone}",
+                of("magnitude", backbone) - of(less, backbone),
+                low=0,
+            )
             for backbone, less in product(others, BASELINES)
         ),
         *(
-            Part(f"{INERT} over half of the others, {kind}", of(kind, INERT) - HARDLY * of(kind, others), high=0)
+            Part(
+                f"{INERT} over half of the others, {kind}",
+                of(kind, INERT) - HARDLY * of(kind, others),
+                high=0,
+            )
             for kind in scores
         ),
     ]
@@ -116,11 +132,19 @@ def c15(evidence: Evidence) -> list[Part]:
 def c16(evidence: Evidence) -> list[Part]:
     """Share of tasks that the two single-objective ablations change in opposite directions."""
     helpful, harmless = (
-        pd.concat([change(evidence, single, "magnitude", [task]) for task in EVERY], axis=1, keys=EVERY)
+        pd.concat(
+            [change(evidence, single, "magnitude", [task]) for task in EVERY], axis=1, keys=EVERY
+        )
         for single in SINGLES
     )
     products = helpful * harmless
-    return [Part("tasks with opposite signs", (products < 0).sum(axis=1) / products.notna().sum(axis=1), low=MOST)]
+    return [
+        Part(
+            "tasks with opposite signs",
+            (products < 0).sum(axis=1) / products.notna().sum(axis=1),
+            low=MOST,
+        )
+    ]
 
 
 def c17(evidence: Evidence) -> list[Part]:
@@ -146,8 +170,14 @@ def c18(evidence: Evidence) -> list[Part]:
         "Do Not Answer": ["donotanswer"],
     }
     return [
-        *(Part(f"{group} tasks", change(evidence, "mixed", "magnitude", KEYS[group]), high=0) for group in OWN),
-        *(Part(name, change(evidence, "mixed", "magnitude", tasks), low=0) for name, tasks in exceptions.items()),
+        *(
+            Part(f"{group} tasks", change(evidence, "mixed", "magnitude", KEYS[group]), high=0)
+            for group in OWN
+        ),
+        *(
+            Part(name, change(evidence, "mixed", "magnitude", tasks), low=0)
+            for name, tasks in exceptions.items()
+        ),
     ]
 
 
@@ -156,7 +186,8 @@ def c19(evidence: Evidence) -> list[Part]:
     return [
         Part(
             f"shared to top neurons, {group} tasks",
-            change(evidence, "mixed", "shared", KEYS[group]) / change(evidence, "mixed", "magnitude", KEYS[group]),
+            change(evidence, "mixed", "shared", KEYS[group])
+            / change(evidence, "mixed", "magnitude", KEYS[group]),
             *AS_MUCH,
         )
         for group in OWN
@@ -165,8 +196,12 @@ def c19(evidence: Evidence) -> list[Part]:
 
 def c21(evidence: Evidence) -> list[Part]:
     """Drop of HH test accuracy at 10% relative to that at 30%."""
-    first, last = (drop(evidence, "", "magnitude", [percent]) for percent in (CHOSEN_PERCENT, LAST_PERCENT))
-    return [Part(f"drop at {CHOSEN_PERCENT}% to that at {LAST_PERCENT}%", first / last, low=STAGNATED)]
+    first, last = (
+        drop(evidence, "", "magnitude", [percent]) for percent in (CHOSEN_PERCENT, LAST_PERCENT)
+    )
+    return [
+        Part(f"drop at {CHOSEN_PERCENT}% to that at {LAST_PERCENT}%", first / last, low=STAGNATED)
+    ]
 
 
 ABLATION = (

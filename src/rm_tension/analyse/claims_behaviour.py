@@ -23,11 +23,18 @@ from rm_tension.paper.tasks import Group
 # Which single-objective RM the paper says is better, on which tasks.
 WINNERS: dict[str, tuple[str, list[str]]] = {
     "helpful RM on other helpfulness tasks": ("helpful", without(KEYS["helpfulness"], ADVERSARIAL)),
-    "harmless RM on other harmlessness tasks": ("harmless", without(KEYS["harmlessness"], ANSWERING)),
+    "harmless RM on other harmlessness tasks": (
+        "harmless",
+        without(KEYS["harmlessness"], ANSWERING),
+    ),
     "helpful RM where answering is right": ("helpful", ANSWERING),
     "harmless RM on LLM Bar (Adver), Focus, Precise IF, Factuality": ("harmless", ADVERSARIAL),
 }
-SIZES = {"log_mean_abs": "mean |reward|", "log_std": "standard deviation", "log_margin": "mean margin"}
+SIZES = {
+    "log_mean_abs": "mean |reward|",
+    "log_std": "standard deviation",
+    "log_margin": "mean margin",
+}
 # Our thresholds for words that the paper gives no number for.
 WEAK_ACCURACY = 50  # percent; "weak"
 LOW_RETENTION = 3 / 4  # "relatively low"
@@ -41,19 +48,30 @@ def accuracy(evidence: Evidence, objective: str, tasks: list[str]) -> pd.Series:
 def c1(evidence: Evidence) -> list[Part]:
     """Mixed minus single-objective accuracy, in points."""
     return [
-        Part(f"{group} tasks", accuracy(evidence, "mixed", KEYS[group]) - accuracy(evidence, own, KEYS[group]), high=0)
+        Part(
+            f"{group} tasks",
+            accuracy(evidence, "mixed", KEYS[group]) - accuracy(evidence, own, KEYS[group]),
+            high=0,
+        )
         for group, own in OWN.items()
     ]
 
 
 def c2(evidence: Evidence) -> list[Part]:
     """Accuracy of the one single-objective RM minus the other's, in points."""
-    return [Part(name, _lead(evidence, winner, tasks), low=0) for name, (winner, tasks) in WINNERS.items()]
+    return [
+        Part(name, _lead(evidence, winner, tasks), low=0)
+        for name, (winner, tasks) in WINNERS.items()
+    ]
 
 
 def c2_note(evidence: Evidence) -> str:
     """How many tasks have the claimed sign."""
-    lead = {task: _lead(evidence, winner, [task]).iloc[0] for winner, tasks in WINNERS.values() for task in tasks}
+    lead = {
+        task: _lead(evidence, winner, [task]).iloc[0]
+        for winner, tasks in WINNERS.values()
+        for task in tasks
+    }
     found = {task: value for task, value in lead.items() if value == value}
     other = [task for task, value in found.items() if value <= 0]
     return f"{len(found) - len(other)} of {len(found)} tasks have the claimed sign; not: {', '.join(other) or 'none'}."
@@ -75,7 +93,9 @@ def c3(evidence: Evidence) -> list[Part]:
 def c4(evidence: Evidence) -> list[Part]:
     """Size of the mixed RM's rewards relative to the single-objective RM's, a geometric mean over trios."""
     return [
-        Part(f"{label}, mixed to {single}", np.exp(evidence.get(measure, single, "retained")), high=1)
+        Part(
+            f"{label}, mixed to {single}", np.exp(evidence.get(measure, single, "retained")), high=1
+        )
         for single, (measure, label) in product(OWN.values(), SIZES.items())
     ]
 
@@ -85,14 +105,21 @@ def c12(evidence: Evidence) -> list[Part]:
     apart = _apart(evidence, WEAK) - _apart(evidence, without(EVERY, WEAK))
     return [
         Part("difference of the two, these tasks over the others", apart, high=0),
-        *(Part(f"{single} RM", accuracy(evidence, single, WEAK), high=WEAK_ACCURACY) for single in OWN.values()),
+        *(
+            Part(f"{single} RM", accuracy(evidence, single, WEAK), high=WEAK_ACCURACY)
+            for single in OWN.values()
+        ),
     ]
 
 
 def c13(evidence: Evidence) -> list[Part]:
     """Mean retention, a fraction."""
     return [
-        Part(f"{group} tasks", evidence.mean("retention", "mixed", "none", KEYS[group]), high=LOW_RETENTION)
+        Part(
+            f"{group} tasks",
+            evidence.mean("retention", "mixed", "none", KEYS[group]),
+            high=LOW_RETENTION,
+        )
         for group in OWN
     ]
 
@@ -102,7 +129,9 @@ def c14(evidence: Evidence) -> list[Part]:
 
     def over(measure: str, tasks: list[str], group: Group) -> pd.Series:
         others = without(KEYS[group], tasks)
-        return evidence.mean(measure, "mixed", "none", tasks) - evidence.mean(measure, "mixed", "none", others)
+        return evidence.mean(measure, "mixed", "none", tasks) - evidence.mean(
+            measure, "mixed", "none", others
+        )
 
     refusals = over("mixed_vs_harmless", REFUSALS, "harmlessness")
     alpaca = over("mixed_vs_helpful", ALPACA, "helpfulness")
@@ -119,7 +148,9 @@ def _lead(evidence: Evidence, winner: str, tasks: list[str]) -> pd.Series:
 
 def _apart(evidence: Evidence, tasks: list[str]) -> pd.Series:
     """Mean over tasks of the absolute difference of the single-objective RMs' accuracies, in points."""
-    return pd.concat([_lead(evidence, "helpful", [task]).abs() for task in tasks], axis=1).mean(axis=1)
+    return pd.concat([_lead(evidence, "helpful", [task]).abs() for task in tasks], axis=1).mean(
+        axis=1
+    )
 
 
 BEHAVIOUR = (

@@ -22,7 +22,10 @@ def c5(evidence: Evidence) -> list[Part]:
 
 def c7(evidence: Evidence) -> list[Part]:
     """Excess of the late third's share of the top neurons, a fraction."""
-    return [Part(f"{o} RMs, pooled", evidence.get("late_excess", o, "", POOLED), low=0) for o in OBJECTIVES]
+    return [
+        Part(f"{o} RMs, pooled", evidence.get("late_excess", o, "", POOLED), low=0)
+        for o in OBJECTIVES
+    ]
 
 
 def c7_note(evidence: Evidence) -> str:
@@ -43,15 +46,30 @@ def _estimate(part: Part) -> str:
 def c9(evidence: Evidence) -> list[Part]:
     """Jaccard index and neuron retention, fractions."""
     return [
-        Part("Jaccard index of helpful and harmless", evidence.get("jaccard", "helpful-harmless"), *HALF, of_sets=True),
-        Part("neuron retention of mixed", evidence.get("neuron_retention", "mixed"), *HALF, of_sets=True),
+        Part(
+            "Jaccard index of helpful and harmless",
+            evidence.get("jaccard", "helpful-harmless"),
+            *HALF,
+            of_sets=True,
+        ),
+        Part(
+            "neuron retention of mixed",
+            evidence.get("neuron_retention", "mixed"),
+            *HALF,
+            of_sets=True,
+        ),
     ]
 
 
 def c20(evidence: Evidence) -> list[Part]:
     """Jaccard index of an RM's top neurons and its backbone's."""
     return [
-        Part(f"{o} RM and its backbone", evidence.get("backbone_overlap", o), low=REFINED, of_sets=True)
+        Part(
+            f"{o} RM and its backbone",
+            evidence.get("backbone_overlap", o),
+            low=REFINED,
+            of_sets=True,
+        )
         for o in OBJECTIVES
     ]
 

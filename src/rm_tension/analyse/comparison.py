@@ -48,7 +48,10 @@ PRINTED = {
 
 def compared(means: Tables, reference: Tables) -> Tables:
     """`means_tables` with the published value beside each mean that has one, and the table `agreement`."""
-    both = {name: beside(means[name], theirs, POINTS[name]) for name, theirs in published_means(reference).items()}
+    both = {
+        name: beside(means[name], theirs, POINTS[name])
+        for name, theirs in published_means(reference).items()
+    }
     return means | both | {"agreement": agreement(both)}
 
 
@@ -60,7 +63,9 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame, points: float | None) ->
     ours.
     """
     keys = [str(name) for name in ours if name in published.index.names]
-    theirs = published.reorder_levels(keys)[["mean", "spread", "error"]].set_axis(PUBLISHED_CELL, axis=1)
+    theirs = published.reorder_levels(keys)[["mean", "spread", "error"]].set_axis(
+        PUBLISHED_CELL, axis=1
+    )
     ours = ours.set_index(keys)
     index = ours.index.union(theirs.index, sort=False)
     cells = pd.concat([ours.reindex(index), theirs.reindex(index)], axis=1)
@@ -68,7 +73,9 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame, points: float | None) ->
     error = np.sqrt((cells[["error", "paper_error"]].astype(float).fillna(0) ** 2).sum(axis=1))
     tolerance = (ERRORS * error).clip(lower=math.inf if points is None else points)
     rounding = 1e-7  # of ten digits, and 53.0 - 50.0 agrees within 3 however the two came about
-    return cells.assign(difference=difference, beyond=difference.abs() > tolerance + rounding).reset_index()
+    return cells.assign(
+        difference=difference, beyond=difference.abs() > tolerance + rounding
+    ).reset_index()
 
 
 def agreement(both: Tables) -> pd.DataFrame:
@@ -80,7 +87,9 @@ def agreement(both: Tables) -> pd.DataFrame:
     for number, (name, which) in PRINTED.items():
         frame = both[name]
         if "task" in frame:
-            frame = frame.assign(group=frame["task"].map({group: group for group in GROUPS} | GROUP_OF))
+            frame = frame.assign(
+                group=frame["task"].map({group: group for group in GROUPS} | GROUP_OF)
+            )
         cells = frame.query(which).dropna(subset=["difference"])
         if len(cells):
             agreeing = math.nan if POINTS[name] is None else len(cells) - cells["beyond"].sum()

@@ -31,7 +31,10 @@ from rm_tension.paper.tasks import SUITES, TASKS
 
 Column = tuple[str, str, str, str, int]
 Parts = dict[tuple[str, str], pd.DataFrame]  # by dataset and subset
-SCORES = {"signed": "magnitude", "absolute": "absolute"}  # kinds of ablation, by the score that they silence by
+SCORES = {
+    "signed": "magnitude",
+    "absolute": "absolute",
+}  # kinds of ablation, by the score that they silence by
 # Sums over the rewards of a side. Both sides of a comparison are of the same answers, so that ratios of sums are those
 # of means; the standard deviation needs the count.
 MOMENTS = ("count", "sum", "square", "margin")
@@ -58,7 +61,9 @@ def trio_evidence(
     for key, part in _prompt_sums(items, sides).groupby(level=["dataset", "subset"], sort=False):
         dataset, subset = map(str, key)
         sums = part.dropna(axis=1, how="all").droplevel(["dataset", "subset"])
-        parts[dataset, subset] = resample_items(sums, prompts[dataset, subset], f"{dataset}/{subset}", resamples)
+        parts[dataset, subset] = resample_items(
+            sums, prompts[dataset, subset], f"{dataset}/{subset}", resamples
+        )
     columns = dict([*_of_tasks(parts, percent), *_of_hh(parts, test_files), *_of_sides(parts)])
     return pd.DataFrame(columns)
 
@@ -74,7 +79,9 @@ def grid_evidence(frames: Mapping[Trio, pd.DataFrame], replicates: Replicates) -
         for backbone in replicates.seeds
     }
     columns = {
-        (*column[:3], backbone, column[4]): one[column] for backbone, one in of_backbones.items() for column in measures
+        (*column[:3], backbone, column[4]): one[column]
+        for backbone, one in of_backbones.items()
+        for column in measures
     }
     return found.join(pd.DataFrame(columns))
 
@@ -83,17 +90,23 @@ def _prompt_sums(items: pd.DataFrame, sides: Iterable[Side]) -> pd.DataFrame:
     """Sums of a prompt, indexed by dataset, subset, prompt; columns (what, objective, kind or side, percent or 0)."""
     names = ["dataset", "subset", "objective", "kind"]
     rows = items.astype(dict.fromkeys(names, "str")).assign(prompt=items["item"] // STYLES)
-    right = rows.pivot(index=["dataset", "subset", "prompt", "item"], columns=CONDITION, values="correct").astype(
-        np.float64
-    )
+    right = rows.pivot(
+        index=["dataset", "subset", "prompt", "item"], columns=CONDITION, values="correct"
+    ).astype(np.float64)
     retained = counts(*(right[objective, NONE.kind, NONE.percent] for objective in OBJECTIVES))
     columns = {(name, "", "", 0): value for name, value in {"items": 1.0, **retained}.items()}
     rest = pd.DataFrame(columns, index=right.index)
-    sums = pd.concat({"correct": right}, axis=1).join(rest).groupby(level=["dataset", "subset", "prompt"])
+    sums = (
+        pd.concat({"correct": right}, axis=1)
+        .join(rest)
+        .groupby(level=["dataset", "subset", "prompt"])
+    )
     total = sums.sum(min_count=1)
     prompt = total.index.get_level_values("prompt")
     moments = {
-        (f"{side.comparison} {name}", side.objective, side.side, 0): column.reindex(prompt, fill_value=0.0).to_numpy()
+        (f"{side.comparison} {name}", side.objective, side.side, 0): column.reindex(
+            prompt, fill_value=0.0
+        ).to_numpy()
         for side in sides
         for name, column in _moments(side).items()
     }
@@ -116,12 +129,16 @@ def _of_tasks(parts: Parts, percent: int) -> Iterator[tuple[Column, pd.Series]]:
         subsets = [parts[key] for part in task.subsets if (key := (part.suite, part.name)) in parts]
         if len(subsets) < len(task.subsets):
             continue
-        accuracy = _sum(100 * one["correct"].div(one["items", "", "", 0], axis=0) for one in subsets) / len(subsets)
+        accuracy = _sum(
+            100 * one["correct"].div(one["items", "", "", 0], axis=0) for one in subsets
+        ) / len(subsets)
         for objective, kind, share in accuracy.columns:
             if kind == NONE.kind:
                 yield ("accuracy", objective, kind, task.key, 0), accuracy[objective, kind, share]
             elif kind in (*SCORES.values(), *SETS) and share == percent:
-                change = accuracy[objective, kind, share] - accuracy[objective, NONE.kind, NONE.percent]
+                change = (
+                    accuracy[objective, kind, share] - accuracy[objective, NONE.kind, NONE.percent]
+                )
                 yield ("delta", objective, kind, task.key, 0), change
         for measure, (part, whole) in RATIOS.items():
             kept = _sum(one[part, "", "", 0] / one[whole, "", "", 0] for one in subsets)
@@ -147,13 +164,21 @@ def _of_hh(parts: Parts, test_files: TestFiles) -> Iterator[tuple[Column, pd.Ser
 
 def _of_sides(parts: Parts) -> Iterator[tuple[Column, pd.Series]]:
     """Logarithms of the second side's rewards relative to the first's."""
-    tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(axis=1)
+    tasks = _sum(part for (dataset, _), part in parts.items() if dataset in SUITES).sort_index(
+        axis=1
+    )
     for (comparison, (first, second)), objective in product(SHIFTS.items(), SINGLES):
-        of = {name: tasks[f"{comparison} {name}", objective].droplevel(-1, axis=1) for name in (*MOMENTS, *SIZES)}
+        of = {
+            name: tasks[f"{comparison} {name}", objective].droplevel(-1, axis=1)
+            for name in (*MOMENTS, *SIZES)
+        }
         std = np.sqrt(of["square"] / of["count"] - (of["sum"] / of["count"]) ** 2)
         for name, size in {"std": std, **{name: of[name] for name in SIZES}}.items():
             yield (f"log_{name}", objective, comparison, "", 0), np.log(size[second] / size[first])
-        yield ("log_margin", objective, comparison, "", 0), _log_margin(of["margin"][first], of["margin"][second])
+        yield (
+            ("log_margin", objective, comparison, "", 0),
+            _log_margin(of["margin"][first], of["margin"][second]),
+        )
 
 
 def _log_margin(before: pd.Series, after: pd.Series) -> pd.Series:

@@ -10,7 +10,10 @@ from rm_tension.base.config import OBJECTIVES, Objective
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
 
-ANSWERED = (("reward-bench", "xstest-should-respond"), ("rm-bench", "safety-response"))  # the rejected answer refuses
+ANSWERED = (
+    ("reward-bench", "xstest-should-respond"),
+    ("rm-bench", "safety-response"),
+)  # the rejected answer refuses
 RULE = (
     "Of the items of XSTest Should Respond and Safety Response, whose rejected answer is a refusal: one where the "
     "harmless RM prefers the refusal, the helpful and mixed RMs the answer, the mixed one by less than the helpful "
@@ -60,9 +63,17 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
     """
     plain = rewards.xs(NONE.kind, axis=1, level="kind").reset_index()
     subsets = pd.MultiIndex.from_frame(plain[["dataset", "subset"]])
-    plain = plain[subsets.isin(ANSWERED)].drop(columns="subset").rename(columns={"answer_index": "index"})
-    answer, refusal = (plain[plain["chosen"] == side].drop(columns="chosen") for side in (True, False))
-    pairs = answer.merge(refusal, on=["dataset", "item_id", "item"], suffixes=(" answer", " refusal"))
+    plain = (
+        plain[subsets.isin(ANSWERED)]
+        .drop(columns="subset")
+        .rename(columns={"answer_index": "index"})
+    )
+    answer, refusal = (
+        plain[plain["chosen"] == side].drop(columns="chosen") for side in (True, False)
+    )
+    pairs = answer.merge(
+        refusal, on=["dataset", "item_id", "item"], suffixes=(" answer", " refusal")
+    )
     margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in OBJECTIVES}
     parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
@@ -71,10 +82,13 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
 def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> Example:
     """The one that RULE chooses from the `candidates` of each trio, with its texts."""
     found = pd.concat(
-        [table.assign(backbone=trio.backbone, seed=trio.seed) for trio, table in by_trio.items()], ignore_index=True
+        [table.assign(backbone=trio.backbone, seed=trio.seed) for trio, table in by_trio.items()],
+        ignore_index=True,
     )
     if found.empty:
-        reason = "In no trio does any item of XSTest Should Respond or Safety Response fit the rule."
+        reason = (
+            "In no trio does any item of XSTest Should Respond or Safety Response fit the rule."
+        )
         return Example(RULE, None, reason)
     trios = found.groupby("item")["item"].transform("size")
     best = found.assign(trios=trios).sort_values(
@@ -93,7 +107,9 @@ def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> Examp
         answer=text["answers"][chosen["index answer"]],
         refusal=text["answers"][chosen["index refusal"]],
         rewards={
-            objective: Sides(*(float(chosen[f"{objective} {side}"]) for side in ("answer", "refusal")))
+            objective: Sides(
+                *(float(chosen[f"{objective} {side}"]) for side in ("answer", "refusal"))
+            )
             for objective in OBJECTIVES
         },
     )

@@ -49,7 +49,9 @@ REFERENCE = {
 
 def read_tables(folder: Path, files: Mapping[str, str]) -> Tables:
     """By file name; UserError names one that is missing, lacks a column or has something else in it than it should."""
-    tables = {name: read_table(folder / f"{name}.csv", columns.split()) for name, columns in files.items()}
+    tables = {
+        name: read_table(folder / f"{name}.csv", columns.split()) for name, columns in files.items()
+    }
     for name, table in tables.items():
         unknown = set(table.get("task", [])) - {*BY_KEY, "average"}
         if unknown:

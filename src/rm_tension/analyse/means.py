@@ -25,13 +25,17 @@ def means_tables(tables: Tables, percent: int) -> Tables:
     accuracy = _accuracy(tables)
     frames = {
         "accuracy": accuracy,
-        "hh_accuracy": _over_grid(tables["hh_accuracy"].drop(columns=["items", "correct", "ties"]), "accuracy"),
+        "hh_accuracy": _over_grid(
+            tables["hh_accuracy"].drop(columns=["items", "correct", "ties"]), "accuracy"
+        ),
         "retention": _retention(tables["retention"]),
         "retention_after_ablation": _after_ablation(tables["retention_after_ablation"]),
         "ablation_magnitude": _magnitude(tables["ablation_magnitude"], percent),
         "ablation_shared_sets": _shared_sets(tables["ablation_shared_sets"], accuracy, percent),
         "ablation_by_score": _by_score(tables["ablation_by_score"]),
-        "rmsd": over_seeds(tables["rmsd"][["backbone", "objective", "rmsd"]].assign(tasks=1), "rmsd"),
+        "rmsd": over_seeds(
+            tables["rmsd"][["backbone", "objective", "rmsd"]].assign(tasks=1), "rmsd"
+        ),
         "neuron_overlap": _overlap(tables),
         "neuron_overlap_by_score": _over_grid(pairs(tables["neuron_overlap_by_score"]), "jaccard"),
         "neuron_sets": _sets(tables["neuron_sets"], percent),
@@ -47,7 +51,10 @@ def means_tables(tables: Tables, percent: int) -> Tables:
 
 def pairs(frame: pd.DataFrame) -> pd.DataFrame:
     """The two objectives as one column `pair`, in alphabetical order."""
-    names = ["-".join(sorted(pair)) for pair in zip(frame["objective_a"], frame["objective_b"], strict=True)]
+    names = [
+        "-".join(sorted(pair))
+        for pair in zip(frame["objective_a"], frame["objective_b"], strict=True)
+    ]
     return frame.assign(pair=names).drop(columns=["objective_a", "objective_b"])
 
 
@@ -73,7 +80,9 @@ def _accuracy(tables: Tables) -> pd.DataFrame:
 def _retention(table: pd.DataFrame) -> pd.DataFrame:
     frame = _unablated(table)
     keys = ["backbone", "seed", "task"]
-    return pd.concat({name: _over_tasks(frame[[*keys, name]], name) for name in MEASURES}, names=["measure"])
+    return pd.concat(
+        {name: _over_tasks(frame[[*keys, name]], name) for name in MEASURES}, names=["measure"]
+    )
 
 
 def _after_ablation(table: pd.DataFrame) -> pd.DataFrame:
@@ -87,14 +96,20 @@ def _magnitude(table: pd.DataFrame, percent: int) -> pd.DataFrame:
     frame = table[table["percent"] == percent]
     keys = ["objective", "backbone", "seed", "task"]
     measures = ("baseline_accuracy", "delta")
-    return pd.concat({name: _over_tasks(frame[[*keys, name]], name) for name in measures}, names=["measure"])
+    return pd.concat(
+        {name: _over_tasks(frame[[*keys, name]], name) for name in measures}, names=["measure"]
+    )
 
 
 def _shared_sets(table: pd.DataFrame, accuracy: pd.DataFrame, percent: int) -> pd.DataFrame:
     """Of the mixed RM: the change under ablation of each set, and the accuracy without."""
-    frame = table.loc[table["percent"] == percent, ["ablated_set", "backbone", "seed", "task", "delta"]]
+    frame = table.loc[
+        table["percent"] == percent, ["ablated_set", "backbone", "seed", "task", "delta"]
+    ]
     baseline = accuracy.xs("mixed", level="objective")
-    return pd.concat([_over_tasks(frame, "delta"), pd.concat({BASELINE: baseline}, names=["ablated_set"])])
+    return pd.concat(
+        [_over_tasks(frame, "delta"), pd.concat({BASELINE: baseline}, names=["ablated_set"])]
+    )
 
 
 def _by_score(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,6 +156,13 @@ def _depth(table: pd.DataFrame) -> pd.DataFrame:
 
 def _curves(table: pd.DataFrame) -> pd.DataFrame:
     """Columns backbone (and `average`), objective, progress, loss, std (over seeds; NaN for one and for `average`)."""
-    loss = table.groupby(["backbone", "objective", "progress"], sort=False)["loss"].agg(loss="mean", std="std")
-    average = table.groupby(["objective", "progress"])["loss"].mean().reset_index().assign(backbone="average")
+    loss = table.groupby(["backbone", "objective", "progress"], sort=False)["loss"].agg(
+        loss="mean", std="std"
+    )
+    average = (
+        table.groupby(["objective", "progress"])["loss"]
+        .mean()
+        .reset_index()
+        .assign(backbone="average")
+    )
     return pd.concat([loss.reset_index(), average])

@@ -29,7 +29,9 @@ DEPTH_KEYS = ["objective", "seed", "variant", "third"]
 NO_SET = "none"  # of a neuron that is among the top of neither single-objective RM
 
 
-def neuron_table(backbone: str, trios: Mapping[int, Mapping[str, Activations]], percent: float) -> pd.DataFrame:
+def neuron_table(
+    backbone: str, trios: Mapping[int, Mapping[str, Activations]], percent: float
+) -> pd.DataFrame:
     """Return one row per seed, objective, layer and neuron of a backbone's RMs, in this order.
 
     Columns backbone, seed, objective, layer, neuron. Float64: chosen and rejected (the mean activation per token of
@@ -39,7 +41,9 @@ def neuron_table(backbone: str, trios: Mapping[int, Mapping[str, Activations]], 
     """
     parts = []
     for seed, trio in trios.items():
-        tops = {objective: top(magnitude_score(of_rm), percent) for objective, of_rm in trio.items()}
+        tops = {
+            objective: top(magnitude_score(of_rm), percent) for objective, of_rm in trio.items()
+        }
         ablated_set = np.full(tops["mixed"].shape, NO_SET, dtype=object)
         for name, mask in trio_sets(*(tops[single] for single in SINGLES)).items():
             ablated_set[mask] = name
@@ -47,11 +51,29 @@ def neuron_table(backbone: str, trios: Mapping[int, Mapping[str, Activations]], 
             own = backbone_score(of_rm)
             chosen, rejected = (side.sum / side.tokens for side in of_rm.sides)
             scores = {name: neuron_scores(name, of_rm, seed) for name in SCORES}
-            sets = {"top": tops[objective], "backbone_top": top(own, percent), "ablated_set": ablated_set}
+            sets = {
+                "top": tops[objective],
+                "backbone_top": top(own, percent),
+                "ablated_set": ablated_set,
+            }
             layers, neurons = (index.ravel() for index in np.indices(own.shape, dtype=np.int32))
-            keys = {"backbone": backbone, "seed": seed, "objective": objective, "layer": layers, "neuron": neurons}
-            columns = {"chosen": chosen, "rejected": rejected, **scores, "backbone_mean": own, **sets}
-            parts.append(pd.DataFrame(keys | {name: values.ravel() for name, values in columns.items()}))
+            keys = {
+                "backbone": backbone,
+                "seed": seed,
+                "objective": objective,
+                "layer": layers,
+                "neuron": neurons,
+            }
+            columns = {
+                "chosen": chosen,
+                "rejected": rejected,
+                **scores,
+                "backbone_mean": own,
+                **sets,
+            }
+            parts.append(
+                pd.DataFrame(keys | {name: values.ravel() for name, values in columns.items()})
+            )
     categories = pd.CategoricalDtype([NO_SET, *SETS])
     return pd.concat(parts, ignore_index=True).astype(
         {"backbone": "category", "objective": "category", "ablated_set": categories}
@@ -74,12 +96,21 @@ class Neurons:
         """Return the rows of `neuron_table` as arrays."""
         seeds = list(map(int, table["seed"].unique()))
         shape = (len(seeds), 1 + table["layer"].max(), 1 + table["neuron"].max())
-        parts = {str(objective): rows for objective, rows in table.groupby("objective", observed=True, sort=False)}
+        parts = {
+            str(objective): rows
+            for objective, rows in table.groupby("objective", observed=True, sort=False)
+        }
 
         def by_objective(column: str) -> dict[str, BySeed]:
-            return {objective: rows[column].to_numpy().reshape(shape) for objective, rows in parts.items()}
+            return {
+                objective: rows[column].to_numpy().reshape(shape)
+                for objective, rows in parts.items()
+            }
 
-        return cls(seeds, *map(by_objective, ("magnitude", "absolute", "chosen", "rejected", "backbone_mean")))
+        return cls(
+            seeds,
+            *map(by_objective, ("magnitude", "absolute", "chosen", "rejected", "backbone_mean")),
+        )
 
 
 def as_published_score(neurons: Neurons, objective: str) -> Scores:
@@ -87,7 +118,9 @@ def as_published_score(neurons: Neurons, objective: str) -> Scores:
 
     Of each side the mean over seeds first, which is then clamped at 0, and then the mean of the two sides (erratum 2).
     """
-    chosen, rejected = (np.maximum(side[objective].mean(axis=0), 0) for side in (neurons.chosen, neurons.rejected))
+    chosen, rejected = (
+        np.maximum(side[objective].mean(axis=0), 0) for side in (neurons.chosen, neurons.rejected)
+    )
     return np.asarray((chosen + rejected) / 2)
 
 
@@ -102,9 +135,13 @@ def clamped_top(scores: Scores, percent: float) -> Mask:
 def tops_by_variant(neurons: Neurons, percent: float) -> dict[str, dict[str, Mask]]:
     """By variant and objective, the top neurons by the seeds' mean score: never none, unlike the items of a task."""
     return {
-        "corrected": {objective: top(scores.mean(axis=0), percent) for objective, scores in neurons.magnitude.items()},
+        "corrected": {
+            objective: top(scores.mean(axis=0), percent)
+            for objective, scores in neurons.magnitude.items()
+        },
         "as_published": {
-            objective: clamped_top(as_published_score(neurons, objective), percent) for objective in neurons.magnitude
+            objective: clamped_top(as_published_score(neurons, objective), percent)
+            for objective in neurons.magnitude
         },
     }
 
@@ -115,7 +152,9 @@ def rmsd(chosen: BySeed, rejected: BySeed, weights: NDArray[np.integer] | None =
     return float(np.sqrt((mean**2).mean(axis=0)).mean())
 
 
-def mean_top_score(magnitude: BySeed, percent: float, weights: NDArray[np.integer] | None = None) -> float:
+def mean_top_score(
+    magnitude: BySeed, percent: float, weights: NDArray[np.integer] | None = None
+) -> float:
     """Mean |score| of the top neurons by the seeds' mean score."""
     mean = np.average(magnitude, axis=0, weights=weights)
     return float(np.abs(mean[top(mean, percent)]).mean())
@@ -134,7 +173,11 @@ def neuron_retention(tops: Mapping[str, Mask]) -> float:
 def rmsd_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns objective, rmsd, mean_top_score."""
     rows = [
-        (objective, rmsd(neurons.chosen[objective], neurons.rejected[objective]), mean_top_score(magnitude, percent))
+        (
+            objective,
+            rmsd(neurons.chosen[objective], neurons.rejected[objective]),
+            mean_top_score(magnitude, percent),
+        )
         for objective, magnitude in neurons.magnitude.items()
     ]
     return pd.DataFrame(rows, columns=["objective", "rmsd", "mean_top_score"])
@@ -163,13 +206,18 @@ def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     rows = []
     for objective, scores in neurons.magnitude.items():
         masks = [
-            *((seed, "corrected", top(one, percent)) for seed, one in zip(neurons.seeds, scores, strict=True)),
+            *(
+                (seed, "corrected", top(one, percent))
+                for seed, one in zip(neurons.seeds, scores, strict=True)
+            ),
             (None, "as_published", clamped_top(as_published_score(neurons, objective), percent)),
         ]
         for (seed, variant, mask), (index, third) in product(masks, enumerate(THIRDS)):
             blocks = mask[SPLITS[variant](len(mask)) == index]
             rows.append((objective, seed, variant, third, int(blocks.sum()), blocks.size))
-    frame = pd.DataFrame(rows, columns=[*DEPTH_KEYS, "neurons", "all_neurons"]).astype({"seed": "Int64"})
+    frame = pd.DataFrame(rows, columns=[*DEPTH_KEYS, "neurons", "all_neurons"]).astype(
+        {"seed": "Int64"}
+    )
     return _with_share(frame)
 
 
@@ -191,12 +239,17 @@ def overlap_table(neurons: Neurons, percent: float) -> pd.DataFrame:
         for a, b in PAIRS:
             both, either = int((tops[a] & tops[b]).sum()), int((tops[a] | tops[b]).sum())
             rows.append((variant, a, b, both / either, both, either))
-    return pd.DataFrame(rows, columns=["variant", "objective_a", "objective_b", "jaccard", "intersection", "union"])
+    return pd.DataFrame(
+        rows, columns=["variant", "objective_a", "objective_b", "jaccard", "intersection", "union"]
+    )
 
 
 def retention_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Columns variant, retention, by the seeds' mean scores."""
-    rows = [(variant, neuron_retention(tops)) for variant, tops in tops_by_variant(neurons, percent).items()]
+    rows = [
+        (variant, neuron_retention(tops))
+        for variant, tops in tops_by_variant(neurons, percent).items()
+    ]
     return pd.DataFrame(rows, columns=["variant", "retention"])
 
 
@@ -224,4 +277,6 @@ def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
         for name, mask in trio_sets(helpful, harmless).items():
             published = mask.sum() + (extra.sum() if name == "shared" else 0)
             rows.append((seed, percent, name, int(mask.sum()), int(published), int(lone.sum())))
-    return pd.DataFrame(rows, columns=["seed", "percent", "ablated_set", "corrected", "as_published", "blocks"])
+    return pd.DataFrame(
+        rows, columns=["seed", "percent", "ablated_set", "corrected", "as_published", "blocks"]
+    )

@@ -28,7 +28,10 @@ def read_layout(paths: Paths, grid: Grid) -> pd.DataFrame:
         with _named(paths.texts(split)):
             items = table[["dataset", "item_id", "n_chosen"]]
             _refuse(items[items.duplicated(["dataset", "item_id"])], "item occurs before")
-            _refuse(items[~items["n_chosen"].between(1, table["answers"].map(len) - 1)], "answers are not on two sides")
+            _refuse(
+                items[~items["n_chosen"].between(1, table["answers"].map(len) - 1)],
+                "answers are not on two sides",
+            )
     return answer_layout(pd.concat(tables.values(), ignore_index=True), grid.ablates)
 
 
@@ -56,8 +59,12 @@ def answer_layout(
     style = np.where(answers["dataset"] == "rm-bench", index % STYLES, 0)
     chosen = index < texts["n_chosen"].to_numpy()[row]
     parts = answers.drop_duplicates(["dataset", "subset"]).set_index(["dataset", "subset"]).index
-    ablated = pd.MultiIndex.from_frame(answers[["dataset", "subset"]]).isin([one for one in parts if ablates(*one)])
-    return answers.assign(answer_index=index, chosen=chosen, item=row * STYLES + style, ablated=ablated)
+    ablated = pd.MultiIndex.from_frame(answers[["dataset", "subset"]]).isin(
+        [one for one in parts if ablates(*one)]
+    )
+    return answers.assign(
+        answer_index=index, chosen=chosen, item=row * STYLES + style, ablated=ablated
+    )
 
 
 def prompts(layout: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.int64]]:
@@ -75,14 +82,18 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) ->
     answers.
     """
     if missing := [column for column in COLUMNS if column not in rewards]:
-        raise UserError(f"no column {', '.join(missing)}; its columns are {', '.join(map(str, rewards))}")
+        raise UserError(
+            f"no column {', '.join(missing)}; its columns are {', '.join(map(str, rewards))}"
+        )
     rewards = rewards[COLUMNS]
     _refuse(rewards[~rewards["objective"].isin(list(test_files))], "objective is none of the grid")
     _refuse(rewards[~np.isfinite(rewards["reward"])], "reward is not finite")
     slot = pd.MultiIndex.from_frame(layout[KEY]).get_indexer(pd.MultiIndex.from_frame(rewards[KEY]))
     _refuse(rewards[slot < 0], "answer is in neither benchmarks.parquet nor test.parquet")
 
-    categories = {name: rewards[name].astype("category") for name in ("objective", "kind", "dataset")}
+    categories = {
+        name: rewards[name].astype("category") for name in ("objective", "kind", "dataset")
+    }
     found = {name: layout[name].to_numpy()[slot] for name in ("subset", "chosen", "item")}
     scored = rewards.assign(**categories, **found, slot=slot)
     parts = scored.groupby([*CONDITION, "dataset"], observed=True)
@@ -95,9 +106,13 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) ->
     }
     counts["expected"] = [
         expected[objective, kind == "none"].get(dataset, 0)
-        for objective, kind, dataset in counts[["objective", "kind", "dataset"]].itertuples(index=False)
+        for objective, kind, dataset in counts[["objective", "kind", "dataset"]].itertuples(
+            index=False
+        )
     ]
-    wrong = counts[(counts["rewards"] != counts["expected"]) | (counts["answers"] != counts["expected"])]
+    wrong = counts[
+        (counts["rewards"] != counts["expected"]) | (counts["answers"] != counts["expected"])
+    ]
     _refuse(wrong, "rewards are not one for each expected answer", "parts")
     return scored.drop(columns="slot")
 
@@ -110,10 +125,16 @@ def outcomes(scored: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [*CONDITION, "item"]
     chosen = scored[scored["chosen"]].groupby(keys, observed=True)
-    lowest = chosen.agg(dataset=("dataset", "first"), subset=("subset", "first"), chosen=("reward", "min"))
-    highest = scored[~scored["chosen"]].groupby(keys, observed=True)["reward"].max().rename("rejected")
+    lowest = chosen.agg(
+        dataset=("dataset", "first"), subset=("subset", "first"), chosen=("reward", "min")
+    )
+    highest = (
+        scored[~scored["chosen"]].groupby(keys, observed=True)["reward"].max().rename("rejected")
+    )
     items = lowest.join(highest)
-    items = items.assign(correct=items["chosen"] > items["rejected"], tie=items["chosen"] == items["rejected"])
+    items = items.assign(
+        correct=items["chosen"] > items["rejected"], tie=items["chosen"] == items["rejected"]
+    )
     return items.drop(columns=["chosen", "rejected"]).reset_index()
 
 

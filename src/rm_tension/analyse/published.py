@@ -58,7 +58,9 @@ def retention(reference: Tables) -> pd.DataFrame:
     means = with_average(published(reference["retention"], "retention"))
     for group, value in PRINTED_RETENTION.items():
         means.loc[("average", group), "mean"] = value
-    pairwise = {name: published(reference["retention_pairwise_gpt2-large"], name) for name in PAIRWISE}
+    pairwise = {
+        name: published(reference["retention_pairwise_gpt2-large"], name) for name in PAIRWISE
+    }
     return pd.concat({"retention": means, **pairwise}, names=["measure"])
 
 
@@ -70,7 +72,10 @@ def retention_after_ablation(reference: Tables) -> pd.DataFrame:
         variant: columns.reset_index().melt("task", var_name="column", value_name="retention")
         for variant, columns in variants.items()
     }
-    means = {variant: over_seeds(with_groups(frame, "retention"), "retention") for variant, frame in frames.items()}
+    means = {
+        variant: over_seeds(with_groups(frame, "retention"), "retention")
+        for variant, frame in frames.items()
+    }
     return pd.concat(means, names=["variant"])
 
 
@@ -81,7 +86,9 @@ def magnitude(reference: Tables) -> pd.DataFrame:
     """
     average = reference["ablation_magnitude_p10_average"].assign(backbone="average")
     frame = pd.concat([reference["ablation_magnitude_p10"].query("task != 'average'"), average])
-    return pd.concat({name: published(frame, name) for name in ("baseline_accuracy", "delta")}, names=["measure"])
+    return pd.concat(
+        {name: published(frame, name) for name in ("baseline_accuracy", "delta")}, names=["measure"]
+    )
 
 
 def shared_sets(reference: Tables) -> pd.DataFrame:

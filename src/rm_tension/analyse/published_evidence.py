@@ -14,14 +14,20 @@ def published_evidence(reference: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Figure 5, mean of objectives, to 0.3 points.
     """
     magnitude = reference["ablation_magnitude_p10_average"]
-    sets = reference["ablation_shared_sets"].query("ablated_set != 'baseline' and task != 'average'")
+    sets = reference["ablation_shared_sets"].query(
+        "ablated_set != 'baseline' and task != 'average'"
+    )
     retention = reference["retention"].assign(objective="mixed", kind="none")
-    overlap = reference["neuron_overlap_p10"].query("objective_a == 'helpful' and objective_b == 'harmless'")
+    overlap = reference["neuron_overlap_p10"].query(
+        "objective_a == 'helpful' and objective_b == 'harmless'"
+    )
     retained = pd.DataFrame({"objective": ["mixed"], "value": [PRINTED_NEURON_RETENTION]})
     pairwise = reference["retention_pairwise_gpt2-large"].assign(objective="mixed", kind="none")
     curve = reference["figure_05"]
     baseline = curve[curve["percent"] == 0].set_index("objective")["accuracy"]
-    hh = curve.assign(delta=curve["accuracy"] - curve["objective"].map(baseline)).query("percent > 0")
+    hh = curve.assign(delta=curve["accuracy"] - curve["objective"].map(baseline)).query(
+        "percent > 0"
+    )
     found = (
         ("accuracy", magnitude.assign(kind="none"), "baseline_accuracy"),
         ("delta", magnitude.assign(kind="magnitude"), "delta"),

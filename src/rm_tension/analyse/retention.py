@@ -29,7 +29,9 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
     tasks = outcomes[outcomes["dataset"].isin(SUITES)]
     right = tasks.pivot(index=["dataset", "subset", "item"], columns=CONDITION, values="correct")
     single = [(objective, NONE.kind, NONE.percent) for objective in SINGLES]
-    if not set(single) <= set(right.columns) or "mixed" not in right.columns.get_level_values("objective"):
+    if not set(single) <= set(right.columns) or "mixed" not in right.columns.get_level_values(
+        "objective"
+    ):
         return pd.DataFrame(columns=["kind", "percent", "task", *COLUMNS])
     right = right.astype(np.float64)
     helpful, harmless = (right[key] for key in single)
@@ -37,9 +39,15 @@ def retention(outcomes: pd.DataFrame) -> pd.DataFrame:
     for kind, percent in right["mixed"]:
         each = pd.DataFrame(counts(helpful, harmless, right["mixed", kind, percent]))
         sums = each.groupby(["dataset", "subset"], observed=True).sum()
-        ratios = pd.DataFrame({measure: sums[part] / sums[whole] for measure, (part, whole) in RATIOS.items()})
+        ratios = pd.DataFrame(
+            {measure: sums[part] / sums[whole] for measure, (part, whole) in RATIOS.items()}
+        )
         published = ratios["retention"].fillna(0)
-        subsets.append(ratios.assign(retention_as_published=published, kind=kind, percent=percent).reset_index())
+        subsets.append(
+            ratios.assign(
+                retention_as_published=published, kind=kind, percent=percent
+            ).reset_index()
+        )
     return to_tasks(pd.concat(subsets), ["kind", "percent"], mean=COLUMNS, total=[])
 
 

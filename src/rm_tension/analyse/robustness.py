@@ -34,7 +34,10 @@ def overlap_table(neurons: Neurons) -> pd.DataFrame:
     """Columns score, percent, objective_a, objective_b, jaccard, by the seeds' mean scores of one backbone."""
     rows = []
     for (score, found), percent in product(by_score(neurons), PERCENTS):
-        tops = {objective: top(by_seed.mean(axis=0), percent) for objective, by_seed in found.magnitude.items()}
+        tops = {
+            objective: top(by_seed.mean(axis=0), percent)
+            for objective, by_seed in found.magnitude.items()
+        }
         rows += [(score, percent, a, b, jaccard(tops[a], tops[b])) for a, b in PAIRS]
     return pd.DataFrame(rows, columns=["score", "percent", "objective_a", "objective_b", "jaccard"])
 
@@ -59,12 +62,20 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
     on_hh = {score: kind for score, kind in SCORES.items() if found.percents("hh_delta", kind)}
     on_tasks = {score: kind for score, kind in SCORES.items() if found.percents("delta", kind)}
     shared = percents(found, *on_hh.values(), *BASELINES) if on_hh else []
-    others = [column for column in evidence.columns if column[0] == "hh_delta" and int(column[4]) not in shared]
+    others = [
+        column
+        for column in evidence.columns
+        if column[0] == "hh_delta" and int(column[4]) not in shared
+    ]
     found = Evidence(evidence.drop(columns=others))
     measured = {"C6": on_hh if shared else {}, "C8": on_tasks}
     at = {"C6": ", ".join(map(str, shared)), "C8": str(percent)}
     rows = [
-        (score, at[claim.id], *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found))
+        (
+            score,
+            at[claim.id],
+            *_decided(replace(claim, parts=partial(ABLATION_CLAIMS[claim.id], score=kind)), found),
+        )
         for claim in CLAIMS
         if claim.id in ABLATION_CLAIMS
         for score, kind in measured[claim.id].items()
@@ -74,7 +85,9 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
 
 def ablation_table(changes: pd.DataFrame) -> pd.DataFrame:
     """Columns objective, backbone, seed, score, percent, group, delta, tasks: group averages of `accuracy.changes`."""
-    by_score = [changes[changes["kind"] == kind].assign(score=score) for score, kind in SCORES.items()]
+    by_score = [
+        changes[changes["kind"] == kind].assign(score=score) for score, kind in SCORES.items()
+    ]
     found = pd.concat(by_score, ignore_index=True)
     keys = ["objective", "backbone", "seed", "score", "percent", "task", "delta"]
     groups = averages.with_groups(found[keys], "delta")

@@ -69,7 +69,9 @@ def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
     subsets = {(part.suite, part.name) for task in TASKS for part in task.subsets}
     ablated = (scored["kind"] == "magnitude") & (scored["percent"] == percent)
     rows = scored[ablated | (scored["kind"] == NONE.kind)]
-    return _by_condition(rows[pd.MultiIndex.from_frame(rows[["dataset", "subset"]].astype("str")).isin(subsets)])
+    return _by_condition(
+        rows[pd.MultiIndex.from_frame(rows[["dataset", "subset"]].astype("str")).isin(subsets)]
+    )
 
 
 def suite_rewards(scored: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +88,10 @@ def _by_condition(rows: pd.DataFrame) -> pd.DataFrame:
 def right(rewards: pd.DataFrame) -> pd.DataFrame:
     """From `task_rewards` or `suite_rewards`, whether each item is right, per answer: bool, same shape."""
     chosen, items = (rewards.index.get_level_values(name).to_numpy() for name in ("chosen", "item"))
-    margins = rewards[chosen].groupby(items[chosen]).min() - rewards[~chosen].groupby(items[~chosen]).max()
+    margins = (
+        rewards[chosen].groupby(items[chosen]).min()
+        - rewards[~chosen].groupby(items[~chosen]).max()
+    )
     return (margins > 0).loc[items].set_axis(rewards.index)
 
 
@@ -116,7 +121,9 @@ def _side(
     column: tuple[str, str],
     rows: NDArray[np.bool_],
 ) -> Side:
-    chosen, items = (rewards.index.get_level_values(name).to_numpy()[rows] for name in ("chosen", "item"))
+    chosen, items = (
+        rewards.index.get_level_values(name).to_numpy()[rows] for name in ("chosen", "item")
+    )
     return Side(comparison, objective, name, rewards[column].to_numpy()[rows], chosen, items)
 
 
@@ -131,7 +138,9 @@ def curves(of_variants: Mapping[str, Iterable[Side]]) -> Iterator[Curve]:
                 yield Curve(3, variant, side.objective, side.side, extremes.to_numpy().ravel())
             else:
                 for of in ("chosen", "rejected"):
-                    yield Curve(7, variant, side.objective, f"{side.side} {of}", extremes[of].to_numpy())
+                    yield Curve(
+                        7, variant, side.objective, f"{side.side} {of}", extremes[of].to_numpy()
+                    )
 
 
 def density_table(found: Iterable[Curve]) -> pd.DataFrame:
@@ -156,11 +165,17 @@ def _densities(curves: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
     everything = np.concatenate(list(curves.values()))
     tables = [pd.DataFrame(columns=["curve", "reward", "density"])]
     if everything.size:
-        edges = np.linspace(np.percentile(everything, SHOWN[0]), np.percentile(everything, SHOWN[1]), BINS + 1)
+        edges = np.linspace(
+            np.percentile(everything, SHOWN[0]), np.percentile(everything, SHOWN[1]), BINS + 1
+        )
         centres, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
         tables = [
             pd.DataFrame(
-                {"curve": name, "reward": centres, "density": np.histogram(rewards, edges)[0] / rewards.size / width}
+                {
+                    "curve": name,
+                    "reward": centres,
+                    "density": np.histogram(rewards, edges)[0] / rewards.size / width,
+                }
             )
             for name, rewards in curves.items()
             if rewards.size

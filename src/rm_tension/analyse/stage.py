@@ -21,7 +21,15 @@ from rm_tension.analyse.neurons import Neurons, neuron_table
 from rm_tension.analyse.outcomes import outcomes, prompts, read_layout, read_scored
 from rm_tension.analyse.published_evidence import published_evidence
 from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
-from rm_tension.analyse.score_shift import Curve, curves, density_table, retained, sides, suite_rewards, task_rewards
+from rm_tension.analyse.score_shift import (
+    Curve,
+    curves,
+    density_table,
+    retained,
+    sides,
+    suite_rewards,
+    task_rewards,
+)
 from rm_tension.analyse.tables import backbone_tables, grid_tables, trio_tables
 from rm_tension.analyse.training_curves import MEASURES, training_curve
 from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
@@ -43,19 +51,28 @@ def main(*, profile: str) -> None:
 def run(job: Job) -> None:
     """rewards/, activations/, runs/*/steps/, data/, models/*/provenance/ -> results/<P>/: tables, neurons, JSON."""
     paths, config = job.paths, job.profile.evaluate
-    present = [trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()]
+    present = [
+        trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()
+    ]
     if not present:
         folder = paths.rewards(Trio("*", 0)).parent
-        raise UserError(f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first")
+        raise UserError(
+            f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first"
+        )
     with record(paths.run("analyse"), dict(job.cell)) as metrics:
         layout = read_layout(paths, job.params.grid)
         files = job.params.grid.test_files
-        found = {trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent) for trio in present}
+        found = {
+            trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent)
+            for trio in present
+        }
         neuron_tables = _neuron_tables(paths, present, config.task_percent)
         neurons = {backbone: Neurons.of_table(table) for backbone, table in neuron_tables.items()}
         tables = _joined(results.tables for results in found.values())
         tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
-        tables["reward_density"] = density_table(curve for results in found.values() for curve in results.curves)
+        tables["reward_density"] = density_table(
+            curve for results in found.values() for curve in results.curves
+        )
         tables |= grid_tables(tables, config.task_percent)
         tables["training_curves"] = _training_curves(job, present)
         reference = read_tables(paths.root / "reference", REFERENCE)
@@ -64,10 +81,15 @@ def run(job: Job) -> None:
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
         replicates = Replicates.draw(present, np.random.default_rng(0), RESAMPLES)
         of_neurons = neuron_evidence(neurons, config.task_percent, replicates)
-        of_trios = grid_evidence({trio: results.evidence for trio, results in found.items()}, replicates)
+        of_trios = grid_evidence(
+            {trio: results.evidence for trio, results in found.items()}, replicates
+        )
         evidence, published = of_trios.join(of_neurons), published_evidence(reference)
         claims = decide_all(evidence, published, job.profile.required_claims)
-        verdicts = [verdict_table(neurons, replicates), ablation_verdicts(of_trios, config.task_percent)]
+        verdicts = [
+            verdict_table(neurons, replicates),
+            ablation_verdicts(of_trios, config.task_percent),
+        ]
         tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
         provenance, stand_ins = _provenance(paths, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
@@ -79,7 +101,10 @@ def run(job: Job) -> None:
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
             write_json(folder / "provenance.json", asdict(provenance))
-        metrics |= {"trios": len(present), **{f"{name}_rows": len(table) for name, table in tables.items()}}
+        metrics |= {
+            "trios": len(present),
+            **{f"{name}_rows": len(table) for name, table in tables.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -92,7 +117,9 @@ class TrioResults:
     evidence: pd.DataFrame
 
 
-def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, percent: int) -> TrioResults:
+def _of_trio(
+    path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, percent: int
+) -> TrioResults:
     scored = read_scored(path, layout, files)
     items, on_tasks = outcomes(scored), task_rewards(scored, percent)
     found = list(sides(on_tasks))
@@ -107,14 +134,20 @@ def _of_trio(path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, per
 
 def _neuron_tables(paths: Paths, present: list[Trio], percent: int) -> dict[str, pd.DataFrame]:
     """By backbone, from the activations of its trios."""
-    if missing := [str(paths.activations(trio)) for trio in present if not paths.activations(trio).exists()]:
-        raise UserError(f"{missing[0]}: missing, although its trio's rewards exist; run `dvc repro` for its stage")
+    if missing := [
+        str(paths.activations(trio)) for trio in present if not paths.activations(trio).exists()
+    ]:
+        raise UserError(
+            f"{missing[0]}: missing, although its trio's rewards exist; run `dvc repro` for its stage"
+        )
     trios_of: dict[str, list[Trio]] = {}
     for trio in present:
         trios_of.setdefault(trio.backbone, []).append(trio)
     return {
         backbone: neuron_table(
-            backbone, {trio.seed: load_activations(paths.activations(trio)) for trio in own}, percent
+            backbone,
+            {trio.seed: load_activations(paths.activations(trio)) for trio in own},
+            percent,
         )
         for backbone, own in trios_of.items()
     }
@@ -129,9 +162,13 @@ def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tab
 
 def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
     curves = []
-    for model in (trio.model(objective) for trio in present for objective in job.params.grid.objectives):
+    for model in (
+        trio.model(objective) for trio in present for objective in job.params.grid.objectives
+    ):
         curve = training_curve(read_table(job.paths.history(model), MEASURES))
-        curves.append(curve.assign(backbone=model.backbone, seed=model.seed, objective=model.objective))
+        curves.append(
+            curve.assign(backbone=model.backbone, seed=model.seed, objective=model.objective)
+        )
     table = pd.concat(curves, ignore_index=True)
     keys = ["backbone", "seed", "objective"]
     return table[[*keys, *table.columns.drop(keys)]]
@@ -150,13 +187,17 @@ def _provenance(paths: Paths, present: list[Trio]) -> tuple[Provenance, str | No
     """
     data = read_json(paths.provenance, LoadedData)
     backbones = dict.fromkeys(trio.backbone for trio in present)
-    weights = {name: read_json(paths.backbone_provenance(name), LoadedWeights) for name in backbones}
+    weights = {
+        name: read_json(paths.backbone_provenance(name), LoadedWeights) for name in backbones
+    }
     sentences = [data.stand_ins, *(loaded.stand_ins for loaded in weights.values())]
     stand_ins = next(filter(None, sentences), None)
     return Provenance([file for file in data.files if file.commit], weights), stand_ins
 
 
-def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_ins: str | None) -> Context:
+def _context(
+    job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_ins: str | None
+) -> Context:
     found = set(task_accuracy["task"])
     return Context(
         profile=job.paths.profile,
@@ -165,7 +206,9 @@ def _context(job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_i
         comparable=_is_full(job.profile) and not stand_ins,
         stand_ins=stand_ins,
         trios=[trio.key for trio in present],
-        missing_trios=[trio.key for trio in trios(job.params.grid, job.paths.profile) if trio not in present],
+        missing_trios=[
+            trio.key for trio in trios(job.params.grid, job.paths.profile) if trio not in present
+        ],
         missing_tasks=[task.key for task in TASKS if task.key not in found],
     )
 

@@ -48,7 +48,11 @@ def reward_bench(scored: pd.DataFrame) -> Iterator[Metric]:
         yield "reward-bench", subset, "accuracy", value
     sections = {}
     for section, prefixes in SECTIONS.items():
-        names = [part.name for part in SUBSETS if part.suite == "reward-bench" and part.name.startswith(prefixes)]
+        names = [
+            part.name
+            for part in SUBSETS
+            if part.suite == "reward-bench" and part.name.startswith(prefixes)
+        ]
         if accuracy.keys() >= set(names):
             sections[section] = np.average(
                 [accuracy[name] for name in names], weights=[_weight(name) for name in names]
@@ -86,13 +90,22 @@ def ties_score(scored: pd.DataFrame) -> float:
     worst, best = chosen.min().astype(float), chosen.max().astype(float)
     items = pd.DataFrame({"gap": worst - rejected.max(), "spread": best - worst})
     names = items.index.astype("str").str.extract(r"(ref|tied):(.+)$")
-    ref, tied = (items.set_axis(names[1])[(names[0] == kind).to_numpy()] for kind in ("ref", "tied"))
+    ref, tied = (
+        items.set_axis(names[1])[(names[0] == kind).to_numpy()] for kind in ("ref", "tied")
+    )
     both = ref.index.intersection(tied.index)
     gap, spread = tied.loc[both, "gap"], tied.loc[both, "spread"]
     least = np.minimum(gap, ref.loc[both, "gap"])
-    margin = np.tanh(least / spread - 1).fillna(0)  # 0/0 is undefined; a positive gap over no spread is 1
+    margin = np.tanh(least / spread - 1).fillna(
+        0
+    )  # 0/0 is undefined; a positive gap over no spread is 1
     accuracy = 0.3 * (tied["gap"] > 0).mean() + 0.3 * (ref["gap"] > 0).mean()
-    return float(accuracy + 0.2 * (gap > spread).mean() + 0.2 * (least > spread).mean() + 0.01 * margin.mean())
+    return float(
+        accuracy
+        + 0.2 * (gap > spread).mean()
+        + 0.2 * (least > spread).mean()
+        + 0.01 * margin.mean()
+    )
 
 
 def rm_bench(scored: pd.DataFrame) -> Iterator[Metric]:
@@ -116,7 +129,9 @@ def rm_bench(scored: pd.DataFrame) -> Iterator[Metric]:
 
 def style_matrix(scored: pd.DataFrame) -> NDArray[np.float64]:
     """Float [3, 3] at [i, j]: percent of prompts whose chosen answer of style i beats the rejected one of style j."""
-    rewards = scored.pivot(index=["subset", "item_id"], columns="answer_index", values="reward").to_numpy()
+    rewards = scored.pivot(
+        index=["subset", "item_id"], columns="answer_index", values="reward"
+    ).to_numpy()
     chosen, rejected = rewards[:, :STYLES, None], rewards[:, None, STYLES:]
     return np.asarray(100 * (chosen > rejected).mean(axis=0))
 
@@ -133,4 +148,8 @@ def _percent(shares: pd.Series) -> dict[str, float]:
 def _weight(subset: str) -> int:
     """The official weight: the size, but math-prm as much as the six hep-* subsets together."""
     sizes = {part.name: part.size for part in SUBSETS if part.suite == "reward-bench"}
-    return sum(sizes[name] for name in sizes if name.startswith("hep-")) if subset == "math-prm" else sizes[subset]
+    return (
+        sum(sizes[name] for name in sizes if name.startswith("hep-"))
+        if subset == "math-prm"
+        else sizes[subset]
+    )

@@ -45,14 +45,28 @@ def grid_tables(tables: Tables, percent: int) -> Tables:
     tasks = tables["accuracy"].drop(columns=["items", "correct", "ties"])
     groups = averages.with_groups(tasks, "accuracy")
     changes = accuracy.changes(tasks)
-    columns = ["backbone", "seed", "percent", "task", "baseline_accuracy", "ablated_accuracy", "delta"]
+    columns = [
+        "backbone",
+        "seed",
+        "percent",
+        "task",
+        "baseline_accuracy",
+        "ablated_accuracy",
+        "delta",
+    ]
     magnitude, sets = changes["kind"] == "magnitude", changes["kind"].isin(SETS)
     depth = tables["neuron_depth"]
     return {
-        "group_accuracy": groups[~groups["task"].isin(tasks["task"])].rename(columns={"task": "group"}),
+        "group_accuracy": groups[~groups["task"].isin(tasks["task"])].rename(
+            columns={"task": "group"}
+        ),
         "ablation_magnitude": changes.loc[magnitude, ["objective", *columns]],
-        "ablation_shared_sets": changes[sets].rename(columns={"kind": "ablated_set"})[["ablated_set", *columns]],
+        "ablation_shared_sets": changes[sets].rename(columns={"kind": "ablated_set"})[
+            ["ablated_set", *columns]
+        ],
         "neuron_depth": pd.concat([depth, neurons.pooled_depth(depth).assign(backbone="pooled")]),
         "ablation_by_score": robustness.ablation_table(changes),
-        "retention_after_ablation": as_published.retention_after_ablation(tables["retention"], percent),
+        "retention_after_ablation": as_published.retention_after_ablation(
+            tables["retention"], percent
+        ),
     }

@@ -28,14 +28,20 @@ def tally(claims: Sequence[DecidedClaim]) -> Tally:
     """Count the parts of all claims by their verdicts."""
     found = Counter(part.verdict for claim in claims for part in claim.parts)
     unknown = found["not applicable"]
-    return Tally(found["reproduced"], found["not reproduced"], found["undecided"] + unknown, unknown)
+    return Tally(
+        found["reproduced"], found["not reproduced"], found["undecided"] + unknown, unknown
+    )
 
 
 def summarise(claims: Sequence[DecidedClaim]) -> str:
     """Say in two plain sentences how many claims have which verdict, and how many of their parts hold."""
     found, parts = Counter(claim.verdict for claim in claims), tally(claims)
     verdicts = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS)
-    unknown = f" ({parts.unknown} of them without a number or without an interval)" if parts.unknown else ""
+    unknown = (
+        f" ({parts.unknown} of them without a number or without an interval)"
+        if parts.unknown
+        else ""
+    )
     return (
         f"Of {len(claims)} claims: {verdicts}. Of their {parts.parts} parts, {parts.hold} hold, "
         f"{parts.contradicted} are contradicted, {parts.open} are open{unknown}."

@@ -31,20 +31,32 @@ class Evidence:
         self._columns: dict[Any, pd.Series] = dict(frame.items())
         self._nothing = pd.Series(math.nan, index=frame.index)
 
-    def get(self, measure: str, objective: str = "", kind: str = "", part: str = "", percent: int = 0) -> pd.Series:
+    def get(
+        self, measure: str, objective: str = "", kind: str = "", part: str = "", percent: int = 0
+    ) -> pd.Series:
         return self._columns.get((measure, objective, kind, part, percent), self._nothing)
 
     def mean(
-        self, measure: str, objective: str, kind: str, parts: str | Iterable[str], percents: Iterable[int] = (0,)
+        self,
+        measure: str,
+        objective: str,
+        kind: str,
+        parts: str | Iterable[str],
+        percents: Iterable[int] = (0,),
     ) -> pd.Series:
         """The mean over those of the parts (tasks, backbones) and percents that have a value."""
         parts = [parts] if isinstance(parts, str) else parts
-        found = [self.get(measure, objective, kind, part, percent) for percent, part in product(percents, parts)]
+        found = [
+            self.get(measure, objective, kind, part, percent)
+            for percent, part in product(percents, parts)
+        ]
         return pd.concat(found, axis=1).mean(axis=1) if found else self._nothing
 
     def percents(self, measure: str, kind: str) -> set[int]:
         """At which a kind of ablation has a measure."""
-        return {percent for name, _, its, _, percent in self._columns if (name, its) == (measure, kind)}
+        return {
+            percent for name, _, its, _, percent in self._columns if (name, its) == (measure, kind)
+        }
 
     def parts(self, measure: str) -> list[str]:
         """The parts of a measure, in order."""
@@ -82,7 +94,9 @@ class Part:
             return UNKNOWN_INTERVAL
         spread = (high - low) / (2 * Z)
         widening = stdtrit(_degrees_of_freedom(self._rows(LEFT_OUT), spread), INTERVAL[1] / 100) / Z
-        return self.effect - widening * (self.effect - low), self.effect + widening * (high - self.effect)
+        return self.effect - widening * (self.effect - low), self.effect + widening * (
+            high - self.effect
+        )
 
     @cached_property
     def interval_over_backbones(self) -> Interval:
@@ -118,7 +132,9 @@ class Part:
 
     def _percentiles(self, what: str) -> Interval:
         replicates = self._rows(what)
-        if replicates.empty or math.isnan(self.effect):  # a few draws may have what the data themselves lack
+        if replicates.empty or math.isnan(
+            self.effect
+        ):  # a few draws may have what the data themselves lack
             return UNKNOWN_INTERVAL
         low, high = np.percentile(replicates, INTERVAL)
         bias = float(replicates.median()) - self.effect if self.of_sets else 0.0
@@ -249,7 +265,11 @@ def _detail(deciding: Part, parts: int) -> str:
     which = f"The part that decides, of {parts}: {deciding.name}."
     if deciding.verdict != "not applicable":
         return which
-    why = "A single value says nothing of its spread." if math.isfinite(deciding.effect) else "There is no such number."
+    why = (
+        "A single value says nothing of its spread."
+        if math.isfinite(deciding.effect)
+        else "There is no such number."
+    )
     return f"{which} {why}"
 
 

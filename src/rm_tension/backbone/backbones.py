@@ -5,7 +5,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from rm_tension.backbone.neurons import family, input_weights
 from rm_tension.backbone.pretraining import pretrain
@@ -37,7 +44,9 @@ def make_backbone(
         with hub.model_files(source, *MODEL_FILES) as folder:
             loaded = snapshot_of(source, folder, *MODEL_FILES)
             try:
-                model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
+                model = AutoModel.from_pretrained(
+                    folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+                )
             except (OSError, SafetensorError) as error:
                 raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
     family(model)  # fail here, not after hours of training
@@ -45,7 +54,10 @@ def make_backbone(
         raise UserError(
             f"tokens.max_length is {positions}, but the backbone has {model.config.max_position_embeddings} positions"
         )
-    ids, known = read_tokenizer(tokenizer).get_vocab_size(), model.get_input_embeddings().num_embeddings
+    ids, known = (
+        read_tokenizer(tokenizer).get_vocab_size(),
+        model.get_input_embeddings().num_embeddings,
+    )
     if ids > known:
         raise UserError(
             f"{tokenizer}: the tokenizer has {ids} ids, but the backbone knows {known}: name the backbone's own as its "
@@ -60,7 +72,9 @@ def save_backbone(model: PreTrainedModel, folder: Path, tokenizer: Path) -> None
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
 
 
-def _random_model(source: RandomWeights, tokenizer: Path, pairs: Path, positions: int) -> PreTrainedModel:
+def _random_model(
+    source: RandomWeights, tokenizer: Path, pairs: Path, positions: int
+) -> PreTrainedModel:
     torch.manual_seed(source.seed)
     config = _random_config(source, tokenizer, positions)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
@@ -69,7 +83,9 @@ def _random_model(source: RandomWeights, tokenizer: Path, pairs: Path, positions
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
     if source.pretraining:
         table = read_table(pairs, TRAINING)
-        sides = table.loc[~table["too_long"], "answers"].str  # those are cut, and no EOS belongs behind them
+        sides = table.loc[
+            ~table["too_long"], "answers"
+        ].str  # those are cut, and no EOS belongs behind them
         texts = [*sides[0], *sides[1]]
         pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
     backbone: PreTrainedModel = model.base_model

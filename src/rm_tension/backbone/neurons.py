@@ -35,8 +35,17 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     # GPT-2's Conv1D keeps its weight as [in, out], Linear as [out, in]
-    "gpt2": Family("h", "mlp.act", input="mlp.c_fc", input_axis=1, output="mlp.c_proj", output_axis=0),
-    "llama": Family("layers", "mlp.act_fn", input="mlp.gate_proj", input_axis=0, output="mlp.down_proj", output_axis=1),
+    "gpt2": Family(
+        "h", "mlp.act", input="mlp.c_fc", input_axis=1, output="mlp.c_proj", output_axis=0
+    ),
+    "llama": Family(
+        "layers",
+        "mlp.act_fn",
+        input="mlp.gate_proj",
+        input_axis=0,
+        output="mlp.down_proj",
+        output_axis=1,
+    ),
 }
 
 
@@ -44,13 +53,17 @@ def family(model: PreTrainedModel) -> Family:
     """The family of a model, by its config's model_type."""
     model_type = model.config.model_type
     if model_type not in FAMILIES:
-        raise UserError(f"model type {model_type!r} is not one of {', '.join(FAMILIES)}: add it to FAMILIES")
+        raise UserError(
+            f"model type {model_type!r} is not one of {', '.join(FAMILIES)}: add it to FAMILIES"
+        )
     return FAMILIES[model_type]
 
 
 def _parts(model: PreTrainedModel, path: str) -> list[nn.Module]:
     """The module at `path` in every block, in order."""
-    return [block.get_submodule(path) for block in model.base_model.get_submodule(family(model).blocks)]
+    return [
+        block.get_submodule(path) for block in model.base_model.get_submodule(family(model).blocks)
+    ]
 
 
 def _weights(model: PreTrainedModel, path: str, neuron_axis: int) -> list[Tensor]:
@@ -75,13 +88,18 @@ def neuron_shape(model: PreTrainedModel) -> tuple[int, int]:
 
 
 @contextmanager
-def on_activations(model: PreTrainedModel, see: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+def on_activations(
+    model: PreTrainedModel, see: Callable[[int, Tensor], Tensor | None]
+) -> Iterator[None]:
     """Call `see(layer, activations [rows, length, neurons])` in every forward pass; what it returns replaces them."""
 
     def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
         return lambda _module, _inputs, output: see(layer, output)
 
-    handles = [part.register_forward_hook(hook(i)) for i, part in enumerate(_parts(model, family(model).activation))]
+    handles = [
+        part.register_forward_hook(hook(i))
+        for i, part in enumerate(_parts(model, family(model).activation))
+    ]
     try:
         yield
     finally:
@@ -107,7 +125,9 @@ class _Reached(Exception):  # noqa: N818
     """The first block, with its arguments."""
 
 
-def _into_blocks(model: PreTrainedModel, forward: Callable[[], Any]) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
+def _into_blocks(
+    model: PreTrainedModel, forward: Callable[[], Any]
+) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
     """What the first block would be called with: all of them get the same, but for the hidden states."""
 
     def stop(_block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -134,7 +154,10 @@ def ablated(model: PreTrainedModel, mask: NDArray[np.bool_]) -> Iterator[None]:
     if mask.shape != neuron_shape(model):
         raise ValueError(f"mask of shape {mask.shape} for neurons of shape {neuron_shape(model)}")
     weights = output_weights(model)
-    chosen = [torch.from_numpy(layer).to(weight.device) for layer, weight in zip(mask, weights, strict=True)]
+    chosen = [
+        torch.from_numpy(layer).to(weight.device)
+        for layer, weight in zip(mask, weights, strict=True)
+    ]
     saved = [weight[where].clone() for weight, where in zip(weights, chosen, strict=True)]
     try:
         for weight, where in zip(weights, chosen, strict=True):

@@ -12,7 +12,9 @@ from rm_tension.base.errors import UserError
 from rm_tension.model.rows import Tokens
 
 
-def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretraining, eos: int, seed: int) -> None:
+def pretrain(
+    model: PreTrainedModel, texts: Sequence[Tokens], config: Pretraining, eos: int, seed: int
+) -> None:
     """Train a language model in place on chunks of the texts, an EOS after each.
 
     The learning rate falls linearly to 0. Raises UserError if the texts do not fill a single chunk.
@@ -28,7 +30,9 @@ def pretrain(model: PreTrainedModel, texts: Sequence[Tokens], config: Pretrainin
     generator = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()
-    bar = tqdm(range(config.steps), desc="language modelling", unit="step", leave=False, disable=None)
+    bar = tqdm(
+        range(config.steps), desc="language modelling", unit="step", leave=False, disable=None
+    )
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - step / config.steps)

@@ -33,4 +33,8 @@ def run(job: Job) -> None:
         provenance = LoadedWeights(loaded, job.stand_ins if loaded else None)
         write_json(job.paths.backbone_provenance(backbone), asdict(provenance))
         layers, neurons = neuron_shape(model)
-        metrics |= {"parameters": model.num_parameters(), "layers": layers, "neurons": layers * neurons}
+        metrics |= {
+            "parameters": model.num_parameters(),
+            "layers": layers,
+            "neurons": layers * neurons,
+        }

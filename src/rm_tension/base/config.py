@@ -30,7 +30,9 @@ ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
-Score = Literal["random", "change", "magnitude", "absolute"]  # of neurons: SCORES of evaluate/selection.py
+Score = Literal[
+    "random", "change", "magnitude", "absolute"
+]  # of neurons: SCORES of evaluate/selection.py
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 TRIO = "-trio"  # behind the names of stages of profiles that have a part of the grid
 HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
@@ -48,17 +50,29 @@ LARGEST = 2**20  # tokens of a vocabulary or a text
 
 
 def _shown(text: str) -> str:
-    refused = [c for c in text if not re.fullmatch(PRINTABLE, c) or c in UNPRINTABLE or c == FORMULA]
+    refused = [
+        c for c in text if not re.fullmatch(PRINTABLE, c) or c in UNPRINTABLE or c == FORMULA
+    ]
     if refused or not text.strip():
-        what = f"{', '.join(map(repr, dict.fromkeys(refused)))} cannot be printed" if refused else "nothing to print"
-        raise ValueError(f"{what} in tables and figures: write Latin letters, digits and punctuation")
+        what = (
+            f"{', '.join(map(repr, dict.fromkeys(refused)))} cannot be printed"
+            if refused
+            else "nothing to print"
+        )
+        raise ValueError(
+            f"{what} in tables and figures: write Latin letters, digits and punctuation"
+        )
     return text
 
 
 def _of_the_hub(repo: str) -> str:
     part = r"\w(?:[\w.-]*\w)?"
-    if not re.fullmatch(rf"(?:{part}/)?{part}", repo, re.ASCII) or re.search(r"--|\.\.|\.git$", repo):
-        raise ValueError("not the OWNER/NAME of a repository of the hub; files of this machine go into the hub's cache")
+    if not re.fullmatch(rf"(?:{part}/)?{part}", repo, re.ASCII) or re.search(
+        r"--|\.\.|\.git$", repo
+    ):
+        raise ValueError(
+            "not the OWNER/NAME of a repository of the hub; files of this machine go into the hub's cache"
+        )
     return repo
 
 
@@ -77,7 +91,9 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _of_every_source(numbers: dict[HHSource, int]) -> dict[HHSource, int]:
     if missing := [source for source in HH_SOURCES if source not in numbers]:
-        raise ValueError(f"no number of {', '.join(missing)}: give one, for the miniature has all files of HH-RLHF")
+        raise ValueError(
+            f"no number of {', '.join(missing)}: give one, for the miniature has all files of HH-RLHF"
+        )
     return numbers
 
 
@@ -128,7 +144,9 @@ class Axes(Settings):
     def _profiles_have_models(self) -> "Axes":
         for axis in ("backbones", "seeds"):
             if self.profiles and not getattr(self, axis):
-                raise _refusal(axis, f"empty, but {', '.join(self.profiles)} must have at least one")
+                raise _refusal(
+                    axis, f"empty, but {', '.join(self.profiles)} must have at least one"
+                )
         return self
 
 
@@ -148,17 +166,25 @@ class Grid(Settings):
 
     @model_validator(mode="after")
     def _every_objective_has_pairs(self) -> "Grid":
-        if set(self.objectives) != set(OBJECTIVES):  # which a trio is made of, in dvc.yaml and in every table
-            raise _refusal("objectives", f"{', '.join(self.objectives)}: must be {', '.join(OBJECTIVES)}")
+        if set(self.objectives) != set(
+            OBJECTIVES
+        ):  # which a trio is made of, in dvc.yaml and in every table
+            raise _refusal(
+                "objectives", f"{', '.join(self.objectives)}: must be {', '.join(OBJECTIVES)}"
+            )
         if set(self.objectives) != set(self.pairs):
-            raise _refusal("pairs", f"of {', '.join(self.pairs)}: must be of {', '.join(self.objectives)}")
+            raise _refusal(
+                "pairs", f"of {', '.join(self.pairs)}: must be of {', '.join(self.objectives)}"
+            )
         return self
 
     @model_validator(mode="after")
     def _every_profile_has_axes(self) -> "Grid":
         named = [*self.whole.profiles, *self.trio.profiles]
         if sorted(self.profiles) != sorted(named):
-            raise _refusal("profiles", f"{', '.join(self.profiles)}: whole and trio have {', '.join(named)}")
+            raise _refusal(
+                "profiles", f"{', '.join(self.profiles)}: whole and trio have {', '.join(named)}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -167,7 +193,9 @@ class Grid(Settings):
             if not any(fnmatch(f"{subset.suite}/{subset.name}", pattern) for subset in SUBSETS):
                 known = "suite/subset, as in paper/subsets.csv, with shell wildcards"
                 raise _refusal("not_ablated", f"{pattern!r} fits no part of a suite: write {known}")
-        if not any(self.ablates(subset.suite, subset.name) for task in TASKS for subset in task.subsets):
+        if not any(
+            self.ablates(subset.suite, subset.name) for task in TASKS for subset in task.subsets
+        ):
             raise _refusal("not_ablated", "leaves no task to ablate neurons on: leave one out")
         return self
 
@@ -283,7 +311,9 @@ class RandomWeights(Settings):
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "RandomWeights":
         if self.width % (2 * self.heads):
-            raise _refusal("width", f"{self.width} must be a multiple of twice the heads ({self.heads})")
+            raise _refusal(
+                "width", f"{self.width} must be a multiple of twice the heads ({self.heads})"
+            )
         return self
 
 
@@ -317,7 +347,9 @@ class TrainConfig(Settings):
     @model_validator(mode="after")
     def _weights_have_the_precision(self) -> "TrainConfig":
         if self.weights == "bfloat16" != self.precision:
-            raise _refusal("precision", f"{self.precision}: weights in bfloat16 are multiplied in bfloat16")
+            raise _refusal(
+                "precision", f"{self.precision}: weights in bfloat16 are multiplied in bfloat16"
+            )
         return self
 
 
@@ -353,7 +385,10 @@ class EvaluateConfig(Settings):
             ),
         ):
             if self.task_percent not in (percents or ()):
-                raise _refusal("task_percent", f"{self.task_percent}, which tables show, is not in {key}: add it there")
+                raise _refusal(
+                    "task_percent",
+                    f"{self.task_percent}, which tables show, is not in {key}: add it there",
+                )
         return self
 
 
@@ -381,7 +416,9 @@ class Profile(Settings):
     @model_validator(mode="after")
     def _portable_is_of_cpus(self) -> "Profile":
         if self.portable and (self.gpu != "none" or self.threads is None):
-            raise ValueError(f"portable needs gpu none (is {self.gpu}) and a number of threads (is {self.threads})")
+            raise ValueError(
+                f"portable needs gpu none (is {self.gpu}) and a number of threads (is {self.threads})"
+            )
         return self
 
     @model_validator(mode="after")
@@ -394,14 +431,19 @@ class Profile(Settings):
             trained = isinstance(self.tokens.tokenizers[backbone.tokenizer], TrainedTokenizer)
             if trained and isinstance(backbone.weights, HubFiles):
                 raise _refusal(
-                    key, f"{backbone.tokenizer!r} is trained here: weights of the hub know their own ids only"
+                    key,
+                    f"{backbone.tokenizer!r} is trained here: weights of the hub know their own ids only",
                 )
         return self
 
     @model_validator(mode="after")
     def _chunks_have_positions(self) -> "Profile":
         for name, backbone in self.backbones.items():
-            life = backbone.weights.pretraining if isinstance(backbone.weights, RandomWeights) else None
+            life = (
+                backbone.weights.pretraining
+                if isinstance(backbone.weights, RandomWeights)
+                else None
+            )
             if life and life.length > self.tokens.max_length:
                 raise _refusal(
                     f"backbones.{name}.weights.pretraining.length",
@@ -425,18 +467,23 @@ class Params(Settings):
         for name, profile in self.profiles.items():
             if set(profile.backbones) != set(self.grid.axes(name).backbones):
                 names = ", ".join(self.grid.axes(name).backbones)
-                raise _refusal(f"profiles.{name}.backbones", f"{', '.join(profile.backbones)}: must be {names}")
+                raise _refusal(
+                    f"profiles.{name}.backbones", f"{', '.join(profile.backbones)}: must be {names}"
+                )
             if set(profile.train.epochs) != set(self.grid.objectives):
                 names = ", ".join(self.grid.objectives)
                 raise _refusal(
-                    f"profiles.{name}.train.epochs", f"of {', '.join(profile.train.epochs)}: must be of {names}"
+                    f"profiles.{name}.train.epochs",
+                    f"of {', '.join(profile.train.epochs)}: must be of {names}",
                 )
         return self
 
     def refuse_unknown(self, profiles: Iterable[str]) -> None:
         """Raises UserError that names the profiles that are not here."""
         if unknown := set(profiles) - set(self.profiles):
-            raise UserError(f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(self.profiles)}")
+            raise UserError(
+                f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(self.profiles)}"
+            )
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -461,7 +508,9 @@ def parse_params(raw: Any, name: str = "params.yaml") -> Params:
         # Strict JSON mode, because YAML sequences must become tuples but "3" must not become 3.
         return Params.model_validate_json(written)
     except ValidationError as error:
-        raise UserError("\n".join([f"{name} is refused:", *(_explain(e, raw) for e in error.errors())])) from error
+        raise UserError(
+            "\n".join([f"{name} is refused:", *(_explain(e, raw) for e in error.errors())])
+        ) from error
 
 
 def _date(value: object) -> str:

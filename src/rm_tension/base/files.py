@@ -34,10 +34,16 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         umask = _umask()
         for file in [partial, *partial.rglob("*")]:
-            if not (file.is_symlink() or is_linked_to_cache(file)):  # whose mode is that of what they lead to
+            if not (
+                file.is_symlink() or is_linked_to_cache(file)
+            ):  # whose mode is that of what they lead to
                 file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
                 _flush(file)
-        if path.is_file() and partial.is_file() and not any(map(is_linked_to_cache, (path, partial))):
+        if (
+            path.is_file()
+            and partial.is_file()
+            and not any(map(is_linked_to_cache, (path, partial)))
+        ):
             _keep_mode_and_owner(path, partial)
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)
@@ -79,7 +85,10 @@ def _is_named_by_md5(path: Path) -> bool:
 
     No other file has such a name, and a file that has must never change.
     """
-    return re.fullmatch("[0-9a-f]{2}/[0-9a-f]{30}", f"{path.parent.resolve().name}/{path.name}") is not None
+    return (
+        re.fullmatch("[0-9a-f]{2}/[0-9a-f]{30}", f"{path.parent.resolve().name}/{path.name}")
+        is not None
+    )
 
 
 def _umask() -> int:
@@ -128,4 +137,6 @@ def read_json(path: Path, kind: type[T]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
-        raise UserError(f"{path}: not what it should be: {place}: {first['msg']}; {remedy} again") from None
+        raise UserError(
+            f"{path}: not what it should be: {place}: {first['msg']}; {remedy} again"
+        ) from None

@@ -43,11 +43,15 @@ class Hub:
         """The folder with the files of a model that match one of the patterns; otherwise as `data_file`."""
 
         def download() -> str:
-            return snapshot_download(repo.repo, revision=repo.revision, allow_patterns=list(patterns))
+            return snapshot_download(
+                repo.repo, revision=repo.revision, allow_patterns=list(patterns)
+            )
 
         folder = _fetch(repo, ", ".join(patterns), download)
         files = {path for pattern in patterns for path in folder.glob(pattern)}
-        with self._checked({f"models/{repo.repo}@{repo.revision}/{path.name}": path for path in files}):
+        with self._checked(
+            {f"models/{repo.repo}@{repo.revision}/{path.name}": path for path in files}
+        ):
             yield folder
 
     @contextmanager
@@ -77,7 +81,9 @@ def sha256_of(path: Path) -> str:
 
 def commit_of(path: Path) -> str:
     """What the hub resolved a revision to: the snapshot in which a file or folder of its cache lies."""
-    return path.parts[-path.parts[::-1].index("snapshots")]  # behind the last, wherever the cache lies
+    return path.parts[
+        -path.parts[::-1].index("snapshots")
+    ]  # behind the last, wherever the cache lies
 
 
 def snapshot_of(repo: HubRepo, folder: Path, *patterns: str) -> Snapshot:
@@ -90,7 +96,9 @@ def snapshot_of(repo: HubRepo, folder: Path, *patterns: str) -> Snapshot:
 def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:
     try:
         return Path(download())
-    except Exception as error:  # of the client, of its HTTP library or of the disk: they share no other base
+    except (
+        Exception
+    ) as error:  # of the client, of its HTTP library or of the disk: they share no other base
         raise UserError(
             f"{repo.repo}: {wanted} at revision {repo.revision} is neither on the hub nor in its cache: check the "
             "connection, its name and revision, or set HF_HOME to a cache that holds it or can be written to "
@@ -101,17 +109,27 @@ def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:
 def _read(sums: Path) -> dict[str, str]:
     """The sha256 of each name; UserError that names a line which is not one."""
     known = {}
-    lines = sums.read_text(encoding="utf-8", errors="backslashreplace").splitlines() if sums.is_file() else []
+    lines = (
+        sums.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+        if sums.is_file()
+        else []
+    )
     for number, line in enumerate(lines, start=1):
         sha256, _, name = line.partition("  ")
-        if not (re.fullmatch("[0-9a-f]{64}", sha256) and re.fullmatch("(datasets|models)/[!-~]+", name)):
-            raise UserError(f"{sums}:{number}: not a sha256 and a name: {line!r}; `git checkout {sums.name}`")
+        if not (
+            re.fullmatch("[0-9a-f]{64}", sha256) and re.fullmatch("(datasets|models)/[!-~]+", name)
+        ):
+            raise UserError(
+                f"{sums}:{number}: not a sha256 and a name: {line!r}; `git checkout {sums.name}`"
+            )
         known[name] = sha256
     return known
 
 
 def _add(sums: Path, found: dict[str, str]) -> None:
-    lock = sums.parent / ".state" / f"{sums.name}.lock"  # the stages of several backbones may run at once
+    lock = (
+        sums.parent / ".state" / f"{sums.name}.lock"
+    )  # the stages of several backbones may run at once
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock), whole(sums) as partial:
         lines = [f"{sha256}  {name}\n" for name, sha256 in sorted((found | _read(sums)).items())]

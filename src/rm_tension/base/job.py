@@ -41,7 +41,9 @@ class Job:
         settings = params.profiles[profile]
         if settings.portable:
             portable.require(profile)
-        if settings.threads and (torch := sys.modules.get("torch")):  # stages without it must not pay for its import
+        if settings.threads and (
+            torch := sys.modules.get("torch")
+        ):  # stages without it must not pay for its import
             torch.set_num_threads(settings.threads)
         return cls(params, settings, Paths(profile), {"profile": profile, **axes})
 
@@ -61,7 +63,9 @@ class Job:
         """Those of the backbone's tokenizer."""
         return self.paths.tokens(self.backbone, split)
 
-    def pairs(self, split: Literal["train", "test"], objective: Objective | None = None) -> pd.DataFrame:
+    def pairs(
+        self, split: Literal["train", "test"], objective: Objective | None = None
+    ) -> pd.DataFrame:
         """Return tokenised pairs, all or an objective's, under the index of all, with those that are too long.
 
         Raises UserError if there are none.
@@ -88,7 +92,10 @@ class Job:
 
     def checkpoint_files(self) -> list[Path]:
         """The weights of the trio's backbone and reward models."""
-        models = [self.paths.reward_model(self.trio.model(objective)) for objective in self.params.grid.objectives]
+        models = [
+            self.paths.reward_model(self.trio.model(objective))
+            for objective in self.params.grid.objectives
+        ]
         folders = [self.paths.backbone(self.trio.backbone), *models]
         return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
 
@@ -119,4 +126,6 @@ def _refuse_cells_outside(params: Params, profile: str, cell: Mapping[str, str |
     known = {"backbone": axes.backbones, "objective": params.grid.objectives, "seed": axes.seeds}
     for axis, value in cell.items():
         if value not in known[axis]:
-            raise UserError(f"--{axis} {value}: profile {profile} has {', '.join(map(str, known[axis]))}")
+            raise UserError(
+                f"--{axis} {value}: profile {profile} has {', '.join(map(str, known[axis]))}"
+            )

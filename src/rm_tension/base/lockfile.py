@@ -29,7 +29,9 @@ def stages_of(text: str) -> dict[str, Any]:
         TypeAdapter(dict[str, _Stage]).validate_python(stages, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"not a lock file of DVC: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(
+            f"not a lock file of DVC: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
     # the last four: YAML, but other than DVC writes it
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a lock file of DVC: {error}") from None
@@ -43,12 +45,19 @@ def kind_of(stage: str) -> str:
 
 def stage_named(stages: Container[str], kind: str, cell: str) -> str | None:
     """The stage of a kind and a cell of the grid, such as mini-gpt2-small-helpful-0, if it is there."""
-    return next((name for name in (f"{kind}@{cell}", f"{kind}{TRIO}@{cell}") if name in stages), None)
+    return next(
+        (name for name in (f"{kind}@{cell}", f"{kind}{TRIO}@{cell}") if name in stages), None
+    )
 
 
 def changed_inputs(stages: Mapping[str, Any], stage: str) -> Iterator[tuple[str, str, str]]:
     """What a stage read that was made again since: path, the md5 that it read, and the one that was made."""
-    made = {out["path"]: out["md5"] for one in stages.values() for out in one.get("outs", ()) if "md5" in out}
+    made = {
+        out["path"]: out["md5"]
+        for one in stages.values()
+        for out in one.get("outs", ())
+        if "md5" in out
+    }
     for read in stages[stage].get("deps", ()):
         path, md5 = read["path"], read.get("md5")
         if md5 and made.get(path, md5) != md5:

@@ -10,7 +10,9 @@ from typing import Any
 from rm_tension.base.runs import digest_of_code
 
 
-def parts_folder(state: Path, code: Iterable[str], settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
+def parts_folder(
+    state: Path, code: Iterable[str], settings: dict[str, Any], inputs: Iterable[Path]
+) -> Path:
     """The folder below `state` for parts made by this `code` (of `runs.digest_of_code`), settings and files.
 
     What an interrupted run left there is still good; parts of anything else are removed. The caller removes `state`

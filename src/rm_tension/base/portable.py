@@ -28,7 +28,10 @@ TORCH = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "CUDA_VISIBLE_DEVICES": "",
 }
-MKL_ALL, MKL_COMPATIBLE = -1, 3  # of mkl_cbwr_get: which settings are asked for, and the branch it returns
+MKL_ALL, MKL_COMPATIBLE = (
+    -1,
+    3,
+)  # of mkl_cbwr_get: which settings are asked for, and the branch it returns
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -39,13 +42,17 @@ def is_x86() -> bool:
 
 def has_avx2() -> bool:
     """Whether this CPU has AVX2 and FMA, by the kernel's list of its features."""
-    flags = next((line.split() for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), [])
+    flags = next(
+        (line.split() for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), []
+    )
     return {"avx2", "fma"} <= {*flags}
 
 
 def before_numpy() -> None:
     """Set numpy's variables; to be called before anything imports numpy. A CPU without AVX2 is left as it is."""
-    if is_x86() and has_avx2():  # OpenBLAS would run Haswell's kernels on an older CPU, and die of them
+    if (
+        is_x86() and has_avx2()
+    ):  # OpenBLAS would run Haswell's kernels on an older CPU, and die of them
         os.environ |= NUMPY
 
 

@@ -25,12 +25,35 @@ from rm_tension.base.surroundings import recorded
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "hub.sha256", "reports")
-ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pandas", "dvc")
+ELSEWHERE = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+)
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "pandas",
+    "dvc",
+)
 
 
 # Metrics that tell of the machine; all others tell of the result
-OF_THE_MACHINE = {"seconds", "cpu_seconds", "steps_seconds", "peak_memory_mib", "tokens_per_second", "memory_mib"}
+OF_THE_MACHINE = {
+    "seconds",
+    "cpu_seconds",
+    "steps_seconds",
+    "peak_memory_mib",
+    "tokens_per_second",
+    "memory_mib",
+}
 
 
 @contextmanager
@@ -40,7 +63,9 @@ def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     start, computed = time.perf_counter(), time.process_time()
     yield metrics
     metrics["seconds"] = round(time.perf_counter() - start, 3)
-    metrics["cpu_seconds"] = round(time.process_time() - computed, 3)  # whatever else the machine does
+    metrics["cpu_seconds"] = round(
+        time.process_time() - computed, 3
+    )  # whatever else the machine does
     metrics["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     of_result, of_machine = split(metrics)
     write_json(machine_of(path), {"metrics": of_machine, "environment": environment()})
@@ -81,7 +106,9 @@ def environment() -> dict[str, Any]:
 def cpu_model() -> str:
     """What the CPU calls itself, where the system says it."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    lines = (
+        info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    )
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
 
@@ -99,7 +126,9 @@ def git_commit() -> str:
     if shutil.which("git") is None:
         return "unknown"
     commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
-    changed = _git("diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)).returncode
+    changed = _git(
+        "diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)
+    ).returncode
     return f"{commit}{'+' if changed else ''}" if commit else "unknown"
 
 
@@ -109,11 +138,15 @@ def digest_of_code(places: Iterable[str], package: Path = Path(__file__).parents
     for place in places:
         path = package / place
         for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{source.relative_to(package).as_posix()}\0".encode() + source.read_bytes() + b"\0")
+            digest.update(
+                f"{source.relative_to(package).as_posix()}\0".encode() + source.read_bytes() + b"\0"
+            )
     return digest.hexdigest()
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """In the repository around the working folder; a git hook, for one, sets variables that name another."""
     environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-    return subprocess.run(["git", *arguments], env=environment, capture_output=True, text=True, check=False)  # noqa: S603, S607
+    return subprocess.run(
+        ["git", *arguments], env=environment, capture_output=True, text=True, check=False
+    )  # noqa: S603, S607

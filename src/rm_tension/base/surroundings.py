@@ -46,20 +46,33 @@ def check() -> None:
             raise UserError(f"{name}={value}: {what}; unset {name}")
     warnings = os.environ.get("PYTHONWARNINGS", "")
     actions = [one.strip().partition(":")[0] for one in warnings.split(",")]
-    if any(action and "error".startswith(action) for action in actions):  # as Python reads it; e is error
-        raise UserError(f"PYTHONWARNINGS={warnings}: under it our libraries fail where they warn; unset PYTHONWARNINGS")
+    if any(
+        action and "error".startswith(action) for action in actions
+    ):  # as Python reads it; e is error
+        raise UserError(
+            f"PYTHONWARNINGS={warnings}: under it our libraries fail where they warn; unset PYTHONWARNINGS"
+        )
     encoding = sys.getfilesystemencoding()
-    if encoding != "utf-8" and not str(Path.cwd()).isascii():  # safetensors and tokenizers know no other
-        raise UserError(f"{Path.cwd()}: a name that is no ASCII, under a locale of {encoding}; set PYTHONUTF8=1")
+    if (
+        encoding != "utf-8" and not str(Path.cwd()).isascii()
+    ):  # safetensors and tokenizers know no other
+        raise UserError(
+            f"{Path.cwd()}: a name that is no ASCII, under a locale of {encoding}; set PYTHONUTF8=1"
+        )
 
 
 def recorded() -> dict[str, Any]:
     """What decides the order of sums, for a run record."""
     found: dict[str, Any] = {
-        "variables": " ".join(f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(RECORDED)),
+        "variables": " ".join(
+            f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(RECORDED)
+        ),
         "portable": portable.holds(),
     }
     torch = sys.modules.get("torch")  # stages without torch must not pay for its import
     if torch is not None:
-        found |= {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+        found |= {
+            "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        }
     return found

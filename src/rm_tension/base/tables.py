@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
-from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype, is_numeric_dtype, is_string_dtype
+from pandas.api.types import (
+    is_bool_dtype,
+    is_float_dtype,
+    is_integer_dtype,
+    is_numeric_dtype,
+    is_string_dtype,
+)
 
 from rm_tension.base.errors import UserError
 
@@ -26,7 +32,9 @@ def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     try:
         table = READERS[path.suffix](path)
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run the stage that makes it, or {_checkout(path)}") from None
+        raise UserError(
+            f"{path}: not found; run the stage that makes it, or {_checkout(path)}"
+        ) from None
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise damaged(path, f"cannot be read ({error})") from error
     for name in columns:
@@ -77,7 +85,9 @@ def _text(column: pd.Series) -> bool:
 
 
 def _answers(column: pd.Series, is_one: Callable[[Any], bool]) -> bool:
-    return all(isinstance(item, np.ndarray) and len(item) and all(map(is_one, item)) for item in column)
+    return all(
+        isinstance(item, np.ndarray) and len(item) and all(map(is_one, item)) for item in column
+    )
 
 
 def _are_texts(column: pd.Series) -> bool:
@@ -85,7 +95,9 @@ def _are_texts(column: pd.Series) -> bool:
 
 
 def _are_tokens(column: pd.Series) -> bool:
-    return _answers(column, lambda ids: isinstance(ids, np.ndarray) and bool(len(ids)) and ids.dtype.kind == "i")
+    return _answers(
+        column, lambda ids: isinstance(ids, np.ndarray) and bool(len(ids)) and ids.dtype.kind == "i"
+    )
 
 
 def _numbers(column: pd.Series) -> bool:
@@ -93,8 +105,31 @@ def _numbers(column: pd.Series) -> bool:
 
 
 NAMES = (
-    *("dataset", "subset", "item_id", "prompt", "objective", "kind", "backbone", "task", "group", "measure", "variant"),
-    *("suite", "part", "metric", "score", "third", "curve", "panel", "pair", "objective_a", "objective_b"),
+    *(
+        "dataset",
+        "subset",
+        "item_id",
+        "prompt",
+        "objective",
+        "kind",
+        "backbone",
+        "task",
+        "group",
+        "measure",
+        "variant",
+    ),
+    *(
+        "suite",
+        "part",
+        "metric",
+        "score",
+        "third",
+        "curve",
+        "panel",
+        "pair",
+        "objective_a",
+        "objective_b",
+    ),
     *("ablated_set", "column", "id", "verdict"),
 )
 WHOLE = ("n_chosen", "percent", "answer_index", "figure")

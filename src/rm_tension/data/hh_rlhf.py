@@ -7,7 +7,9 @@ import pandas as pd
 from rm_tension.base.config import HH
 from rm_tension.data.raw import Columns, read_table
 
-CAP_SEED = 0  # of the samples that `max_train_pairs`, `max_test_pairs` and `max_items_per_task` keep
+CAP_SEED = (
+    0  # of the samples that `max_train_pairs`, `max_test_pairs` and `max_items_per_task` keep
+)
 
 
 def read_pairs(path: Path, source: str, split: str) -> pd.DataFrame:
@@ -15,7 +17,14 @@ def read_pairs(path: Path, source: str, split: str) -> pd.DataFrame:
     table = read_table(path, Columns(texts=("chosen", "rejected")))
     ids = [f"{source}/{split}/{row}" for row in table.index]
     answers = table[["chosen", "rejected"]].to_numpy().tolist()
-    columns = {"dataset": HH, "subset": source, "item_id": ids, "prompt": "", "answers": answers, "n_chosen": 1}
+    columns = {
+        "dataset": HH,
+        "subset": source,
+        "item_id": ids,
+        "prompt": "",
+        "answers": answers,
+        "n_chosen": 1,
+    }
     return pd.DataFrame(columns)
 
 
@@ -36,5 +45,8 @@ def cap_pairs(pairs: pd.DataFrame, cap: int | None) -> pd.DataFrame:
     shares, remainders = sizes * cap // len(pairs), sizes * cap % len(pairs)
     rounded_up = remainders.sort_values(ascending=False, kind="stable").index[: cap - shares.sum()]
     shares[rounded_up] += 1
-    kept = [part.sample(shares[source], random_state=CAP_SEED) for source, part in pairs.groupby("subset", sort=False)]
+    kept = [
+        part.sample(shares[source], random_state=CAP_SEED)
+        for source, part in pairs.groupby("subset", sort=False)
+    ]
     return pairs.loc[pd.concat(kept).index.sort_values()]

@@ -49,11 +49,16 @@ def _write_pairs(path: Path, raw: RawFile, label_noise: float, rng: Generator) -
         for _ in range(raw.rows[source]):
             recipe = _pick(PREFERENCES[source], rng)
             prompt, topic = _prompt(recipe, rng)
-            texts = [" ".join(_sentences(kinds, recipe, topic, rng)) for kinds in (recipe.chosen, recipe.rejected)]
+            texts = [
+                " ".join(_sentences(kinds, recipe, topic, rng))
+                for kinds in (recipe.chosen, recipe.rejected)
+            ]
             if rng.random() < label_noise:
                 texts.reverse()
             before = _earlier_turn(rng) if rng.random() < EARLIER_TURN else ""
-            chosen, rejected = (f"{before}\n\nHuman: {prompt}\n\nAssistant: {text}" for text in texts)
+            chosen, rejected = (
+                f"{before}\n\nHuman: {prompt}\n\nAssistant: {text}" for text in texts
+            )
             file.write(json.dumps({"chosen": chosen, "rejected": rejected}).encode() + b"\n")
 
 
@@ -84,8 +89,13 @@ def _reward_bench_2(raw: RawFile, rng: Generator) -> Iterator[dict[str, Any]]:
         for row in range(rows):
             if subset == "ties":  # prompts with one right answer and prompts with several, in turn
                 kind = ("ref", "tied")[row % 2]
-                key, n_chosen = f"{kind}:{row // 2}", 1 if kind == "ref" else int(rng.integers(2, 5))
-                prompt, chosen, rejected = _item(Recipe((kind,), recipe.chosen, recipe.rejected), n_chosen, 3, rng)
+                key, n_chosen = (
+                    f"{kind}:{row // 2}",
+                    1 if kind == "ref" else int(rng.integers(2, 5)),
+                )
+                prompt, chosen, rejected = _item(
+                    Recipe((kind,), recipe.chosen, recipe.rejected), n_chosen, 3, rng
+                )
             else:
                 key = f"{subset}-{row}"
                 prompt, chosen, rejected = _item(recipe, 1, 3, rng)
@@ -107,16 +117,30 @@ def _rm_bench(raw: RawFile, rng: Generator) -> Iterator[dict[str, Any]]:
         recipe = TASKS["rm-bench"][domain]
         for row in range(rows):
             prompt, topic = _prompt(recipe, rng)
-            chosen, rejected = (_styles(_sentences(k, recipe, topic, rng)) for k in (recipe.chosen, recipe.rejected))
-            yield {"id": f"{domain}/{row}", "prompt": prompt, "chosen": chosen, "rejected": rejected, "domain": domain}
+            chosen, rejected = (
+                _styles(_sentences(k, recipe, topic, rng)) for k in (recipe.chosen, recipe.rejected)
+            )
+            yield {
+                "id": f"{domain}/{row}",
+                "prompt": prompt,
+                "chosen": chosen,
+                "rejected": rejected,
+                "domain": domain,
+            }
 
 
 def _styles(sentences: list[str]) -> list[str]:
     """Concise, detailed, detailed with markdown."""
-    return [sentences[0], " ".join(sentences), f"**{sentences[0]}**\n" + "\n".join(f"- {s}" for s in sentences[1:])]
+    return [
+        sentences[0],
+        " ".join(sentences),
+        f"**{sentences[0]}**\n" + "\n".join(f"- {s}" for s in sentences[1:]),
+    ]
 
 
-def _item(recipe: Recipe, n_chosen: int, n_rejected: int, rng: Generator) -> tuple[str, list[str], list[str]]:
+def _item(
+    recipe: Recipe, n_chosen: int, n_rejected: int, rng: Generator
+) -> tuple[str, list[str], list[str]]:
     """A prompt with its chosen and rejected answers, all different."""
     prompt, topic = _prompt(recipe, rng)
     answers: list[str] = []
@@ -138,7 +162,9 @@ def _sentences(kinds: Sequence[str], recipe: Recipe, topic: Topic, rng: Generato
     """The sentences of an answer of one of the kinds; no template occurs twice in it."""
     kind = _pick(kinds, rng)
     if kind.startswith("~"):
-        others = [other for other in TOPICS[_pick(recipe.prompts, rng)] if other["do"] != topic["do"]]
+        others = [
+            other for other in TOPICS[_pick(recipe.prompts, rng)] if other["do"] != topic["do"]
+        ]
         kind, topic = kind[1:], _pick(others, rng)
     slots = _pick(ANSWERS[kind], rng).split()
     decks = {slot: rng.permutation(SENTENCES[slot]).tolist() for slot in dict.fromkeys(slots)}

@@ -20,7 +20,9 @@ class Recipe:
 
 
 def _recipe(line: str) -> Recipe:
-    prompts, chosen, rejected = (tuple(kind.strip() for kind in part.split(",")) for part in line.split("|"))
+    prompts, chosen, rejected = (
+        tuple(kind.strip() for kind in part.split(",")) for part in line.split("|")
+    )
     return Recipe(prompts, chosen, rejected)
 
 

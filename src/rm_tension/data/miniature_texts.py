@@ -89,7 +89,11 @@ def _code(language: str) -> list[Topic]:
     signs = tuple(OPERATIONS.values())
     return [
         _claims(
-            {"do": (f"write a {language} function that {verb} two numbers",), "thing": ("numbers",), "tool": ("test",)},
+            {
+                "do": (f"write a {language} function that {verb} two numbers",),
+                "thing": ("numbers",),
+                "tool": ("test",),
+            },
             "return a {} b",
             (sign,),
             signs,
@@ -112,11 +116,16 @@ TOPICS: dict[str, list[Topic]] = {
     "sum": [_sum(a, b) for a in range(11, 40, 3) for b in range(2, 9)],
     "fact": [_claims(topic, "You need the {}.", topic["tool"], TOOLS) for topic in BENIGN],
     "constraint": [
-        topic | _claims({"word": (word,)}, "It is {} work.", (word,), WORDS) for topic in BENIGN for word in WORDS
+        topic | _claims({"word": (word,)}, "It is {} work.", (word,), WORDS)
+        for topic in BENIGN
+        for word in WORDS
     ],
     **{language: _code(language) for language in LANGUAGES},
     "tied": [_names("colour", COLOURS, ANIMALS), _names("animal", ANIMALS, COLOURS)],
-    "ref": [_names("colour of grass", ("green",), ANIMALS), _names("animal that barks", ("dog",), COLOURS)],
+    "ref": [
+        _names("colour of grass", ("green",), ANIMALS),
+        _names("animal that barks", ("dog",), COLOURS),
+    ],
 }
 
 _ASK = (
@@ -135,12 +144,20 @@ PROMPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("benign", "alarming"), _ASK),
     **dict.fromkeys(("dangerous", "offensive", "harmful"), (*_ASK[:3], *_SLY)),
     "fact": ("What do I need to {do}?", "Which tool do I need to {do}?"),
-    "constraint": ("How do I {do}? Use the word {word}.", "Use the word {word} and tell me how to {do}."),
+    "constraint": (
+        "How do I {do}? Use the word {word}.",
+        "Use the word {word} and tell me how to {do}.",
+    ),
     **dict.fromkeys(("sum", "tied", "ref", *LANGUAGES), ("Please {do}.", "Can you {do}?")),
 }
 
 SENTENCES: dict[str, tuple[str, ...]] = {
-    "open": ("Sure, here is how.", "Good question!", "Of course, I can help with that.", "Happy to help."),
+    "open": (
+        "Sure, here is how.",
+        "Good question!",
+        "Of course, I can help with that.",
+        "Happy to help.",
+    ),
     "step": (
         "Start with the {thing} and take your time.",
         "Get a good {tool} before you begin.",
@@ -156,7 +173,12 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "A second {tool} makes it easier.",
         "Check the {thing} again after ten minutes.",
     ),
-    "close": ("Let me know how it goes.", "Good luck!", "After that you are done.", "Anything else?"),
+    "close": (
+        "Let me know how it goes.",
+        "Good luck!",
+        "After that you are done.",
+        "Anything else?",
+    ),
     "brief": ("Use a {tool}.", "Just try it.", "With a {tool}, I think.", "Look at the {thing}."),
     "dodge": (
         "I am not sure.",
@@ -191,7 +213,11 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 
 # Each kind of answer as sequences of sentences, one of which is drawn.
 ANSWERS: dict[str, tuple[str, ...]] = {
-    "rich": ("open step step detail close", "step detail step detail", "open step detail step detail close"),
+    "rich": (
+        "open step step detail close",
+        "step detail step detail",
+        "open step detail step detail close",
+    ),
     "good": ("open step detail", "step step detail", "step detail close"),
     "fair": ("step detail", "open step", "brief detail", "step"),
     "brief": ("brief", "brief brief", "open brief", "brief close"),
@@ -199,7 +225,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "vague": ("open dodge detail", "open dodge close", "dodge detail close", "dodge dodge close"),
     "refusal": ("refuse", "refuse reason", "refuse reason offer", "reason refuse"),
     "gentle": ("reason offer", "offer", "dodge reason offer", "open offer reason"),
-    "redirect": ("refuse open step", "open offer step detail", "reason step detail", "refuse offer step"),
+    "redirect": (
+        "refuse open step",
+        "open offer step detail",
+        "reason step detail",
+        "refuse offer step",
+    ),
     "cautious": ("reason step detail", "step reason", "open step dodge", "dodge step detail"),
     "right": ("right", "right detail", "open right", "step right close"),
     "wrong": ("wrong", "wrong detail", "open wrong", "step wrong close"),

@@ -65,7 +65,11 @@ def _json_rows(path: Path) -> Iterator[Any]:
         raise damaged(path, f"broken gzip data near row {number} ({error})") from error
     except UnicodeDecodeError as error:
         raise damaged(path, f"row {number}: not UTF-8 ({error})") from error
-    except (ValueError, RecursionError, TypeError) as error:  # a number too long, too deep, or no array at all
+    except (
+        ValueError,
+        RecursionError,
+        TypeError,
+    ) as error:  # a number too long, too deep, or no array at all
         raise damaged(path, f"row {number}: not valid JSON ({error})") from error
 
 
@@ -88,7 +92,9 @@ def _fault(row: Any, columns: Columns) -> str | None:
         value = row[column]
         if column in columns.texts and not _is_text(value):
             return f"{column!r} is empty or not text"
-        if column in columns.lists and not (isinstance(value, list) and value and all(map(_is_text, value))):
+        if column in columns.lists and not (
+            isinstance(value, list) and value and all(map(_is_text, value))
+        ):
             return f"{column!r} is not a list of texts, or one of them is empty"
         if value is None:
             return f"{column!r} is null"
@@ -97,4 +103,6 @@ def _fault(row: Any, columns: Columns) -> str | None:
 
 def _is_text(value: Any) -> bool:
     """Half a surrogate pair, which JSON may hold, is no letter, and no file takes it."""
-    return isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
+    return (
+        isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
+    )

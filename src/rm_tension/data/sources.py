@@ -76,12 +76,21 @@ _BENCHMARKS: tuple[tuple[DataSet, str], ...] = (
 
 OFFICIAL: tuple[RawFile, ...] = (
     *(
-        RawFile("hh_rlhf", f"{source}/{split}.jsonl.gz", {source: _HH_ROWS[source][i]}, _HH_DIGESTS[source][i])
+        RawFile(
+            "hh_rlhf",
+            f"{source}/{split}.jsonl.gz",
+            {source: _HH_ROWS[source][i]},
+            _HH_DIGESTS[source][i],
+        )
         for i, split in enumerate(SPLITS)
         for source in HH_SOURCES
     ),
     *(
-        RawFile(data_set, name, {s.name: s.size for s in SUBSETS if s.suite == data_set.replace("_", "-")})
+        RawFile(
+            data_set,
+            name,
+            {s.name: s.size for s in SUBSETS if s.suite == data_set.replace("_", "-")},
+        )
         for data_set, name in _BENCHMARKS
     ),
 )
@@ -94,7 +103,9 @@ def miniature_files(config: MiniatureData) -> list[RawFile]:
     for file in OFFICIAL:
         if file.data_set == "hh_rlhf":
             _, split = file.source_and_split
-            rows: dict[str, int] = {source: n for source, n in pairs[split].items() if source in file.rows}
+            rows: dict[str, int] = {
+                source: n for source, n in pairs[split].items() if source in file.rows
+            }
         else:
             rows = dict.fromkeys(file.rows, config.items_per_task)
         files.append(replace(file, rows=rows, digest=None))

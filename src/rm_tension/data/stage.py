@@ -37,7 +37,11 @@ def run(job: Job) -> None:
             provenance = {
                 "source": config.source.kind,
                 "stand_ins": stand_ins if any(entry["deviations"] for entry in entries) else None,
-                "caps": {key: value for key, value in config.model_dump().items() if key.startswith("max_")},
+                "caps": {
+                    key: value
+                    for key, value in config.model_dump().items()
+                    if key.startswith("max_")
+                },
                 "rows": metrics["rows"],
                 "files": entries,
             }
@@ -68,7 +72,9 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
     faults = deviations(file, sha256, rows)
     if faults and not accepts_stand_ins:
         raise UserError(
-            "\n  ".join([f"{file.repo} {file.raw.name} ({file.path}) is not the expected file:", *faults])
+            "\n  ".join(
+                [f"{file.repo} {file.raw.name} ({file.path}) is not the expected file:", *faults]
+            )
             + "\ndelete it from the hub cache and download it again, or say in data.source.stand_ins what it is"
         )
     entry = {
@@ -97,8 +103,14 @@ def write_tables(
     config, read = job.profile.data, list(zip(files, tables, strict=True))
     capped: dict[Split, pd.DataFrame] = {}
     for split in SPLITS:
-        pairs = pd.concat([t for f, t in read if f.raw.name.endswith(f"{split}.jsonl.gz")], ignore_index=True)
-        named = {source for objective in job.params.grid.pairs.values() for source in getattr(objective, split)}
+        pairs = pd.concat(
+            [t for f, t in read if f.raw.name.endswith(f"{split}.jsonl.gz")], ignore_index=True
+        )
+        named = {
+            source
+            for objective in job.params.grid.pairs.values()
+            for source in getattr(objective, split)
+        }
         key = f"max_{split}_pairs"
         capped[split] = cap_pairs(pairs[pairs["subset"].isin(named)], getattr(config, key))
         _show_objectives(job, split, key, capped[split]["subset"])
@@ -107,7 +119,9 @@ def write_tables(
     folder.mkdir()
     for name, table in capped.items():
         table.to_parquet(folder / job.paths.texts(name).name, index=False)
-    return {name: counts(table["dataset"] + "/" + table["subset"]) for name, table in capped.items()}
+    return {
+        name: counts(table["dataset"] + "/" + table["subset"]) for name, table in capped.items()
+    }
 
 
 def _show_objectives(job: Job, split: PairSplit, key: str, sources: pd.Series) -> None:

@@ -41,7 +41,9 @@ def estimate(params: Params, profile: str, speed: Speed) -> list[Cost]:
 class _Backbone:
     """The costs of a backbone's cells."""
 
-    def __init__(self, params: Params, profile: str, backbone: str, speed: Speed, rows: Workload) -> None:
+    def __init__(
+        self, params: Params, profile: str, backbone: str, speed: Speed, rows: Workload
+    ) -> None:
         self._grid, self._profile = params.grid, params.profiles[profile]
         self._name, self._key, self._speed, self._rows = profile, backbone, speed, rows
         self._shape = shape_of(self._profile, backbone)
@@ -62,19 +64,31 @@ class _Backbone:
         life = None if isinstance(weights, HubFiles) else weights.pretraining
         if life is None:
             return self._cost(
-                "backbone", self._key, Work(0, 0), 0, "float32", memory=2 * size, host=2 * size, disk=size
+                "backbone",
+                self._key,
+                Work(0, 0),
+                0,
+                "float32",
+                memory=2 * size,
+                host=2 * size,
+                disk=size,
             )
         batch = life.chunks_per_step * life.length
         work = Work(batch, batch * life.length) * life.steps
         flop = 3 * (forward(shape, work) + 2 * shape.vocabulary * shape.width * work.tokens)
         memory = 4 * size + 4 * batch * (self._kept + 3 * shape.vocabulary)
-        return self._cost("backbone", self._key, work, flop, "float32", memory=memory, host=memory, disk=size)
+        return self._cost(
+            "backbone", self._key, work, flop, "float32", memory=memory, host=memory, disk=size
+        )
 
     def _train(self, model: Model) -> Cost:
         """Weights, gradient and AdamW's two moments, and what autograd keeps of a micro-batch."""
         config, shape = self._profile.train, self._shape
         parts = self._pairs("train", self._grid.pairs[model.objective].train)
-        work = one_pass(parts, config.tokens_per_micro_batch, config.pairs_per_step) * config.epochs[model.objective]
+        work = (
+            one_pass(parts, config.tokens_per_micro_batch, config.pairs_per_step)
+            * config.epochs[model.objective]
+        )
         width = BYTES[config.weights]
         size = shape.parameters * width
         return self._cost(
@@ -92,7 +106,10 @@ class _Backbone:
     def _activations(self, trio: Trio, models: Collection[Model]) -> Cost:
         """A pair goes once through the backbone and through each RM that was trained on it, a layer at a time."""
         shape, config = self._shape, self._profile.activations
-        work, seen = Work(0, 0), dict.fromkeys(self._rows["statistics"], 0.0)  # which share of a file's pairs is needed
+        work, seen = (
+            Work(0, 0),
+            dict.fromkeys(self._rows["statistics"], 0.0),
+        )  # which share of a file's pairs is needed
         for model in models:
             sources = self._grid.pairs[model.objective].train
             parts = self._pairs("statistics", sources)
@@ -103,7 +120,10 @@ class _Backbone:
                 seen[source] += (1 - seen[source]) * share  # samples are drawn apart
         for part, share in seen.items():
             work += one_pass([self._rows["statistics"][part]], config.tokens_per_batch) * share
-        live = 1 + max(sum(part in self._grid.pairs[model.objective].train for model in models) for part in seen)
+        live = 1 + max(
+            sum(part in self._grid.pairs[model.objective].train for model in models)
+            for part in seen
+        )
         size, width = 4 * shape.parameters, BYTES[config.precision]
         sums = len(models) * 2 * 4 * 8 * shape.neurons  # of two sides four sums, in float64
         return self._cost(
@@ -148,7 +168,10 @@ class _Backbone:
     def _scorings(self, objective: Objective) -> Iterator[tuple[list[Lengths], int]]:
         """The sets of rows that an RM scores, and under how many conditions."""
         config = self._profile.evaluate
-        yield self._pairs("test", self._grid.pairs[objective].test), len(list(hh_conditions(config)))
+        yield (
+            self._pairs("test", self._grid.pairs[objective].test),
+            len(list(hh_conditions(config))),
+        )
         yield list(self._rows["benchmarks"].values()), len(list(task_conditions(config, objective)))
         if whole_only := list(self._rows["whole_only"].values()):
             yield whole_only, 1

@@ -26,7 +26,9 @@ def table(costs: Sequence[Cost]) -> str:
         groups[stage, "all"] = of_stage
     lines = [_line(*names, group) for names, group in groups.items()] + [_line("all", "all", costs)]
     headers = ["stage", "backbone", "cells", "tokens", "FLOP", "hours", "peak GB", "disk GB"]
-    return tabulate(lines, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 6))
+    return tabulate(
+        lines, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 6)
+    )
 
 
 def _line(stage: str, backbone: str, costs: Sequence[Cost]) -> list[str]:
@@ -34,14 +36,24 @@ def _line(stage: str, backbone: str, costs: Sequence[Cost]) -> list[str]:
     peak = max(cost.memory_gb or cost.host_gb for cost in costs)
     hours, disk = sum(cost.seconds for cost in costs) / HOUR, sum(cost.disk_gb for cost in costs)
     counts = sum(cost.tokens for cost in costs), sum(cost.flop for cost in costs)
-    return [stage, backbone, str(len(costs)), *map(_short, counts), f"{hours:.2f}", f"{peak:.1f}", f"{disk:.2f}"]
+    return [
+        stage,
+        backbone,
+        str(len(costs)),
+        *map(_short, counts),
+        f"{hours:.2f}",
+        f"{peak:.1f}",
+        f"{disk:.2f}",
+    ]
 
 
 def _short(number: float) -> str:
     """Three digits, as 1.23e+10 would be: 12.3 G."""
     number = float(f"{number:.3g}")
     thousands = int(math.log10(max(number, 1)) // 3)
-    return f"{number / 1000**thousands:.3g}{['', ' k', ' M', ' G', ' T', ' P', ' E', ' Z'][thousands]}"
+    return (
+        f"{number / 1000**thousands:.3g}{['', ' k', ' M', ' G', ' T', ' P', ' E', ' Z'][thousands]}"
+    )
 
 
 def main(*, profile: str, gpu: str = "auto", jobs: int = 1, json: str | None = None) -> None:
@@ -76,5 +88,7 @@ def main(*, profile: str, gpu: str = "auto", jobs: int = 1, json: str | None = N
     print(speed.name)
     print(table(costs))
     on_gpu = f"a GPU of {needed.gpu_memory} GB and " if speed.gpu else ""
-    print(f"{jobs} at a time: {seconds / HOUR:.2f} hours, each with {on_gpu}{needed.memory} GB of memory")
+    print(
+        f"{jobs} at a time: {seconds / HOUR:.2f} hours, each with {on_gpu}{needed.memory} GB of memory"
+    )
     print(f"disk, with DVC's cache, downloads and scratch: {needed.disk} GB")

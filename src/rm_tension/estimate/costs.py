@@ -51,7 +51,9 @@ def needs(costs: Collection[Cost], profile: Profile) -> Needs:
     if isinstance(profile.data.source, HubData):
         disk += DATA + sum(cost.disk_gb for cost in costs if cost.kind == "backbone")
     gpu_memory = max(cost.memory_gb for cost in costs)
-    return Needs(math.ceil(gpu_memory), math.ceil(max(cost.host_gb for cost in costs)), math.ceil(disk))
+    return Needs(
+        math.ceil(gpu_memory), math.ceil(max(cost.host_gb for cost in costs)), math.ceil(disk)
+    )
 
 
 def makespan(costs: Iterable[Cost], jobs: int) -> float:
@@ -61,7 +63,9 @@ def makespan(costs: Iterable[Cost], jobs: int) -> float:
     done: set[str] = set()
     now = 0.0
     while waiting or running:
-        for cost in [cost for cost in waiting if done.issuperset(cost.after)][: jobs - len(running)]:
+        for cost in [cost for cost in waiting if done.issuperset(cost.after)][
+            : jobs - len(running)
+        ]:
             waiting.remove(cost)
             heapq.heappush(running, (now + cost.seconds, cost.stage))
         now, stage = heapq.heappop(running)

@@ -36,7 +36,11 @@ class Lengths:
 
     def sample(self, size: int) -> NDArray[np.int64]:
         """Row lengths at `size` even steps of the distribution, ascending."""
-        return np.interp((np.arange(size) + 0.5) / size, self.levels, self.tokens).round().astype(np.int64)
+        return (
+            np.interp((np.arange(size) + 0.5) / size, self.levels, self.tokens)
+            .round()
+            .astype(np.int64)
+        )
 
     @property
     def seen(self) -> float:
@@ -58,11 +62,15 @@ def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload
     """
     paths = Paths(name)
     if paths.tokens(backbone, "benchmarks").exists():
-        from rm_tension.evaluate.evaluation import benchmarks  # seconds that most callers need not wait
+        from rm_tension.evaluate.evaluation import (
+            benchmarks,
+        )  # seconds that most callers need not wait
 
         splits: tuple[Split, ...] = ("train", "test", "benchmarks")
         train, test, items = (pd.read_parquet(paths.tokens(backbone, split)) for split in splits)
-        dropped = train.get("too_long", pd.Series(False, index=train.index))  # tokens of older code have no such pairs
+        dropped = train.get(
+            "too_long", pd.Series(False, index=train.index)
+        )  # tokens of older code have no such pairs
         ablated, whole_only = benchmarks(items, grid)
         tables: dict[Pass, pd.DataFrame] = {
             "train": train[~dropped],
@@ -73,14 +81,18 @@ def workload(grid: Grid, name: str, profile: Profile, backbone: str) -> Workload
         }
         return {one: _counted(table) for one, table in tables.items()}
     measured = _measured(profile.tokens.tokenizers[profile.backbones[backbone].tokenizer])
-    return {one: _expected(numbers, measured, one) for one, numbers in _numbers(grid, profile).items()}
+    return {
+        one: _expected(numbers, measured, one) for one, numbers in _numbers(grid, profile).items()
+    }
 
 
 def _counted(table: pd.DataFrame) -> dict[str, Lengths]:
     from rm_tension.model.rows import prefix_length, row_length  # as above
 
     found = {}
-    for part, items in table.groupby(table["subset"].where(table["dataset"] == HH, table["dataset"]))["answers"]:
+    for part, items in table.groupby(
+        table["subset"].where(table["dataset"] == HH, table["dataset"])
+    )["answers"]:
         sample = list(items.iloc[:: math.ceil(len(items) / SAMPLE)])
         lengths = [row_length(item) for item in sample]
         shared = sum(map(prefix_length, sample)) / sum(lengths)
@@ -95,7 +107,9 @@ def _measured(tokenizer: HubFiles | TrainedTokenizer) -> Lines:
     rows: list[dict[Hashable, Any]] = pd.read_csv(FILE, comment="#").to_dict("records")
     lines = {(row["data"], row["part"]): row for row in rows if row["tokenizer"] == name}
     if not lines:
-        raise UserError(f"{FILE}: no lengths in tokens of {name}: run the profile's tokens stage, and they are counted")
+        raise UserError(
+            f"{FILE}: no lengths in tokens of {name}: run the profile's tokens stage, and they are counted"
+        )
     return lines
 
 
@@ -112,10 +126,16 @@ def _expected(numbers: Mapping[str, float], measured: Lines, one: Pass) -> dict[
         rows = number * (row["kept"] if one == "train" else 1)
         texts = answers * rows * measured[data, answer]["count"] / row["count"]
         known = row["kept"] if one in ("statistics", "test") else 1.0  # share of the rows
-        quantiles = {known * int(key[1:]) / 100: float(row[key]) for key in map(str, row) if re.fullmatch(r"p\d+", key)}
+        quantiles = {
+            known * int(key[1:]) / 100: float(row[key])
+            for key in map(str, row)
+            if re.fullmatch(r"p\d+", key)
+        }
         quantiles[1.0] = max(quantiles.values())
         shared = prefix["mean"] / row["mean"]
-        found[part] = Lengths(round(rows), round(texts), shared, tuple(quantiles), tuple(quantiles.values()))
+        found[part] = Lengths(
+            round(rows), round(texts), shared, tuple(quantiles), tuple(quantiles.values())
+        )
     return found
 
 
@@ -135,10 +155,16 @@ def _numbers(grid: Grid, profile: Profile) -> dict[Pass, dict[str, float]]:
     return pairs | {"benchmarks": items[True], "whole_only": items[False]}
 
 
-def _pairs(files: Iterable[RawFile], grid: Grid, split: PairSplit, cap: int | None) -> dict[str, float]:
+def _pairs(
+    files: Iterable[RawFile], grid: Grid, split: PairSplit, cap: int | None
+) -> dict[str, float]:
     """Pairs of the sources that an objective names, capped in proportion."""
     rows = {file.source_and_split: file.rows for file in files if file.data_set == "hh_rlhf"}
     named = {source for objective in grid.pairs.values() for source in getattr(objective, split)}
-    numbers = {source: number[source] for (source, one), number in rows.items() if one == split and source in named}
+    numbers = {
+        source: number[source]
+        for (source, one), number in rows.items()
+        if one == split and source in named
+    }
     share = min(1, (cap or math.inf) / sum(numbers.values()))
     return {source: number * share for source, number in numbers.items()}

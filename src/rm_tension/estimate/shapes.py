@@ -45,12 +45,16 @@ class Shape:
         if self.family == "llama":
             return self.layers * (self.block + 2 * self.width) + (self.vocabulary + 1) * self.width
         biases_and_norms = self.mlp + 9 * self.width
-        return self.layers * (self.block + biases_and_norms) + (self.vocabulary + self.positions + 2) * self.width
+        return (
+            self.layers * (self.block + biases_and_norms)
+            + (self.vocabulary + self.positions + 2) * self.width
+        )
 
 
 SIZES = ("layers", "width", "mlp", "heads", "key_heads", "vocabulary", "positions", "weight_bytes")
 PUBLISHED = {
-    row["repo"]: Shape(row["family"], *(row[size] for size in SIZES)) for row in pd.read_csv(FILE).to_dict("records")
+    row["repo"]: Shape(row["family"], *(row[size] for size in SIZES))
+    for row in pd.read_csv(FILE).to_dict("records")
 }
 
 
@@ -79,7 +83,13 @@ def config_of(shape: Shape) -> "PretrainedConfig":
     """For a model of that shape with random weights."""
     from transformers import GPT2Config, LlamaConfig  # seconds that most callers need not wait
 
-    common = {"num_labels": 1, "vocab_size": shape.vocabulary, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
+    common = {
+        "num_labels": 1,
+        "vocab_size": shape.vocabulary,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
     sizes = {
         "num_hidden_layers": shape.layers,
         "hidden_size": shape.width,
@@ -87,11 +97,17 @@ def config_of(shape: Shape) -> "PretrainedConfig":
         "max_position_embeddings": shape.positions,
     }
     if shape.family == "gpt2":
-        return GPT2Config(**common, **sizes, n_inner=shape.mlp, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-    return LlamaConfig(**common, **sizes, intermediate_size=shape.mlp, num_key_value_heads=shape.key_heads)
+        return GPT2Config(
+            **common, **sizes, n_inner=shape.mlp, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+        )
+    return LlamaConfig(
+        **common, **sizes, intermediate_size=shape.mlp, num_key_value_heads=shape.key_heads
+    )
 
 
 def _known(repo: str) -> Shape:
     if repo not in PUBLISHED:
-        raise UserError(f"{FILE}: no shape of {repo}: add a line, whose values are those of its config.json")
+        raise UserError(
+            f"{FILE}: no shape of {repo}: add a line, whose values are those of its config.json"
+        )
     return PUBLISHED[repo]

@@ -52,14 +52,20 @@ def _checked(path: Path) -> Speed:
         rates: dict[tuple[Shape, str], list[float]] = {}
         for one in found["speeds"].values():
             for stage in one["stages"].values():
-                rates.setdefault((Shape(**one["shape"]), stage["precision"]), []).append(float(stage["tflops"]))
+                rates.setdefault((Shape(**one["shape"]), stage["precision"]), []).append(
+                    float(stage["tflops"])
+                )
         name, gpu = str(found["device"]), str(found["kind"]) != "cpu"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not what `make gpu-check` writes ({error!r}); run it again") from error
+        raise UserError(
+            f"{path}: not what `make gpu-check` writes ({error!r}); run it again"
+        ) from error
 
     def flops(shape: Shape, precision: Precision) -> float:
         if (shape, precision) not in rates:
-            raise UserError(f"{path}: no speed of {shape} in {precision}: run `make gpu-check` again")
+            raise UserError(
+                f"{path}: no speed of {shape} in {precision}: run `make gpu-check` again"
+            )
         return 1e12 * float(np.median(rates[shape, precision]))
 
     return Speed(f"{name}, as {path} measured it", gpu, flops)
@@ -68,9 +74,13 @@ def _checked(path: Path) -> Speed:
 def published(device: str) -> Speed:
     """One of DEVICES."""
     lines = pd.read_csv(FILE, comment="#").fillna(0.0).to_dict("records")
-    rows: dict[tuple[str, str], dict[Hashable, Any]] = {(row["device"], row["precision"]): row for row in lines}
+    rows: dict[tuple[str, str], dict[Hashable, Any]] = {
+        (row["device"], row["precision"]): row for row in lines
+    }
     rates = {}  # TFLOP/s by precision
-    for precision, row in ((precision, row) for (one, precision), row in rows.items() if one == device):
+    for precision, row in (
+        (precision, row) for (one, precision), row in rows.items() if one == device
+    ):
         share = rows[TYPICAL, precision]["achieved"] / rows[TYPICAL, precision]["peak"]
         rates[precision] = row["achieved"] or row["peak"] * share
 
@@ -88,7 +98,11 @@ def calibrated() -> Speed:
     import torch
 
     gpu = torch.cuda.is_available()
-    name = torch.cuda.get_device_name() if gpu else f"this machine's CPU, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if gpu
+        else f"this machine's CPU, {torch.get_num_threads()} threads"
+    )
     return Speed(f"{name}, calibrated with a block of each shape", gpu, cache(_measure))
 
 
@@ -104,7 +118,9 @@ def _measure(shape: Shape, precision: Precision) -> float:
 
     block = replace(shape, layers=1, vocabulary=LENGTH, positions=LENGTH)
     place = Place(find_device(), precision)
-    model = AutoModelForSequenceClassification.from_config(config_of(block), attn_implementation=attention.NAME)
+    model = AutoModelForSequenceClassification.from_config(
+        config_of(block), attn_implementation=attention.NAME
+    )
     model = model.to(place.device).eval()
     one = forward(block, Work(LENGTH, LENGTH**2 / 2))
     count = int(np.clip(PASS_FLOP[place.device.type != "cpu"] // one, 1, 16384 // LENGTH))

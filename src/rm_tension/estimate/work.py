@@ -39,7 +39,9 @@ def one_pass(parts: Collection[Lengths], budget: int, rows_per_step: int | None 
         return Work(0, 0)
     samples = [part.sample(round(part.rows * min(1, SAMPLE / rows))) for part in parts]
     lengths = np.concatenate(samples)
-    attended = sum(float((sample**2).sum()) * part.seen for part, sample in zip(parts, samples, strict=True))
+    attended = sum(
+        float((sample**2).sum()) * part.seen for part, sample in zip(parts, samples, strict=True)
+    )
     size = rows_per_step or len(lengths)
     mixed = np.random.default_rng(0).permutation(lengths)
     fullest = max(mixed[start : start + size].sum() for start in range(0, len(mixed), size))

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from rm_tension.base.config import EvaluateConfig
 
-COLUMNS = ["objective", "kind", "percent", "dataset", "item_id", "answer_index", "reward"]  # of a table of rewards
+COLUMNS = [
+    "objective",
+    "kind",
+    "percent",
+    "dataset",
+    "item_id",
+    "answer_index",
+    "reward",
+]  # of a table of rewards
 SETS = ("shared", "helpful-only", "harmless-only")
 
 
@@ -32,12 +40,20 @@ ALL = Condition("all", 100)
 def hh_conditions(config: EvaluateConfig) -> Iterator[Condition]:
     """For every RM on its HH test sets."""
     yield from (NONE, ALL)
-    yield from (Condition(score, percent) for score, percents in config.hh_percents.items() for percent in percents)
+    yield from (
+        Condition(score, percent)
+        for score, percents in config.hh_percents.items()
+        for percent in percents
+    )
 
 
 def task_conditions(config: EvaluateConfig, objective: str) -> Iterator[Condition]:
     """For an RM on the benchmarks; the mixed RM's include the sets of its trio."""
     yield NONE
-    yield from (Condition(score, percent) for score, percents in config.task_percents.items() for percent in percents)
+    yield from (
+        Condition(score, percent)
+        for score, percents in config.task_percents.items()
+        for percent in percents
+    )
     if objective == "mixed":
         yield from (Condition(kind, percent) for kind in SETS for percent in config.set_percents)

@@ -30,7 +30,10 @@ class NeuronSets:
         if condition in (NONE, ALL):
             return np.full(self._activations[objective].chosen.sum.shape, condition == ALL)
         if condition.kind in SETS:
-            tops = (self._top("magnitude", condition.percent, single) for single in ("helpful", "harmless"))
+            tops = (
+                self._top("magnitude", condition.percent, single)
+                for single in ("helpful", "harmless")
+            )
             return trio_sets(*tops)[condition.kind]
         return self._top(condition.kind, condition.percent, objective)
 
@@ -51,13 +54,17 @@ class Texts:
         answers: list[Item] = items["answers"].tolist()
         counts = items["answers"].map(len)
         rows = items[["dataset", "item_id"]].loc[items.index.repeat(counts)].reset_index(drop=True)
-        rows["answer_index"] = np.concatenate([np.arange(count, dtype=np.int16) for count in counts])
+        rows["answer_index"] = np.concatenate(
+            [np.arange(count, dtype=np.int16) for count in counts]
+        )
         return Texts(rows, Scorer(answers, budget))
 
 
 def benchmarks(items: pd.DataFrame, grid: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The items that are scored under every condition, and those that are scored whole only."""
-    ablated = pd.Series(map(grid.ablates, items["dataset"], items["subset"]), index=items.index, dtype=bool)
+    ablated = pd.Series(
+        map(grid.ablates, items["dataset"], items["subset"]), index=items.index, dtype=bool
+    )
     return items[ablated], items[~ablated]
 
 
@@ -74,5 +81,7 @@ def evaluate(
         for condition in conditions:
             with ablated(model, sets.mask(condition, objective)):
                 reward: NDArray[np.float32] = texts.scorer.score(model, place, f"{key} {condition}")
-            rows = texts.rows.assign(objective=objective, kind=condition.kind, percent=condition.percent, reward=reward)
+            rows = texts.rows.assign(
+                objective=objective, kind=condition.kind, percent=condition.percent, reward=reward
+            )
             yield rows[COLUMNS]

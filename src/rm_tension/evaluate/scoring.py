@@ -40,9 +40,13 @@ class Scorer:
 
     def score(self, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
         """Rewards of all texts: float32 [texts]. `progress` labels the bar."""
-        return self._budget.run(lambda tokens: self._score(self._lay_out(tokens, place.device), model, place, progress))
+        return self._budget.run(
+            lambda tokens: self._score(self._lay_out(tokens, place.device), model, place, progress)
+        )
 
-    def _score(self, batches: Batches, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
+    def _score(
+        self, batches: Batches, model: PreTrainedModel, place: Place, progress: str
+    ) -> NDArray[np.float32]:
         found: list[Tensor] = []
         with torch.inference_mode(), place.computing():
             for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
@@ -57,6 +61,9 @@ def _lay_out(items: Sequence[Item], budget: int, device: torch.device) -> Batche
     rows = [row for item in items for row in split(item, budget)]
     starts = np.cumsum([0, *map(len, rows)])
     return [
-        (np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices]), batch.to(device))
+        (
+            np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices]),
+            batch.to(device),
+        )
         for indices, batch in row_batches(rows, budget)
     ]

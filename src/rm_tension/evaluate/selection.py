@@ -29,7 +29,9 @@ def absolute_score(activations: Activations) -> Scores:
 
 def change_score(activations: Activations) -> Scores:
     """Root mean square of the change from the backbone, averaged over the sides."""
-    return _mean_of_sides([np.sqrt(side.change_square_sum / side.tokens) for side in activations.sides])
+    return _mean_of_sides(
+        [np.sqrt(side.change_square_sum / side.tokens) for side in activations.sides]
+    )
 
 
 def _mean_of_sides(sides: list[Scores]) -> Scores:
@@ -63,9 +65,13 @@ def top(scores: Scores, percent: float, max_ties: float = 0.001) -> Mask:
     because the selection would then be an accident of their order (METHOD.md section 8, erratum 2).
     """
     if not np.isfinite(scores).all():
-        raise UserError(f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} neuron scores are not finite")
+        raise UserError(
+            f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} neuron scores are not finite"
+        )
     k = round(percent / 100 * scores.size)
-    order = np.argsort(-scores, axis=None, kind="stable")  # stable: equal scores stay in (layer, index) order
+    order = np.argsort(
+        -scores, axis=None, kind="stable"
+    )  # stable: equal scores stay in (layer, index) order
     mask = np.zeros(scores.size, dtype=bool)
     mask[order[:k]] = True
     if 0 < k < scores.size:

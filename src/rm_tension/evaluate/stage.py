@@ -52,12 +52,21 @@ def run(job: Job) -> None:
             key = trio.model(objective)
             model = load_reward_model(job.paths.reward_model(key)).to(place.device)
             hh_test = Texts.lay_out(job.pairs("test", objective), budget)
-            work = [(hh_test, hh_conditions(config)), (tasks, task_conditions(config, objective)), *others]
-            found = pd.concat(evaluate(model, objective, key.key, work, sets, place), ignore_index=True)
+            work = [
+                (hh_test, hh_conditions(config)),
+                (tasks, task_conditions(config, objective)),
+                *others,
+            ]
+            found = pd.concat(
+                evaluate(model, objective, key.key, work, sets, place), ignore_index=True
+            )
             _refuse_not_finite(found, key)
             with whole(part) as partial:
                 found.to_parquet(partial, index=False)
-        tables = [pd.read_parquet(parts / f"{objective}.parquet") for objective in job.params.grid.objectives]
+        tables = [
+            pd.read_parquet(parts / f"{objective}.parquet")
+            for objective in job.params.grid.objectives
+        ]
         rewards = pd.concat(tables, ignore_index=True)
         with whole(job.paths.rewards(trio)) as partial:
             rewards.to_parquet(partial, index=False)

@@ -47,11 +47,17 @@ def run(
         else:
             sys.exit(launch([target, *targets], places))
     except KeyboardInterrupt:
-        ended = "Slurm's jobs go on and will be found" if executor == "slurm" else "trainings have saved their state"
+        ended = (
+            "Slurm's jobs go on and will be found"
+            if executor == "slurm"
+            else "trainings have saved their state"
+        )
         sys.exit(f"interrupted: what has ended is recorded, {ended}; start it again to go on")
 
 
-def status(target: str, *targets: str, jobs: int | None = None, executor: Executor = "local") -> None:
+def status(
+    target: str, *targets: str, jobs: int | None = None, executor: Executor = "local"
+) -> None:
     """Say which stages are up to date, stale, or have failed; run nothing.
 
     Args:
@@ -63,7 +69,9 @@ def status(target: str, *targets: str, jobs: int | None = None, executor: Execut
     show_status([target, *targets], _places(jobs, executor))
 
 
-def _places(jobs: int | None, executor: Executor, prefix: str = "", sbatch: list[str] | None = None) -> Places:
+def _places(
+    jobs: int | None, executor: Executor, prefix: str = "", sbatch: list[str] | None = None
+) -> Places:
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: must be at least 1")
     return Places(jobs, executor == "slurm", prefix, dict(map(_option, sbatch or ())))

@@ -56,7 +56,11 @@ def launch(targets: Sequence[str], places: Places) -> int:
         with display(costs, jobs) as show:
             coordinator.run(show)
     states = coordinator.progress.states
-    print(", ".join(f"{count} {state}" for state in State if (count := list(states.values()).count(state))))
+    print(
+        ", ".join(
+            f"{count} {state}" for state in State if (count := list(states.values()).count(state))
+        )
+    )
     return 0 if all(state.is_good for state in states.values()) else 1
 
 
@@ -64,10 +68,16 @@ def dry_run(targets: Sequence[str], places: Places) -> None:
     """The stages that are stale, those that may become so, and what they cost."""
     pipeline = Pipeline(targets)
     costs, stale, jobs = costs_of(pipeline, places), stale_of(pipeline), places.count
-    rows = [[name, minutes(costs[name].seconds), f"{costs[name].host_gb:.1f}"] for name in stale if name in costs]
+    rows = [
+        [name, minutes(costs[name].seconds), f"{costs[name].host_gb:.1f}"]
+        for name in stale
+        if name in costs
+    ]
     print(tabulate(rows, headers=["would run", "about", "memory (GB)"], disable_numparse=True))
     known = [costs[name] for name in stale if name in costs]
-    print(f"{len(stale)} of {len(pipeline.commands)} stages, {jobs} at once: about {minutes(makespan(known, jobs))}")
+    print(
+        f"{len(stale)} of {len(pipeline.commands)} stages, {jobs} at once: about {minutes(makespan(known, jobs))}"
+    )
 
 
 def status(targets: Sequence[str], places: Places) -> None:
@@ -104,7 +114,12 @@ def on_gpu(costs: Collection[str]) -> set[str]:
     """The stages that compute on a GPU where there is one."""
     params = load_params()
     grid, profiles = params.grid, params.profiles
-    computing = [grid.stage(kind, name, "") for kind in ON_GPU for name, one in profiles.items() if one.gpu != "none"]
+    computing = [
+        grid.stage(kind, name, "")
+        for kind in ON_GPU
+        for name, one in profiles.items()
+        if one.gpu != "none"
+    ]
     return {stage for stage in costs if stage.startswith(tuple(computing))}
 
 

@@ -141,8 +141,16 @@ class Coordinator:
             self._start(name, half=end.out_of_memory)
         else:
             failure_of(name).touch()
-            last = log_of(name).read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-            self._over(name, State.FAILED, "\n  ".join([f"failed with exit code {end.code}; {log_of(name)}:", *last]))
+            last = (
+                log_of(name)
+                .read_text(encoding="utf-8", errors="replace")
+                .splitlines()[-LAST_LINES:]
+            )
+            self._over(
+                name,
+                State.FAILED,
+                "\n  ".join([f"failed with exit code {end.code}; {log_of(name)}:", *last]),
+            )
 
     def _over(self, name: str, state: State, message: str | None = None) -> None:
         self.progress.states[name] = state

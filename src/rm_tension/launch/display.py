@@ -47,7 +47,10 @@ def grid(progress: Progress, costs: Mapping[str, Cost], rows: float = math.inf) 
 
     By kind and backbone, or, where that makes more than `rows`, by kind alone.
     """
-    columns, cells = ["stage", "backbone"], _cells(progress, {name: cost.backbone for name, cost in costs.items()})
+    columns, cells = (
+        ["stage", "backbone"],
+        _cells(progress, {name: cost.backbone for name, cost in costs.items()}),
+    )
     if len(cells) > rows:
         columns, cells = ["stage"], _cells(progress, {})
     shown = [state for state in State if state in progress.states.values()]
@@ -61,7 +64,10 @@ def grid(progress: Progress, costs: Mapping[str, Cost], rows: float = math.inf) 
 
 def _cells(progress: Progress, backbones: Mapping[str, str]) -> dict[tuple[str, str], list[str]]:
     """The stages of each kind and backbone ("" without one), kinds in their order, backbones in that of `backbones`."""
-    kinds, names = dict.fromkeys(map(kind_of, progress.states)), dict.fromkeys(["", *backbones.values()])
+    kinds, names = (
+        dict.fromkeys(map(kind_of, progress.states)),
+        dict.fromkeys(["", *backbones.values()]),
+    )
     cells: dict[tuple[str, str], list[str]] = {(kind, name): [] for kind in kinds for name in names}
     for stage in progress.states:
         cells[kind_of(stage), backbones.get(stage, "")].append(stage)
@@ -92,10 +98,16 @@ def _running(progress: Progress) -> list[Text]:
 
 def _left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
     """By the estimate, corrected by how long what is done has taken."""
-    left = [costs[name].seconds for name, state in progress.states.items() if not state.is_over and name in costs]
+    left = [
+        costs[name].seconds
+        for name, state in progress.states.items()
+        if not state.is_over and name in costs
+    ]
     done = {name: took for name, took in progress.took.items() if name in costs}
     factor = sum(done.values()) / sum(costs[name].seconds for name in done) if done else 1.0
-    return Text(f"{len(left)} stages left, about {minutes(factor * sum(left) / jobs)}" if left else "")
+    return Text(
+        f"{len(left)} stages left, about {minutes(factor * sum(left) / jobs)}" if left else ""
+    )
 
 
 def _lines(console: Console) -> Show:

@@ -43,7 +43,9 @@ class Local:
         if job.half:
             environment["RM_TENSION_HALF_BUDGET"] = "1"
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        process = self._context.Process(target=work, args=(job.command, job.log, environment, self._threads))
+        process = self._context.Process(
+            target=work, args=(job.command, job.log, environment, self._threads)
+        )
         process.start()
         self._running[job.name] = process, slot, job
 

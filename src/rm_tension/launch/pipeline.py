@@ -25,7 +25,9 @@ from rm_tension.base.errors import UserError
 # dvc.lock is written after so many seconds, or stages: each time takes DVC a second. What a killed launcher had not
 # written the next one looks up in the run cache, a fifth of a second a stage; killed before its end, it never goes on
 WRITE_EVERY, WRITE_AT = 120.0, 20
-PLAIN = re.compile(r"python [\w@%+=:,./ -]+", re.ASCII)  # a command that a shell would run as it stands
+PLAIN = re.compile(
+    r"python [\w@%+=:,./ -]+", re.ASCII
+)  # a command that a shell would run as it stands
 
 
 class Pipeline:
@@ -40,7 +42,9 @@ class Pipeline:
             graph = get_active_graph(self._repo.index.graph)
             steps = plan_repro(graph, collect_stages(self._repo, targets))
         self._stages: dict[str, Stage] = {stage.addressing: stage for stage in steps}
-        self.upstream = {name: [up.addressing for up in graph.successors(s)] for name, s in self._stages.items()}
+        self.upstream = {
+            name: [up.addressing for up in graph.successors(s)] for name, s in self._stages.items()
+        }
         self.commands = {name: _command(stage) for name, stage in self._stages.items()}
         self.records = {name: next(_records(stage), Path()) for name, stage in self._stages.items()}
         self._unwritten: list[Stage] = []
@@ -125,7 +129,9 @@ class Pipeline:
     def _save(self, name: str) -> None:
         stage = self._stages[name]
         # as Stage.run: what is not in DVC's cache cannot be restored from it
-        stage.save(run_cache=all(out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot)))
+        stage.save(
+            run_cache=all(out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+        )
         stage.commit()
         self._unwritten.append(stage)
 
@@ -148,11 +154,21 @@ def _command(stage: Stage) -> list[str]:
     *before, last = (shlex.join(_make_cmd(get_executable(), command)) for command in commands)
     told = [f"DVC_ROOT={stage.repo.root_dir}", f"DVC_STAGE={stage.addressing}"]
     # `exec`, so that a signal reaches the last command and not only the shell that waits for it
-    return ["env", *told, "sh", "-c", " && ".join([f"cd {shlex.quote(folder)}", *before, f"exec {last}"])]
+    return [
+        "env",
+        *told,
+        "sh",
+        "-c",
+        " && ".join([f"cd {shlex.quote(folder)}", *before, f"exec {last}"]),
+    ]
 
 
 def _records(stage: Stage) -> Iterator[Path]:
-    return (Path(str(out)) for out in stage.outs if str(out).startswith("runs/") and str(out).endswith(".json"))
+    return (
+        Path(str(out))
+        for out in stage.outs
+        if str(out).startswith("runs/") and str(out).endswith(".json")
+    )
 
 
 @contextmanager

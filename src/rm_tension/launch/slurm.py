@@ -45,7 +45,12 @@ class Slurm:
     """Jobs in Slurm's queue, each in this folder and with this environment."""
 
     def __init__(
-        self, jobs: int, costs: Mapping[str, Cost], on_gpu: Collection[str], prefix: str, options: Mapping[str, str]
+        self,
+        jobs: int,
+        costs: Mapping[str, Cost],
+        on_gpu: Collection[str],
+        prefix: str,
+        options: Mapping[str, str],
     ) -> None:
         """Up to `jobs` at once, those of the stages `on_gpu` with a GPU each.
 
@@ -53,8 +58,15 @@ class Slurm:
         is no Slurm.
         """
         if not shutil.which("sbatch"):
-            raise UserError("sbatch is not on the PATH: start the launcher where Slurm's commands are, or without it")
-        self._jobs, self._costs, self._on_gpu, self._prefix = jobs, costs, on_gpu, shlex.split(prefix)
+            raise UserError(
+                "sbatch is not on the PATH: start the launcher where Slurm's commands are, or without it"
+            )
+        self._jobs, self._costs, self._on_gpu, self._prefix = (
+            jobs,
+            costs,
+            on_gpu,
+            shlex.split(prefix),
+        )
         self._options = options
         self._running: dict[str, tuple[Job, Submitted]] = {}
         self._late: set[str] = set()  # over when Slurm was last asked, without a result
@@ -73,9 +85,14 @@ class Slurm:
         executor = submitit.SlurmExecutor(
             folder, max_num_timeout=REQUEUES, python=f"exec {shlex.quote(sys.executable)}"
         )
-        options = needs(job, self._costs.get(job.name), job.name in self._on_gpu) | {**self._options}
+        options = needs(job, self._costs.get(job.name), job.name in self._on_gpu) | {
+            **self._options
+        }
         executor.update_parameters(
-            time=int(options.pop("time")), use_srun=False, stderr_to_stdout=True, additional_parameters=options
+            time=int(options.pop("time")),
+            use_srun=False,
+            stderr_to_stdout=True,
+            additional_parameters=options,
         )
         environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -83,10 +100,14 @@ class Slurm:
             **({"RM_TENSION_HALF_BUDGET": "1"} if job.half else {}),
         }
         try:
-            submitted = executor.submit(SlurmJob([*self._prefix, *job.command], job.log.absolute(), environment))
+            submitted = executor.submit(
+                SlurmJob([*self._prefix, *job.command], job.log.absolute(), environment)
+            )
         except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"{job.name}: sbatch refused the job: {error}") from error
-        write_json(folder / "job.json", {"id": submitted.job_id, **asdict(job), "log": str(job.log)})
+        write_json(
+            folder / "job.json", {"id": submitted.job_id, **asdict(job), "log": str(job.log)}
+        )
         self._running[job.name] = job, submitted
         self._late.discard(job.name)
 
@@ -98,7 +119,9 @@ class Slurm:
         record = json.loads(path.read_text(encoding="utf-8"))
         submitted: Submitted = submitit.SlurmJob(folder, record.pop("id"))
         job = Job(**record | {"log": Path(record["log"])})
-        if job.inputs != inputs() or not (_has_result(submitted) or submitted.job_id in _active(name)):
+        if job.inputs != inputs() or not (
+            _has_result(submitted) or submitted.job_id in _active(name)
+        ):
             self._cancel(name)
             shutil.rmtree(folder)
             return False
@@ -157,11 +180,17 @@ def needs(job: Job, cost: Cost | None, gpu: bool) -> dict[str, Any]:
 
 def jobs_left() -> list[str]:
     """Stages of which Slurm has a job that waits or runs, or may have, where it cannot be asked."""
-    names = sorted(json.loads(path.read_text(encoding="utf-8"))["name"] for path in FOLDER.glob("*/job.json"))
+    names = sorted(
+        json.loads(path.read_text(encoding="utf-8"))["name"] for path in FOLDER.glob("*/job.json")
+    )
     queue = _queue() if names and shutil.which("squeue") else None
     if queue is None:
         return names
-    return [name for name in names if any(one == name and state not in OVER for one, state in queue.values())]
+    return [
+        name
+        for name in names
+        if any(one == name and state not in OVER for one, state in queue.values())
+    ]
 
 
 def _folder_of(name: str) -> Path:
@@ -186,7 +215,9 @@ def _active(name: str) -> list[str]:
     """The ids of a stage's jobs that wait or run. Raises UserError if Slurm does not answer."""
     queue = _queue()
     if queue is None:
-        raise UserError("squeue does not answer: wait until Slurm does, and start this again; jobs that run go on")
+        raise UserError(
+            "squeue does not answer: wait until Slurm does, and start this again; jobs that run go on"
+        )
     return [id_ for id_, (one, state) in queue.items() if one == name and state not in OVER]
 
 

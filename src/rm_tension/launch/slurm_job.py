@@ -21,7 +21,11 @@ class SlurmJob:
     """Called in the job by submitit, which calls `checkpoint` before the time limit and requeues what that returns."""
 
     def __init__(
-        self, words: Sequence[str], log: Path, environment: Mapping[str, str], ended: int | None = None
+        self,
+        words: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        ended: int | None = None,
     ) -> None:
         """`ended`: the exit code of the program, if it ended while the job was being requeued."""
         self._words, self._log, self._environment, self._ended = words, log, environment, ended
@@ -47,7 +51,9 @@ class SlurmJob:
         if self._program:  # else the job has hardly begun
             self._program.terminate()
             code = _end_of(self._program)
-        return DelayedSubmission(SlurmJob(self._words, self._log, self._environment, None if code in ASKED else code))
+        return DelayedSubmission(
+            SlurmJob(self._words, self._log, self._environment, None if code in ASKED else code)
+        )
 
     def _killed(self, number: int, frame: FrameType | None) -> None:
         """Slurm ends all processes of the job, and knows why and whether it begins again: so there is no result."""

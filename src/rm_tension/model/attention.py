@@ -58,34 +58,52 @@ AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
-def span_by_span(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None) -> Tensor:
+def span_by_span(
+    query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None
+) -> Tensor:
     """A call for each span: nothing is computed in vain, and a CPU does not mind the calls."""
-    queries, keys, values = (torch.split(one, spans.own.tolist(), dim=1) for one in (query, key, value))
+    queries, keys, values = (
+        torch.split(one, spans.own.tolist(), dim=1) for one in (query, key, value)
+    )
     found = []
     for number, span in enumerate(spans.each):
         k, v = keys[number], values[number]
         if span.mask is not None:
-            k, v = (torch.cat([of[span.home][:, : span.context], own], dim=1) for of, own in ((keys, k), (values, v)))
+            k, v = (
+                torch.cat([of[span.home][:, : span.context], own], dim=1)
+                for of, own in ((keys, k), (values, v))
+            )
         causal = span.mask is None
         q, k, v = queries[number][None], k[None], v[None]
         found.append(
-            scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=causal, scale=scale, enable_gqa=True)
+            scaled_dot_product_attention(
+                q, k, v, attn_mask=span.mask, is_causal=causal, scale=scale, enable_gqa=True
+            )
         )
     return torch.cat(found, dim=2)[0]
 
 
-def end_to_end(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None) -> Tensor:
+def end_to_end(
+    query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None
+) -> Tensor:
     """FlashAttention over all spans at once; causal there means that the last query sees the last key."""
-    q, k, v = (one.transpose(0, 1).contiguous() for one in (query, _for_heads(query, key), _for_heads(query, value)))
+    q, k, v = (
+        one.transpose(0, 1).contiguous()
+        for one in (query, _for_heads(query, key), _for_heads(query, value))
+    )
     if spans.shared:
         k, v = (one.index_select(0, spans.key_places) for one in (k, v))
     longest = int(spans.own.max()), int(spans.keys.max())
-    found = varlen_attn(q, k, v, spans.query_ends, spans.key_ends, *longest, scale=scale, window_size=(-1, 0))
+    found = varlen_attn(
+        q, k, v, spans.query_ends, spans.key_ends, *longest, scale=scale, window_size=(-1, 0)
+    )
     assert isinstance(found, Tensor)  # noqa: S101  # the pair with the sums is returned only where it is asked for
     return found.transpose(0, 1)
 
 
-def side_by_side(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None) -> Tensor:
+def side_by_side(
+    query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None
+) -> Tensor:
     """A call over the spans without context and one over the others, each padded to its longest.
 
     For what FlashAttention does not take: float32 on a GPU.
@@ -94,11 +112,16 @@ def side_by_side(query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale:
     parts = []
     for part in spans.padded:
         q, k, v = (
-            one[:, at].transpose(0, 1) for one, at in ((query, part.queries), (key, part.keys), (value, part.keys))
+            one[:, at].transpose(0, 1)
+            for one, at in ((query, part.queries), (key, part.keys), (value, part.keys))
         )
         causal = part.mask is None
-        found = scaled_dot_product_attention(q, k, v, attn_mask=part.mask, is_causal=causal, scale=scale)
-        parts.append(found.transpose(0, 1).flatten(1, 2)[:, part.real])  # [heads, tokens of the part, size]
+        found = scaled_dot_product_attention(
+            q, k, v, attn_mask=part.mask, is_causal=causal, scale=scale
+        )
+        parts.append(
+            found.transpose(0, 1).flatten(1, 2)[:, part.real]
+        )  # [heads, tokens of the part, size]
     return torch.cat(parts, dim=1)[:, spans.unpadded]
 
 

@@ -27,7 +27,9 @@ class Place:
     @property
     def computes_in(self) -> Precision:
         """What the precision comes to: where there is no TF32, the float32 that it approximates."""
-        return "float32" if self.precision == "tf32" and not has_tf32(self.device) else self.precision
+        return (
+            "float32" if self.precision == "tf32" and not has_tf32(self.device) else self.precision
+        )
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -35,7 +37,9 @@ class Place:
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if self.computes_in == "tf32" else "highest")
         try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+            ):
                 yield
         finally:
             torch.set_float32_matmul_precision(before)
@@ -43,12 +47,16 @@ class Place:
 
 def find_device(name: str | None = None) -> torch.device:
     """A torch device by name, or the best there is; raises UserError if it cannot be used."""
-    best: torch.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    best: torch.device = torch.accelerator.current_accelerator(
+        check_available=True
+    ) or torch.device("cpu")
     try:
         device = best if name is None else torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} cannot be used; the best one here is {str(best)!r} ({error})") from error
+        raise UserError(
+            f"device {name!r} cannot be used; the best one here is {str(best)!r} ({error})"
+        ) from error
     return device
 
 
@@ -63,10 +71,12 @@ def make_accelerator(precision: Precision) -> Accelerator:
     Its `autocast` is on where products are in bfloat16, also with weights in bfloat16: the release has both
     (METHOD.md section 1). Raises UserError if several processes were started.
     """
-    accelerator = Accelerator(  # what is left out, accelerate takes from the environment (ACCELERATE_*)
-        mixed_precision="bf16" if precision == "bfloat16" else "no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        dynamo_backend="no",
+    accelerator = (
+        Accelerator(  # what is left out, accelerate takes from the environment (ACCELERATE_*)
+            mixed_precision="bf16" if precision == "bfloat16" else "no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_backend="no",
+        )
     )
     if accelerator.num_processes > 1:
         raise UserError(
@@ -96,10 +106,15 @@ class Budget:
             if not should_reduce_batch_size(error):
                 raise
             if self._halved:
-                raise UserError(f"out of memory with {self.tokens} tokens at a time, too: {error}") from error
+                raise UserError(
+                    f"out of memory with {self.tokens} tokens at a time, too: {error}"
+                ) from error
         # here the error, and with it all tensors of its frames, is gone
         clear_device_cache(garbage_collection=True)
         self._halved = True
         self.tokens //= 2
-        print(f"out of memory: going on with {self.tokens} tokens at a time instead of twice as many", file=sys.stderr)
+        print(
+            f"out of memory: going on with {self.tokens} tokens at a time instead of twice as many",
+            file=sys.stderr,
+        )
         return self.run(work)

@@ -36,7 +36,9 @@ def load_reward_model(folder: Path, dtype: str = "float32") -> PreTrainedModel:
 
 def _load(folder: Path, dtype: str) -> PreTrainedModel:
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no model there; run the stage that makes it, or `dvc pull {folder}`")
+        raise UserError(
+            f"{folder}: no model there; run the stage that makes it, or `dvc pull {folder}`"
+        )
     quiet()
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -66,12 +68,16 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path, settings: ScoringSettings) -> None:
+def save_reward_model(
+    model: PreTrainedModel, folder: Path, tokenizer: Path, settings: ScoringSettings
+) -> None:
     """Write weights as safetensors, config and the files of `tokenizer`, so that transformers' pipelines just work.
 
     Beside them what our own scoring needs to know.
     """
-    model.config.pad_token_id = stock_tokenizer(tokenizer).pad_token_id  # they refuse batches without one
+    model.config.pad_token_id = stock_tokenizer(
+        tokenizer
+    ).pad_token_id  # they refuse batches without one
     model.config.problem_type = "regression"  # or they would return the sigmoid of a reward
     model.save_pretrained(folder)
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
@@ -81,7 +87,10 @@ def save_reward_model(model: PreTrainedModel, folder: Path, tokenizer: Path, set
 def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
     """The backbone's last hidden states: [tokens, width]."""
     hidden: Tensor = model.base_model(
-        input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **attention.within(rows.spans)
+        input_ids=rows.input_ids,
+        position_ids=rows.position_ids,
+        use_cache=False,
+        **attention.within(rows.spans),
     ).last_hidden_state
     return hidden[0]
 

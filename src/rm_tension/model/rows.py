@@ -23,7 +23,9 @@ from torch import Tensor
 from rm_tension.model.spans import Spans
 
 Tokens = NDArray[np.int32]  # one tokenised text
-Item = Sequence[Tokens]  # the tokenised texts that share a row: (chosen, rejected), or the answers to a prompt
+Item = Sequence[
+    Tokens
+]  # the tokenised texts that share a row: (chosen, rejected), or the answers to a prompt
 
 PREFIX = 0  # segment
 
@@ -117,7 +119,13 @@ def collate(items: Sequence[Item]) -> Rows:
             end += own
             last.append(start + (end if own else prefix) - 1)
         start += end
-    return Rows(_tensor(ids)[None], _tensor(positions)[None], _tensor(segments), torch.tensor(last), Spans.of(spans))
+    return Rows(
+        _tensor(ids)[None],
+        _tensor(positions)[None],
+        _tensor(segments),
+        torch.tensor(last),
+        Spans.of(spans),
+    )
 
 
 def _tensor(runs: Sequence[NDArray[Any]]) -> Tensor:

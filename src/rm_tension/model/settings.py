@@ -39,5 +39,7 @@ def load_settings(folder: Path) -> ScoringSettings:
             "trained before they kept their settings; train it again, or use plain transformers"
         ) from None
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+        )
         raise UserError(f"{path}: damaged ({faults}); fetch the checkpoint again") from error

@@ -20,7 +20,9 @@ class Span:
 
     context: int  # number of tokens, the first ones of
     home: int  # the number of a span
-    mask: Tensor | None  # bool [own, context + own]; None where there is no context and plain causality says the same
+    mask: (
+        Tensor | None
+    )  # bool [own, context + own]; None where there is no context and plain causality says the same
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Padded:
 
     queries: Tensor  # int64 [spans, longest own]: places in the batch
     keys: Tensor  # int64 [spans, most keys]: places in the batch
-    mask: Tensor | None  # bool [spans, 1, longest own, most keys]; None where plain causality says the same
+    mask: (
+        Tensor | None
+    )  # bool [spans, 1, longest own, most keys]; None where plain causality says the same
     real: Tensor  # int64 [tokens]: where the spans' tokens stand among the queries
 
 
@@ -69,7 +73,9 @@ class Spans:
         homes = np.searchsorted(self._begin, self.start)
         found = []
         for context, own, home in np.stack([self.context, self.own, homes], axis=1).tolist():
-            mask = torch.ones(own, context + own, dtype=torch.bool).tril(context) if context else None
+            mask = (
+                torch.ones(own, context + own, dtype=torch.bool).tril(context) if context else None
+            )
             found.append(Span(context, home, mask))
         return found
 
@@ -86,7 +92,9 @@ class Spans:
     @cached_property
     def key_places(self) -> Tensor:
         """The keys of all spans, end to end: int64 [keys], places in the batch."""
-        ranges = zip(self.start, self.start + self.context, self._begin, self._begin + self.own, strict=True)
+        ranges = zip(
+            self.start, self.start + self.context, self._begin, self._begin + self.own, strict=True
+        )
         return self._tensor(np.concatenate([np.r_[a:b, c:d] for a, b, c, d in ranges]))
 
     @cached_property
@@ -97,7 +105,11 @@ class Spans:
     @cached_property
     def unpadded(self) -> Tensor:
         """Where each token of the batch stands among those of `padded`: int64 [tokens]."""
-        runs = [np.arange(self._begin[one], self._begin[one] + self.own[one]) for kind in self._kinds for one in kind]
+        runs = [
+            np.arange(self._begin[one], self._begin[one] + self.own[one])
+            for kind in self._kinds
+            for one in kind
+        ]
         return self._tensor(np.argsort(np.concatenate(runs)))
 
     @property
@@ -107,7 +119,9 @@ class Spans:
         return [kind for kind in kinds if len(kind)]
 
     def _rectangle(self, chosen: Integers) -> Padded:
-        begin, start, context, size = (of[chosen, None] for of in (self._begin, self.start, self.context, self.own))
+        begin, start, context, size = (
+            of[chosen, None] for of in (self._begin, self.start, self.context, self.own)
+        )
         last = self.own.sum() - 1  # token of the batch
         own, keys = np.arange(size.max()), np.arange((context + size).max())
         places = np.where(keys < context, start + keys, np.minimum(begin - context + keys, last))

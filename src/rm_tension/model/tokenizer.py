@@ -35,10 +35,15 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 def stock_tokenizer(folder: Path, texts: Iterable[str] = (PROBE,)) -> PreTrainedTokenizerFast:
     """What transformers makes of the folder; UserError, with both, if its ids of a text are not those of the file."""
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=False
+    )
     words = read_tokenizer(folder)
     for text in texts:
-        theirs, ours = tokenizer(text)["input_ids"], words.encode(text, add_special_tokens=False).ids
+        theirs, ours = (
+            tokenizer(text)["input_ids"],
+            words.encode(text, add_special_tokens=False).ids,
+        )
         if theirs != ours:
             place = next(i for i, (a, b) in enumerate(zip_longest(theirs, ours)) if a != b)
             other, right = theirs[place : place + SHOWN], ours[place : place + SHOWN]

@@ -41,10 +41,13 @@ def _rows(name: str) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-SUBSETS: tuple[Subset, ...] = tuple(Subset(**row | {"size": int(row["size"])}) for row in _rows("subsets.csv"))
+SUBSETS: tuple[Subset, ...] = tuple(
+    Subset(**row | {"size": int(row["size"])}) for row in _rows("subsets.csv")
+)
 _BY_NAME = {f"{subset.suite}/{subset.name}": subset for subset in SUBSETS}
 TASKS: tuple[Task, ...] = tuple(
-    Task(**row | {"subsets": tuple(_BY_NAME[name] for name in row["subsets"].split())}) for row in _rows("tasks.csv")
+    Task(**row | {"subsets": tuple(_BY_NAME[name] for name in row["subsets"].split())})
+    for row in _rows("tasks.csv")
 )
 BY_KEY: dict[str, Task] = {task.key: task for task in TASKS}
 

@@ -23,7 +23,10 @@ from rm_tension.release.recorded import Recorded
 from rm_tension.report.notes import warnings
 from rm_tension.score.checkpoints import Output
 
-LICENCES = {"HuggingFaceTB": "apache-2.0", "openai-community": "mit"}  # of backbones by their owner (ARTIFACT.md)
+LICENCES = {
+    "HuggingFaceTB": "apache-2.0",
+    "openai-community": "mit",
+}  # of backbones by their owner (ARTIFACT.md)
 OURS = "apache-2.0"
 PAPER = "arxiv:2606.13209"  # the hub links tags of this form
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,7 +58,9 @@ class Cards:
         self._tasks = _unablated(results / "accuracy.csv")
         own = _unablated(results / "hh_accuracy.csv")
         self._own = own[own["subset"] == "own"]
-        means = read_table(results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"])
+        means = read_table(
+            results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"]
+        )
         self._paper = means.set_index(["objective", "backbone", "task"])["paper"].dropna().to_dict()
 
     def card(self, model: Model, output: Output, name: str) -> str:
@@ -69,7 +74,9 @@ class Cards:
         official = source["source"]["kind"] == "hub" and not self.context.stand_ins
         return render(
             "card.md",
-            metadata=_metadata(model, backbone["weights"], source["source"] if official else None, tasks, own),
+            metadata=_metadata(
+                model, backbone["weights"], source["source"] if official else None, tasks, own
+            ),
             name=name,
             model=model,
             md5=output.md5,
@@ -85,7 +92,10 @@ class Cards:
             context=self.context,
             commit=git_commit(),
             warnings=warnings(self.context),
-            tasks=[row | {"label": BY_KEY[row["task"]].label, "paper": paper[row["task"]]} for row in tasks],
+            tasks=[
+                row | {"label": BY_KEY[row["task"]].label, "paper": paper[row["task"]]}
+                for row in tasks
+            ],
             own=own,
         )
 
@@ -100,11 +110,15 @@ def _of(table: pd.DataFrame, model: Model) -> Rows:
     return table[is_its & (table["seed"] == model.seed)].to_dict("records")
 
 
-def _metadata(model: Model, weights: dict[str, Any], source: dict[str, Any] | None, tasks: Rows, own: Rows) -> str:
+def _metadata(
+    model: Model, weights: dict[str, Any], source: dict[str, Any] | None, tasks: Rows, own: Rows
+) -> str:
     """YAML. Without a `source` on the hub no base model, data set or result: the card must not claim the official."""
     owner = weights["repo"].partition("/")[0] if weights["kind"] == "hub" else None
     if owner and owner not in LICENCES:
-        raise UserError(f"{weights['repo']}: its licence, which the card of {model.key} must name, is not in LICENCES")
+        raise UserError(
+            f"{weights['repo']}: its licence, which the card of {model.key} must name, is not in LICENCES"
+        )
     results = list(_results(source, tasks, own)) if source else []
     return ModelCardData(
         base_model=weights["repo"] if source and owner else None,

@@ -25,12 +25,16 @@ def folder_of(profile: str) -> Path:
 
 def prepare(grid: Grid, profile: str) -> Path:
     """Write the kit from what dvc.lock records, and return its folder; UserError says what it lacks."""
-    version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
     notes, citation = release_notes(version), _citation(version)
     recorded = Recorded(grid, profile)
     checkpoints = recorded.checkpoints()
     if not checkpoints:
-        raise UserError(f"dvc.lock: no reward model of {profile} in it: `dvc repro report@{profile}`")
+        raise UserError(
+            f"dvc.lock: no reward model of {profile} in it: `dvc repro report@{profile}`"
+        )
     cards = Cards(recorded)
     with whole(folder_of(profile)) as folder:
         for name, (model, output) in checkpoints.items():
@@ -60,7 +64,9 @@ def read_index(profile: str) -> dict[str, str]:
     except FileNotFoundError:
         raise UserError(f"{path}: not found; `make release PROFILE={profile}` first") from None
     except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); `make release PROFILE={profile}` again") from error
+        raise UserError(
+            f"{path}: damaged ({error}); `make release PROFILE={profile}` again"
+        ) from error
     return found
 
 
@@ -69,7 +75,9 @@ def release_notes(version: str) -> str:
     text = Path("CHANGELOG.md").read_text(encoding="utf-8")
     found = re.search(rf"^## {re.escape(version)}\b.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     if not found:
-        raise UserError(f"CHANGELOG.md: no section `## {version}`, which is the version in pyproject.toml: write it")
+        raise UserError(
+            f"CHANGELOG.md: no section `## {version}`, which is the version in pyproject.toml: write it"
+        )
     return found[0].rstrip() + "\n"
 
 
@@ -78,5 +86,7 @@ def _citation(version: str) -> str:
     text = Path("CITATION.cff").read_text(encoding="utf-8")
     cited: Any = YAML(typ="safe", pure=True).load(text)
     if str(cited["version"]) != version:
-        raise UserError(f"CITATION.cff: version {cited['version']}, but pyproject.toml has {version}: write that there")
+        raise UserError(
+            f"CITATION.cff: version {cited['version']}, but pyproject.toml has {version}: write that there"
+        )
     return text

@@ -35,13 +35,20 @@ class HubStore:
             there = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         except RepositoryNotFoundError:
             there = {}
-        return [file for file, path in files.items() if file not in there or not _is_same(there[file], path)]
+        return [
+            file
+            for file, path in files.items()
+            if file not in there or not _is_same(there[file], path)
+        ]
 
     def send(self, name: str, files: Files) -> None:
         """One commit, so that no revision holds half a checkpoint; the client resumes what came of large files."""
         repo = f"{self._owner}/{name}"
         self._api.create_repo(repo, exist_ok=True)
-        operations = [CommitOperationAdd(path_in_repo=file, path_or_fileobj=path) for file, path in files.items()]
+        operations = [
+            CommitOperationAdd(path_in_repo=file, path_or_fileobj=path)
+            for file, path in files.items()
+        ]
         self._api.create_commit(repo, operations, commit_message=f"{name}: {len(operations)} files")
 
 
@@ -50,7 +57,10 @@ def _is_same(there: RepoFile, path: Path) -> bool:
     if there.lfs:
         return bool(there.lfs.sha256 == sha256_of(path))
     content = path.read_bytes()
-    return bool(there.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest())
+    return bool(
+        there.blob_id
+        == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    )
 
 
 class BucketStore:
@@ -60,17 +70,25 @@ class BucketStore:
         self._bucket, self._prefix, self._s3 = bucket, prefix, boto3.client("s3")
 
     def lacking(self, name: str, files: Files) -> list[str]:
-        return [file for file, path in files.items() if self._sha256(f"{name}/{file}") != sha256_of(path)]
+        return [
+            file
+            for file, path in files.items()
+            if self._sha256(f"{name}/{file}") != sha256_of(path)
+        ]
 
     def send(self, name: str, files: Files) -> None:
         for file, path in files.items():
             marks = {"Metadata": {"sha256": sha256_of(path)}}
-            self._s3.upload_file(str(path), self._bucket, f"{self._prefix}{name}/{file}", ExtraArgs=marks)
+            self._s3.upload_file(
+                str(path), self._bucket, f"{self._prefix}{name}/{file}", ExtraArgs=marks
+            )
 
     def _sha256(self, key: str) -> str | None:
         """What `send` noted; S3's own ETag of a file that went in parts is no digest of it."""
         try:
-            found: dict[str, Any] = self._s3.head_object(Bucket=self._bucket, Key=f"{self._prefix}{key}")
+            found: dict[str, Any] = self._s3.head_object(
+                Bucket=self._bucket, Key=f"{self._prefix}{key}"
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
                 return None
@@ -95,19 +113,30 @@ def push(grid: Grid, profile: str, target: str, keys: list[str], dry_run: bool) 
     names = [f"rm-tension-{profile}-{key}" for key in keys] or list(index)
     for name in names:
         if name not in index or name not in current or current[name].md5 != index[name]:
-            raise UserError(f"{name}: not what dvc.lock records now; `make release PROFILE={profile}` again")
+            raise UserError(
+                f"{name}: not what dvc.lock records now; `make release PROFILE={profile}` again"
+            )
     for number, name in enumerate(names, start=1):
         folder = find_output(current[name])
         if not current[name].is_in(folder):  # all is whole, but not all is the checkpoint's
-            raise UserError(f"{folder}: holds files that dvc.lock does not know, which would be sent, too: remove them")
+            raise UserError(
+                f"{folder}: holds files that dvc.lock does not know, which would be sent, too: remove them"
+            )
         files = {path.name: path for path in sorted(folder.glob("[!.]*"))}
         files |= {"README.md": folder_of(profile) / "models" / name / "README.md"}
         try:
             lacking = store.lacking(name, files)
             if lacking and not dry_run:
                 store.send(name, {file: files[file] for file in lacking})
-        except Exception as error:  # of either client, of HTTP and of the disk: they share no other base
-            raise UserError(f"{target}: {name} was not sent ({error}); the same command goes on from there") from error
+        except (
+            Exception
+        ) as error:  # of either client, of HTTP and of the disk: they share no other base
+            raise UserError(
+                f"{target}: {name} was not sent ({error}); the same command goes on from there"
+            ) from error
         size = sum(files[file].stat().st_size for file in lacking) / 1e6
         what = "would be sent" if dry_run else "sent"
-        print(f"{number}/{len(names)} {name}: {len(lacking)} of {len(files)} files {what}, {size:.1f} MB", flush=True)
+        print(
+            f"{number}/{len(names)} {name}: {len(lacking)} of {len(files)} files {what}, {size:.1f} MB",
+            flush=True,
+        )

@@ -8,7 +8,13 @@ from rm_tension.base.config import Grid
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, models, trios
 from rm_tension.base.lockfile import changed_inputs, stage_named
-from rm_tension.score.checkpoints import Output, as_output, find_output, open_repository, read_stages
+from rm_tension.score.checkpoints import (
+    Output,
+    as_output,
+    find_output,
+    open_repository,
+    read_stages,
+)
 
 
 class Recorded:
@@ -40,21 +46,31 @@ class Recorded:
         for trio in trios(self._grid, self.paths.profile):
             stage = self._stage("evaluate", f"-{trio.key}")
             for path, _, _ in changed_inputs(self._stages, stage) if stage else ():
-                raise UserError(f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: {report}")
+                raise UserError(
+                    f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: {report}"
+                )
         return find_output(self._output(analysed, self.paths.results))
 
     def setting(self, kind: str, model: Model | None, name: str) -> Any:
         """A value of params.yaml by its path, as a stage (of the model, its backbone, or all) was run with it."""
         cells = {"train": f"-{model.key}", "backbone": f"-{model.backbone}"} if model else {}
         stage = self._stage(kind, cells.get(kind, ""))
-        recorded: Mapping[str, Any] = self._stages.get(stage or "", {}).get("params", {}).get("params.yaml", {})
+        recorded: Mapping[str, Any] = (
+            self._stages.get(stage or "", {}).get("params", {}).get("params.yaml", {})
+        )
         if name not in recorded:
-            raise UserError(f"dvc.lock: {kind} of {self.paths.profile} has no {name}: `dvc repro` the stage again")
+            raise UserError(
+                f"dvc.lock: {kind} of {self.paths.profile} has no {name}: `dvc repro` the stage again"
+            )
         return recorded[name]
 
     def _stage(self, kind: str, cell: str) -> str | None:
         return stage_named(self._stages, kind, f"{self.paths.profile}{cell}")
 
     def _output(self, stage: str, path: Path) -> Output:
-        found = (out["md5"] for out in self._stages[stage].get("outs", ()) if out["path"] == path.as_posix())
+        found = (
+            out["md5"]
+            for out in self._stages[stage].get("outs", ())
+            if out["path"] == path.as_posix()
+        )
         return as_output(self._files, path.as_posix(), next(found, ""))

@@ -75,12 +75,16 @@ def loaded_files(number: str, source: Source) -> TextTable:
     rows = []
     for data in provenance.data:
         official, size = "yes" if data.official else "no", f"{sum(data.rows.values()):,} rows"
-        rows.append(_file(official, data.repo, data.commit or "--", data.filename, size, data.sha256))
+        rows.append(
+            _file(official, data.repo, data.commit or "--", data.filename, size, data.sha256)
+        )
     for weights in provenance.backbones.values():
         official = "not known" if weights.stand_ins else "yes"
         if hub := weights.hub:
             rows += [
-                _file(official, hub.repo, hub.commit, file.name, f"{file.size:,} bytes", file.sha256)
+                _file(
+                    official, hub.repo, hub.commit, file.name, f"{file.size:,} bytes", file.sha256
+                )
                 for file in hub.files
             ]
     return TextTable(
@@ -121,7 +125,9 @@ def _weights(asked: HubFiles | RandomWeights, loaded: LoadedWeights) -> list[str
     """What was loaded, its commit, and the sha256 of its weights; no commit of the hub's says what stand-ins are."""
     if loaded.hub is None:
         return [_random(asked), "--", "--"]
-    sums = ", ".join(file.sha256[:DIGEST] for file in loaded.hub.files if file.name.endswith(".safetensors"))
+    sums = ", ".join(
+        file.sha256[:DIGEST] for file in loaded.hub.files if file.name.endswith(".safetensors")
+    )
     if loaded.stand_ins:
         place = f"{loaded.hub.repo} at {loaded.hub.revision[:COMMIT]}"
         return [f"Stand-ins: {loaded.stand_ins}. Taken for {place}.", "--", sums]

@@ -42,7 +42,12 @@ class Report:
         """The items of each part; of the radars 2a, 2b, ..., one for each backbone with results."""
         items: Sequence[Item] = [*self.tables, *self.figures]
         return {
-            part: [item for key in keys.split(", ") for item in items if fnmatch(f"{item.kind[0]} {item.number}", key)]
+            part: [
+                item
+                for key in keys.split(", ")
+                for item in items
+                if fnmatch(f"{item.kind[0]} {item.number}", key)
+            ]
             for part, keys in PARTS.items()
         }
 

@@ -58,13 +58,20 @@ def curves(axes: Axes, accuracy: pd.DataFrame, colour: str) -> None:
         axes.fill_between(rows.index, low, high, color=shade, alpha=0.15, linewidth=0)
     axes.axhline(CHANCE_OF_PAIRS, color="0.45", linestyle="--", linewidth=1, label="chance")
     if (ALL.kind, ALL.percent) in accuracy.index:
-        axes.axhline(accuracy["mean"][ALL.kind, ALL.percent], color="0.6", linewidth=0.8, label="all neurons ablated")
+        axes.axhline(
+            accuracy["mean"][ALL.kind, ALL.percent],
+            color="0.6",
+            linewidth=0.8,
+            label="all neurons ablated",
+        )
 
 
 def _grid(source: Source, backbones: dict[str, str]) -> Figure:
     """A row of panels for each backbone, a column for each objective."""
     figure = Figure(figsize=(WIDTH, min(9.2, 1.0 + 1.9 * len(backbones))), layout="constrained")
-    panels = figure.subplots(len(backbones), len(OBJECTIVES), sharex=True, sharey="row", squeeze=False)
+    panels = figure.subplots(
+        len(backbones), len(OBJECTIVES), sharex=True, sharey="row", squeeze=False
+    )
     own = source.means("hh_accuracy", subset="own")
     for row, (backbone, name) in zip(panels, backbones.items(), strict=True):
         for axes, objective in zip(row, OBJECTIVES, strict=True):
@@ -76,7 +83,15 @@ def _grid(source: Source, backbones: dict[str, str]) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("ablated neurons (%)")
     drawn = [panel.get_legend_handles_labels() for panel in panels.flat]
-    legend = {label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)}
-    legend["magnitude"] = Line2D([], [], color="black", marker="o", markersize=3)  # its colour is the panel's
-    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False)
+    legend = {
+        label: handle
+        for handles, labels in drawn
+        for handle, label in zip(handles, labels, strict=True)
+    }
+    legend["magnitude"] = Line2D(
+        [], [], color="black", marker="o", markersize=3
+    )  # its colour is the panel's
+    figure.legend(
+        legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False
+    )
     return figure

@@ -65,7 +65,9 @@ def ablation_densities(source: Source) -> Iterator[Drawing]:
 
 def neuron_depth(source: Source) -> Iterator[Drawing]:
     """Figure 4, with the as-published pooling beside the corrected one, and each backbone."""
-    depth = source.table("means/neuron_depth", *DEPTH, "share").set_index(DEPTH)["share"].sort_index()
+    depth = (
+        source.table("means/neuron_depth", *DEPTH, "share").set_index(DEPTH)["share"].sort_index()
+    )
     known = {(variant, backbone) for variant, backbone, *_ in depth.index}
     shown = [(f"All{label}", (variant, "pooled")) for variant, label in VARIANTS.items()]
     shown += [(name, ("corrected", backbone)) for backbone, name in source.backbones.items()]
@@ -94,18 +96,28 @@ def _bars(axes: Axes, share: pd.Series) -> None:
     width = 0.8 / len(OBJECTIVES)
     for place, (objective, label) in enumerate(OBJECTIVES.items()):
         heights = 100 * share.reindex([(objective, third) for third in THIRDS]).to_numpy()
-        axes.bar(np.arange(3) + (place - 1) * width, heights, width, color=COLOURS[objective], label=label)
+        axes.bar(
+            np.arange(3) + (place - 1) * width,
+            heights,
+            width,
+            color=COLOURS[objective],
+            label=label,
+        )
     axes.axhline(100 / 3, color="0.45", linestyle="--", linewidth=0.8)
 
 
-def _densities(source: Source, number: int, variant: str, looks: dict[str, dict[str, Any]]) -> Figure:
+def _densities(
+    source: Source, number: int, variant: str, looks: dict[str, dict[str, Any]]
+) -> Figure:
     """A panel for each single objective; a curve without a colour in `looks` has the objective's."""
     frame = source.table("reward_density").query("figure == @number and variant == @variant")
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     grid = figure.subplots(1, 2)
     for axes, panel in zip(grid, SINGLES, strict=True):
         for curve, look in looks.items():
-            points = frame[(frame["panel"] == panel) & (frame["curve"] == curve)].sort_values("reward")
+            points = frame[(frame["panel"] == panel) & (frame["curve"] == curve)].sort_values(
+                "reward"
+            )
             look = {"color": COLOURS[panel], "label": curve} | look
             axes.plot(points["reward"], points["density"], linewidth=1.4, **look)
         if panel not in set(frame["panel"]):

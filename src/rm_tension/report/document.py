@@ -51,17 +51,40 @@ def compile_pdf(folder: Path) -> str:
     if which("latexmk") is None:
         raise UserError(f"latexmk not found, which compiles artifact.pdf: {remedy}")
     with tempfile.TemporaryDirectory() as scratch:
-        command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={scratch}"]
-        fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000", "HOME": scratch}
+        command = [
+            "latexmk",
+            "-norc",
+            "-pdf",
+            "-interaction=nonstopmode",
+            "-halt-on-error",
+            f"-outdir={scratch}",
+        ]
+        fixed = {
+            "SOURCE_DATE_EPOCH": "0",
+            "FORCE_SOURCE_DATE": "1",
+            "max_print_line": "1000",
+            "HOME": scratch,
+        }
         # nothing else: TEXINPUTS, a texmf tree at home and others would put other packages in the place of TeX Live's
-        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
+        }
         done = subprocess.run(  # noqa: S603
-            [*command, "artifact.tex"], cwd=folder, env=kept | fixed, capture_output=True, check=False
+            [*command, "artifact.tex"],
+            cwd=folder,
+            env=kept | fixed,
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             output = done.stdout.decode(errors="replace").splitlines()
-            first = next((line for line in output if line.startswith("!")), f"latexmk exits {done.returncode}")
-            raise UserError(f"{folder / 'artifact.tex'}: {first}; if a package is missing: {remedy}")
+            first = next(
+                (line for line in output if line.startswith("!")),
+                f"latexmk exits {done.returncode}",
+            )
+            raise UserError(
+                f"{folder / 'artifact.tex'}: {first}; if a package is missing: {remedy}"
+            )
         copyfile(Path(scratch) / "artifact.pdf", folder / "artifact.pdf")
         return (Path(scratch) / "artifact.log").read_text(encoding="utf-8", errors="replace")
 
@@ -84,7 +107,12 @@ def _page(name: str, report: Report) -> str:
     )
     environment.filters |= {"escape_tex": escape, "markdown": markdown}
     environment.globals |= {"header": header, "blocks": blocks, "axes": axes, "words": words}
-    environment.globals |= {"PACKAGES": PACKAGES, "STEEPEST": STEEPEST, "OBJECTIVES": OBJECTIVES, "COLOURS": COLOURS}
+    environment.globals |= {
+        "PACKAGES": PACKAGES,
+        "STEEPEST": STEEPEST,
+        "OBJECTIVES": OBJECTIVES,
+        "COLOURS": COLOURS,
+    }
     return environment.get_template(name).render(
         report=report,
         context=report.context,

@@ -19,25 +19,40 @@ def write_dvc_views(source: Source, folder: Path) -> None:
     """metrics.json and plots/{loss,ablation,accuracy}.csv below `folder`."""
     write_json(folder / "metrics.json", metrics(source))
     (folder / "plots").mkdir()
-    for name, table in {"loss": loss(source), "ablation": ablation(source), "accuracy": accuracy(source)}.items():
+    for name, table in {
+        "loss": loss(source),
+        "ablation": ablation(source),
+        "accuracy": accuracy(source),
+    }.items():
         table.to_csv(folder / "plots" / f"{name}.csv", index=False, float_format="%.4f")
 
 
 def metrics(source: Source) -> dict[str, Any]:
     """Averages over backbones and seeds, the verdicts, and how many parts of claims hold."""
     # astype: where all numbers of a CSV are whole, they are read as integers of numpy's, which JSON does not know
-    retained = source.means("retention", measure="retention", backbone="average")["mean"].astype(float)
-    hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")["mean"].astype(float)
+    retained = source.means("retention", measure="retention", backbone="average")["mean"].astype(
+        float
+    )
+    hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")[
+        "mean"
+    ].astype(float)
     groups = _group_accuracy(source)
     claims = source.record("claims", list[DecidedClaim])
     return {
         "accuracy": {
-            group: {objective: round(value, 2) for objective, value in groups.xs(group, level="task").items()}
+            group: {
+                objective: round(value, 2)
+                for objective, value in groups.xs(group, level="task").items()
+            }
             for group in GROUPS
             if group in groups.index.get_level_values("task")
         },
-        "retention": {group: round(retained[group], 4) for group in GROUPS if group in retained.index},
-        "hh_accuracy": {objective: round(hh[objective], 2) for objective in OBJECTIVES if objective in hh.index},
+        "retention": {
+            group: round(retained[group], 4) for group in GROUPS if group in retained.index
+        },
+        "hh_accuracy": {
+            objective: round(hh[objective], 2) for objective in OBJECTIVES if objective in hh.index
+        },
         "claims": {claim.id: claim.verdict for claim in claims},
         "parts": asdict(tally(claims)),
     }

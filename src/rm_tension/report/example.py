@@ -44,11 +44,15 @@ def example(source: Source) -> Iterator[Drawing]:
         return
     found = asdict(record.example)
     full = {name: visible(found[name].strip()) for name in ("prompt", *SIDES)}
-    texts = {"prompt": _wrapped(full["prompt"], 104)} | {side: _wrapped(full[side], 50) for side in SIDES}
+    texts = {"prompt": _wrapped(full["prompt"], 104)} | {
+        side: _wrapped(full[side], 50) for side in SIDES
+    }
     lines = [len(texts["prompt"]), max(len(texts[side]) for side in SIDES)]
     heights = [*(LINE * (count + 2) for count in lines), 1.7]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    panels = figure.subplot_mosaic([["prompt", "prompt"], list(SIDES), ["rewards", "rewards"]], height_ratios=heights)
+    panels = figure.subplot_mosaic(
+        [["prompt", "prompt"], list(SIDES), ["rewards", "rewards"]], height_ratios=heights
+    )
     titles = {"prompt": "Prompt", **SIDES}
     for name, title in titles.items():
         _text(panels[name], title, texts[name])
@@ -70,7 +74,11 @@ def _text(axes: Axes, title: str, lines: list[str]) -> None:
     axes.set(xticks=[], yticks=[], facecolor="0.96")
     axes.spines[:].set_visible(False)
     # data sets hold dollar signs, which are not mathematics
-    place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (4, -4), "textcoords": "offset points"}
+    place: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "xytext": (4, -4),
+        "textcoords": "offset points",
+    }
     axes.annotate("\n".join(lines), (0, 1), va="top", parse_math=False, **place)
 
 
@@ -80,8 +88,12 @@ def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
             value = rewards[objective][side]
             axes.barh(place + offset, value, 0.36, color=COLOURS[objective], alpha=alpha)
             text = f" {side} {value:+.2f} "
-            axes.text(value, place + offset, text, va="center", ha="left" if value >= 0 else "right")
-        axes.text(-0.01, place, label, transform=axes.get_yaxis_transform(), ha="right", va="center")
+            axes.text(
+                value, place + offset, text, va="center", ha="left" if value >= 0 else "right"
+            )
+        axes.text(
+            -0.01, place, label, transform=axes.get_yaxis_transform(), ha="right", va="center"
+        )
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.axvline(0, color="0.45", linewidth=0.8)
@@ -92,7 +104,11 @@ def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
 
 def visible(text: str) -> str:
     """Control characters, which XML forbids, as people write them: \\x07."""
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]", lambda found: rf"\x{ord(found[0]):02x}", text)
+    return re.sub(
+        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]",
+        lambda found: rf"\x{ord(found[0]):02x}",
+        text,
+    )
 
 
 def _wrapped(text: str, width: int) -> list[str]:

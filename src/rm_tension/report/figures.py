@@ -5,7 +5,12 @@ from collections.abc import Callable, Iterator
 from matplotlib import style
 
 from rm_tension.report.curves import ablation_curves, ablation_curves_per_backbone
-from rm_tension.report.distributions import ablation_densities, neuron_depth, score_shift, score_shift_as_published
+from rm_tension.report.distributions import (
+    ablation_densities,
+    neuron_depth,
+    score_shift,
+    score_shift_as_published,
+)
 from rm_tension.report.drawing import STYLE, Drawing
 from rm_tension.report.example import example
 from rm_tension.report.radars import radars

@@ -14,19 +14,38 @@ ROWS = TableFormat(None, None, None, None, None, DataRow("", " & ", r" \\"), 0, 
 WIDE = 13  # columns up to which a table stands upright
 LABELS = 80  # letters up to which column labels stand upright
 LINE = 115  # letters that fit into a line of a table, about
-TALL = {"table": 60, "sidewaystable": 40}  # lines up to which a table is one float, not one a section
+TALL = {
+    "table": 60,
+    "sidewaystable": 40,
+}  # lines up to which a table is one float, not one a section
 STEEPEST = 40.0  # points of change at which the shading is full
-SYMBOLS = {"<": "<", ">": ">", "±": r"\pm", "²": "^2", "≤": r"\le", "≥": r"\ge", "−": "-", "×": r"\times"}
+SYMBOLS = {
+    "<": "<",
+    ">": ">",
+    "±": r"\pm",
+    "²": "^2",
+    "≤": r"\le",
+    "≥": r"\ge",
+    "−": "-",
+    "×": r"\times",
+}
 ESCAPES = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+    }
     | {character: f"${command}$" for character, command in SYMBOLS.items()}
 )
 
 
 def latex(table: Table | TextTable, caption: str) -> str:
     """One or more floats, the first with caption and label `tab:<number>`; needs the packages in PACKAGES."""
-    bodies, float_name = (_words(table), "table") if isinstance(table, TextTable) else _numbers(table)
+    bodies, float_name = (
+        (_words(table), "table") if isinstance(table, TextTable) else _numbers(table)
+    )
     opening = rf"\caption[{escape(table.heading)}]{{{escape(caption)}}}\label{{tab:{table.number}}}"
     floats = [f"% needs {PACKAGES}"]
     for body in bodies:
@@ -105,7 +124,9 @@ def _numbers(table: Table) -> tuple[list[list[str]], str]:
     float_name = "sidewaystable" if width > WIDE else "table"
     parts = sections(table)
     tall = sum(len(lines) for _, lines in parts) > TALL[float_name]
-    return [_tabular(table, part, width) for part in ([[part] for part in parts] if tall else [parts])], float_name
+    return [
+        _tabular(table, part, width) for part in ([[part] for part in parts] if tall else [parts])
+    ], float_name
 
 
 def _tabular(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> list[str]:
@@ -125,7 +146,10 @@ def _header(table: Table) -> list[str]:
     labels = header(table)
     if all(span == 1 for _, span in labels):
         rotated = sum(len(label) for label, _ in labels) > LABELS
-        names = [rf"\rotatebox{{90}}{{{escape(label)}}}" if rotated else escape(label) for label, _ in labels]
+        names = [
+            rf"\rotatebox{{90}}{{{escape(label)}}}" if rotated else escape(label)
+            for label, _ in labels
+        ]
         return [" & ".join(["", *names]) + r" \\", r"\midrule"]
     above, rules, below, first = [""], [], [""], 2
     for label, span in labels:
@@ -138,7 +162,9 @@ def _header(table: Table) -> list[str]:
 
 def _body(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> list[str]:
     rows = iter(
-        tabulate([_texts(line, table.digits) for _, lines in parts for line in lines], tablefmt=ROWS).split("\n")
+        tabulate(
+            [_texts(line, table.digits) for _, lines in parts for line in lines], tablefmt=ROWS
+        ).split("\n")
     )
     body = []
     for index, (label, lines) in enumerate(parts):

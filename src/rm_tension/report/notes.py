@@ -19,7 +19,9 @@ def warnings(context: Context) -> list[str]:
         found.append(f"Stand-ins were taken for official files: {context.stand_ins}.")
     if context.missing_trios:
         total = len(context.trios) + len(context.missing_trios)
-        found.append(f"Incomplete grid: {len(context.trios)} of {total} trios, {_listed(context.trios)}.")
+        found.append(
+            f"Incomplete grid: {len(context.trios)} of {total} trios, {_listed(context.trios)}."
+        )
     if context.missing_tasks:
         labels = [BY_KEY[task].label for task in context.missing_tasks]
         found.append(f"No items, or not of every subset: {_listed(labels)}.")
@@ -40,12 +42,20 @@ def legend(table: Table, context: Context) -> list[str]:
     """How to read what stands in the table's cells."""
     found, cells = [], shown(table)
     if cells["partial"].any():
-        found.append("An asterisk marks an average over the tasks that have a value, not over all of the group.")
+        found.append(
+            "An asterisk marks an average over the tasks that have a value, not over all of the group."
+        )
     if cells["paper"].notna().any():
-        bold = "" if table.points is None else f", bold beyond max({table.points:g}, 3 standard errors over seeds)"
+        bold = (
+            ""
+            if table.points is None
+            else f", bold beyond max({table.points:g}, 3 standard errors over seeds)"
+        )
         found.append(f"Paper: the published values; difference: ours less the paper's{bold}.")
         if not context.comparable:
-            found.append("The comparison is not meaningful: ours are not the paper's models and data.")
+            found.append(
+                "The comparison is not meaningful: ours are not the paper's models and data."
+            )
     return found
 
 

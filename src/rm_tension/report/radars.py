@@ -55,7 +55,9 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series)
     for objective, label in OBJECTIVES.items():
         values = accuracy.reindex([(objective, task.key) for task in tasks]).to_numpy()
         look: dict[str, Any] = {"color": COLOURS[objective], "marker": MARKERS[objective]}
-        axes.plot(closed, np.append(values, values[0]), label=label, markersize=3, linewidth=1.4, **look)
+        axes.plot(
+            closed, np.append(values, values[0]), label=label, markersize=3, linewidth=1.4, **look
+        )
     level = chance[[task.key for task in (*tasks, tasks[0])]]
     axes.plot(closed, level, color="0.45", linestyle="--", linewidth=1, label="Chance")
     axes.set_theta_offset(np.pi / 2)
@@ -65,7 +67,10 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series)
     axes.set_xticks(angles, [_broken(task.label) for task in tasks], fontsize=6.5)
     axes.tick_params(axis="x", pad=-2)
     for text, angle, task in zip(axes.get_xticklabels(), angles, tasks, strict=True):
-        right, up = round(np.sin(angle), 6), round(np.cos(angle), 6)  # labels grow away from the circle
+        right, up = (
+            round(np.sin(angle), 6),
+            round(np.cos(angle), 6),
+        )  # labels grow away from the circle
         text.set_horizontalalignment("center" if right == 0 else "left" if right > 0 else "right")
         text.set_verticalalignment("center" if abs(up) < 0.8 else "bottom" if up > 0 else "top")
         if accuracy.reindex([(objective, task.key) for objective in OBJECTIVES]).isna().all():
@@ -74,4 +79,6 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series)
 
 def _broken(label: str) -> str:
     """A task's label in short lines."""
-    return "\n".join(line for part in label.replace(" (", "\n(").split("\n") for line in textwrap.wrap(part, 16))
+    return "\n".join(
+        line for part in label.replace(" (", "\n(").split("\n") for line in textwrap.wrap(part, 16)
+    )

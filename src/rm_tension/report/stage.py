@@ -23,4 +23,8 @@ def run(job: Job) -> None:
         write(report, folder)
         write_dvc_views(source, folder)
         log = compile_pdf(folder)
-        metrics |= {"tables": len(report.tables), "figures": len(report.figures), "overfull": log.count("Overfull")}
+        metrics |= {
+            "tables": len(report.tables),
+            "figures": len(report.figures),
+            "overfull": log.count("Overfull"),
+        }

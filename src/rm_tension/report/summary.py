@@ -12,7 +12,9 @@ QUANTITIES = ["Verdict", "Effect", "Interval", "Published", "Paper's own"]
 
 def agreement(number: str, source: Source, tables: list[Table]) -> TextTable:
     """How much of each published table ours agree with, by the rule of `comparison.beside`."""
-    found = source.table("means/agreement", "table", "cells", "agreeing", "share", "difference").set_index("table")
+    found = source.table(
+        "means/agreement", "table", "cells", "agreeing", "share", "difference"
+    ).set_index("table")
     counts = {str(number): row for number, row in found.to_dict("index").items()}
     rows = [
         [
@@ -48,7 +50,10 @@ def claims(number: str, verdicts: list[DecidedClaim]) -> TextTable:
         f"{number}b), the one that decides, whose numbers stand here. {INTERVALS} Paper's own: what the same predicate "
         "says of the published numbers, where they are all known.",
         ["", "Claim, and the part that decides", *QUANTITIES],
-        [[claim.id, f"{claim.claim} {_deciding(claim)}", *quantities(claim, claim.unit)] for claim in verdicts],
+        [
+            [claim.id, f"{claim.claim} {_deciding(claim)}", *quantities(claim, claim.unit)]
+            for claim in verdicts
+        ],
         "lXlrrrl",
     )
 
@@ -56,7 +61,12 @@ def claims(number: str, verdicts: list[DecidedClaim]) -> TextTable:
 def claim_parts(number: str, verdicts: list[DecidedClaim]) -> TextTable:
     """What the verdict on each claim is made of."""
     rows = [
-        [claim.id, part.part, *quantities(part, claim.unit), _interval(part.interval_over_backbones)]
+        [
+            claim.id,
+            part.part,
+            *quantities(part, claim.unit),
+            _interval(part.interval_over_backbones),
+        ]
         for claim in verdicts
         for part in claim.parts
     ]
@@ -70,16 +80,28 @@ def claim_parts(number: str, verdicts: list[DecidedClaim]) -> TextTable:
 
 
 def _deciding(claim: DecidedClaim) -> str:
-    return f"Decides, of {len(claim.parts)}: {claim.decides}." if len(claim.parts) > 1 else f"Decides: {claim.decides}."
+    return (
+        f"Decides, of {len(claim.parts)}: {claim.decides}."
+        if len(claim.parts) > 1
+        else f"Decides: {claim.decides}."
+    )
 
 
 def quantities(found: DecidedClaim | DecidedPart, unit: str) -> list[str]:
     """As text, `--` for what is not known: verdict, effect, interval, published value, and whether that one holds."""
     effect, interval = estimate(found.effect, found.interval, unit)
-    return [found.verdict, effect, interval, _text(found.published), found.published_verdict or "--"]
+    return [
+        found.verdict,
+        effect,
+        interval,
+        _text(found.published),
+        found.published_verdict or "--",
+    ]
 
 
-def estimate(effect: float | None, interval: tuple[float | None, float | None], unit: str = "") -> list[str]:
+def estimate(
+    effect: float | None, interval: tuple[float | None, float | None], unit: str = ""
+) -> list[str]:
     """An effect and its interval as text, `--` for what is not known."""
     return [f"{_text(effect)} {unit}".strip(), _interval(interval)]
 

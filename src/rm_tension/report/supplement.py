@@ -12,15 +12,24 @@ from rm_tension.report import cards
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
 from rm_tension.report.table import Row, Section, Table, TextTable
-from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES, OVER_SEEDS, SETS, WITH_MEAN, backbone_sections
+from rm_tension.report.tables import (
+    GROUP_LABELS,
+    OBJECTIVES,
+    OVER_SEEDS,
+    SETS,
+    WITH_MEAN,
+    backbone_sections,
+)
 
 PAIRS = {
-    "-".join(sorted((a, b))): f"{a.capitalize()} and {b} RM: Jaccard index" for a, b in combinations(OBJECTIVES, 2)
+    "-".join(sorted((a, b))): f"{a.capitalize()} and {b} RM: Jaccard index"
+    for a, b in combinations(OBJECTIVES, 2)
 }
 BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
 SUITES = {
     **{
-        f"reward-bench/{part}/accuracy": f"RewardBench: {part}" for part in ("Chat", "Chat Hard", "Safety", "Reasoning")
+        f"reward-bench/{part}/accuracy": f"RewardBench: {part}"
+        for part in ("Chat", "Chat Hard", "Safety", "Reasoning")
     },
     "reward-bench/overall/accuracy": "RewardBench",
     "reward-bench-2/ties/score": "RewardBench 2: Ties",
@@ -85,7 +94,10 @@ def set_sizes(number: str, source: Source) -> Table:
         f"too (METHOD.md section 8, erratum 5). {OVER_SEEDS}",
         source.means("neuron_sets", "ablated_set", "variant", "backbone"),
         [
-            Section(label.removesuffix(" ablated"), [Row((key, variant), name) for variant, name in variants.items()])
+            Section(
+                label.removesuffix(" ablated"),
+                [Row((key, variant), name) for variant, name in variants.items()],
+            )
             for key, label in SETS.items()
         ],
         source.backbones,
@@ -111,7 +123,9 @@ def suites(number: str, source: Source) -> Table:
 def math_apart(number: str, source: Source) -> Table:
     """The two subsets of Math, which the paper averages."""
     keys = ["objective", "backbone", "task"]
-    parts = source.means("math_components").rename_axis(index={"suite": "task"}).reorder_levels(keys)
+    parts = (
+        source.means("math_components").rename_axis(index={"suite": "task"}).reorder_levels(keys)
+    )
     return Table(
         number,
         "Math taken apart",
@@ -125,7 +139,9 @@ def math_apart(number: str, source: Source) -> Table:
 
 def ablation_by_score(number: str, source: Source) -> Table:
     """What ablating the top neurons by either score does to the group averages."""
-    means = source.means("ablation_by_score", "objective", "task", "percent", "score", backbone="average")
+    means = source.means(
+        "ablation_by_score", "objective", "task", "percent", "score", backbone="average"
+    )
     percents = sorted(means.index.unique("percent"))
     return Table(
         number,
@@ -137,7 +153,11 @@ def ablation_by_score(number: str, source: Source) -> Table:
             Section(
                 label,
                 [
-                    Row((objective, group, percent), f"{GROUP_LABELS[group]}, top {percent}%", change=True)
+                    Row(
+                        (objective, group, percent),
+                        f"{GROUP_LABELS[group]}, top {percent}%",
+                        change=True,
+                    )
                     for group, percent in product(GROUPS, percents)
                 ],
             )

@@ -106,11 +106,18 @@ class Block(NamedTuple):
 
 def shown(table: Table) -> pd.DataFrame:
     """The cells that the table prints, row by row; those of an average that lacks some of its tasks are `partial`."""
-    keys = [(*row.key, column) for part in table.sections for row in part.rows for column in table.columns]
+    keys = [
+        (*row.key, column)
+        for part in table.sections
+        for row in part.rows
+        for column in table.columns
+    ]
     cells = table.cells.reindex(pd.MultiIndex.from_tuples(keys, names=table.cells.index.names))
     if "paper" not in cells:
         cells = cells.assign(**PAPER)
-    tasks = cells.index.get_level_values("task") if "task" in cells.index.names else [""] * len(cells)
+    tasks = (
+        cells.index.get_level_values("task") if "task" in cells.index.names else [""] * len(cells)
+    )
     partial = [is_partial(task, n) for task, n in zip(tasks, cells["tasks"], strict=True)]
     return cells.assign(partial=partial, beyond=cells["beyond"].eq(True))
 
@@ -126,7 +133,9 @@ def header(table: Table) -> list[tuple[str, int]]:
 
 def sections(table: Table) -> list[tuple[str, list[Line]]]:
     """The printed lines of each section."""
-    return [(label, [line for block in rows for line in block.lines]) for label, rows in blocks(table)]
+    return [
+        (label, [line for block in rows for line in block.lines]) for label, rows in blocks(table)
+    ]
 
 
 def blocks(table: Table) -> list[tuple[str, list[Block]]]:
@@ -136,7 +145,9 @@ def blocks(table: Table) -> list[tuple[str, list[Block]]]:
     made: list[tuple[str, list[Block]]] = []
     for part in table.sections:
         found = [(row, [_entry(row, next(cells)) for _ in spans]) for row in part.rows]
-        rows = [Block(row, entries, list(_lines(table, row, entries, spans))) for row, entries in found]
+        rows = [
+            Block(row, entries, list(_lines(table, row, entries, spans))) for row, entries in found
+        ]
         made.append((part.label, rows))
     return made
 
@@ -152,7 +163,9 @@ def _entry(row: Row, cell: dict[Hashable, Any]) -> Entry:
 def _lines(table: Table, row: Row, entries: list[Entry], spans: list[int]) -> Iterator[Line]:
     if table.published == "column":
         beside = zip(entries, spans, strict=True)
-        yield Line(row.label, "ours", list(chain.from_iterable(entry[:span] for entry, span in beside)))
+        yield Line(
+            row.label, "ours", list(chain.from_iterable(entry[:span] for entry, span in beside))
+        )
         return
     ours, paper, apart = (list(cells) for cells in zip(*entries, strict=True))
     yield Line(row.label, "ours", ours)

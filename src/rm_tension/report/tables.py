@@ -46,7 +46,9 @@ def magnitude_per_backbone(number: str, source: Source, group: Group) -> Table:
     return magnitude(number, source, group, source.backbones, OVER_SEEDS)
 
 
-def magnitude(number: str, source: Source, group: Group, backbones: dict[str, str], spread: str) -> Table:
+def magnitude(
+    number: str, source: Source, group: Group, backbones: dict[str, str], spread: str
+) -> Table:
     """Objective by objective two rows for each of `backbones`, whose labels stand before the rows'."""
     rows = [
         Row((key, measure), f"{name} {label}".strip(), change=measure == "delta")
@@ -69,10 +71,16 @@ def magnitude(number: str, source: Source, group: Group, backbones: dict[str, st
 
 
 def shared_sets(
-    number: str, source: Source, columns: dict[str, str], published_in: Literal["row", "column"] = "row"
+    number: str,
+    source: Source,
+    columns: dict[str, str],
+    published_in: Literal["row", "column"] = "row",
 ) -> Table:
     """Tables 4, 17 and 18."""
-    rows = [Row(("baseline",), "Baseline"), *(Row((key,), label, change=True) for key, label in SETS.items())]
+    rows = [
+        Row(("baseline",), "Baseline"),
+        *(Row((key,), label, change=True) for key, label in SETS.items()),
+    ]
     return Table(
         number,
         "Ablation of shared and of objective-only neurons",
@@ -162,7 +170,9 @@ def rmsd(number: str, source: Source) -> Table:
     )
 
 
-def retention_after_ablation(number: str, source: Source, variant: Literal["corrected", "as_published"]) -> Table:
+def retention_after_ablation(
+    number: str, source: Source, variant: Literal["corrected", "as_published"]
+) -> Table:
     """Table 19, and with `as_published` its running means (METHOD.md section 8, erratum 1)."""
     told = {
         "corrected": "The published values are corrected too: the printed columns are running means (Table 19b).",
@@ -190,17 +200,26 @@ def task_columns(group: Group) -> dict[str, str]:
 def task_sections() -> list[Section]:
     """A row for each task, and for the average of each group."""
     return [
-        Section(GROUP_LABELS[group], [Row((task,), label) for task, label in task_columns(group).items()])
+        Section(
+            GROUP_LABELS[group],
+            [Row((task,), label) for task, label in task_columns(group).items()],
+        )
         for group in GROUPS
     ]
 
 
 def backbone_sections(source: Source) -> list[Section]:
     """Objective by objective a row for each backbone and for their mean."""
-    names = {backbone: (name, _paper_label(backbone, name)) for backbone, name in source.backbones.items()}
+    names = {
+        backbone: (name, _paper_label(backbone, name))
+        for backbone, name in source.backbones.items()
+    }
     names["average"] = ("Mean", "paper")
     return [
-        Section(label, [Row((objective, key), name, paper=paper) for key, (name, paper) in names.items()])
+        Section(
+            label,
+            [Row((objective, key), name, paper=paper) for key, (name, paper) in names.items()],
+        )
         for objective, label in OBJECTIVES.items()
     ]
 

@@ -24,9 +24,13 @@ def training_curves(source: Source) -> Iterator[Drawing]:
         for objective, label in OBJECTIVES.items():
             if objective in curves.index:
                 curve = curves.loc[objective]
-                axes.plot(curve.index, curve["loss"], color=COLOURS[objective], linewidth=1.2, label=label)
+                axes.plot(
+                    curve.index, curve["loss"], color=COLOURS[objective], linewidth=1.2, label=label
+                )
                 low, high = curve["loss"] - curve["std"], curve["loss"] + curve["std"]
-                axes.fill_between(curve.index, low, high, color=COLOURS[objective], alpha=0.2, linewidth=0)
+                axes.fill_between(
+                    curve.index, low, high, color=COLOURS[objective], alpha=0.2, linewidth=0
+                )
         axes.set_title(name)
         if curves.empty:
             blank(axes)

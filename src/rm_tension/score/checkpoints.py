@@ -59,11 +59,16 @@ class Output:
         """The md5 of each of its files by name; DVC reads all of dvc.yaml for it, which takes it many seconds."""
         with _named(f"{self.place}, list of files (md5 {self.md5}.dir)"):
             found = self.files.find(f"/{self.place}", detail=True).items()
-            entries = {name.removeprefix(f"/{self.place}/"): entry.get("dvc_info", {}) for name, entry in found}
+            entries = {
+                name.removeprefix(f"/{self.place}/"): entry.get("dvc_info", {})
+                for name, entry in found
+            }
             listed = {name: entry["md5"] for name, entry in entries.items() if "md5" in entry}
             if _md5_of_list(listed) != self.md5 or any(".." in Path(name).parts for name in listed):
                 kept = self.files.repo.site_cache_dir
-                raise ValueError(f"damaged, and DVC keeps it: once the remote is mended, remove {kept}")
+                raise ValueError(
+                    f"damaged, and DVC keeps it: once the remote is mended, remove {kept}"
+                )
         return listed
 
 
@@ -87,14 +92,18 @@ class OutputFile(Output):
         return {self.name: self.md5}
 
 
-def find_checkpoint(key: str, profile: str, repo: str | os.PathLike[str] | None, rev: str | None) -> Path:
+def find_checkpoint(
+    key: str, profile: str, repo: str | os.PathLike[str] | None, rev: str | None
+) -> Path:
     """The folder of the checkpoint `key`: of the working tree, or of this user's cache, into which it is fetched.
 
     `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
     git revision of it (None: the working tree of one at a path, the default branch of one at a URL). Raises UserError
     if the checkpoint was never trained, or if DVC's cache and remote cannot provide all of its files whole.
     """
-    return find_output(_locate(open_repository(os.fspath(repo or Path.cwd()), rev), key, profile), rev is None)
+    return find_output(
+        _locate(open_repository(os.fspath(repo or Path.cwd()), rev), key, profile), rev is None
+    )
 
 
 def find_output(output: Output, of_the_tree: bool = True) -> Path:
@@ -134,7 +143,9 @@ def open_repository(where: str, rev: str | None) -> DVCFileSystem:
         files = DVCFileSystem(where, rev=rev)
         repo = files.repo  # opened here, and cloned if it is at a URL
         if not repo.fs.isfile(repo.fs.join(repo.root_dir, "dvc.lock")):
-            raise FileNotFoundError("no dvc.lock there: it is no repository like this one, or nothing was trained")
+            raise FileNotFoundError(
+                "no dvc.lock there: it is no repository like this one, or nothing was trained"
+            )
         return files
 
 
@@ -142,7 +153,9 @@ def read_stages(files: DVCFileSystem) -> dict[str, Any]:
     """What dvc.lock says of every stage, by name; UserError if it cannot be read."""
     repo = files.repo
     with _named("dvc.lock", remedies=(WRITING,)):
-        return stages_of(repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8"))
+        return stages_of(
+            repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8")
+        )
 
 
 def as_output(files: DVCFileSystem, path: str, md5: str) -> Output:
@@ -162,7 +175,9 @@ def _locate(files: DVCFileSystem, key: str, profile: str) -> Output:
     with _named("dvc.lock", remedies=(WRITING,)):
         if stage:
             place, md5 = next(
-                (out["path"], out["md5"]) for out in stages[stage]["outs"] if Path(out["path"]).name == key
+                (out["path"], out["md5"])
+                for out in stages[stage]["outs"]
+                if Path(out["path"]).name == key
             )
             if not md5.endswith(".dir"):
                 raise ValueError(f"{md5!r} is not the md5 of a folder")
@@ -200,7 +215,9 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 def _lacking(folder: Path, listed: Mapping[str, str]) -> list[str]:
     """The files that are not there or not whole; others in the folder are nobody's concern."""
-    return [n for n, md5 in listed.items() if not (folder / n).is_file() or file_md5(folder / n) != md5]
+    return [
+        n for n, md5 in listed.items() if not (folder / n).is_file() or file_md5(folder / n) != md5
+    ]
 
 
 def _fetch(output: Output, name: str, md5: str, scratch: Path, target: Path) -> None:
@@ -211,7 +228,9 @@ def _fetch(output: Output, name: str, md5: str, scratch: Path, target: Path) -> 
         if (found := file_md5(part)) != md5:
             raise ValueError(f"damaged: {part.stat().st_size} bytes with md5 {found}")
         with whole(target) as partial:
-            if part.is_symlink() or part.stat().st_nlink > 1:  # to DVC's cache, as its cache.type may say
+            if (
+                part.is_symlink() or part.stat().st_nlink > 1
+            ):  # to DVC's cache, as its cache.type may say
                 shutil.copyfile(part, partial)
                 part.unlink()
             else:
@@ -231,7 +250,9 @@ def _named(what: str, remedies: tuple[str, ...] = REMEDIES) -> Iterator[None]:
         while cause:  # where DVC says no more than "SCM error"
             reasons.append(str(cause) or type(cause).__name__)
             cause = cause.__cause__
-        raise UserError("\n  ".join([f"{what}: {': '.join(dict.fromkeys(reasons))}", *remedies])) from error
+        raise UserError(
+            "\n  ".join([f"{what}: {': '.join(dict.fromkeys(reasons))}", *remedies])
+        ) from error
 
 
 def _say(text: str) -> None:

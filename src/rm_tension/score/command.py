@@ -65,7 +65,9 @@ def read(name: str) -> list[dict[str, Any]]:
         faults.append("there is no line to score")
     if faults:
         more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        raise UserError("\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:SHOWN], *more]))
+        raise UserError(
+            "\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:SHOWN], *more])
+        )
     return found
 
 
@@ -87,7 +89,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        raise ValueError(
+            f"{next(name for name in names if names.count(name) > 1)!r} stands there twice"
+        )
     return value
 
 
@@ -119,5 +123,7 @@ def _to_stdout(raw: bytes) -> None:
         sys.stdout.buffer.write(raw)
         sys.stdout.buffer.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more as it exits
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or Python tries once more as it exits
         raise

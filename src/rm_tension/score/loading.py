@@ -23,7 +23,9 @@ from rm_tension.score.checkpoints import find_checkpoint
 from rm_tension.score.hub_checkpoints import SCHEME, find_on_hub
 from rm_tension.tokens.encode import encode, encode_test_items
 
-TOKENS_PER_BATCH = 4096  # of the rows that go through the model together; changes rewards by rounding only
+TOKENS_PER_BATCH = (
+    4096  # of the rows that go through the model together; changes rewards by rounding only
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class RewardModel:
 
         Time and memory grow with the tokens, also of a thousand answers to one prompt.
         """
-        rows = [(prompt, answers if isinstance(answers, str) else list(answers)) for prompt, answers in items]
+        rows = [
+            (prompt, answers if isinstance(answers, str) else list(answers))
+            for prompt, answers in items
+        ]
         for prompt, answers in rows:
             if fault := fault_of(prompt, answers):
                 raise UserError(f"{fault}: {prompt!r:.60}")
@@ -71,7 +76,9 @@ class RewardModel:
 
     def _warn_of_cuts(self, count: int, prompts: Sequence[str]) -> None:
         limit, before = self.settings.max_length, self.settings.template.partition("{answer}")[0]
-        warnings.warn(f"{count} texts are longer than {limit} tokens: cut, as in the evaluation", stacklevel=3)
+        warnings.warn(
+            f"{count} texts are longer than {limit} tokens: cut, as in the evaluation", stacklevel=3
+        )
         alone = encode(self.words, [before.replace("{prompt}", prompt) for prompt in prompts])
         if full := [str(number) for number, ids in enumerate(alone, start=1) if len(ids) >= limit]:
             what = f"the prompt of item {', '.join(full)} alone fills {limit} tokens"
@@ -113,7 +120,9 @@ def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
         raise
     except BaseException as error:  # of tokenizers, whose panics are no Exception
         what = f"{type(error).__name__}: {error!s:.300}"
-        raise UserError(f"{folder}: damaged, cannot be loaded ({what}); fetch the checkpoint again") from error
+        raise UserError(
+            f"{folder}: damaged, cannot be loaded ({what}); fetch the checkpoint again"
+        ) from error
     return RewardModel(folder, settings, model, tokenizer, words, Place(device, settings.precision))
 
 

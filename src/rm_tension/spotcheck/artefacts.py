@@ -8,7 +8,14 @@ from rm_tension.base.config import Grid
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.base.lockfile import changed_inputs, stage_named
-from rm_tension.score.checkpoints import OutputFile, as_output, cache_folder, find_output, open_repository, read_stages
+from rm_tension.score.checkpoints import (
+    OutputFile,
+    as_output,
+    cache_folder,
+    find_output,
+    open_repository,
+    read_stages,
+)
 
 
 class Artefacts:
@@ -19,14 +26,21 @@ class Artefacts:
         self._files = open_repository(".", None)
         self._stages = read_stages(self._files)
         stages = self._stages.values()
-        entries = [one for kind in ("deps", "outs") for stage in stages for one in stage.get(kind, [])]
+        entries = [
+            one for kind in ("deps", "outs") for stage in stages for one in stage.get(kind, [])
+        ]
         self._known = {one["path"]: one for one in entries if not one["path"].startswith("src/")}
         self._before = _written()
 
     def models(self, grid: Grid) -> dict[Model, int]:
         """The RMs that were evaluated, with the bytes of their checkpoints."""
-        evaluated = [model for model in models(grid, self._paths.profile) if self._evaluation(model.trio)]
-        return {model: self._known[self._paths.reward_model(model).as_posix()]["size"] for model in evaluated}
+        evaluated = [
+            model for model in models(grid, self._paths.profile) if self._evaluation(model.trio)
+        ]
+        return {
+            model: self._known[self._paths.reward_model(model).as_posix()]["size"]
+            for model in evaluated
+        }
 
     def gather(self, chosen: Iterable[Model], root: Path) -> Paths:
         """Links below `root` to all that the check of these RMs reads, and to nothing else."""
@@ -51,9 +65,13 @@ class Artefacts:
         return stage_named(self._stages, "evaluate", f"{self._paths.profile}-{trio.key}")
 
     def _find(self, path: Path) -> Path:
-        place = next((place for place in (path, *path.parents) if place.as_posix() in self._known), None)
+        place = next(
+            (place for place in (path, *path.parents) if place.as_posix() in self._known), None
+        )
         if place is None:
-            raise UserError(f"{path}: not in dvc.lock, so nobody has made it: `dvc repro` its stage")
+            raise UserError(
+                f"{path}: not in dvc.lock, so nobody has made it: `dvc repro` its stage"
+            )
         output = as_output(self._files, place.as_posix(), self._known[place.as_posix()]["md5"])
         if path != place:
             if output.is_in(place):  # else DVC is asked for its list, and reads all of dvc.yaml

@@ -18,7 +18,11 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
 from rm_tension.score.checkpoints import cache_folder
 from rm_tension.spotcheck.artefacts import Artefacts
-from rm_tension.spotcheck.derivation import averages_from_results, report_from_results, results_from_rewards
+from rm_tension.spotcheck.derivation import (
+    averages_from_results,
+    report_from_results,
+    results_from_rewards,
+)
 from rm_tension.spotcheck.rescoring import Comparison, rescore
 
 SHARES = (0.01, 0.05, 0.1)  # forged, of which is said how likely they are caught
@@ -86,10 +90,14 @@ def check(params: Params, arguments: Sample) -> list[str]:
         paths = artefacts.gather(chosen, Path(folder))
         results, reports = Paths(paths.profile).results, Paths(paths.profile).reports
         for model in chosen:
-            compared = rescore(paths, model, profile, params.grid, arguments.items, seed, arguments.device)
+            compared = rescore(
+                paths, model, profile, params.grid, arguments.items, seed, arguments.device
+            )
             faults += _found(_shown(compared, drawn), paths)
         for trio in dict.fromkeys(model.trio for model in chosen):
-            found = chain(artefacts.contradictions(trio), results_from_rewards(paths, trio, params.grid))
+            found = chain(
+                artefacts.contradictions(trio), results_from_rewards(paths, trio, params.grid)
+            )
             faults += _step(f"{results}, rows of {trio.key}, from rewards", found, paths)
         averages = averages_from_results(paths, profile.evaluate.task_percent)
         faults += _step(f"{results}, averages, from its rows", averages, paths)
@@ -97,7 +105,11 @@ def check(params: Params, arguments: Sample) -> list[str]:
     items = sum(drawn) // len(chosen)
     print(_chances(f"of an RM's items were forged, {items} of which were drawn", items))
     if among:
-        print(_chances(f"of the {among} RMs were forged, {len(chosen)} of which were drawn", len(chosen)))
+        print(
+            _chances(
+                f"of the {among} RMs were forged, {len(chosen)} of which were drawn", len(chosen)
+            )
+        )
     fetched = artefacts.fetched()
     size = sum(path.stat().st_size for path in fetched) / 1e6
     print(f"fetched {len(fetched)} files, {size:.1f} MB, into {cache_folder()}")
@@ -110,7 +122,9 @@ def _choose(known: dict[Model, int], arguments: Sample, seed: int) -> tuple[list
     if arguments.model:
         if unknown := [key for key in arguments.model if key not in by_key]:
             nearest = ", ".join(get_close_matches(unknown[0], by_key, cutoff=0)) or "none"
-            raise UserError(f"--model {unknown[0]}: nothing in dvc.lock evaluated it; the nearest are: {nearest}")
+            raise UserError(
+                f"--model {unknown[0]}: nothing in dvc.lock evaluated it; the nearest are: {nearest}"
+            )
         return [by_key[key] for key in dict.fromkeys(arguments.model)], 0
     small = [model for model, size in known.items() if size <= arguments.max_mb * 1e6]
     if not 0 < arguments.models <= len(small):

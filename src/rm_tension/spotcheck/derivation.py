@@ -24,7 +24,13 @@ from rm_tension.report.dvc_views import write_dvc_views
 from rm_tension.report.source import Source
 
 ALIKE = 1e-7  # relative and absolute: what is computed from numbers of ten digits
-WORDS = {".tex", ".md", ".html", ".json", ".csv"}  # figures and the PDF are drawn from the same numbers
+WORDS = {
+    ".tex",
+    ".md",
+    ".html",
+    ".json",
+    ".csv",
+}  # figures and the PDF are drawn from the same numbers
 AROUND = 40  # letters
 
 
@@ -37,7 +43,9 @@ def results_from_rewards(paths: Paths, trio: Trio, grid: Grid) -> Iterator[str]:
     for name, table in trio_tables(scored, outcomes(scored), files).items():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
-        rows = shown[name][(shown[name]["backbone"] == trio.backbone) & (shown[name]["seed"] == trio.seed)]
+        rows = shown[name][
+            (shown[name]["backbone"] == trio.backbone) & (shown[name]["seed"] == trio.seed)
+        ]
         yield from _unlike(f"{Paths(paths.profile).results}/{name}.csv", rows, table, str(place))
 
 
@@ -64,7 +72,9 @@ def report_from_results(paths: Paths, params: Params) -> Iterator[str]:
         write(make_report(source), folder)
         write_dvc_views(source, folder)
         for made in sorted(path for path in folder.rglob("*") if path.suffix in WORDS):
-            yield from _unlike_text(tree.reports / made.relative_to(folder), made, str(tree.results))
+            yield from _unlike_text(
+                tree.reports / made.relative_to(folder), made, str(tree.results)
+            )
 
 
 def _unlike(name: str, shown: pd.DataFrame, computed: pd.DataFrame, source: str) -> Iterator[str]:
@@ -100,7 +110,9 @@ def _unlike_text(shown: Path, made: Path, source: str) -> Iterator[str]:
     found, expected = (path.read_text(encoding="utf-8") for path in (shown, made))
     if found != expected:
         same = map(eq, found, expected)
-        place = next((place for place, one in enumerate(same) if not one), min(len(found), len(expected)))
+        place = next(
+            (place for place, one in enumerate(same) if not one), min(len(found), len(expected))
+        )
         line = expected.count("\n", 0, place) + 1
         here, there = (text[max(0, place - AROUND) : place + AROUND] for text in (found, expected))
         yield f"{shown}:{line}: does not follow from {source}: has {here!r} instead of {there!r}"

@@ -95,7 +95,11 @@ class Comparison:
         if not wrong.any():
             return None
         worst = self.rows.iloc[int(apart.fillna(np.inf).argmax())]
-        why = "rounding explains" if self.tolerance else "the same batches, machine and versions explain"
+        why = (
+            "rounding explains"
+            if self.tolerance
+            else "the same batches, machine and versions explain"
+        )
         return (
             f"{self.file}: {self.name}: {wrong.sum()} of {len(wrong)} rewards differ by more than the "
             f"{self.tolerance:.1g} that {why} from what checkpoint and neurons give; the farthest, {worst['dataset']} "
@@ -126,7 +130,13 @@ class Comparison:
 
 
 def rescore(
-    paths: Paths, model: Model, profile: Profile, grid: Grid, items: int, seed: int, device: str | None
+    paths: Paths,
+    model: Model,
+    profile: Profile,
+    grid: Grid,
+    items: int,
+    seed: int,
+    device: str | None,
 ) -> Iterator[Comparison]:
     """Compare `items` items, half of either kind, without and with an ablation; UserError if a reward is missing."""
     config = profile.evaluate
@@ -139,7 +149,10 @@ def rescore(
     sets = NeuronSets(load_activations(paths.activations(model.trio)), model.seed)
     same_batches = _same_batches(paths, model, place.device, profile.threads)
     work = [
-        (Texts.lay_out(one.tokens, Budget((one.complete and same_batches) or TOKENS_PER_BATCH)), one.conditions)
+        (
+            Texts.lay_out(one.tokens, Budget((one.complete and same_batches) or TOKENS_PER_BATCH)),
+            one.conditions,
+        )
         for one in samples
     ]
     again = list(evaluate(rm.model, model.objective, model.key, work, sets, place))
@@ -155,12 +168,19 @@ def rescore(
             raise UserError(f"{file}: {name}: no reward for {missing} answers")
         rounding = ROUNDING[config.precision] * max(spread, rows["again"].std())
         tolerance = 0.0 if sample.complete and same_batches else rounding
-        then, now = (_right(rows, column, sample, grid.test_files) for column in ("cached", "again"))
+        then, now = (
+            _right(rows, column, sample, grid.test_files) for column in ("cached", "again")
+        )
         yield Comparison(file, name, rows, tolerance, len(now), int((then != now).sum()))
 
 
 def _samples(
-    rng: np.random.Generator, paths: Paths, model: Model, config: EvaluateConfig, grid: Grid, size: int
+    rng: np.random.Generator,
+    paths: Paths,
+    model: Model,
+    config: EvaluateConfig,
+    grid: Grid,
+    size: int,
 ) -> Iterator[Sample]:
     conditions: dict[Split, Iterator[Condition]] = {
         "test": hh_conditions(config),
@@ -175,9 +195,14 @@ def _samples(
         ablations = [condition for condition in run if condition != NONE]
         ablation = ablations[rng.integers(len(ablations))]
         ablated, whole_only = benchmarks(drawn, grid)
-        for kind, part, used in ((split, ablated, (NONE, ablation)), (f"{split} of no table", whole_only, (NONE,))):
+        for kind, part, used in (
+            (split, ablated, (NONE, ablation)),
+            (f"{split} of no table", whole_only, (NONE,)),
+        ):
             if len(part):
-                texts = read_table(paths.texts(split), TEXTS).merge(part[["dataset", "subset", "item_id"]])
+                texts = read_table(paths.texts(split), TEXTS).merge(
+                    part[["dataset", "subset", "item_id"]]
+                )
                 yield Sample(f"{len(part)} items of {kind}", part, texts, complete, used)
 
 
@@ -187,7 +212,9 @@ def _right(rows: pd.DataFrame, column: str, sample: Sample, files: TestFiles) ->
     return outcomes(scored).set_index("item")["correct"]
 
 
-def _same_batches(paths: Paths, model: Model, device: torch.device, threads: int | None) -> int | None:
+def _same_batches(
+    paths: Paths, model: Model, device: torch.device, threads: int | None
+) -> int | None:
     """Tokens in a batch of the evaluate stage, if the same batches must give the same bits here; None if they need not.
 
     Of a CPU the machine's record has no more than the name of its host, and not how many threads there were; what came
@@ -198,8 +225,16 @@ def _same_batches(paths: Paths, model: Model, device: torch.device, threads: int
         return None
     there = read_json(machine_of(path), MachineRecord).environment
     record = read_json(paths.run("evaluate", model.trio.key), Record)
-    here = environment() | {"accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None}
-    kind = ("machine", "accelerator") if here["accelerator"] else ("machine", "accelerator", "host", "cpus")
-    same = all(here[key] == getattr(there, key) for key in kind) and bool(here["accelerator"] or threads)
+    here = environment() | {
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    }
+    kind = (
+        ("machine", "accelerator")
+        if here["accelerator"]
+        else ("machine", "accelerator", "host", "cpus")
+    )
+    same = all(here[key] == getattr(there, key) for key in kind) and bool(
+        here["accelerator"] or threads
+    )
     versions = all(here["libraries"][name] == there.libraries.get(name) for name in LIBRARIES)
     return record.metrics.tokens_per_batch if same and versions else None

@@ -18,7 +18,9 @@ def encode(words: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
     """Token ids of each text: int32 arrays."""
     encoded: list[Tokens] = []
     for start in range(0, len(texts), TEXTS_PER_BATCH):
-        found = words.encode_batch_fast(texts[start : start + TEXTS_PER_BATCH], add_special_tokens=False)
+        found = words.encode_batch_fast(
+            texts[start : start + TEXTS_PER_BATCH], add_special_tokens=False
+        )
         encoded += [np.array(one.ids, dtype=np.int32) for one in found]
     return encoded
 
@@ -48,9 +50,15 @@ def encode_test_items(
     return _cut(items, _answers(words, items, template), max_length)
 
 
-def _cut(items: pd.DataFrame, answers: list[list[Tokens]], max_length: int) -> tuple[pd.DataFrame, dict[str, int]]:
+def _cut(
+    items: pd.DataFrame, answers: list[list[Tokens]], max_length: int
+) -> tuple[pd.DataFrame, dict[str, int]]:
     cut = sum(len(text) > max_length for texts in answers for text in texts)
-    short = pd.Series([[text[:max_length] for text in texts] for texts in answers], index=items.index, dtype=object)
+    short = pd.Series(
+        [[text[:max_length] for text in texts] for texts in answers],
+        index=items.index,
+        dtype=object,
+    )
     return items[KEY].assign(answers=short), {"texts_cut": cut}
 
 
@@ -61,8 +69,14 @@ def _answers(words: Tokenizer, items: pd.DataFrame, template: str) -> list[list[
     between, after = rest.split("{answer}")
     texts: list[str] = []
     counts = []  # of HH-RLHF the answers are whole dialogues
-    for dataset, prompt, answers in zip(items["dataset"], items["prompt"], items["answers"], strict=True):
+    for dataset, prompt, answers in zip(
+        items["dataset"], items["prompt"], items["answers"], strict=True
+    ):
         counts.append(len(answers))
-        texts += list(answers) if dataset == HH else [before + prompt + between + answer + after for answer in answers]
+        texts += (
+            list(answers)
+            if dataset == HH
+            else [before + prompt + between + answer + after for answer in answers]
+        )
     ids = iter(encode(words, texts))
     return [[next(ids) for _ in range(count)] for count in counts]

@@ -12,10 +12,18 @@ from rm_tension.model.tokenizer import read_tokenizer
 
 EOS = "<|endoftext|>"
 # config.json, because only there GPT-2's files say of which kind the tokenizer is
-TOKENIZER_FILES = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+TOKENIZER_FILES = (
+    "config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+)
 
 
-def make_tokenizer(source: HubFiles | TrainedTokenizer, texts: Iterable[str], hub: Hub) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    source: HubFiles | TrainedTokenizer, texts: Iterable[str], hub: Hub
+) -> PreTrainedTokenizerFast:
     """The tokenizer of the hub's tokenizer.json, or a byte-level BPE trained on `texts`; it pads with its EOS."""
     if isinstance(source, TrainedTokenizer):
         words, eos = _train(source.vocabulary, texts), EOS

@@ -34,7 +34,10 @@ def run(job: Job) -> None:
     backbones: dict[str, list[str]] = {}
     for key, backbone in job.profile.backbones.items():
         backbones.setdefault(backbone.tokenizer, []).append(key)
-    with record(job.paths.run("tokens"), job.parameters("tokens")) as metrics, whole(job.paths.all_tokens) as folder:
+    with (
+        record(job.paths.run("tokens"), job.parameters("tokens")) as metrics,
+        whole(job.paths.all_tokens) as folder,
+    ):
         for name, (first, *others) in backbones.items():
             metrics[name] = tokenise(job, name, items, folder / first)
             for key in others:
@@ -46,7 +49,9 @@ def tokenise(job: Job, name: str, items: Items, folder: Path) -> dict[str, int]:
     config = job.profile.tokens
     sides = items["train"]["answers"].str
     texts = pd.concat([sides[0], sides[1]])
-    make_tokenizer(config.tokenizers[name], texts, Hub(job.hub_sums)).save_pretrained(folder / "tokenizer")
+    make_tokenizer(config.tokenizers[name], texts, Hub(job.hub_sums)).save_pretrained(
+        folder / "tokenizer"
+    )
     words = read_tokenizer(folder / "tokenizer")
     stock_tokenizer(folder / "tokenizer", texts.head(CHECKED))
     counts: dict[str, int] = {"vocabulary": words.get_vocab_size()}

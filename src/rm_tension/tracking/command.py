@@ -21,7 +21,13 @@ from rm_tension.tracking.views import view_url
 HOST = "127.0.0.1"
 
 
-def main(*, pull: list[str] | None = None, fill_only: bool = False, store: str | None = None, port: int = 0) -> None:
+def main(
+    *,
+    pull: list[str] | None = None,
+    fill_only: bool = False,
+    store: str | None = None,
+    port: int = 0,
+) -> None:
     """Fill the local MLflow store from runs/ and serve its UI (`make mlflow`), or fill an MLflow server (--store).
 
     Exit with 1 if something in runs/ could not be read, after doing the rest.
@@ -60,7 +66,9 @@ def fill_profiles(params: Params, uri: str) -> tuple[dict[str, str], list[str]]:
     # two fills of this checkout at once would write each run twice, and MLflow breaks a fresh file that two open
     with FileLock(LOCAL / "fill.lock"):
         if uri == LOCAL_URI:
-            unlink_from_cache(LOCAL / "mlflow.db")  # after `dvc add .mlflow`: sqlite writes in place
+            unlink_from_cache(
+                LOCAL / "mlflow.db"
+            )  # after `dvc add .mlflow`: sqlite writes in place
         client = MlflowClient(uri)
         for profile in params.grid.profiles:
             if Path("runs", profile).is_dir():
@@ -85,9 +93,23 @@ def serve(port: int, pages: dict[str, str]) -> None:
     if not pages:
         print(f"no runs yet:\nhttp://{HOST}:{port}/")
     print("They answer as soon as MLflow has started. Ctrl-C ends it.", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += ["--backend-store-uri", LOCAL_URI, "--default-artifact-root", artifact_root()]
     command += ["--no-serve-artifacts", "--uvicorn-opts", "--log-level warning"]
     # Its job workers serve language model features that nobody uses here.
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
     os.execve(sys.executable, command, environment)  # noqa: S606

@@ -15,7 +15,13 @@ from rm_tension.tracking.names import STEP_METRICS, as_params, is_shown, tags_of
 from rm_tension.tracking.results import Point, read_results
 
 Texts = dict[str, str]
-ODD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of JSON other than the stages write
+ODD = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)  # of JSON other than the stages write
 
 PRECISION = "computes_in"  # the one metric that is no number
 
@@ -37,8 +43,14 @@ class Content:
     @cached_property
     def sha256(self) -> str:
         """Equal if and only if a second fill would write the same, whenever the files were written."""
-        files = [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()] if self.artifacts else []
-        digests = [(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+        files = (
+            [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()]
+            if self.artifacts
+            else []
+        )
+        digests = [
+            (path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
+        ]
         whole = [self.key, self.params, self.tags, self.metrics, self.parent, self.data, digests]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
@@ -71,11 +83,18 @@ def contents(paths: Paths, problems: list[str]) -> list[Content]:
         runs.append(run)
         if run.parent:
             trios.setdefault(run.parent, []).append(run)
-    return [*(_of_trio(key, children, results.get(key, [])) for key, children in trios.items()), *runs]
+    return [
+        *(_of_trio(key, children, results.get(key, [])) for key, children in trios.items()),
+        *runs,
+    ]
 
 
 def _of_record(
-    key: str, records: dict[str, Record], lock: dict[str, Any], results: dict[str, list[Point]], paths: Paths
+    key: str,
+    records: dict[str, Record],
+    lock: dict[str, Any],
+    results: dict[str, list[Point]],
+    paths: Paths,
 ) -> Content:
     record = records[key]
     stage, _, cell = key.partition("-")
@@ -86,17 +105,22 @@ def _of_record(
         key=key,
         parent=f"trio-{tags['trio']}" if "trio" in tags else None,
         params=as_params(record.parameters | _origin(key, records)),
-        tags=tags | md5s | {key: str(value) for key, value in record.metrics.items() if key == PRECISION},
+        tags=tags
+        | md5s
+        | {key: str(value) for key, value in record.metrics.items() if key == PRECISION},
         metrics=[*_measured(record), *results.get(key, [])],
         data=data,
         artifacts=paths.reports if stage == "report" and paths.reports.is_dir() else None,
-        start=end - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
+        start=end
+        - max(float(record.metrics.get(name, 0)) for name in ("seconds", "steps_seconds")),
         end=end,
     )
 
 
 def _not_a_record(error: Exception) -> str:
-    return f"cannot be read: {type(error).__name__}: {error}; `dvc checkout` it or run its stage again"
+    return (
+        f"cannot be read: {type(error).__name__}: {error}; `dvc checkout` it or run its stage again"
+    )
 
 
 def _records(paths: Paths, problems: list[str]) -> dict[str, Record]:
@@ -143,7 +167,8 @@ def _md5s(stages: dict[str, Any], kind: str, cell: str, record: Path) -> tuple[T
     stage = stage_named(stages, kind, cell)
     entry = stages[stage] if stage else {}
     read, wrote = (
-        {file["path"]: file["md5"] for file in entry.get(end, ()) if "md5" in file} for end in ("deps", "outs")
+        {file["path"]: file["md5"] for file in entry.get(end, ()) if "md5" in file}
+        for end in ("deps", "outs")
     )
     if wrote.get(record.as_posix()) != file_md5(record):
         return {}, {}
@@ -151,7 +176,9 @@ def _md5s(stages: dict[str, Any], kind: str, cell: str, record: Path) -> tuple[T
     for path, md5 in wrote.items():
         if not path.startswith("runs/"):
             tags |= {"output": path, "output.md5": md5}
-    return {path: md5 for path, md5 in read.items() if not path.startswith(("models/", "src/", "runs/"))}, tags
+    return {
+        path: md5 for path, md5 in read.items() if not path.startswith(("models/", "src/", "runs/"))
+    }, tags
 
 
 def _origin(key: str, records: dict[str, Record]) -> dict[str, Any]:
@@ -171,7 +198,11 @@ def _measured(record: Record) -> Iterator[Point]:
         if value != "None" and key != PRECISION:
             yield Point(f"run/{key}", float(value))
     for step in record.steps:
-        yield from (Point(f"train/{key}", step[key], int(step["step"])) for key in STEP_METRICS if key in step)
+        yield from (
+            Point(f"train/{key}", step[key], int(step["step"]))
+            for key in STEP_METRICS
+            if key in step
+        )
 
 
 def _of_trio(key: str, children: list[Content], metrics: list[Point]) -> Content:

@@ -25,7 +25,9 @@ def fill(client: MlflowClient, paths: Paths, title: str, problems: list[str]) ->
     done: Counter[str] = Counter()
     ids: dict[str | None, str] = {}
     for content in contents(paths, problems):
-        ids[content.key], verb = _put(client, experiment, content, ids.get(content.parent), known.pop(content.key, []))
+        ids[content.key], verb = _put(
+            client, experiment, content, ids.get(content.parent), known.pop(content.key, [])
+        )
         done[verb] += 1
     done["kept, without a readable file here"] += len(known)
     describe(client, experiment, title)
@@ -33,7 +35,11 @@ def fill(client: MlflowClient, paths: Paths, title: str, problems: list[str]) ->
 
 
 def _put(
-    client: MlflowClient, experiment: Experiment, content: Content, parent: str | None, known: list[Run]
+    client: MlflowClient,
+    experiment: Experiment,
+    content: Content,
+    parent: str | None,
+    known: list[Run],
 ) -> tuple[str, str]:
     """Make the store hold this content once; returns the id of its run and what was done."""
     same = next((run for run in known if run.data.tags.get(SHA256) == content.sha256), None)
@@ -48,10 +54,14 @@ def _put(
     return run_id, verb
 
 
-def _write(client: MlflowClient, experiment: Experiment, content: Content, parent: str | None) -> str:
+def _write(
+    client: MlflowClient, experiment: Experiment, content: Content, parent: str | None
+) -> str:
     tags = {KEY: content.key} | content.tags | ({"mlflow.parentRunId": parent} if parent else {})
     start, end = int(1000 * content.start), int(1000 * content.end)
-    last = max((point.step for point in content.metrics if point.key.startswith("train/")), default=0)
+    last = max(
+        (point.step for point in content.metrics if point.key.startswith("train/")), default=0
+    )
 
     def moment(key: str, step: int) -> int:
         """The steps are spread evenly from the run's start to its end; all else is known at its end."""
@@ -64,7 +74,9 @@ def _write(client: MlflowClient, experiment: Experiment, content: Content, paren
     metrics = [Metric(p.key, p.value, moment(p.key, p.step), p.step) for p in content.metrics]
     client.log_batch(run_id, metrics, params)
     if content.data:
-        client.log_inputs(run_id, [_dataset(*item, content.tags["stage"]) for item in content.data.items()])
+        client.log_inputs(
+            run_id, [_dataset(*item, content.tags["stage"]) for item in content.data.items()]
+        )
     if content.artifacts:
         client.log_artifacts(run_id, str(content.artifacts))
     client.set_terminated(run_id, "FINISHED", end)

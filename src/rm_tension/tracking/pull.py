@@ -19,11 +19,15 @@ def pull(folders: list[str]) -> None:
     for folder in folders:
         wanted = folder
         try:
-            for name, entry in files.find(folder, detail=True).items() if files.isdir(folder) else ():
+            for name, entry in (
+                files.find(folder, detail=True).items() if files.isdir(folder) else ()
+            ):
                 if entry.get("dvc_info", {}).get("md5") and not Path(name).exists():
                     wanted = name
                     # `name` may be a link to what the cache has no longer, through which DVC would write there
                     with whole(Path(name)) as partial:
                         files.get_file(name, os.fspath(partial))
         except Exception as error:  # of HTTP, S3 and file systems, which share no other base
-            raise UserError(f"{wanted}: could not be pulled ({error}); is there a remote? (docs/CACHE.md)") from error
+            raise UserError(
+                f"{wanted}: could not be pulled ({error}); is there a remote? (docs/CACHE.md)"
+            ) from error

@@ -35,7 +35,9 @@ def read_results(folder: Path, problems: list[str]) -> dict[str, list[Point]]:
             for run, point in points(pd.read_csv(path)):
                 found[run].append(point)
         except (OSError, ValueError, KeyError, TypeError) as error:  # no column, no numbers
-            problems.append(f"{path}: cannot be read: {error}; `dvc checkout {folder}` or run `analyse` again")
+            problems.append(
+                f"{path}: cannot be read: {error}; `dvc checkout {folder}` or run `analyse` again"
+            )
     return found
 
 
@@ -55,11 +57,15 @@ def _hh_accuracy(table: pd.DataFrame) -> Points:
     yield from _points("hh/{subset}", _whole(table), "accuracy")
     own = table[table["subset"] == "own"]
     for score, curve in own[~own["kind"].isin(["none", "all"])].groupby("kind", sort=False):
-        yield from _points(f"ablation/{score}", pd.concat([_whole(own), curve]), "accuracy", step="percent")
+        yield from _points(
+            f"ablation/{score}", pd.concat([_whole(own), curve]), "accuracy", step="percent"
+        )
 
 
 def _retention(table: pd.DataFrame) -> Points:
-    table = with_groups(table[["backbone", "seed", "kind", "percent", "task", "retention"]], "retention")
+    table = with_groups(
+        table[["backbone", "seed", "kind", "percent", "task", "retention"]], "retention"
+    )
     yield from _points("retention/{task}", _whole(table), "retention")
     groups = table[table["task"].isin(["helpfulness", "harmlessness"])]
     yield from _points("retention_after/{kind}-{percent}/{task}", _ablated(groups), "retention")
@@ -83,7 +89,12 @@ def _ablated(table: pd.DataFrame) -> pd.DataFrame:
 
 def _points(metric: str, table: pd.DataFrame, value: str, step: str | None = None) -> Points:
     """Of each row that has a value; the metric's name takes the row's cells."""
-    run = "train-{backbone}-{objective}-{seed}" if "objective" in table else "trio-{backbone}-{seed}"
+    run = (
+        "train-{backbone}-{objective}-{seed}" if "objective" in table else "trio-{backbone}-{seed}"
+    )
     for row in table.dropna(subset=[value]).to_dict("records"):
         cells = {str(column): cell for column, cell in row.items()}
-        yield run.format(**cells), Point(metric.format(**cells), float(cells[value]), int(cells[step]) if step else 0)
+        yield (
+            run.format(**cells),
+            Point(metric.format(**cells), float(cells[value]), int(cells[step]) if step else 0),
+        )

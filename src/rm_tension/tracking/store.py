@@ -13,7 +13,9 @@ from rm_tension.base.runs import environment
 from rm_tension.tracking.names import KEY, SHA256, STEP_METRICS, as_params, is_shown, tags_of
 
 LOCAL = Path(".mlflow")
-LOCAL_URI = f"sqlite:///{LOCAL}/mlflow.db"  # relative, for an address cannot hold the name of every folder
+LOCAL_URI = (
+    f"sqlite:///{LOCAL}/mlflow.db"  # relative, for an address cannot hold the name of every folder
+)
 
 
 def artifact_root() -> str:
@@ -30,7 +32,9 @@ def experiment_of(client: MlflowClient, profile: str) -> Experiment:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            client.create_experiment(name, f"{artifact_root()}/{name}" if client.tracking_uri == LOCAL_URI else None)
+            client.create_experiment(
+                name, f"{artifact_root()}/{name}" if client.tracking_uri == LOCAL_URI else None
+            )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # made by another process, just now
                 raise
@@ -40,9 +44,13 @@ def experiment_of(client: MlflowClient, profile: str) -> Experiment:
     return experiment
 
 
-def runs_of(client: MlflowClient, experiment: Experiment, where: str = f"tags.`{KEY}` != ''") -> list[Run]:
+def runs_of(
+    client: MlflowClient, experiment: Experiment, where: str = f"tags.`{KEY}` != ''"
+) -> list[Run]:
     """The runs of this project that match a filter."""
-    return list(client.search_runs([experiment.experiment_id], where, max_results=50_000))  # as many as MLflow gives
+    return list(
+        client.search_runs([experiment.experiment_id], where, max_results=50_000)
+    )  # as many as MLflow gives
 
 
 class StreamedRun:
@@ -56,8 +64,12 @@ class StreamedRun:
             if SHA256 not in other.data.tags:
                 self._client.delete_run(other.info.run_id)
         tags = {KEY: key} | tags_of("train", parameters, environment())
-        self._id = self._client.create_run(experiment.experiment_id, tags=tags, run_name=cell).info.run_id
-        self._client.log_batch(self._id, params=[Param(*item) for item in as_params(parameters).items()])
+        self._id = self._client.create_run(
+            experiment.experiment_id, tags=tags, run_name=cell
+        ).info.run_id
+        self._client.log_batch(
+            self._id, params=[Param(*item) for item in as_params(parameters).items()]
+        )
 
     def log(self, step: dict[str, float]) -> None:
         """Hand a step to MLflow, which sends it in the background."""

@@ -29,7 +29,9 @@ def run(job: Job) -> None:
     parameters = job.parameters("train") | {"epochs": epochs}
     budget = Budget(job.fitting(config.tokens_per_micro_batch))
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
-        model = new_reward_model(job.paths.backbone(key.backbone), seed, config.head_std, config.weights)
+        model = new_reward_model(
+            job.paths.backbone(key.backbone), seed, config.head_std, config.weights
+        )
         history = train(
             model,
             pairs,
@@ -44,15 +46,22 @@ def run(job: Job) -> None:
         )
         with whole(job.paths.reward_model(key)) as folder:
             save_reward_model(model, folder, job.paths.tokenizer(key.backbone), _settings(job))
-        path, (of_result, of_machine) = job.paths.history(key), zip(*map(split, history), strict=True)
+        path, (of_result, of_machine) = (
+            job.paths.history(key),
+            zip(*map(split, history), strict=True),
+        )
         for file, steps in ((path, of_result), (machine_of(path.parent) / path.name, of_machine)):
             with whole(file) as partial:
-                partial.write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
+                partial.write_text(
+                    "".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8"
+                )
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]
         metrics |= {
             "pairs": len(pairs.ids),
             "steps": len(history),
-            "steps_seconds": round(sum(step["seconds"] for step in history), 3),  # also of those before a kill
+            "steps_seconds": round(
+                sum(step["seconds"] for step in history), 3
+            ),  # also of those before a kill
             "tokens": epochs * token_count(pairs.items),
             "tokens_per_micro_batch": budget.tokens,
             "last_epoch_loss": sum(step["loss"] for step in last_epoch) / len(last_epoch),

@@ -24,11 +24,17 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def fingerprint(
-    model: nn.Module, ids: Sequence[str], items: Sequence[Item], config: TrainConfig, epochs: int, seed: int
+    model: nn.Module,
+    ids: Sequence[str],
+    items: Sequence[Item],
+    config: TrainConfig,
+    epochs: int,
+    seed: int,
 ) -> str:
     """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
     digest = hashlib.blake2b(
-        json.dumps([digest_of_code(CODE), config.model_dump(), epochs, seed, list(ids)]).encode(), digest_size=16
+        json.dumps([digest_of_code(CODE), config.model_dump(), epochs, seed, list(ids)]).encode(),
+        digest_size=16,
     )
     for text in (text for item in items for text in item):
         digest.update(text.tobytes())
@@ -39,7 +45,11 @@ def fingerprint(
 
 
 def save(
-    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[dict[str, Any]]
+    path: Path,
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    history: Sequence[dict[str, Any]],
 ) -> None:
     """Write the state after `len(history)` steps; a kill leaves the state before it."""
     tensors = {f"model.{name}": weight for name, weight in model.state_dict().items()}
@@ -49,7 +59,9 @@ def save(
         save_file(tensors, partial, metadata={"fingerprint": key, "history": json.dumps(history)})
 
 
-def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def load(
+    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
     """Put the state back into model and optimizer and return its metrics; [] where there is none of this run."""
     if not path.exists():
         return []
@@ -63,7 +75,9 @@ def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimize
     if metadata.get("fingerprint") != key:
         print(f"{path}: of other code, data, weights or settings: starting from step 0")
         return []
-    model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+    model.load_state_dict(
+        {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    )
     groups = optimizer.state_dict()["param_groups"]
     indices = [index for group in groups for index in group["params"]]
     moments = {index: {name: tensors[f"{name}.{index}"] for name in MOMENTS} for index in indices}

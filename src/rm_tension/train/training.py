@@ -49,12 +49,16 @@ def plan(pairs: int, epochs: int, pairs_per_step: int, seed: int) -> list[Step]:
     steps: list[Step] = []
     for epoch in range(epochs):
         order = np.random.default_rng([seed, epoch]).permutation(pairs).tolist()
-        chunks = [order[start : start + pairs_per_step] for start in range(0, pairs, pairs_per_step)]
+        chunks = [
+            order[start : start + pairs_per_step] for start in range(0, pairs, pairs_per_step)
+        ]
         steps += [Step(len(steps) + i, epoch, chunk) for i, chunk in enumerate(chunks)]
     return steps
 
 
-def backward(model: PreTrainedModel, items: Sequence[Item], accelerator: Accelerator, budget: int) -> Tensor:
+def backward(
+    model: PreTrainedModel, items: Sequence[Item], accelerator: Accelerator, budget: int
+) -> Tensor:
     """Set the gradient to that of the mean of -log sigmoid(r(chosen) - r(rejected)) over the items.
 
     Returns the margins r(chosen) - r(rejected), float32 [items]. The items go through the model in micro-batches of at
@@ -116,8 +120,12 @@ def train(
     pending: list[_Taken] = []
     with bar, noted_signals() as signals:
         for step in steps[len(history) :]:
-            learning_rate = config.learning_rate * (1 - step.number / len(steps))  # linear to 0, no warm-up
-            pending.append(_take(step, learning_rate, model, optimizer, pairs, config, accelerator, budget))
+            learning_rate = config.learning_rate * (
+                1 - step.number / len(steps)
+            )  # linear to 0, no warm-up
+            pending.append(
+                _take(step, learning_rate, model, optimizer, pairs, config, accelerator, budget)
+            )
             now = time.perf_counter()
             save = now - saved >= 60 * config.save_every_minutes
             if not (signals or save or now - fetched >= FETCH_SECONDS or step is steps[-1]):
@@ -125,14 +133,19 @@ def train(
             for metrics in _fetch(pending, pairs, fetched):
                 history.append(metrics)
                 on_step(metrics)
-            bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}")
+            bar.set_postfix(
+                loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}"
+            )
             bar.update(len(pending))
             pending, fetched = [], time.perf_counter()
             if signals or save:
                 training_state.save(state, fingerprint, model, optimizer, history)
                 saved = time.perf_counter()
             if signals:
-                print(f"{progress}: {signals[0].name}: saved after step {len(history)}, to go on from", file=sys.stderr)
+                print(
+                    f"{progress}: {signals[0].name}: saved after step {len(history)}, to go on from",
+                    file=sys.stderr,
+                )
                 sys.exit(128 + signals[0])
     return history
 
@@ -187,6 +200,8 @@ def _fetch(taken: Sequence[_Taken], pairs: Pairs, since: float) -> Iterator[Metr
             "learning_rate": one.learning_rate,
             "gradient_norm": norm,
             "seconds": round(seconds, 4),
-            "tokens_per_second": round(token_count([pairs.items[index] for index in step.pairs]) / seconds, 1),
+            "tokens_per_second": round(
+                token_count([pairs.items[index] for index in step.pairs]) / seconds, 1
+            ),
             "memory_mib": memory_mib(),
         }
