@@ -117,7 +117,7 @@ def checkout_lacks() -> Iterator[Lack]:
         owner = here.stat().st_uid
         remedy = f"run as its owner, with `--user {owner}` in a container"
         yield f"{here} belongs to uid {owner} and uid {user} may not write to it: {remedy}", True
-    code, said = subprocess.getstatusoutput("git status --short")  # noqa: S605, S607
+    code, said = subprocess.getstatusoutput("git status --short")  # noqa: S605
     if code:
         complaint = (said or f"`git status` exits {code}").splitlines()[0]
         remedy = "install git and run in a checkout (ARTIFACT.md says how to make one of an unpacked archive)"

@@ -112,7 +112,7 @@ def _why(here: Mapping[str, Any], published: Mapping[str, Any]) -> str:
 
 def _refuse_stale(profile: str) -> None:
     command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", f"report@{profile}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`dvc status report@{profile}` failed: {done.stderr.strip()}")
     if stale := json.loads(done.stdout):
@@ -196,7 +196,7 @@ def _git(*arguments: str, folder: Path = Path()) -> str:
     """Return what git prints; raises UserError, with what it says, if it fails."""
     done = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )  # noqa: S603, S607
+    )
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

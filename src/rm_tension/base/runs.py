@@ -149,4 +149,4 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     return subprocess.run(
         ["git", *arguments], env=environment, capture_output=True, text=True, check=False
-    )  # noqa: S603, S607
+    )

@@ -160,7 +160,7 @@ class Slurm:
     def _cancel(self, name: str) -> None:
         """End what an earlier coordinator left of a stage, and wait until it is gone."""
         while ids := _active(name):
-            subprocess.run(["scancel", *ids], check=True)  # noqa: S603, S607 (Slurm's own place differs)
+            subprocess.run(["scancel", *ids], check=True)
             time.sleep(1)
 
 
@@ -200,7 +200,7 @@ def _folder_of(name: str) -> Path:
 def _queue() -> Queue | None:
     """This checkout's jobs, also those that ended minutes ago; None if Slurm does not answer."""
     command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i|%T|%Z|%j"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return None  # a controller that starts again
     rows = [line.split("|", 3) for line in done.stdout.splitlines()]

@@ -39,7 +39,7 @@ class SlurmJob:
         kills = out_of_memory_kills()
         with self._log.open("ab") as log:
             environment = {**os.environ, **self._environment}
-            self._program = subprocess.Popen(self._words, env=environment, stdout=log, stderr=log)  # noqa: S603
+            self._program = subprocess.Popen(self._words, env=environment, stdout=log, stderr=log)
         code = _end_of(self._program)
         if code in KILLED:
             return -signal.SIGKILL, out_of_memory_kills() > kills

@@ -49,7 +49,7 @@ def work(command: list[str], log: Path, environment: Mapping[str, str], threads:
 
 def _run(command: list[str]) -> int:
     """Run a program, and return its exit code. When this process is asked to end, so are all of the program."""
-    program = subprocess.Popen(command, process_group=0)  # noqa: S603 (of dvc.yaml)
+    program = subprocess.Popen(command, process_group=0)
     for asked in (signal.SIGTERM, signal.SIGINT):
         signal.signal(asked, lambda *_: os.killpg(program.pid, signal.SIGTERM))
     return program.wait()
