@@ -15,12 +15,10 @@ TEXTS_PER_BATCH = 4096
 
 
 def encode(words: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
-    """Token ids of each text: int32 arrays."""
+    """Return the token ids of each text, int32 arrays, with the BOS that some tokenizers' files add."""
     encoded: list[Tokens] = []
     for start in range(0, len(texts), TEXTS_PER_BATCH):
-        found = words.encode_batch_fast(
-            texts[start : start + TEXTS_PER_BATCH], add_special_tokens=False
-        )
+        found = words.encode_batch_fast(texts[start : start + TEXTS_PER_BATCH])
         encoded += [np.array(one.ids, dtype=np.int32) for one in found]
     return encoded
 
