@@ -44,10 +44,9 @@ from rm_tension.report.latex import latex
 from rm_tension.report.notes import caption
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table
-from rm_tension.score.checkpoints import _locate
+from rm_tension.score.checkpoints import read_outputs
 from rm_tension.score.command import read
 from rm_tension.score.loading import open_checkpoint
-from rm_tension.spotcheck.derivation import averages_from_results
 from rm_tension.tracking.contents import contents
 from runs_folder import write_results, write_runs
 from samples import only_mini
@@ -129,9 +128,11 @@ def rows_of(path, count):
     return pyarrow.parquet.read_table(path).slice(0, count).to_pylist()
 
 
+TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
 LINES = [
     {"id": 1, "prompt": "Why? 🙂", "answers": ["Because.", "No."]},
-    {"prompt": "How?", "answers": ["So."]},
+    {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": TURNS},
+    {"messages": TURNS},
 ]
 
 
@@ -231,7 +232,7 @@ def test_dvc_lock(folder, data):
         read_text=lambda name, encoding: Path(name).read_text(encoding=encoding), join=os.path.join
     )
     files = SimpleNamespace(repo=SimpleNamespace(fs=fs, root_dir=str(path.parent)))
-    tried(path, lambda _: _locate(files, KEY, "mini"))
+    tried(path, lambda _: read_outputs(files))
 
 
 @examples(80)
@@ -416,18 +417,12 @@ def read_report(paths):
 @pytest.mark.parametrize("place", ["*.csv", "means/*.csv", "*.json"])
 @examples(25)
 @given(st.data())
-def test_results_that_report_and_spotcheck_read(analysed, place, data):
+def test_results_that_report_reads(analysed, place, data):
     path = data.draw(st.sampled_from(sorted(analysed.results.glob(place))))
     raw = path.read_bytes()
 
     def reader(_):
         read_report(analysed)
-        if path.suffix == ".csv":
-            list(
-                averages_from_results(
-                    analysed, small_params().profiles["mini"].evaluate.task_percent
-                )
-            )
 
     try:
         path.write_bytes(data.draw(damage_of(raw, path.suffix)))

@@ -24,7 +24,7 @@ COMMANDS = {
             "Say whether a profile that ran here has the published bits.",
         ),
         "spotcheck": (
-            "rm_tension.spotcheck.command:main",
+            "rm_tension.spotcheck:main",
             "Score a sample of cached rewards again and compare.",
         ),
         "mlflow": (
@@ -49,7 +49,7 @@ COMMANDS = {
     },
     "Publish": {
         "release": (
-            "rm_tension.release.command:app",
+            "rm_tension.release:app",
             "Prepare and upload model cards and checkpoints of a profile.",
         ),
     },
