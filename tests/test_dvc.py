@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rm_tension.activations import stage as activations
 from rm_tension.base.config import TRIO
 from rm_tension.cli import COMMANDS
-from rm_tension.evaluate import stage as evaluate
-from rm_tension.train import state
 
 SRC = Path("src")
 WRITTEN = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
@@ -73,16 +70,6 @@ def test_stages_of_a_part_of_the_grid_are_those_of_the_whole():
     for name, stage in WRITTEN.items():
         if name.endswith(TRIO):
             assert stage | {"matrix": 0} == STAGES[name.removesuffix(TRIO)] | {"matrix": 0}
-
-
-@pytest.mark.parametrize(
-    ("stage", "code"),
-    [("train", state.CODE), ("activations", activations.CODE), ("evaluate", evaluate.CODE)],
-)
-def test_interrupted_work_belongs_to_the_code_that_its_stage_depends_on(stage, code):
-    assert list(code) == [
-        path.removeprefix("src/rm_tension/") for path in STAGES[stage]["deps"] if "src/" in path
-    ]
 
 
 @pytest.mark.parametrize("stage", STAGES)
