@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from rm_tension.base.config import TRIO
-from rm_tension.cli import COMMANDS
 
 SRC = Path("src")
 WRITTEN = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
@@ -70,14 +69,6 @@ def test_stages_of_a_part_of_the_grid_are_those_of_the_whole():
     for name, stage in WRITTEN.items():
         if name.endswith(TRIO):
             assert stage | {"matrix": 0} == STAGES[name.removesuffix(TRIO)] | {"matrix": 0}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_explains_itself(stage):
-    command = [sys.executable, "-m", "rm_tension", stage, "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "--profile" in shown
-    assert COMMANDS["Stages, as dvc.yaml runs them"][stage][1] in shown
 
 
 @pytest.mark.parametrize("stage", ["data", "analyse", "report"])

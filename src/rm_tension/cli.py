@@ -3,6 +3,7 @@
 A command is a function, imported only when it is asked for. Its parameters are its options, its docstring its help.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(USAGE_ERROR)
     except UserError as error:
         sys.exit(f"error: {error}")
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more as it exits
+        sys.exit(128 + signal.SIGPIPE if error.errno == errno.EPIPE else f"error: {error}")
