@@ -18,7 +18,7 @@ from filelock import FileLock
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.files import whole
-from rm_tension.base.hub import Hub
+from rm_tension.base.hub import model_folder
 from rm_tension.base.lockfile import file_md5, stages_of
 
 HUB_SCHEME = "hf://"
@@ -163,10 +163,8 @@ def find_on_hub(address: str) -> Path:
             f"{address}: names no revision, and what is there may be another model tomorrow; add "
             f"the commit that the repository's page lists under its history: hf://{repo}@COMMIT"
         )
-    # nothing that runs
-    patterns = ("*.json", "*.safetensors")
-    with Hub(None).model_files(HubRepo(repo=repo, revision=revision), *patterns) as folder:
-        return folder
+    patterns = ("*.json", "*.safetensors")  # nothing that runs
+    return model_folder(HubRepo(repo=repo, revision=revision), *patterns)
 
 
 @contextmanager

@@ -6,20 +6,23 @@ import json
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.score.items import Item, read_item
 from rm_tension.score.loading import load_reward_model
 
+Name = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
 SHOWN = 20  # faults of a file; more are counted
 GZIP = b"\x1f\x8b"
 
 
 def main(
-    input: str = "-",
-    output: str = "-",
+    input: Name = "-",
+    output: Name = "-",
     *,
     model: str,
     profile: str = "paper",
