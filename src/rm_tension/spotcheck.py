@@ -127,12 +127,11 @@ def draw(sizes: Mapping[Model, int], count: int, max_mb: int, seed: int) -> list
 def recorded_precision(outputs: Mapping[str, Any], model: Model, profile: str) -> Precision:
     """Return the precision that a model was evaluated in, which params.yaml may no longer say."""
     path = Paths(profile).rewards(model.trio)
-    precision: Precision = recorded_setting(outputs, path, f"profiles.{profile}.evaluate")[
-        "precision"
-    ]
-    if precision not in TOLERANCES:
-        raise UserError(f"dvc.lock: {path}: no such precision: {precision}; `git checkout` it")
-    return precision
+    evaluate = recorded_setting(outputs, path, f"profiles.{profile}.evaluate")
+    for precision in TOLERANCES:
+        if isinstance(evaluate, dict) and evaluate.get("precision") == precision:
+            return precision
+    raise UserError(f"dvc.lock: {path}: recorded without a precision; `git checkout` it")
 
 
 def gather(repository: DVCFileSystem, model: Model, paths: Paths) -> None:

@@ -101,7 +101,7 @@ def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
         ) from None
     outputs = {}
     for stage in stages:
-        params = (stage.get("params") or {}).get("params.yaml") or {}
+        params = _mapping(_mapping(stage.get("params")).get("params.yaml"))
         deps = {dep["path"]: dep.get("md5") for dep in stage.get("deps", ())}
         for out in stage.get("outs", ()):
             if md5 := out.get("md5"):
@@ -109,6 +109,10 @@ def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
                     raise UserError(f"dvc.lock: {md5!r} is not an md5; `git checkout` it")
                 outputs[out["path"]] = {**out, "params": params, "deps": deps}
     return outputs
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def recorded_setting(outputs: Mapping[str, Any], path: object, name: str) -> Any:
