@@ -79,7 +79,7 @@ def push(
     owner: str,
     *,
     profile: str = "mini",
-    model: Annotated[list[str] | None, Parameter(name="--model")] = None,
+    only: Annotated[list[str] | None, Parameter(name="--model")] = None,
     dry_run: bool = False,
 ) -> None:
     """Send checkpoints with their cards to the hub, but for files that are there already.
@@ -87,14 +87,14 @@ def push(
     Args:
         owner: User or organisation on the Hugging Face hub; each checkpoint gets a repository.
         profile: Of params.yaml.
-        model: Only this one, such as gpt2-small-helpful-0; repeatable.
+        only: Only this one, such as gpt2-small-helpful-0; repeatable.
         dry_run: Say what would be sent, after all checks but those of the hub.
     """
     run = FinishedProfile.open(profile)
-    trained = {one.key: one for one in run.models()}
-    if unknown := set(model or ()) - trained.keys():
+    trained = {model.key: model for model in run.models()}
+    if unknown := set(only or ()) - trained.keys():
         raise UserError(f"--model {unknown.pop()}: dvc.lock has {', '.join(trained)}")
-    for number, key in enumerate(model or trained, start=1):
+    for number, key in enumerate(only or trained, start=1):
         repo = f"{owner}/{run.name(trained[key])}"
         files = run.checkpoint_files(trained[key])
         card = str(run.card(trained[key])).encode()
@@ -102,7 +102,7 @@ def push(
         if not dry_run:
             send(repo, {**files, "README.md": card})
         verb = "would be sent" if dry_run else "is there"
-        print(f"{number}/{len(model or trained)} {repo}: {verb}, {size:.1f} MB", flush=True)
+        print(f"{number}/{len(only or trained)} {repo}: {verb}, {size:.1f} MB", flush=True)
 
 
 def send(repo: str, files: Mapping[str, Path | bytes]) -> None:

@@ -45,7 +45,7 @@ def main(
     profile: str,
     count: Annotated[int, Parameter(name="--models")] = 2,
     max_mb: int = 600,
-    model: Annotated[list[str] | None, Parameter(name="--model")] = None,
+    only: Annotated[list[str] | None, Parameter(name="--model")] = None,
     items: int = 50,
     seed: int | None = None,
     device: str | None = None,
@@ -59,7 +59,7 @@ def main(
         profile: Of params.yaml.
         count: Reward models to draw.
         max_mb: Of models up to this size, in MB.
-        model: Instead, this model, such as gpt2-small-helpful-0; repeatable.
+        only: Instead, this model, such as gpt2-small-helpful-0; repeatable.
         items: To score again of each, half of them HH-RLHF's.
         seed: Of what is drawn. Default: one that nobody could know before.
         device: A torch device, such as cpu or cuda:1. Default: the best there is.
@@ -71,16 +71,16 @@ def main(
     repository = open_repository(".")
     outputs = read_outputs(repository)
     sizes = evaluated_models(outputs, profile)
-    drawn = named(model, sizes) if model else draw(sizes, count, max_mb, seed)
-    print(f"seed {seed}: {', '.join(one.key for one in drawn)}")
+    drawn = named(only, sizes) if only else draw(sizes, count, max_mb, seed)
+    print(f"seed {seed}: {', '.join(model.key for model in drawn)}")
     faults, torch_device = [], find_device(device)
     with tempfile.TemporaryDirectory() as root:
         paths = Paths(profile, Path(root))
-        for one in drawn:
-            gather(repository, one, paths)
-            place = Place(torch_device, recorded_precision(outputs, one, profile))
-            rng = np.random.default_rng([seed, *one.key.encode()])
-            faults += compare(rescore(paths, one, place, items, rng), one, place)
+        for model in drawn:
+            gather(repository, model, paths)
+            place = Place(torch_device, recorded_precision(outputs, model, profile))
+            rng = np.random.default_rng([seed, *model.key.encode()])
+            faults += compare(rescore(paths, model, place, items, rng), model, place)
         copies = [
             file for file in Path(root).rglob("*") if file.is_file() and not file.is_symlink()
         ]

@@ -165,7 +165,7 @@ def test_a_checkpoint_and_its_card_go_to_the_hub_in_one_commit_and_once(hub, cap
     assert card.decode() == str(card_of())
     hub.repos[REPO]["README.md"] = card
     assert commits(hub) == 1
-    release.push("someone", model=[KEY])
+    release.push("someone", only=[KEY])
     assert commits(hub) == 1
     hub.repos[REPO]["model.safetensors"] = b"damaged"
     release.push("someone")
@@ -192,5 +192,5 @@ def test_what_is_not_the_recorded_checkpoint_is_not_sent(hub):
     with pytest.raises(UserError, match=f"{PLACE}: not the files that dvc.lock records"):
         release.push("someone")
     with pytest.raises(UserError, match=f"--model gpt2-small: dvc.lock has {KEY}"):
-        release.push("someone", model=["gpt2-small"])
+        release.push("someone", only=["gpt2-small"])
     assert not hub.repos

@@ -123,27 +123,33 @@ def recorded_setting(outputs: Mapping[str, Any], path: object, name: str) -> Any
     return params[name]
 
 
-def download(repository: DVCFileSystem, path: str, target: Path) -> dict[str, str]:
+def download(repository: DVCFileSystem, path: str, target: Path, md5: str | None = None) -> None:
     """Copy a file, or the files of a folder without subfolders, into the folder `target`.
 
-    Return md5s by file name. Raise UserError if one is not what DVC has on record: DVC itself does
-    not compare what a remote sends (docs/CACHE.md).
+    Raise UserError if one is not what DVC has on record, or the list of a folder's files is not
+    that of `md5`: DVC itself does not compare what a remote sends (docs/CACHE.md).
     """
-    sums = {}
     with explained(path):
-        entries = repository.find(f"/{path}", detail=True)
-        for address, entry in entries.items():
+        sums: dict[str, str] = {}
+        addresses = repository.find(f"/{path}")
+        for address in addresses:
             # the bare name: a forged list must not lead out of `target`
-            copy, md5 = target / PurePosixPath(address).name, entry["dvc_info"]["md5"]
-            with explained(f"{address[1:]} (md5 {md5})"):
+            sums[PurePosixPath(address).name] = repository.info(address)["dvc_info"]["md5"]
+        if len(sums) < max(1, len(addresses)):
+            raise FileNotFoundError("no such file, or two of one name")
+        if md5 and md5_of_folder(sums) != md5:
+            kept = repository.repo.site_cache_dir
+            raise ValueError(
+                f"the list of its files (md5 {md5}) is damaged, and DVC keeps it: once the remote "
+                f"is mended, remove {kept}"
+            )
+        for address, (name, expected) in zip(addresses, sums.items(), strict=True):
+            with explained(f"{address[1:]} (md5 {expected})"):
                 with TqdmCallback(desc=address[1:], bytes=True) as bar:
-                    repository.get_file(address, os.fspath(copy), callback=bar)
-                sums[copy.name] = file_md5(copy)
-                if sums[copy.name] != md5:
-                    raise ValueError(
-                        f"damaged: {copy.stat().st_size} bytes with md5 {sums[copy.name]}"
-                    )
-    return sums
+                    repository.get_file(address, os.fspath(target / name), callback=bar)
+                if (received := file_md5(target / name)) != expected:
+                    size = (target / name).stat().st_size
+                    raise ValueError(f"damaged: {size} bytes with md5 {received}")
 
 
 def md5_of_folder(sums: Mapping[str, str]) -> str:
@@ -196,8 +202,4 @@ def _fetch(repository: DVCFileSystem, path: str, md5: str, folder: Path) -> None
         print(without_passwords(f"{path}: to be fetched into {folder}"), file=sys.stderr)
         with whole(folder) as partial:
             partial.mkdir()
-            if md5_of_folder(download(repository, path, partial)) != md5:
-                raise UserError(
-                    f"{path}: not the files that dvc.lock records (md5 {md5}): the list of them is "
-                    f"damaged; once the remote is mended, remove {repository.repo.site_cache_dir}"
-                )
+            download(repository, path, partial, md5)

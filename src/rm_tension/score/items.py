@@ -113,7 +113,7 @@ def _listed(value: object, name: str) -> list[Any]:
     values = list(value)
     if not values:
         raise ValueError(f"{name} must be a list of at least one text")
-    return [values] if all(isinstance(one, Mapping) for one in values) else values
+    return [values] if all(isinstance(value, Mapping) for value in values) else values
 
 
 def _read_conversations(prompt: object, answers: list[Any]) -> Item:
