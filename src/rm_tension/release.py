@@ -191,7 +191,7 @@ class FinishedProfile:
         accuracies = read_accuracies(paths.results, model)
         weights = backbones[model.backbone]["weights"]
         loaded = read_json(paths.results / "provenance.json", Provenance).backbones
-        return ModelCard.from_template(
+        card: ModelCard = ModelCard.from_template(
             metadata(model, weights, data["source"] if official else None, accuracies),
             template_path=str(TEMPLATES / "card.md"),
             name=self.name(model),
@@ -211,6 +211,7 @@ class FinishedProfile:
             warnings=warnings(self.context),
             accuracies=accuracies,
         )
+        return card
 
 
 def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
@@ -227,10 +228,15 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
     accuracies = []
     for row in rows:
         task = BY_KEY.get(row["task"])
-        label = task.label if task else "HH-RLHF test, own files"
-        published = paper.get((model.objective, model.backbone, row["task"]))
-        row |= {"task": task.key if task else None, "label": label, "paper": published}
-        accuracies.append(row)
+        accuracies.append(
+            {
+                "task": task.key if task else None,
+                "label": task.label if task else "HH-RLHF test, own files",
+                "items": row["items"],
+                "accuracy": row["accuracy"],
+                "paper": paper.get((model.objective, model.backbone, row["task"])),
+            }
+        )
     return accuracies
 
 
@@ -264,7 +270,7 @@ def eval_results(
     """Yield each accuracy on one data set, with its revision; tasks of two suites are left out."""
     for row in accuracies:
         subsets = BY_KEY[row["task"]].subsets if row["task"] else ()
-        suites = {subset.suite for subset in subsets} or {HH}
+        suites: set[str] = {subset.suite for subset in subsets} or {HH}
         if len(suites) > 1:
             continue
         suite, part = suites.pop(), row["task"] or "own test files"

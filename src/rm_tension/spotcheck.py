@@ -22,7 +22,7 @@ from dvc.api import DVCFileSystem
 from rm_tension.activations.sums import load_activations
 from rm_tension.base.config import HH, Precision, load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.grid import Model, Paths, models
+from rm_tension.base.grid import Model, Paths, Split, models
 from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.evaluate.conditions import COLUMNS, NONE, Condition
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
@@ -73,7 +73,8 @@ def main(
     sizes = evaluated_models(outputs, profile)
     drawn = named(only, sizes) if only else draw(sizes, count, max_mb, seed)
     print(f"seed {seed}: {', '.join(model.key for model in drawn)}")
-    faults, torch_device = [], find_device(device)
+    faults: list[str] = []
+    torch_device = find_device(device)
     with tempfile.TemporaryDirectory() as root:
         paths = Paths(profile, Path(root))
         for model in drawn:
@@ -163,17 +164,20 @@ def rescore(
     cached = read_table(paths.rewards(model.trio), COLUMNS).rename(columns={"reward": "cached"})
     cached = cached[cached["objective"] == model.objective]
     work = []
-    for split, rewards in (
-        ("test", cached[cached["dataset"] == HH]),
-        ("benchmarks", cached[cached["dataset"] != HH]),
-    ):
+    splits: dict[Split, pd.DataFrame] = {
+        "test": cached[cached["dataset"] == HH],
+        "benchmarks": cached[cached["dataset"] != HH],
+    }
+    for split, rewards in splits.items():
         tokens = _of_items(read_table(paths.tokens(model.backbone, split), TOKENS), rewards)
         chosen = rng.choice(len(tokens), min(items // 2, len(tokens)), replace=False)
         sample = tokens.iloc[np.sort(chosen)]
-        conditions = list(rewards[rewards["kind"] != NONE.kind].groupby(["kind", "percent"]))
-        (kind, percent), of_condition = conditions[rng.integers(len(conditions))]
-        ablated = _of_items(sample, of_condition)
-        work += [(sample, NONE), (ablated, Condition(kind, percent))]
+        ablations = rewards[rewards["kind"] != NONE.kind]
+        conditions = ablations[["kind", "percent"]].drop_duplicates()
+        drawn = conditions.iloc[[rng.integers(len(conditions))]]
+        ablation = Condition(str(drawn["kind"].iloc[0]), int(drawn["percent"].iloc[0]))
+        ablated = _of_items(sample, ablations.merge(drawn))
+        work += [(sample, NONE), (ablated, ablation)]
     neurons = NeuronSets(load_activations(paths.activations(model.trio)), model.seed)
     reward_model = load_reward_model(paths.reward_model(model)).to(place.device)
     laid_out = [
@@ -210,7 +214,7 @@ def compare(rows: pd.DataFrame, model: Model, place: Place) -> Iterator[str]:
     allowed = 0 if is_strict else int(np.ceil(OUTLIERS * len(rows)))
     wrong = int((distance > tolerance).sum())
     if wrong > allowed or distance.max() > FARTHEST:
-        worst = rows.loc[distance.idxmax()]
+        worst = rows.iloc[int(distance.argmax())]
         yield (
             f"{model.key}: {wrong} of {len(rows)} rewards are more than {tolerance} sd from what "
             f"checkpoint and texts give (rounding explains {allowed} of them, to {FARTHEST} sd); "

@@ -30,7 +30,10 @@ def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed):
     assert card.data.pipeline_tag == "text-classification"
     assert "**Profile mini: the miniature: not the paper's numbers.**" in card.text
     assert "knows no\n> language" in card.text
-    assert "| backbone | Mini-GPT2-S, random weights |\n| data | generated" in card.text
+    recipe = card.text.split("## Recipe\n\n")[1].split("\n\n")[0].splitlines()
+    assert all(line.startswith("| ") for line in recipe[2:])
+    assert recipe[2] == "| backbone | Mini-GPT2-S, random weights |"
+    assert recipe[-1].startswith("| save_every_minutes | ")
     assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
     assert f"`models/mini/reward/{KEY}` with md5 `{listed(folder)['']}`" in card.text
 
