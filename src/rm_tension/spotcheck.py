@@ -174,7 +174,7 @@ def rescore(
         sample = tokens.iloc[np.sort(chosen)]
         ablations = rewards[rewards["kind"] != NONE.kind]
         conditions = ablations[["kind", "percent"]].drop_duplicates()
-        drawn = conditions.iloc[[rng.integers(len(conditions))]]
+        drawn = conditions.sample(random_state=rng)
         ablation = Condition(str(drawn["kind"].iloc[0]), int(drawn["percent"].iloc[0]))
         ablated = _of_items(sample, ablations.merge(drawn))
         work += [(sample, NONE), (ablated, ablation)]

@@ -21,7 +21,7 @@ def card_of():
     return ModelCard.load(f"dist/release/mini/models/{NAME}/README.md")
 
 
-def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed):
+def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed, params):
     folder = analysed(title="the miniature: not the paper's numbers")
     shutil.rmtree(folder / PLACE)  # no checkpoint is needed
     card = card_of()
@@ -33,7 +33,8 @@ def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed):
     recipe = card.text.split("## Recipe\n\n")[1].split("\n\n")[0].splitlines()
     assert all(line.startswith("| ") for line in recipe[2:])
     assert recipe[2] == "| backbone | Mini-GPT2-S, random weights |"
-    assert recipe[-1].startswith("| save_every_minutes | ")
+    settings = set(params.profiles["mini"].train.model_dump())
+    assert settings <= {line.split(" | ")[0][2:] for line in recipe}
     assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
     assert f"`models/mini/reward/{KEY}` with md5 `{listed(folder)['']}`" in card.text
 
