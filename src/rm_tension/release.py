@@ -1,6 +1,5 @@
-"""`rm-tension release`: model cards, notes and steps of a finished profile; uploads to the hub."""
+"""`rm-tension release`: model cards of a finished profile, and uploads to the hub."""
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ import pandas as pd
 from cyclopts import App, Parameter
 from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, ModelCardData
 from jinja2 import Template
-from ruamel.yaml import YAML
 
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.tally import summarise
@@ -45,19 +43,16 @@ app = App(name="release", default_parameter=Parameter(negative=()))
 
 @app.command
 def prepare(*, profile: str = "mini") -> None:
-    """Write dist/release/PROFILE: model cards, notes, citation and steps; needs no checkpoint.
+    """Write dist/release/PROFILE: model cards, and the steps to publish; needs no checkpoint.
 
     Args:
         profile: Of params.yaml.
     """
-    version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"][
-        "version"
-    ]
-    notes, citation = release_notes(version), checked_citation(version)
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     run = FinishedProfile.open(profile)
     trained = run.models()
     steps = Template((TEMPLATES / "STEPS.txt").read_text(encoding="utf-8")).render(
-        version=version,
+        version=project["version"],
         profile=profile,
         count=len(trained),
         example=run.name(trained[0]),
@@ -68,8 +63,6 @@ def prepare(*, profile: str = "mini") -> None:
             card = folder / "models" / run.name(model) / "README.md"
             card.parent.mkdir(parents=True)
             run.card(model).save(card)
-        (folder / "RELEASE_NOTES.md").write_text(notes, encoding="utf-8")
-        (folder / "CITATION.cff").write_text(citation, encoding="utf-8")
         (folder / "STEPS.txt").write_text(steps, encoding="utf-8")
     print(f"dist/release/{profile}: read its STEPS.txt")
 
@@ -284,23 +277,3 @@ def eval_results(
             metric_type="accuracy",
             metric_value=row["accuracy"],
         )
-
-
-def release_notes(version: str) -> str:
-    """Return the version's section of CHANGELOG.md; raise UserError if there is none."""
-    text = Path("CHANGELOG.md").read_text(encoding="utf-8")
-    section = re.search(rf"^## {re.escape(version)}\b.*?(?=^## |\Z)", text, re.M | re.S)
-    if not section:
-        raise UserError(f"CHANGELOG.md: no section `## {version}`, the version in pyproject.toml")
-    return section[0].rstrip() + "\n"
-
-
-def checked_citation(version: str) -> str:
-    """Return CITATION.cff; raise UserError unless it cites this version."""
-    text = Path("CITATION.cff").read_text(encoding="utf-8")
-    cited = YAML(typ="safe", pure=True).load(text)["version"]
-    if str(cited) != version:
-        raise UserError(
-            f"CITATION.cff: version {cited}, but pyproject.toml has {version}: write that"
-        )
-    return text

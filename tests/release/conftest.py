@@ -20,8 +20,7 @@ def analysed(trained, tmp_path, monkeypatch, params):
 
     def make(profile="mini", **context):
         folder = shutil.copytree(trained / "origin", tmp_path / "run")
-        for name in ("pyproject.toml", "CHANGELOG.md", "CITATION.cff"):
-            shutil.copy(REPOSITORY / name, folder)
+        shutil.copy(REPOSITORY / "pyproject.toml", folder)
         shutil.copytree(REPOSITORY / "reference", folder / "reference")
         write_results(folder / "results" / "mini", **context)
         checkpoint = read_lock(folder)[STAGE]["outs"][0]

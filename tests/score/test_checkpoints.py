@@ -176,7 +176,9 @@ def test_a_forged_list_leads_nowhere(name, origin, remote, cache, tmp_path):
         find(clone)
     text = (origin / "dvc.lock").read_text()
     lock.write_text(f"<<<<<<< ours\n{text}=======\n{text}>>>>>>> theirs\n")
-    with pytest.raises(UserError, match=r"(?s)dvc\.lock: .*damaged, or a `dvc repro` is writing it"):
+    with pytest.raises(
+        UserError, match=r"(?s)dvc\.lock: .*damaged, or a `dvc repro` is writing it"
+    ):
         find(clone)
 
 
