@@ -152,6 +152,7 @@ def test_params_yaml_of_another_day_is_no_forgery(tree, check):
         ("cpu", "tf32", [0.04, 0.04, 0.04], False),
         ("cpu", "tf32", [0.6], False),
         ("cpu", "bfloat16", [0.09, 0.4], True),
+        ("cpu", "bfloat16", [0.2, 0.2, 0.2], False),
         ("meta", "float32", [0.1, 0.2], True),
         ("meta", "float32", [0.1, 0.1, 0.1], False),
         ("cpu", "tf32", [np.nan], False),
