@@ -31,7 +31,7 @@ COMMANDS = {
             "Score a sample of cached rewards again and compare.",
         ),
         "mlflow": (
-            "rm_tension.tracking.command:main",
+            "rm_tension.tracking.view:main",
             "Show the runs and their metrics in MLflow.",
         ),
     },
