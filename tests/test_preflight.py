@@ -12,7 +12,7 @@ from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub
+from rm_tension.base.hub import data_file, model_folder
 from rm_tension.data.sources import OFFICIAL
 from rm_tension.preflight import (
     Gpu,
@@ -139,10 +139,9 @@ def test_offline_with_a_full_cache_a_proxy_does_not_matter(tmp_path, monkeypatch
     repo, weights = hub_source().hh_rlhf, PROFILES["paper"].backbones["gpt2-small"].weights
     fill(tmp_path, "dataset", repo, "a.gz")
     fill(tmp_path, "model", weights, "config.json")
-    with Hub(None).data_file(repo, "a.gz") as path:
-        assert path.name == "a.gz"
-    with Hub(None).model_files(weights, "config.json") as folder:
-        assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert data_file(repo, "a.gz").name == "a.gz"
+    folder = model_folder(weights, "config.json")
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
 
 
 def test_a_proxy_that_the_client_does_not_know_is_named(tmp_path, monkeypatch, socks):
