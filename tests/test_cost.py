@@ -73,6 +73,13 @@ def test_a_batch_by_hand():
     flop = 3 * 2 * 2 * TINY.block * 10 + 3.5 * 2 * 2 * 2 * 4 * 10 * 6.3
     moved = 2 * 10 * (440 * 4 + 28 * 8) + 10 * 2 * TINY.parameters
     assert roofline(device, TINY, step) == pytest.approx(flop / 8 + moved / 4)
+    padded = 2 * 2 * (TINY.block * 10 + 3 * 2.6 * 2 * 4 * 10 * 6.3) / 8
+    in_tf32 = replace(scored, precision="tf32")
+    moved = 2 * 10 * (336 * 4 + 32 * 8)
+    assert roofline(device, TINY, in_tf32) == pytest.approx(padded + moved / 4)
+    sums = 2 * 10 * 11 * 4 * 8
+    in_tf32 = replace(in_tf32, kind="sums")
+    assert roofline(device, TINY, in_tf32) == pytest.approx(padded + (moved + sums) / 4)
     slow = replace(device, launch=1e6)
     assert roofline(slow, TINY, scored) == (2 * 50 + 30) * 1e6
 
@@ -260,6 +267,18 @@ def test_a_backbone_that_is_not_known_is_said_and_the_others_are_counted(monkeyp
     cli.main(["cost", "--profile", "mini", "--gpu", "cpu"])
     said = capsys.readouterr().out
     assert "not known, so not counted: gpt2-small: me/mine: its cost is not known; add" in said
+
+
+def test_a_data_set_without_lengths_makes_its_costs_unknown_and_nothing_else(
+    tmp_path, monkeypatch, capsys
+):
+    lines = cost.LENGTHS.read_text(encoding="utf-8").splitlines(keepends=True)
+    lengths = tmp_path / "lengths.csv"
+    lengths.write_text("".join(line for line in lines if ",rm-bench," not in line))
+    monkeypatch.setattr(cost, "LENGTHS", lengths)
+    assert stage_costs(PARAMS, "mini", "cpu") == {}
+    cli.main(["cost", "--profile", "mini", "--gpu", "cpu"])
+    assert "gpt2-small: lengths.csv: no lengths of rm-bench in these" in capsys.readouterr().out
 
 
 def test_the_command_prints_a_table_and_what_a_machine_needs(capsys):

@@ -86,8 +86,8 @@ DEVICES: dict[str, Device] = {
     ),
 }
 # What we expect of a GPU at best and at worst
-BEST = {"products": 0.7, "passes": 0.9, "launch": 4e-6}
-WORST = {"products": 0.4, "passes": 0.7, "launch": 10e-6}
+BEST = partial(replace, products=0.7, passes=0.9, launch=4e-6)
+WORST = partial(replace, products=0.4, passes=0.7, launch=10e-6)
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class Backbone:
             yield grid.stage("evaluate", name, trio.key), scoring
 
     def _pretraining(self) -> Work:
-        """Hub weights are read and written; random ones are pretrained on the CPU, with logits."""
+        """Hub weights are read and written; random ones are pretrained, which needs logits."""
         weights, shape = self.profile.backbones[self.key].weights, self.shape
         life = weights.pretraining if isinstance(weights, RandomWeights) else None
         if life is None:
@@ -334,7 +334,7 @@ class Backbone:
         share = min(1.0, cap / sum(numbers[source] for source in named))
         count = tokens = 0.0
         for source in sources:
-            line = self.lengths[f"{HH}/{source}"]
+            line = self._row(f"{HH}/{source}")
             number = share * numbers[source] * (line["kept"] if trained else 1)
             count, tokens = count + number, tokens + number * line["mean"]
         return Amount(count, tokens)
@@ -348,8 +348,16 @@ class Backbone:
             for subset, number in file.rows.items() if file.data_set != "hh_rlhf" else ():
                 if self.params.grid.ablates(suite, subset) == ablated:
                     count += min(number, cap)
-                    tokens += min(number, cap) * self.lengths[suite]["mean"]
+                    tokens += min(number, cap) * self._row(suite)["mean"]
         return Amount(count, tokens)
+
+    def _row(self, part: str) -> Mapping[str, float]:
+        """Return the line of lengths.csv on the rows of a data set; raise UserError without one."""
+        if part not in self.lengths:
+            raise UserError(
+                f"{LENGTHS.name}: no lengths of {part} in these tokens: measure, add them"
+            )
+        return self.lengths[part]
 
     @property
     def _files(self) -> Sequence[RawFile]:
@@ -382,10 +390,9 @@ def all_works(params: Params, profile: str) -> tuple[dict[str, Work], list[str]]
     for key in settings.backbones:
         try:
             lengths, shape = _lengths_of(settings, key), shape_of(settings, key)
+            works |= Backbone(params, settings, key, shape, lengths).works(profile)
         except UserError as error:
             unknown.append(f"{key}: {error}")
-            continue
-        works |= Backbone(params, settings, key, shape, lengths).works(profile)
     return works, unknown
 
 
@@ -393,11 +400,10 @@ def _lengths_of(profile: Profile, backbone: str) -> dict[str, dict[str, float]]:
     """Return the lines of lengths.csv on rows of a backbone's tokenizer, by data set."""
     tokenizer = profile.tokens.tokenizers[profile.backbones[backbone].tokenizer]
     name = tokenizer.repo if isinstance(tokenizer, HubFiles) else "miniature"
-    lines = pd.read_csv(LENGTHS, comment="#").query("tokenizer == @name and part == 'row'")
-    if lines.empty:
-        raise UserError(f"{LENGTHS.name}: no lengths in tokens of {name}: measure and add them")
-    rows: dict[str, dict[str, float]] = lines.set_index("data")[["kept", "mean"]].to_dict("index")
-    return rows
+    lines = pd.read_csv(LENGTHS, comment="#")
+    lines = lines[(lines["tokenizer"] == name) & (lines["part"] == "row")]
+    rows = lines[["data", "kept", "mean"]].itertuples(index=False)
+    return {data: {"kept": kept, "mean": mean} for data, kept, mean in rows}
 
 
 def stage_costs(params: Params, profile: str, device: str) -> dict[str, Cost]:
@@ -435,28 +441,25 @@ def shortest(works: Mapping[str, Work], costs: Mapping[str, Cost], jobs: int) ->
 
 def table(works: Mapping[str, Work], costs: Mapping[str, Cost]) -> str:
     """Return a line for each stage and backbone, one for each stage, and one for all."""
-    rows = [
-        {
-            "stage": work.kind,
-            "backbone": work.backbone,
-            "cells": 1,
-            "M tokens": work.tokens / 1e6,
-            "hours": costs[stage].seconds / HOUR,
-            "peak GB": costs[stage].gpu_gb or costs[stage].memory_gb,
-        }
-        for stage, work in works.items()
-    ]
-    frame = pd.DataFrame(rows)
-    sums = dict.fromkeys(("cells", "M tokens", "hours"), "sum") | {"peak GB": "max"}
-    parts = []
-    for kind, cells in frame.groupby("stage", sort=False):
-        parts += [cells.groupby("backbone", sort=False, as_index=False).agg(sums), cells.agg(sums)]
-        parts[-2].insert(0, "stage", kind)
-        parts[-1] = pd.DataFrame([{"stage": kind, "backbone": "all", **parts[-1]}])
-    parts.append(pd.DataFrame([{"stage": "all", "backbone": "all", **frame.agg(sums)}]))
-    formats = ("", "", ".0f", ",.0f", ".2f", ".1f")
-    lines = pd.concat(parts)
-    return tabulate(lines.to_numpy().tolist(), list(lines), floatfmt=formats, intfmt=",")
+
+    def line(kind: str, backbone: str) -> list[str | int | float]:
+        stages = [
+            stage
+            for stage, work in works.items()
+            if kind in (work.kind, "all") and backbone in (work.backbone, "all")
+        ]
+        tokens = sum(works[stage].tokens for stage in stages) / 1e6
+        hours = sum(costs[stage].seconds for stage in stages) / HOUR
+        peak = max(costs[stage].gpu_gb or costs[stage].memory_gb for stage in stages)
+        return [kind, backbone, len(stages), tokens, hours, peak]
+
+    lines = []
+    for kind in dict.fromkeys(work.kind for work in works.values()):
+        backbones = dict.fromkeys(work.backbone for work in works.values())
+        lines += [line(kind, backbone) for backbone in [*backbones, "all"]]
+    lines.append(line("all", "all"))
+    headers = ["stage", "backbone", "cells", "M tokens", "hours", "peak GB"]
+    return tabulate(lines, headers, floatfmt=("", "", "", ",.0f", ".2f", ".1f"))
 
 
 def main(
@@ -486,7 +489,8 @@ def main(
         print(written) if json == "-" else Path(json).write_text(written, encoding="utf-8")
     if json == "-":
         return
-    print(table(works, costs))
+    if works:
+        print(table(works, costs))
     for reason in unknown:
         print(f"not known, so not counted: {reason}")
     hours = shortest(works, costs, jobs) / HOUR
@@ -512,8 +516,8 @@ def _between(works: Mapping[str, Work], gpu: str, jobs: int) -> str:
     if gpu not in DEVICES or not DEVICES[gpu].gpu:
         return ""
     ends = []
-    for shares in (BEST, WORST):
-        rate = partial(roofline, replace(DEVICES[gpu], **shares))
+    for bound in (BEST, WORST):
+        rate = partial(roofline, bound(DEVICES[gpu]))
         costs = {stage: cost_of(work, rate, True) for stage, work in works.items()}
         ends.append(f"{shortest(works, costs, jobs) / HOUR:.1f}")
     return f", probably between {' and '.join(ends)}"

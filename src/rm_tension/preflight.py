@@ -256,14 +256,15 @@ def _problems_of(name: str, profile: Profile) -> Iterator[Problem]:
     yield from hub_problems(profile)
 
 
-def require(profiles: Collection[str]) -> None:
-    """Print what is missing; raise UserError if it must stop, but for RM_TENSION_PREFLIGHT=warn."""
+def require(profiles: Collection[str]) -> list[Problem]:
+    """Print and return what is missing; raise UserError for what stops, unless told to warn."""
     missing = list(problems(profiles))
     for problem in missing:
         print(f"preflight: {'' if problem.stops else 'warning: '}{problem.text}", file=sys.stderr)
     stops = any(problem.stops for problem in missing)
     if stops and os.environ.get("RM_TENSION_PREFLIGHT") != "warn":
         raise UserError("something is missing (above); RM_TENSION_PREFLIGHT=warn goes on anyway")
+    return missing
 
 
 def main(
@@ -282,8 +283,9 @@ def main(
     profiles = set(profile or ())
     if " repro " in text:
         profiles |= named_profiles(text, load_params().profiles)
+    missing = []
     if profiles or not command or "dvc" in text.split():
-        require(profiles)
+        missing = require(profiles)
     if command:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
-    print("preflight: nothing is missing, but for the warnings above, if any")
+    print("preflight: " + ("see the warnings" if missing else "nothing is missing"))
