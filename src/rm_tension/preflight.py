@@ -140,8 +140,9 @@ def checkout_problems() -> Iterator[Problem]:
         remedy = (
             "install git and run in a checkout (ARTIFACT.md says how to make one of an archive)"
         )
-        trust = "if another user owns it, `git config --global --add safe.directory DIR`"
-        yield Problem(f"{complaint}: {remedy}; {trust}")
+        if "dubious ownership" in complaint:
+            remedy = f"run as its owner, or `git config --global --add safe.directory {folder}`"
+        yield Problem(f"{complaint}: {remedy}")
 
 
 def hub_problems(profile: Profile) -> Iterator[Problem]:
