@@ -143,7 +143,7 @@ BLOCK: dict[tuple[Family, bool], tuple[int, int, int]] = {
     ("gpt2", True): (80, 170, 170),
     ("llama", True): (130, 440, 28),
     ("gpt2", False): (34, 210, 72),
-    ("llama", False): (50, 336, 32),
+    ("llama", False): (50, 300, 20),
 }
 OUTSIDE = 30  # kernels of a pass outside the blocks
 OPTIMISER = 10  # times that a step reads or writes each weight: norm, clipping, fused AdamW
@@ -390,7 +390,7 @@ def all_works(params: Params, profile: str) -> tuple[dict[str, Work], list[str]]
     for key in settings.backbones:
         try:
             lengths, shape = _lengths_of(settings, key), shape_of(settings, key)
-            works |= Backbone(params, settings, key, shape, lengths).works(profile)
+            works |= dict(Backbone(params, settings, key, shape, lengths).works(profile))
         except UserError as error:
             unknown.append(f"{key}: {error}")
     return works, unknown
