@@ -38,7 +38,7 @@ COMMANDS = {
     "Run a profile": {
         "preflight": ("rm_tension.preflight:main", "Say what this machine lacks for a profile."),
         "cost": (
-            "rm_tension.estimate.command:main",
+            "rm_tension.cost:main",
             "Estimate hours, memory and disk of a profile.",
         ),
         "run": (

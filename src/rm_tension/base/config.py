@@ -392,11 +392,23 @@ class EvaluateConfig(Settings):
         return self
 
 
+class Needs(Settings):
+    """What a machine must have for the largest cell of a profile, and the disk for all, in GB (docs/COSTS.md).
+
+    `gpu_gb`: memory of the GPU; without one, the machine must hold as much. `memory_gb`: of the machine, beside a GPU.
+    `disk_gb`: outputs, DVC's copy of them, downloads and scratch.
+    """
+
+    gpu_gb: Positive
+    memory_gb: Positive
+    disk_gb: Positive
+
+
 class Profile(Settings):
     """One way to run the pipeline; `title` heads every page of its reports.
 
     `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails. `gpu` is what the preflight
-    makes of a machine without one; how much memory and disk a machine needs is estimated (`estimate/`). `threads` of
+    makes of a machine without one, `needs` are the sizes that it looks for. `threads` of
     a CPU that a model computes with, of which the bits of its results depend; null is as many as there are. `portable`:
     results are the same bits on every x86-64 CPU with AVX2 (base/portable.py); large models would be slow so.
     """
@@ -404,6 +416,7 @@ class Profile(Settings):
     title: Shown
     required_claims: tuple[ClaimId, ...]
     gpu: Literal["none", "useful", "required"]
+    needs: Needs
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None
     portable: bool
     data: DataConfig

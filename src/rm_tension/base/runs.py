@@ -65,7 +65,7 @@ def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     metrics["cpu_seconds"] = round(
         time.process_time() - computed, 3
     )  # whatever else the machine does
-    metrics["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    metrics["peak_memory_mib"] = peak_memory_mib()
     of_result, of_machine = split(metrics)
     write_json(machine_of(path), {"metrics": of_machine, "environment": environment()})
     write_json(path, {"parameters": parameters, "metrics": of_result})
@@ -110,6 +110,12 @@ def cpu_model() -> str:
     )
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
+
+
+def peak_memory_mib() -> int:
+    """Return the most that this process has held; macOS counts in bytes, Linux in KiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
 def memory_mib() -> int:
