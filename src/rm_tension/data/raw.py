@@ -31,10 +31,10 @@ def damaged(path: Path, what: str) -> UserError:
 
 
 def read_rows(path: Path, kind: type[BaseModel]) -> pd.DataFrame:
-    """Return the rows of a .parquet, .json (one array) or .jsonl.gz file, with the fields of `kind`.
+    """Return the fields of `kind` of the rows of a .parquet, .json or .jsonl.gz file.
 
-    They stand in file order, numbered from 0. Raise UserError for a file that cannot be read and
-    for the first row that is not a `kind`.
+    JSON is one array. The rows stand in file order, numbered from 0. Raise UserError for a file
+    that cannot be read and for the first row that is not a `kind`.
     """
     rows: list[dict[str, Any]] = []
     try:

@@ -28,8 +28,8 @@ def run(job: Job) -> None:
     """Write data/<profile>/: train, test and benchmarks as parquet, and provenance.json."""
     config, paths = job.profile.data, job.paths
     with record(paths.run("data"), job.parameters("data")) as metrics, TemporaryDirectory() as raw:
-        is_hub = isinstance(config.source, HubData)
-        files = download(config.source) if is_hub else generate(config.source, Path(raw))
+        source = config.source
+        files = download(source) if isinstance(source, HubData) else generate(source, Path(raw))
         loaded = [load(file, accepts_stand_ins=bool(job.stand_ins)) for file in files]
         tables, entries = [table for table, _ in loaded], [entry for _, entry in loaded]
         splits = split_and_cap(job, files, tables)
@@ -41,7 +41,7 @@ def run(job: Job) -> None:
             for name, table in splits.items():
                 table.to_parquet(folder / paths.texts(name).name, index=False)
             provenance = {
-                "source": config.source.kind,
+                "source": source.kind,
                 "stand_ins": job.stand_ins if any(e["deviations"] for e in entries) else None,
                 "caps": caps,
                 "rows": rows,
