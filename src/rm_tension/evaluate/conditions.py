@@ -4,7 +4,7 @@ Beyond the paper's own, the top neurons by mean |a| (`absolute`) are silenced be
 signed mean (`magnitude`), because the paper's words and its code differ (METHOD.md section 4).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rm_tension.base.config import EvaluateConfig
@@ -39,18 +39,18 @@ ALL = Condition("all", 100)
 def hh_conditions(config: EvaluateConfig) -> Iterator[Condition]:
     """Yield the conditions of every RM on its HH test sets."""
     yield from (NONE, ALL)
-    yield from _by_score(config.hh_percents)
+    yield from _conditions(config.hh_percents.items())
 
 
 def task_conditions(config: EvaluateConfig, objective: str) -> Iterator[Condition]:
     """Yield those of an RM on the benchmarks; the mixed RM's include the sets of its trio."""
     yield NONE
-    yield from _by_score(config.task_percents)
+    yield from _conditions(config.task_percents.items())
     if objective == "mixed":
-        yield from _by_score(dict.fromkeys(SETS, config.set_percents))
+        yield from _conditions((kind, config.set_percents) for kind in SETS)
 
 
-def _by_score(percents_of: Mapping[str, Iterable[int]]) -> Iterator[Condition]:
-    for kind, percents in percents_of.items():
+def _conditions(kinds: Iterable[tuple[str, Iterable[int]]]) -> Iterator[Condition]:
+    for kind, percents in kinds:
         for percent in percents:
             yield Condition(kind, percent)
