@@ -131,11 +131,11 @@ def is_taken(title):
     [
         ("? [a, b]\n: c", "holds what is no setting: keys must be str"),
         ("grid: &loop [*loop]", "holds what is no setting: Circular reference"),
-        ("grid: !!set {a}", "is neither a text, a number, a list nor a section"),
-        ("grid: !!binary aGVsbG8=", "is neither a text, a number, a list nor a section"),
+        ("grid: !!set {a}", "holds what is no setting: Object of type set"),
+        ("profiles: {mini: {title: 2026-06-13}}", "holds what is no setting: Object of type date"),
         (f"grid: 1{'0' * 5000}", "not valid YAML: Exceeds the limit"),
         ("grid: 2026-13-13", "not valid YAML: month must be in"),
-        ("[" * 5000, "not valid YAML"),
+        ("[" * 400, "not valid YAML"),
     ],
 )
 def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message):
@@ -143,16 +143,6 @@ def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message
     path.write_text(written)
     with pytest.raises(UserError, match=rf"params\.yaml.*{message}"):
         load_params(path)
-
-
-def test_a_date_is_a_title_and_a_revision(tmp_path):
-    path = tmp_path / "params.yaml"
-    text = (
-        Path("params.yaml").read_text().replace("title: the full", "title: 2026-06-13 # the full")
-    )
-    path.write_text(text.replace("RM-Bench, revision: main", "RM-Bench, revision: 2026-06-13"))
-    paper = load_params(path).profiles["paper"]
-    assert (paper.title, paper.data.source.rm_bench.revision) == ("2026-06-13", "2026-06-13")
 
 
 def test_no_model_is_loaded_to_check_the_settings():

@@ -9,7 +9,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -471,22 +470,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 def parse_params(raw: Any, name: str = "params.yaml") -> Params:
     """Check an already parsed params.yaml. Raise UserError with the path of each key at fault."""
     try:
-        written = json.dumps(raw, default=_date)
+        written = json.dumps(raw)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{name} holds what is no setting: {error}") from error
+        raise UserError(f"{name} holds what is no setting: {error}; quote dates") from error
     try:
         # Strict JSON mode, because YAML sequences must become tuples but "3" must not become 3.
         return Params.model_validate_json(written)
     except ValidationError as error:
         faults = [_explain(fault, raw) for fault in error.errors()]
         raise UserError("\n".join([f"{name} is refused:", *faults])) from error
-
-
-def _date(value: object) -> str:
-    """Return a date, in a title or a revision, as text. Raise TypeError for other objects."""
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{value!r} is neither a text, a number, a list nor a section")
 
 
 def _explain(error: Mapping[str, Any], raw: Any) -> str:
