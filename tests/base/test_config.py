@@ -135,7 +135,7 @@ def is_taken(title):
         ("profiles: {mini: {title: 2026-06-13}}", "holds what is no setting: Object of type date"),
         (f"grid: 1{'0' * 5000}", "not valid YAML: Exceeds the limit"),
         ("grid: 2026-13-13", "not valid YAML: month must be in"),
-        ("[" * 400, "not valid YAML"),
+        ("[" * 1000, "not valid YAML"),
     ],
 )
 def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message):
