@@ -16,7 +16,7 @@ from rm_tension.base.provenance import LoadedFile, Snapshot
 
 
 def data_file(repo: HubRepo, name: str) -> Path:
-    """Return one file of a data set. Raise UserError if it is neither on the hub nor in its cache."""
+    """Return one file of a data set. Raise UserError if neither the hub nor its cache has it."""
     return _fetch(
         repo,
         name,
@@ -31,7 +31,7 @@ def data_file(repo: HubRepo, name: str) -> Path:
 
 
 def model_folder(repo: HubRepo, *patterns: str) -> Path:
-    """Return the folder with the files of a model that match one of the patterns; else as `data_file`."""
+    """Return the folder with a model's files that match a pattern; else as `data_file`."""
     return _fetch(
         repo,
         ", ".join(patterns),
