@@ -16,7 +16,7 @@ from rm_tension.report import stage as report
 from rm_tension.report.latex import escape
 from rm_tension.report.notes import INTERVALS
 from rm_tension.report.source import Source
-from rm_tension.report.table import Table, shown
+from rm_tension.report.table import Table, printed_cells
 from samples import only_mini
 from synthetic import small_params, write_profile
 
@@ -284,7 +284,7 @@ def check_that_agreement_counts_what_the_tables_print(folder):
     printed = {}
     for number, make in (tables.TABLES | supplement.TABLES).items():
         if isinstance(table := make(number, source), Table):
-            cells = shown(table).dropna(subset=["difference"])
+            cells = printed_cells(table).dropna(subset=["difference"])
             judged = [len(cells) - cells["beyond"].sum()] if table.points else []
             printed |= {number: [len(cells), *judged]} if len(cells) else {}
     counted = pd.read_csv(folder / "means/agreement.csv").set_index("table")[["cells", "agreeing"]]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from rm_tension.report.curves import curves
+from rm_tension.report.figures import curves
 from rm_tension.report.drawing import STYLE, Drawing, save
 from rm_tension.report.example import visible
 

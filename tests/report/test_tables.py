@@ -9,11 +9,10 @@ from rm_tension.analyse.context import Context
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.contents import PARTS
 from rm_tension.report.document import markdown
-from rm_tension.report.figures import FIGURES
 from rm_tension.report.latex import escape, latex
 from rm_tension.report.notes import caption
 from rm_tension.report.table import Row, Section, Table, TextTable
-from rm_tension.report.tables import TABLES, task_columns
+from rm_tension.report.tables import TABLES
 
 TRIOS = (["gpt2-small-0"], ["gpt2-small-247"])  # there, and missing
 CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", *TRIOS, ["chat"])
@@ -59,13 +58,11 @@ def cells_of(line):
     return [cell.strip() for cell in line.removesuffix(r" \\").split("&")]
 
 
-def test_every_table_and_figure_of_the_paper_has_its_place():
+def test_every_table_of_the_paper_has_its_place():
     assert {str(number) for number in range(1, 22)} <= set(TABLES)
-    assert {str(number) for number in range(1, 8)} <= set(FIGURES)
     places = ", ".join(PARTS.values()).split(", ")
     assert len(places) == len(set(places))
-    numbers = [*(f"T {number}" for number in TABLES), *(f"F {number}" for number in FIGURES)]
-    assert set(numbers) <= set(places)
+    assert {f"T {number}" for number in TABLES} <= set(places)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +80,7 @@ def test_a_table_for_each_group_has_the_tasks_of_the_papers_table(name, numbers)
     )
     assert sorted(set(printed["table"])) == numbers
     for number, tasks in printed.groupby("table")["task"]:
-        options = TABLES[number].keywords
-        columns = options.get("columns") or task_columns(options["group"])
-        assert set(columns) - set(GROUPS) == set(tasks)
+        assert set(TABLES[number].columns) - set(GROUPS) == set(tasks)
 
 
 def test_latex_of_a_table_with_published_lines():

@@ -25,7 +25,7 @@ PARTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Report:
-    """`claims` are those of results/<profile>/claims.json."""
+    """A profile's report; `claims` are those of results/<profile>/claims.json."""
 
     context: Context
     claims: list[DecidedClaim]
@@ -34,32 +34,38 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """How many claims and parts of claims are decided, as a sentence of every page."""
+        """Count claims and parts of claims by verdict, in a sentence of every page."""
         return summarise(self.claims)
 
     @property
     def parts(self) -> dict[str, list[Item]]:
-        """The items of each part; of the radars 2a, 2b, ..., one for each backbone with results."""
+        """Return the items of each part of the report, in the paper's order."""
+        parts: dict[str, list[Item]] = {}
+        for title, keys in PARTS.items():
+            parts[title] = []
+            for key in keys.split(", "):
+                parts[title] += self._matching(key)
+        return parts
+
+    def _matching(self, key: str) -> list[Item]:
+        """Return the items of `F 2?` and the like: Figures 2a, 2b, ..., if there are any."""
         items: Sequence[Item] = [*self.tables, *self.figures]
-        return {
-            part: [
-                item
-                for key in keys.split(", ")
-                for item in items
-                if fnmatch(f"{item.kind[0]} {item.number}", key)
-            ]
-            for part, keys in PARTS.items()
-        }
+        return [item for item in items if fnmatch(f"{item.kind[0]} {item.number}", key)]
 
 
 def make_report(source: Source) -> Report:
-    """All tables and figures of a profile; but for a table of words that has none."""
+    """Make all tables and figures of a profile; raise UserError if its results are damaged.
+
+    A table of text without rows is left out.
+    """
     claims = source.record("claims", list[DecidedClaim])
-    made = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
-    made = [table for table in made if not isinstance(table, TextTable) or table.rows]
-    made += [
-        summary.agreement("S1", source, [table for table in made if isinstance(table, Table)]),
+    recipes = tables.TABLES | supplement.TABLES
+    every = [make(number, source) for number, make in recipes.items()]
+    numbers = [table for table in every if isinstance(table, Table)]
+    shown = [table for table in every if not isinstance(table, TextTable) or table.rows]
+    shown += [
+        summary.agreement("S1", source, numbers),
         summary.claims("S2", claims),
         summary.claim_parts("S2b", claims),
     ]
-    return Report(source.context, claims, made, make_figures(source))
+    return Report(source.context, claims, shown, make_figures(source))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from shutil import copyfile, which
 from typing import Any
@@ -16,11 +17,17 @@ from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, warnings
-from rm_tension.report.page import axes, choices, words
-from rm_tension.report.table import TextTable, blocks, header
+from rm_tension.report.page import axes, choices, plain
+from rm_tension.report.table import TextTable, header, printed_sections
 from rm_tension.report.tables import OBJECTIVES
 
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
+REMEDY = "`make tex` installs what it takes on Debian"
+LATEXMK = ("latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error")
+# All that LaTeX gets of the environment, beside PATH: TEXINPUTS, a texmf tree at home and others
+# would put other packages in the place of TeX Live's.
+KEPT = ("PATH", "LD_LIBRARY_PATH")
+FIXED = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
 TEX_MARKS: dict[str, Any] = {  # LaTeX is full of braces
     "variable_start_string": "<<",
     "variable_end_string": ">>",
@@ -30,7 +37,7 @@ TEX_MARKS: dict[str, Any] = {  # LaTeX is full of braces
 
 
 def write(report: Report, folder: Path) -> None:
-    """Everything but the PDF."""
+    """Write everything but the PDF below `folder`."""
     for name in ("tables", "figures"):
         (folder / name).mkdir(parents=True)
     for table in report.tables:
@@ -43,59 +50,39 @@ def write(report: Report, folder: Path) -> None:
 
 
 def compile_pdf(folder: Path) -> str:
-    """artifact.tex -> artifact.pdf, the same bytes from the same source; returns LaTeX's log.
+    """Compile artifact.tex to artifact.pdf, the same bytes from the same source; return the log.
 
-    Raises UserError if LaTeX is missing or refuses the document.
+    Raise UserError if LaTeX is missing or refuses the document.
     """
-    remedy = "`make tex` installs what it takes on Debian"
     if which("latexmk") is None:
-        raise UserError(f"latexmk not found, which compiles artifact.pdf: {remedy}")
+        raise UserError(f"latexmk not found, which compiles artifact.pdf: {REMEDY}")
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     with tempfile.TemporaryDirectory() as scratch:
-        command = [
-            "latexmk",
-            "-norc",
-            "-pdf",
-            "-interaction=nonstopmode",
-            "-halt-on-error",
-            f"-outdir={scratch}",
-        ]
-        fixed = {
-            "SOURCE_DATE_EPOCH": "0",
-            "FORCE_SOURCE_DATE": "1",
-            "max_print_line": "1000",
-            "HOME": scratch,
-        }
-        # nothing else: TEXINPUTS, a texmf tree at home and others would put other packages in the place of TeX Live's
-        kept = {
-            name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
-        }
-        done = subprocess.run(
-            [*command, "artifact.tex"],
+        run = subprocess.run(
+            [*LATEXMK, f"-outdir={scratch}", "artifact.tex"],
             cwd=folder,
-            env=kept | fixed,
+            env={**kept, **FIXED, "HOME": scratch},
             capture_output=True,
             check=False,
         )
-        if done.returncode:
-            output = done.stdout.decode(errors="replace").splitlines()
-            first = next(
-                (line for line in output if line.startswith("!")),
-                f"latexmk exits {done.returncode}",
-            )
-            raise UserError(
-                f"{folder / 'artifact.tex'}: {first}; if a package is missing: {remedy}"
-            )
+        if run.returncode:
+            output = run.stdout.decode(errors="replace").splitlines()
+            errors = [line for line in output if line.startswith("!")]
+            first = errors[0] if errors else f"latexmk exits {run.returncode}"
+            source = folder / "artifact.tex"
+            raise UserError(f"{source}: {first}; if a package is missing: {REMEDY}")
         copyfile(Path(scratch) / "artifact.pdf", folder / "artifact.pdf")
         return (Path(scratch) / "artifact.log").read_text(encoding="utf-8", errors="replace")
 
 
 def markdown(table: TextTable) -> str:
-    """A pipe table."""
+    """Return a pipe table."""
     rows = [[text.replace("|", r"\|") for text in row] for row in (table.columns, *table.rows)]
     return tabulate(rows[1:], rows[0], tablefmt="pipe", disable_numparse=True)
 
 
 def _page(name: str, report: Report) -> str:
+    """Render one of PAGES."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=name.endswith(".html"),
@@ -106,19 +93,25 @@ def _page(name: str, report: Report) -> str:
         **(TEX_MARKS if name.endswith(".tex") else {}),
     )
     environment.filters |= {"escape_tex": escape, "markdown": markdown}
-    environment.globals |= {"header": header, "blocks": blocks, "axes": axes, "words": words}
-    environment.globals |= {
-        "PACKAGES": PACKAGES,
-        "STEEPEST": STEEPEST,
-        "OBJECTIVES": OBJECTIVES,
-        "COLOURS": COLOURS,
-    }
     return environment.get_template(name).render(
         report=report,
         context=report.context,
         by_number={table.number: table for table in report.tables},
         choices=choices(report.tables),
         warnings=warnings(report.context),
-        caption=lambda item: caption(item, report.context),
-        describe=lambda item: describe(item, report.context),
+        caption=partial(caption, context=report.context),
+        describe=partial(describe, context=report.context),
+        **HELPERS,
     )
+
+
+HELPERS: dict[str, Any] = {
+    "header": header,
+    "printed_sections": printed_sections,
+    "axes": axes,
+    "plain": plain,
+    "PACKAGES": PACKAGES,
+    "STEEPEST": STEEPEST,
+    "OBJECTIVES": OBJECTIVES,
+    "COLOURS": COLOURS,
+}

@@ -4,7 +4,7 @@ import math
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from rm_tension.report.table import Cell, Line, Table, TextTable, header, sections
+from rm_tension.report.table import Cell, Line, Table, TextTable, header, printed_sections
 
 PACKAGES = (
     r"\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}"
@@ -14,10 +14,8 @@ ROWS = TableFormat(None, None, None, None, None, DataRow("", " & ", r" \\"), 0, 
 WIDE = 13  # columns up to which a table stands upright
 LABELS = 80  # letters up to which column labels stand upright
 LINE = 115  # letters that fit into a line of a table, about
-TALL = {
-    "table": 60,
-    "sidewaystable": 40,
-}  # lines up to which a table is one float, not one a section
+# Lines up to which a table is one float, not one a section
+TALL = {"table": 60, "sidewaystable": 40}
 STEEPEST = 40.0  # points of change at which the shading is full
 SYMBOLS = {
     "<": "<",
@@ -42,32 +40,38 @@ ESCAPES = str.maketrans(
 
 
 def latex(table: Table | TextTable, caption: str) -> str:
-    """One or more floats, the first with caption and label `tab:<number>`; needs the packages in PACKAGES."""
-    bodies, float_name = (
-        (_words(table), "table") if isinstance(table, TextTable) else _numbers(table)
+    """Return one or more floats, the first with caption and label `tab:<number>`.
+
+    A document that includes them needs the packages in PACKAGES.
+    """
+    tabulars, environment = (
+        (_text_tabulars(table), "table")
+        if isinstance(table, TextTable)
+        else _number_tabulars(table)
     )
     opening = rf"\caption[{escape(table.heading)}]{{{escape(caption)}}}\label{{tab:{table.number}}}"
-    floats = [f"% needs {PACKAGES}"]
-    for body in bodies:
-        floats += [
-            rf"\begin{{{float_name}}}[!htbp]",
+    lines = [f"% needs {PACKAGES}"]
+    for tabular in tabulars:
+        lines += [
+            rf"\begin{{{environment}}}[!htbp]",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}",
-            rf"\renewcommand{{\thetable}}{{{table.number}}}",  # the paper's number, whichever tables are included
+            # the paper's number, whichever tables are included
+            rf"\renewcommand{{\thetable}}{{{table.number}}}",
             opening,
-            *body,
-            rf"\end{{{float_name}}}",
+            *tabular,
+            rf"\end{{{environment}}}",
         ]
         opening = rf"\caption[]{{{escape(table.heading)} (continued)}}"
-    return "\n".join([*floats, ""])
+    return "\n".join([*lines, ""])
 
 
 def escape(text: str) -> str:
-    """Plain text for LaTeX."""
+    """Escape plain text for LaTeX."""
     return text.translate(ESCAPES)
 
 
 def number(cell: Cell, digits: int) -> str:
-    """`$81.0_{\\pm 1.2}$`, shaded if it is a change, grey if it is published, bold if it is too far from that."""
+    r"""Return `$81.0_{\pm 1.2}$`: shaded if a change, grey if published, bold if too far from it."""
     if math.isnan(cell.value):
         return "--"
     spread = "" if math.isnan(cell.spread) else rf"_{{\pm {cell.spread:.{digits}f}}}"
@@ -81,22 +85,35 @@ def number(cell: Cell, digits: int) -> str:
     return text
 
 
-def _words(table: TextTable) -> list[list[str]]:
-    """A tabular for each float."""
+def _text_tabulars(table: TextTable) -> list[list[str]]:
+    """Return a tabular for each float, none of them too tall."""
     columns = table.align.replace("X", r">{\raggedright\arraybackslash}X")
-    return [_worded(table, columns, rows) for rows in _pages(table)]
+    tabulars = []
+    for rows in _pages(table):
+        escaped = [[escape(text) for text in row] for row in rows]
+        tabular = [
+            rf"\begin{{tabularx}}{{\linewidth}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(map(escape, table.columns)) + r" \\",
+            r"\midrule",
+            tabulate(escaped, tablefmt=ROWS, disable_numparse=True),
+            r"\bottomrule",
+            r"\end{tabularx}",
+        ]
+        tabulars.append(tabular)
+    return tabulars
 
 
 def _pages(table: TextTable) -> list[list[list[str]]]:
-    """The rows of each float, of which none is too tall, by an estimate of how many lines each row takes."""
-    wide = [place for place, kind in enumerate(table.align) if kind == "X"]
+    """Split the rows over floats by an estimate of how many lines each row takes."""
+    wide = [index for index, kind in enumerate(table.align) if kind == "X"]
     widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-    taken = sum(width for place, width in enumerate(widths) if place not in wide)
+    taken = sum(width for index, width in enumerate(widths) if index not in wide)
     left = max(LINE / 4, LINE - taken - 2 * len(widths))
     pages: list[list[list[str]]] = [[]]
     lines = 0
     for row in table.rows:
-        height = max((math.ceil(len(row[place]) * len(wide) / left) for place in wide), default=1)
+        height = max((math.ceil(len(row[index]) * len(wide) / left) for index in wide), default=1)
         if lines + height > TALL["table"]:
             pages.append([])
             lines = 0
@@ -105,37 +122,31 @@ def _pages(table: TextTable) -> list[list[list[str]]]:
     return pages
 
 
-def _worded(table: TextTable, columns: str, rows: list[list[str]]) -> list[str]:
-    escaped = [[escape(text) for text in row] for row in rows]
-    return [
-        rf"\begin{{tabularx}}{{\linewidth}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(map(escape, table.columns)) + r" \\",
-        r"\midrule",
-        tabulate(escaped, tablefmt=ROWS, disable_numparse=True),
-        r"\bottomrule",
-        r"\end{tabularx}",
-    ]
-
-
-def _numbers(table: Table) -> tuple[list[list[str]], str]:
-    """A tabular for each float, and the name of the float."""
+def _number_tabulars(table: Table) -> tuple[list[list[str]], str]:
+    """Return a tabular for each float, and the environment of the float."""
     width = 1 + sum(span for _, span in header(table))
-    float_name = "sidewaystable" if width > WIDE else "table"
-    parts = sections(table)
-    tall = sum(len(lines) for _, lines in parts) > TALL[float_name]
-    return [
-        _tabular(table, part, width) for part in ([[part] for part in parts] if tall else [parts])
-    ], float_name
+    environment = "sidewaystable" if width > WIDE else "table"
+    sections = printed_sections(table)
+    tall = sum(len(lines) for _, lines in sections) > TALL[environment]
+    floats = [[section] for section in sections] if tall else [sections]
+    return [_tabular(table, shown, width) for shown in floats], environment
 
 
-def _tabular(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> list[str]:
+def _tabular(table: Table, sections: list[tuple[str, list[Line]]], width: int) -> list[str]:
+    """Return the lines of a tabular with `width` columns; columns are aligned over all sections."""
+    texts = [_texts(line, table.digits) for _, lines in sections for line in lines]
+    rows = iter(tabulate(texts, tablefmt=ROWS).split("\n"))
+    body = []
+    for index, (label, lines) in enumerate(sections):
+        body += [r"\midrule"] if index else []
+        body += [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(label)}}}}} \\"] if label else []
+        body += [next(rows) for _ in lines]
     return [
         r"\begin{adjustbox}{max width=\linewidth, max totalheight=0.85\textheight}",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         *_header(table),
-        *_body(table, parts, width),
+        *body,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{adjustbox}",
@@ -145,11 +156,9 @@ def _tabular(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> l
 def _header(table: Table) -> list[str]:
     labels = header(table)
     if all(span == 1 for _, span in labels):
-        rotated = sum(len(label) for label, _ in labels) > LABELS
-        names = [
-            rf"\rotatebox{{90}}{{{escape(label)}}}" if rotated else escape(label)
-            for label, _ in labels
-        ]
+        names = [escape(label) for label, _ in labels]
+        if sum(len(label) for label, _ in labels) > LABELS:
+            names = [rf"\rotatebox{{90}}{{{name}}}" for name in names]
         return [" & ".join(["", *names]) + r" \\", r"\midrule"]
     above, rules, below, first = [""], [], [""], 2
     for label, span in labels:
@@ -158,20 +167,6 @@ def _header(table: Table) -> list[str]:
         below += ["ours", r"\textcolor{black!55}{paper}", "diff."] if span > 1 else [""]
         first += span
     return [" & ".join(above) + r" \\", " ".join(rules), " & ".join(below) + r" \\", r"\midrule"]
-
-
-def _body(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> list[str]:
-    rows = iter(
-        tabulate(
-            [_texts(line, table.digits) for _, lines in parts for line in lines], tablefmt=ROWS
-        ).split("\n")
-    )
-    body = []
-    for index, (label, lines) in enumerate(parts):
-        body += [r"\midrule"] if index else []
-        body += [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(label)}}}}} \\"] if label else []
-        body += [next(rows) for _ in lines]
-    return body
 
 
 def _texts(line: Line, digits: int) -> list[str]:

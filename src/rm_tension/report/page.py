@@ -1,4 +1,4 @@
-"""What the page says of each number so that a script can filter by it and switch what is shown."""
+"""What the page says of each number so that its script can filter and switch."""
 
 import math
 from collections.abc import Sequence
@@ -12,24 +12,26 @@ AXES = ("backbone", "objective", "task")
 
 
 def axes(table: Table, key: Sequence[str], first: int = 0) -> dict[str, str]:
-    """`data-backbone` and the like for a row's key, or with `first` = -1 for a column's."""
+    """Return `data-backbone` and the like of a row's key, or with `first` = -1 of a column's."""
     names = table.cells.index.names[first:]
     return {f"data-{name}": value for name, value in zip(names, key, strict=False) if name in AXES}
 
 
-def choices(tables: Sequence[Item]) -> dict[str, dict[str, dict[str, str]]]:
-    """What each axis can be filtered by: labels by key, under the heading of their group."""
-    numbers = [table for table in tables if isinstance(table, Table)]
-    backbones = [table.columns for table in numbers if table.cells.index.names[-1] == "backbone"]
+def choices(items: Sequence[Item]) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what each axis can be filtered by: labels by key, under the heading of their group."""
+    backbones: dict[str, str] = {}
+    for table in items:
+        if isinstance(table, Table) and table.cells.index.names[-1] == "backbone":
+            backbones |= table.columns
     return {
-        "backbone": {"": {key: label for columns in backbones for key, label in columns.items()}},
+        "backbone": {"": backbones},
         "objective": {"": OBJECTIVES},
         "task": {GROUP_LABELS[group]: task_columns(group) for group in GROUPS},
     }
 
 
-def words(cell: Cell, digits: int) -> str:
-    """A number as plain text, e.g. `81.0* ± 1.2`."""
+def plain(cell: Cell, digits: int) -> str:
+    """Return a number as plain text, e.g. `81.0* ± 1.2`."""
     if math.isnan(cell.value):
         return "–"
     spread = "" if math.isnan(cell.spread) else f" ± {cell.spread:.{digits}f}"
