@@ -265,7 +265,9 @@ def check_that_every_number_is_one(found):
         "svg",
     }
     for name, text in texts.items():
-        shown = re.sub("<(script|style)>.*?</(script|style)>", "", text, flags=re.DOTALL)
+        shown = re.sub(
+            '<(script|style)>.*?</(script|style)>|"data:[^"]*"', "", text, flags=re.DOTALL
+        )
         wrong = re.search(
             r".{,60}(?<![A-Za-z])(nan|NaN|inf|Infinity|None|null|NaT)(?![A-Za-z]).{,60}", shown
         )
@@ -324,7 +326,8 @@ def test_a_smaller_grid(root, monkeypatch, no_latex, backbones):
     assert "Incomplete" not in (root / "reports/mini/README.md").read_text()
     check_that_every_number_is_one(files(root / "reports/mini"))
     figures = {path.stem for path in (root / "reports/mini/figures").glob("figure_02?.png")}
-    assert len(figures) == len(backbones)
+    # one backbone is its own mean
+    assert len(figures) == (len(backbones) if len(backbones) > 1 else 0)
 
 
 def test_an_incomplete_grid(one_trio, monkeypatch, no_latex):
@@ -402,7 +405,7 @@ def check_page(found):
     )
     assert tables | figures <= set(page.ids)
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert {link for link in page.links if not link.startswith("#")} <= set(found)
+    assert {link for link in page.links if not link.startswith(("#", "data:"))} <= set(found)
     assert all(image["alt"] for image in page.images)
 
 

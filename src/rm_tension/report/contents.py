@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
+from rm_tension.paper.tasks import GROUPS
 from rm_tension.report import summary, supplement, tables
 from rm_tension.report.drawing import Drawing
 from rm_tension.report.figures import make_figures
@@ -14,23 +15,38 @@ from rm_tension.report.item import Item
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table, TextTable
 
+# Keys are kind and number; those with ? stand for as many as there are
 PARTS: dict[str, str] = {
-    "Verdicts": "T S2, T S2b, T S1",
+    "Verdicts": "F S0, T S2, T S2b, T S1",
     "Main body": "F 1, F 2, T 1, F 3, F 3b, T 2, T 3, F 4, T 4",
     "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2?, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
     "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, T S10, F S1",
 }
+# The same by what a reader asks; the page's order
+QUESTIONS: dict[str, str] = {
+    "What was found?": "F S0, T S2, T S2b, T S1",
+    "Does mixing cost?": "F 1, F 2, T 1, T 13, T 14, T 15, T 10, F 3, F 3b, T 11, T 12, F 2?, T S6, "
+    "T S7",
+    "Which neurons?": "F 4, T 16, T S3, T S4, T S5",
+    "What does silencing them do?": "F 5, F 6, T 2, T 3, F 7, T 20, T 21, T 19, T 19b, T S8",
+    "Are they the objective's?": "T 4, T 17, T 18, T S9",
+    "What was it made from?": "T 5, T 6, T 7, T 8, T 9, T S10, F S1",
+}
 
 
 @dataclass(frozen=True)
 class Report:
-    """A profile's report; `claims` are those of results/<profile>/claims.json."""
+    """A profile's report; `claims` are those of results/<profile>/claims.json.
+
+    `retention` is ours and the paper's by group of tasks, NaN where it is not known.
+    """
 
     context: Context
     claims: list[DecidedClaim]
     tables: list[Table | TextTable]
     figures: list[Drawing]
+    retention: dict[str, tuple[float, float]]
 
     @property
     def summary(self) -> str:
@@ -39,13 +55,26 @@ class Report:
 
     @property
     def parts(self) -> dict[str, list[Item]]:
-        """Return the items of each part of the report, in the paper's order."""
-        parts: dict[str, list[Item]] = {}
-        for title, keys in PARTS.items():
-            parts[title] = []
+        """Return the items of each part of the PDF, in the paper's order."""
+        return self._grouped(PARTS)
+
+    @property
+    def questions(self) -> dict[str, list[Item]]:
+        """Return the same items as `parts` under the questions that they answer."""
+        return self._grouped(QUESTIONS)
+
+    @property
+    def tension(self) -> Drawing:
+        """Return the figure that a reader sees first."""
+        return self.figures[0]
+
+    def _grouped(self, groups: dict[str, str]) -> dict[str, list[Item]]:
+        items: dict[str, list[Item]] = {}
+        for title, keys in groups.items():
+            items[title] = []
             for key in keys.split(", "):
-                parts[title] += self._matching(key)
-        return parts
+                items[title] += self._matching(key)
+        return items
 
     def _matching(self, key: str) -> list[Item]:
         """Return the items of `F 2?` and the like: Figures 2a, 2b, ..., if there are any."""
@@ -68,4 +97,12 @@ def make_report(source: Source) -> Report:
         summary.claims("S2", claims),
         summary.claim_parts("S2b", claims),
     ]
-    return Report(source.context, claims, shown, make_figures(source))
+    retained = source.compared("retention", "task", measure="retention", backbone="average")
+    retention = retained.reindex(GROUPS)[["mean", "paper"]].itertuples()
+    return Report(
+        source.context,
+        claims,
+        shown,
+        make_figures(source),
+        {group: (ours, paper) for group, ours, paper in retention},
+    )

@@ -11,17 +11,21 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
+from rm_tension.analyse.files import DIGITS
 from rm_tension.base.errors import UserError
 from rm_tension.paper.figures import COLOURS
+from rm_tension.report.claim_cards import dots
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
-from rm_tension.report.notes import caption, describe, warnings
-from rm_tension.report.page import axes, choices, plain
-from rm_tension.report.table import TextTable, header, printed_sections
+from rm_tension.report.notes import caption, describe, provenance, warnings
+from rm_tension.report.page import SIGNS, axes, choices, embedded, plain, squares, tiles
+from rm_tension.report.table import TextTable, header, printed_sections, tidy
 from rm_tension.report.tables import OBJECTIVES
 
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
+ON_CARDS = ("S2", "S2b")  # tables that the page shows as cards, too
+LONG = 30  # lines up to which the page shows a table without being asked
 REMEDY = "`make tex` installs what it takes on Debian"
 LATEXMK = ("latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error")
 # All that LaTeX gets of the environment, beside PATH: TEXINPUTS, a texmf tree at home and others
@@ -41,12 +45,15 @@ def write(report: Report, folder: Path) -> None:
     for name in ("tables", "figures"):
         (folder / name).mkdir(parents=True)
     for table in report.tables:
-        text = latex(table, caption(table, report.context))
+        text = latex(table, caption(table, report.context), provenance(report.context))
         (folder / "tables" / f"{table.name}.tex").write_text(text, encoding="utf-8")
+        tidy(table).to_csv(
+            folder / "tables" / f"{table.name}.csv", index=False, float_format=DIGITS
+        )
     for figure in report.figures:
         save(figure, folder / "figures")
     for name in PAGES:
-        (folder / name).write_text(_page(name, report), encoding="utf-8")
+        (folder / name).write_text(_page(name, report, folder), encoding="utf-8")
 
 
 def compile_pdf(folder: Path) -> str:
@@ -81,8 +88,8 @@ def markdown(table: TextTable) -> str:
     return tabulate(rows[1:], rows[0], tablefmt="pipe", disable_numparse=True)
 
 
-def _page(name: str, report: Report) -> str:
-    """Render one of PAGES."""
+def _page(name: str, report: Report, folder: Path) -> str:
+    """Render one of PAGES, below `folder`, which has the figures already."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=name.endswith(".html"),
@@ -98,6 +105,8 @@ def _page(name: str, report: Report) -> str:
         context=report.context,
         by_number={table.number: table for table in report.tables},
         choices=choices(report.tables),
+        tiles=tiles(report),
+        embedded=partial(embedded, folder=folder),
         warnings=warnings(report.context),
         caption=partial(caption, context=report.context),
         describe=partial(describe, context=report.context),
@@ -110,6 +119,11 @@ HELPERS: dict[str, Any] = {
     "printed_sections": printed_sections,
     "axes": axes,
     "plain": plain,
+    "squares": squares,
+    "dots": dots,
+    "LONG": LONG,
+    "ON_CARDS": ON_CARDS,
+    "SIGNS": SIGNS,
     "PACKAGES": PACKAGES,
     "STEEPEST": STEEPEST,
     "OBJECTIVES": OBJECTIVES,

@@ -31,10 +31,17 @@ Panel = tuple[str, Callable[[Any], bool]]
 
 @dataclass(frozen=True)
 class Drawing(Item):
-    """A figure of the report."""
+    """A figure of the report; `alt` says in a sentence what is seen in it, without its heading."""
 
     kind: ClassVar[str] = "Figure"
     figure: Figure
+    alt: str
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height at 96 pixels an inch."""
+        width, height = self.figure.get_size_inches()
+        return round(96 * width), round(96 * height)
 
 
 def save(drawing: Drawing, folder: Path) -> None:

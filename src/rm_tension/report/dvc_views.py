@@ -37,7 +37,7 @@ def metrics(source: Source) -> dict[str, Any]:
             if group in groups.index.get_level_values("task")
         },
         "retention": _rounded(retained.reindex(GROUPS), 4),
-        "hh_accuracy": _rounded(hh.xs(("none", 0)).reindex(OBJECTIVES), 2),
+        "hh_accuracy": _rounded(hh.xs(("none", 0)).reindex(list(OBJECTIVES)), 2),
         "claims": {claim.id: claim.verdict for claim in claims},
         "parts": asdict(tally(claims)),
     }
@@ -76,7 +76,8 @@ def _rounded(values: pd.Series, digits: int) -> dict[str, float]:
 def _hh_accuracy(source: Source) -> pd.Series:
     """Return accuracy (%) on the RMs' own HH-RLHF test sets, mean of backbones."""
     levels = ("kind", "percent", "objective")
-    return source.means("hh_accuracy", *levels, backbone="average", subset="own")["mean"]
+    means = source.means("hh_accuracy", *levels, backbone="average", subset="own")
+    return means["mean"].sort_index()
 
 
 def _group_accuracy(source: Source) -> pd.Series:

@@ -41,7 +41,7 @@ def example(source: Source) -> Iterator[Drawing]:
         axes = figure.subplots()
         axes.set_axis_off()
         blank(axes, "\n".join(textwrap.wrap(record.reason or "", 100)))
-        yield Drawing("1", HEADING, record.rule, figure)
+        yield Drawing("1", HEADING, record.rule, figure, "No item fits the rule.")
         return
     item = asdict(record.example)
     texts = {name: visible(item[name].strip()) for name in TITLES}
@@ -52,6 +52,7 @@ def example(source: Source) -> Iterator[Drawing]:
         f"Item {item['item_id']} of {item['suite']}, {item['subset']}; {backbone}, "
         f"seed {item['seed']}. {record.rule} The text is from a safety benchmark and may disturb.",
         _figure(texts, item["rewards"]),
+        "A prompt, two answers, and bars of their rewards by three RMs.",
         {title: texts[name] for name, title in TITLES.items()},
         item["rewards"],
     )

@@ -63,6 +63,39 @@ ABLATION_LINES: dict[str, dict[str, Any]] = {
 }
 
 
+def tension(source: Source) -> Iterator[Drawing]:
+    """Draw Figure S0: what each RM gets right of either group of tasks, and the paper's means."""
+    table = source.table("group_accuracy").query("kind == @NONE.kind")
+    keys = ["backbone", "seed", "objective"]
+    models = table.pivot(index=keys, columns="group", values="accuracy").reindex(columns=GROUPS)
+    paper = source.compared("accuracy", "objective", "task", backbone="average")["paper"]
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    seen = []
+    for objective, label in OBJECTIVES.items():
+        colour, marker = COLOURS[objective], MARKERS[objective]
+        points = models[models.index.get_level_values("objective") == objective]
+        x, y = points["helpfulness"], points["harmlessness"]
+        axes.scatter(x, y, s=28, c=colour, marker=marker, alpha=0.8, linewidths=0, label=label)
+        paper_x, paper_y = paper.reindex([(objective, group) for group in GROUPS])
+        axes.scatter(paper_x, paper_y, s=110, facecolors="none", edgecolors=colour, marker=marker)
+        seen.append(f"{label}s on average {x.mean():.0f}% and {y.mean():.0f}%")
+    hollow = Line2D([], [], color="none", marker="o", markeredgecolor=GREY, markersize=9)
+    axes.set_xlabel("accuracy on helpfulness tasks (%)")
+    axes.set_ylabel("accuracy on harmlessness tasks (%)")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    legend_below(figure, {"the paper's means, hollow": hollow})
+    yield Drawing(
+        "S0",
+        "The tension: helpfulness against harmlessness",
+        "Each point is a reward model: its mean accuracy (%) on the 17 helpfulness tasks and on the "
+        "8 harmlessness tasks. Hollow: the paper's means over its models of that objective.",
+        figure,
+        f"Right of helpfulness and of harmlessness tasks: {'; '.join(seen)}.",
+    )
+
+
 def radars(source: Source) -> Iterator[Drawing]:
     """Draw Figure 2, ours above the published one, and 2a to 2f, the same for each backbone."""
     cells = source.compared("accuracy", "backbone", "objective", "task")
@@ -70,7 +103,10 @@ def radars(source: Source) -> Iterator[Drawing]:
     chance = source.table("means/tasks", "task", "chance").set_index("task")["chance"]
     present = set(cells["mean"].dropna().index.get_level_values("backbone"))
     letters = dict(zip(source.backbones, ascii_lowercase, strict=False)) | {"average": ""}
-    for backbone, label in {"average": "mean of backbones", **source.backbones}.items():
+    shown = {"average": "mean of backbones", **source.backbones}
+    if len(source.backbones) == 1:  # which is its own mean, and better held against itself
+        shown, letters = source.backbones, dict.fromkeys(source.backbones, "")
+    for backbone, label in shown.items():
         if backbone not in present:
             continue
         panels: list[Panel] = []
@@ -87,6 +123,8 @@ def radars(source: Source) -> Iterator[Drawing]:
             f"Accuracy per task, {label}",
             "Accuracy (%), one line per objective, and chance. Above ours, below the paper's.",
             figure,
+            f"Radar charts. Ours: {_group_means(cells['mean'], backbone)}. The paper's: "
+            f"{_group_means(cells['paper'], backbone)}.",
         )
 
 
@@ -123,6 +161,17 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series)
     return True
 
 
+def _group_means(accuracy: pd.Series, backbone: str) -> str:
+    """Say the averages over groups of tasks; `accuracy` is indexed as in `radars`."""
+    sentences = []
+    for group in GROUPS:
+        values = accuracy.reindex([(backbone, objective, group) for objective in OBJECTIVES])
+        numbers = zip(OBJECTIVES, values, strict=True)
+        known = [f"{name} {value:.0f}%" for name, value in numbers if not np.isnan(value)]
+        sentences.append(f"{group} tasks {', '.join(known) or 'not known'}")
+    return "; ".join(sentences)
+
+
 def _broken(label: str) -> str:
     """Break a task's label into short lines."""
     lines = []
@@ -137,14 +186,14 @@ def score_shift(source: Source) -> Iterator[Drawing]:
         "3",
         "Score shift under mixed training",
         f"{SHIFT_NOTE} Items of the 25 tasks; of all subsets, as published: Figure 3b.",
-        _densities(source, 3, "corrected", SHIFT_LINES),
+        *_densities(source, 3, "corrected", SHIFT_LINES),
     )
     yield Drawing(
         "3b",
         "Score shift under mixed training, as published",
         f"{SHIFT_NOTE} As in the released code, items of every subset, also of code and Ties, "
         "which stand in no table.",
-        _densities(source, 3, "as_published", SHIFT_LINES),
+        *_densities(source, 3, "as_published", SHIFT_LINES),
     )
 
 
@@ -156,14 +205,14 @@ def ablation_densities(source: Source) -> Iterator[Drawing]:
         "Density of two rewards per item, the lowest of its chosen and the highest of its rejected "
         f"answers, before and after ablation of the top {source.task_percent}% of neurons by "
         "magnitude. All items of the 25 tasks, right or wrong, pooled over all trios.",
-        _densities(source, 7, "corrected", ABLATION_LINES),
+        *_densities(source, 7, "corrected", ABLATION_LINES),
     )
 
 
 def _densities(
     source: Source, number: int, variant: str, lines: dict[str, dict[str, Any]]
-) -> Figure:
-    """Draw a panel for each single objective.
+) -> tuple[Figure, str]:
+    """Draw a panel for each single objective; return where the curves peak, too.
 
     `lines` says how each curve looks; one without a colour has the objective's.
     """
@@ -186,7 +235,12 @@ def _densities(
     ]
     figure = panel_grid(panels, 2, 2.9, "reward")
     label_rows(figure, 2, ["density"])
-    return figure
+    highest = frame.sort_values("density").drop_duplicates(["panel", "curve"], keep="last")
+    peaks = [
+        f"{panel} RM, {curve}, {reward:.1f}"
+        for panel, curve, reward in highest[["panel", "curve", "reward"]].itertuples(index=False)
+    ]
+    return figure, f"Density curves, highest at rewards of: {'; '.join(sorted(peaks)) or 'none'}."
 
 
 def neuron_depth(source: Source) -> Iterator[Drawing]:
@@ -220,7 +274,18 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
         "all neurons that ties at the clamp select (METHOD.md section 8, erratum 2), and the "
         "thirds of 32 blocks being 11, 11 and 10, not 11, 10 and 11.",
         figure,
+        f"Bars. Of all backbones' neurons, early, middle and late: {_thirds(shares)}.",
     )
+
+
+def _thirds(shares: pd.DataFrame) -> str:
+    """Say the pooled shares of `neuron_depth`, objective by objective."""
+    pooled = at(shares, variant="corrected", backbone="pooled")["share"]
+    sentences = []
+    for objective, label in OBJECTIVES.items():
+        parts = 100 * pooled.reindex([(objective, third) for third in THIRDS]).fillna(0)
+        sentences.append(f"{label} {', '.join(f'{part:.0f}%' for part in parts)}")
+    return "; ".join(sentences)
 
 
 def _depth_bars(axes: Axes, share: pd.Series) -> None:
@@ -240,13 +305,29 @@ def ablation_curves(source: Source) -> Iterator[Drawing]:
         "Effect of ablation on HH-RLHF test accuracy",
         f"{CURVES_NOTE}mean over backbones of the standard deviation over seeds.",
         _ablation_grid(source, {"average": "accuracy"}),
+        f"Lines. {_falls(source, 'average')}.",
     )
+    if len(source.backbones) == 1:  # the same picture again
+        return
     yield Drawing(
         "6",
         "Effect of ablation on HH-RLHF accuracy, per backbone",
         f"{CURVES_NOTE}standard deviation over seeds.",
         _ablation_grid(source, source.backbones),
+        "Lines. " + ". ".join(f"{n}: {_falls(source, key)}" for key, n in source.backbones.items()),
     )
+
+
+def _falls(source: Source, backbone: str) -> str:
+    """Say how accuracy changes from no ablation to that of the most neurons by magnitude."""
+    own = source.means("hh_accuracy", subset="own", backbone=backbone)["mean"]
+    sentences = []
+    for objective in own.index.unique("objective"):
+        accuracy = own.xs(objective, level="objective")
+        last = max(percent for kind, percent in accuracy.index if kind in SCORES)
+        start, end = accuracy[NONE.kind, 0], accuracy.get(("magnitude", last), np.nan)
+        sentences.append(f"{objective} {start:.0f}% to {end:.0f}% at {last}% by magnitude")
+    return ", ".join(sentences)
 
 
 def _ablation_grid(source: Source, backbones: dict[str, str]) -> Figure:
@@ -310,6 +391,8 @@ def training_curves(source: Source) -> Iterator[Drawing]:
     ]
     columns = min(3, len(panels))
     figure = panel_grid(panels, columns, 4.6, "steps taken (%)", sharex=True, sharey=True)
+    losses = table[table["backbone"] == "average"]
+    average = losses.sort_index().groupby("objective")["loss"]
     label_rows(figure, columns, ["loss"] * -(-len(panels) // columns))
     legend_below(figure)
     yield Drawing(
@@ -318,10 +401,13 @@ def training_curves(source: Source) -> Iterator[Drawing]:
         "Bradley-Terry loss of each training step, averaged over fiftieths of the training. Mean "
         "over seeds; band: their standard deviation.",
         figure,
+        "Lines that fall: mean loss at the start and at the end "
+        + "; ".join(f"{key} {loss.iloc[0]:.2f}, {loss.iloc[-1]:.2f}" for key, loss in average),
     )
 
 
 FIGURES: tuple[Callable[[Source], Iterator[Drawing]], ...] = (
+    tension,
     example,
     radars,
     score_shift,

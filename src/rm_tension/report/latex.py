@@ -8,14 +8,15 @@ from rm_tension.report.table import Cell, Line, Table, TextTable, header, printe
 
 PACKAGES = (
     r"\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}"
-    r"\usepackage{adjustbox,booktabs,rotating,tabularx}\usepackage[table]{xcolor}"
+    r"\usepackage{adjustbox,booktabs,pdflscape,xltabular}\usepackage[table]{xcolor}"
 )
 ROWS = TableFormat(None, None, None, None, None, DataRow("", " & ", r" \\"), 0, None)
 WIDE = 13  # columns up to which a table stands upright
 LABELS = 80  # letters up to which column labels stand upright
-LINE = 115  # letters that fit into a line of a table, about
-# Lines up to which a table is one float, not one a section
-TALL = {"table": 60, "sidewaystable": 40}
+# Lines up to which a table is one float, not one a section, upright and on a turned page
+TALL = 66
+TALL_TURNED = 40
+STYLE = r"\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}"
 STEEPEST = 40.0  # points of change at which the shading is full
 SYMBOLS = {
     "<": "<",
@@ -39,29 +40,38 @@ ESCAPES = str.maketrans(
 )
 
 
-def latex(table: Table | TextTable, caption: str) -> str:
-    """Return one or more floats, the first with caption and label `tab:<number>`.
+def latex(table: Table | TextTable, caption: str, provenance: str) -> str:
+    r"""Return a table with caption, label `tab:<number>` and the paper's number.
 
-    A document that includes them needs the packages in PACKAGES.
+    A document that includes it needs the packages in PACKAGES. The caption ends with the macro
+    \provenance, which is the text of that name unless the document defines it before.
     """
-    tabulars, environment = (
-        (_text_tabulars(table), "table")
-        if isinstance(table, TextTable)
-        else _number_tabulars(table)
-    )
-    opening = rf"\caption[{escape(table.heading)}]{{{escape(caption)}}}\label{{tab:{table.number}}}"
-    lines = [f"% needs {PACKAGES}"]
+    lines = [f"% needs {PACKAGES}", rf"\providecommand{{\provenance}}{{ {escape(provenance)}}}"]
+    # the paper's number, whichever tables are included
+    number = rf"\renewcommand{{\thetable}}{{{table.number}}}"
+    heading = escape(table.heading)
+    label = rf"\label{{tab:{table.number}}}"
+    opening = rf"\caption[{heading}]{{{escape(caption)}\provenance}}{label}"
+    continued = rf"\caption[]{{{heading} (continued)}}"
+    if isinstance(table, TextTable):
+        lines += [
+            rf"\begingroup{STYLE}\setlength{{\LTcapwidth}}{{\linewidth}}{number}",
+            *_long_table(table, opening, continued),
+        ]
+        return "\n".join([*lines, r"\endgroup", ""])
+    tabulars, turned_page = _number_tabulars(table)
+    lines += [r"\begin{landscape}"] if turned_page else []
     for tabular in tabulars:
         lines += [
-            rf"\begin{{{environment}}}[!htbp]",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}",
-            # the paper's number, whichever tables are included
-            rf"\renewcommand{{\thetable}}{{{table.number}}}",
+            r"\begin{table}[!htbp]",
+            rf"\centering{STYLE}",
+            number,
             opening,
             *tabular,
-            rf"\end{{{environment}}}",
+            r"\end{table}",
         ]
-        opening = rf"\caption[]{{{escape(table.heading)} (continued)}}"
+        opening = continued
+    lines += [r"\end{landscape}"] if turned_page else []
     return "\n".join([*lines, ""])
 
 
@@ -85,51 +95,34 @@ def number(cell: Cell, digits: int) -> str:
     return text
 
 
-def _text_tabulars(table: TextTable) -> list[list[str]]:
-    """Return a tabular for each float, none of them too tall."""
+def _long_table(table: TextTable, opening: str, continued: str) -> list[str]:
+    """Return a table that LaTeX breaks over pages where it must."""
     columns = table.align.replace("X", r">{\raggedright\arraybackslash}X")
-    tabulars = []
-    for rows in _pages(table):
-        escaped = [[escape(text) for text in row] for row in rows]
-        tabular = [
-            rf"\begin{{tabularx}}{{\linewidth}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(map(escape, table.columns)) + r" \\",
-            r"\midrule",
-            tabulate(escaped, tablefmt=ROWS, disable_numparse=True),
-            r"\bottomrule",
-            r"\end{tabularx}",
-        ]
-        tabulars.append(tabular)
-    return tabulars
+    header = [r"\toprule", " & ".join(map(escape, table.columns)) + r" \\", r"\midrule"]
+    rows = [[escape(text) for text in row] for row in table.rows]
+    return [
+        rf"\begin{{xltabular}}{{\linewidth}}{{{columns}}}",
+        rf"{opening}\\",
+        *header,
+        r"\endfirsthead",
+        rf"{continued}\\",
+        *header,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        tabulate(rows, tablefmt=ROWS, disable_numparse=True),
+        r"\end{xltabular}",
+    ]
 
 
-def _pages(table: TextTable) -> list[list[list[str]]]:
-    """Split the rows over floats by an estimate of how many lines each row takes."""
-    wide = [index for index, kind in enumerate(table.align) if kind == "X"]
-    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-    taken = sum(width for index, width in enumerate(widths) if index not in wide)
-    left = max(LINE / 4, LINE - taken - 2 * len(widths))
-    pages: list[list[list[str]]] = [[]]
-    lines = 0
-    for row in table.rows:
-        height = max((math.ceil(len(row[index]) * len(wide) / left) for index in wide), default=1)
-        if lines + height > TALL["table"]:
-            pages.append([])
-            lines = 0
-        pages[-1].append(row)
-        lines += height
-    return pages
-
-
-def _number_tabulars(table: Table) -> tuple[list[list[str]], str]:
-    """Return a tabular for each float, and the environment of the float."""
+def _number_tabulars(table: Table) -> tuple[list[list[str]], bool]:
+    """Return a tabular for each float, and whether they stand on turned pages."""
     width = 1 + sum(span for _, span in header(table))
-    environment = "sidewaystable" if width > WIDE else "table"
+    turned_page = width > WIDE
     sections = printed_sections(table)
-    tall = sum(len(lines) for _, lines in sections) > TALL[environment]
+    tall = sum(len(lines) for _, lines in sections) > (TALL_TURNED if turned_page else TALL)
     floats = [[section] for section in sections] if tall else [sections]
-    return [_tabular(table, shown, width) for shown in floats], environment
+    return [_tabular(table, shown, width) for shown in floats], turned_page
 
 
 def _tabular(table: Table, sections: list[tuple[str, list[Line]]], width: int) -> list[str]:

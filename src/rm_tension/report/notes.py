@@ -28,8 +28,16 @@ def warnings(context: Context) -> list[str]:
 
 
 def caption(item: Item, context: Context) -> str:
-    """Return all that must be known to read a table or figure by itself, as plain text."""
-    return " ".join([f"{item.heading}.", describe(item, context), *warnings(context)])
+    """Return what a table or figure shows and how to read it, as plain text.
+
+    `provenance` is what it needs besides to be read by itself.
+    """
+    return f"{item.heading}. {describe(item, context)}"
+
+
+def provenance(context: Context) -> str:
+    """Return where all numbers of a report come from, as plain text."""
+    return " ".join(warnings(context))
 
 
 def describe(item: Item, context: Context) -> str:

@@ -1,14 +1,21 @@
-"""What the page says of each number so that its script can filter and switch."""
+"""What the page shows beside tables and figures, and what its script filters by."""
 
 import math
+from base64 import b64encode
 from collections.abc import Sequence
+from pathlib import Path
 
+from rm_tension.analyse.tally import tally
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.paper.tasks import GROUPS
+from rm_tension.report.contents import Report
+from rm_tension.report.drawing import Drawing
 from rm_tension.report.item import Item
 from rm_tension.report.table import Cell, Table
 from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES, task_columns
 
 AXES = ("backbone", "objective", "task")
+SIGNS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "not applicable": "–"}
 
 
 def axes(table: Table, key: Sequence[str], first: int = 0) -> dict[str, str]:
@@ -36,3 +43,45 @@ def plain(cell: Cell, digits: int) -> str:
         return "–"
     spread = "" if math.isnan(cell.spread) else f" ± {cell.spread:.{digits}f}"
     return f"{cell.text(digits)}{'*' if cell.partial else ''}{spread}"
+
+
+def squares(claims: Sequence[DecidedClaim]) -> list[tuple[str, str, str]]:
+    """Return id, verdict and the verdict's sign of each claim."""
+    return [(claim.id, claim.verdict, SIGNS[claim.verdict]) for claim in claims]
+
+
+def tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Return what the first screen says in numbers: a title, the number and what it means."""
+    verdicts = [claim.verdict for claim in report.claims]
+    parts = tally(report.claims)
+    reproduced, against = verdicts.count("reproduced"), verdicts.count("not reproduced")
+    trios = len(report.context.trios)
+    models, missing = 3 * trios, 3 * len(report.context.missing_trios)
+    shown = [
+        (
+            f"of {len(verdicts)} claims reproduced",
+            str(reproduced),
+            f"{against} not, {len(verdicts) - reproduced - against} open",
+        ),
+        (
+            f"of {parts.parts} parts of claims hold",
+            str(parts.hold),
+            f"{parts.contradicted} contradicted, {parts.open} open",
+        ),
+    ]
+    for group, (ours, paper) in report.retention.items():
+        shown.append(
+            (
+                f"of what a single RM gets right the mixed RM keeps, {group} tasks",
+                "–" if math.isnan(ours) else f"{100 * ours:.0f}%",
+                "" if math.isnan(paper) else f"the paper's: {100 * paper:.0f}%",
+            )
+        )
+    every = f"{missing} of the grid missing" if missing else "all of the grid"
+    return [*shown, ("reward models compared", str(models), every)]
+
+
+def embedded(drawing: Drawing, folder: Path) -> str:
+    """Return a saved figure as a data URI, so that the page shows it wherever it is sent."""
+    svg = (folder / "figures" / f"{drawing.name}.svg").read_bytes()
+    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"

@@ -10,7 +10,7 @@ from rm_tension.paper.tasks import GROUPS
 from rm_tension.report import cards
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
-from rm_tension.report.table import Row, Section, Table, TextTable
+from rm_tension.report.table import Row, Section, Table, TextTable, turned
 from rm_tension.report.tables import (
     GROUP_LABELS,
     OBJECTIVES,
@@ -19,6 +19,7 @@ from rm_tension.report.tables import (
     WITH_MEAN,
     Recipe,
     backbone_sections,
+    with_mean,
 )
 
 PAIRS = {
@@ -47,7 +48,7 @@ MATH = {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math
 
 def _overlap_sections(source: Source) -> list[Section]:
     """Return, pair by pair of RMs, a row for each backbone and for their mean."""
-    names = {**source.backbones, "average": "Mean"}
+    names = {**source.backbones, **with_mean(source)}  # the mean last
     sections = []
     for pair, label in {**PAIRS, KEPT: "Neuron retention"}.items():
         sections.append(Section(label, [Row((pair, key), name) for key, name in names.items()]))
@@ -110,7 +111,7 @@ def overlap_by_score(number: str, source: Source) -> Table:
 
 def suites(number: str, source: Source) -> Table:
     """Show the suites' own summary numbers, the paper's group averages, and tied items."""
-    return Table(
+    table = Table(
         number,
         "Official metrics of the three suites",
         "What the suites' own rules give (METHOD.md section 2), which the paper does not use, "
@@ -121,6 +122,7 @@ def suites(number: str, source: Source) -> Table:
         backbone_sections(source),
         SUITES,
     )
+    return turned(table)
 
 
 def math_apart(number: str, source: Source) -> Table:

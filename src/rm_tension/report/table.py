@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
@@ -11,6 +11,7 @@ from rm_tension.analyse.averages import is_partial
 from rm_tension.report.item import Item
 
 NO_PAPER = {"paper": math.nan, "paper_spread": math.nan, "difference": math.nan, "beyond": False}
+MOST_BESIDE = 4  # columns up to which those of published values fit beside them
 Kind = Literal["ours", "paper", "difference"]
 KINDS: tuple[Kind, ...] = ("ours", "paper", "difference")
 
@@ -52,7 +53,7 @@ class Table(Item):
     `cells`, of `Source.means` or `.compared`, is indexed by the rows' keys, then the column's.
     `columns` maps keys to labels. Published values and differences stand in lines below each row,
     or in columns after each one. `points` is up to where a difference was judged as none; None:
-    it was not.
+    it was not. `changes` are the columns of values in points, as `Row.change` marks rows of them.
     """
 
     kind: ClassVar[str] = "Table"
@@ -62,6 +63,7 @@ class Table(Item):
     published: Literal["row", "column"] = "row"
     digits: int = 1
     points: float | None = None
+    changes: frozenset[str] = frozenset()
 
 
 class Cell(NamedTuple):
@@ -116,6 +118,44 @@ def printed_cells(table: Table) -> pd.DataFrame:
     return cells.assign(partial=partial, beyond=cells["beyond"].eq(True))
 
 
+def turned(table: Table) -> Table:
+    """Return a table with its columns as rows: what is wide is tall then.
+
+    The rows of all sections must have the same last keys, which become the columns.
+    """
+    first = table.sections[0].rows
+    columns = {str(row.key[-1]): row.label for row in first}
+    sections = []
+    for section in table.sections:
+        outer = section.rows[0].key[:-1]
+        rows = [Row((*outer, key), label) for key, label in table.columns.items()]
+        sections.append(Section(section.label, rows))
+    *others, row_level, column_level = table.cells.index.names
+    return replace(
+        table,
+        cells=table.cells.reorder_levels([*others, column_level, row_level]),
+        sections=sections,
+        columns=columns,
+        published="column" if len(columns) <= MOST_BESIDE else "row",
+        changes=frozenset(str(row.key[-1]) for row in first if row.change),
+    )
+
+
+def tidy(table: Table | TextTable) -> pd.DataFrame:
+    """Return what a table prints as a frame to download, a row for each of its cells.
+
+    Columns are the keys, ours (mean, spread over seeds, standard error), the paper's, the
+    difference, and whether that is beyond agreement.
+    """
+    if isinstance(table, TextTable):
+        names = [name or "id" for name in table.columns]
+        return pd.DataFrame(table.rows, columns=names).replace("--", "")
+    cells = printed_cells(table).drop(columns="partial")
+    if cells["paper"].isna().all():
+        cells = cells.drop(columns=[name for name in (*NO_PAPER, "paper_error") if name in cells])
+    return cells.dropna(subset=["mean"]).reset_index()
+
+
 def header(table: Table) -> list[tuple[str, int]]:
     """Return each column's label and how many printed columns it spans.
 
@@ -136,17 +176,21 @@ def printed_sections(table: Table) -> list[tuple[str, list[Line]]]:
     for section in table.sections:
         lines: list[Line] = []
         for row in section.rows:
-            lines += _lines(table, row, [_entry(row, next(cells)) for _ in spans], spans)
+            entries = [
+                _entry(next(cells), row.change or column in table.changes)
+                for column in table.columns
+            ]
+            lines += _lines(table, row, entries, spans)
         sections.append((section.label, lines))
     return sections
 
 
-def _entry(row: Row, cell: Mapping[Hashable, Any]) -> dict[Kind, Cell]:
+def _entry(cell: Mapping[Hashable, Any], change: bool) -> dict[Kind, Cell]:
     """Return ours, the published value and the difference at one place of a table."""
     difference = Cell(cell["difference"], math.nan, "difference", beyond=bool(cell["beyond"]))
     return {
-        "ours": Cell(cell["mean"], cell["spread"], "ours", row.change, bool(cell["partial"])),
-        "paper": Cell(cell["paper"], cell["paper_spread"], "paper", row.change),
+        "ours": Cell(cell["mean"], cell["spread"], "ours", change, bool(cell["partial"])),
+        "paper": Cell(cell["paper"], cell["paper_spread"], "paper", change),
         "difference": difference,
     }
 

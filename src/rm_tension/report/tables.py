@@ -12,12 +12,13 @@ from rm_tension.evaluate import conditions
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report import cards
 from rm_tension.report.source import Source
-from rm_tension.report.table import Row, Section, Table, TextTable
+from rm_tension.report.table import Row, Section, Table, TextTable, turned
 
 Labels = dict[str, str]
 OBJECTIVES = {"helpful": "Helpful RM", "harmless": "Harmless RM", "mixed": "Mixed RM"}
 GROUP_LABELS: dict[Group, str] = {group: f"{group.capitalize()}-oriented tasks" for group in GROUPS}
 SETS = {kind: f"{kind.capitalize()} ablated" for kind in conditions.SETS}
+WIDE_GROUP: Group = "helpfulness"  # of so many tasks that they stand in rows where that can be
 OVER_SEEDS = "± is the population standard deviation over seeds."
 WITH_MEAN = f"{OVER_SEEDS} Mean: of the backbones, with the mean of their standard deviations."
 OVER_BACKBONES = (
@@ -33,6 +34,7 @@ class Recipe:
     `levels` are the keys of its rows, then that of its columns; `at` selects one value of other
     keys. In heading and note, `{percent}` is the share of neurons ablated on the tasks. Values of
     `columns` are labels; as a function it depends on the backbones, as `sections` always may.
+    `turn` says to print the columns as rows.
     """
 
     heading: str
@@ -45,11 +47,12 @@ class Recipe:
     published: Literal["row", "column"] = "row"
     digits: int = 1
     compared: bool = True
+    turn: bool = False
 
     def __call__(self, number: str, source: Source) -> Table:
         """Make the table; raise UserError if its numbers are missing or not what they should be."""
         read = source.compared if self.compared else source.means
-        return Table(
+        table = Table(
             number,
             self.heading.format(percent=source.task_percent),
             self.note.format(percent=source.task_percent),
@@ -60,6 +63,7 @@ class Recipe:
             self.digits,
             POINTS[self.means] if self.compared else None,
         )
+        return turned(table) if self.turn else table
 
 
 def task_columns(group: Group) -> Labels:
@@ -84,8 +88,16 @@ def backbone_sections(source: Source) -> list[Section]:
             Row((objective, backbone), name, paper=_paper_label(backbone, name))
             for backbone, name in source.backbones.items()
         ]
-        sections.append(Section(label, [*rows, Row((objective, "average"), "Mean")]))
+        if len(rows) > 1:
+            rows.append(Row((objective, "average"), "Mean"))
+        sections.append(Section(label, rows))
     return sections
+
+
+def with_mean(source: Source) -> Labels:
+    """Return the backbones and, of more than one, their mean, labels by key."""
+    mean = {"average": "Mean"} if len(source.backbones) > 1 else {}
+    return {**mean, **source.backbones}
 
 
 def _paper_label(backbone: str, name: str) -> str:
@@ -117,10 +129,13 @@ def _magnitude(group: Group, over_backbones: bool) -> Recipe:
         "objective backbone measure task",
         partial(_magnitude_sections, over_backbones=over_backbones),
         task_columns(group),
+        turn=over_backbones and group == WIDE_GROUP,
     )
 
 
-def _shared_sets(columns: Labels, published: Literal["row", "column"] = "row") -> Recipe:
+def _shared_sets(
+    columns: Labels, published: Literal["row", "column"] = "row", turn: bool = False
+) -> Recipe:
     """Return Table 4, 17 or 18."""
     changes = [Row((key,), label, change=True) for key, label in SETS.items()]
     return Recipe(
@@ -134,6 +149,7 @@ def _shared_sets(columns: Labels, published: Literal["row", "column"] = "row") -
         columns,
         {"backbone": "average"},
         published,
+        turn=turn,
     )
 
 
@@ -146,7 +162,7 @@ def _pairwise_retention(single: str) -> Recipe:
         "retention",
         "task backbone",
         task_sections,
-        lambda source: {"average": "Mean", **source.backbones},
+        with_mean,
         {"measure": f"mixed_vs_{single}"},
         "column",
         3,
@@ -163,6 +179,7 @@ def _accuracy_per_task(group: Group) -> Recipe:
         "objective backbone task",
         backbone_sections,
         task_columns(group),
+        turn=group == WIDE_GROUP,
     )
 
 
@@ -246,7 +263,7 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "15": RETENTION_PER_BACKBONE,
     "16": RMSD,
     "17": _shared_sets(task_columns("harmlessness")),
-    "18": _shared_sets(task_columns("helpfulness")),
+    "18": _shared_sets(task_columns("helpfulness"), turn=True),
     "19": _retention_after_ablation(
         "corrected",
         "The published values are corrected too: the printed columns are running means (Table 19b).",

@@ -150,6 +150,8 @@
     status.textContent = `Showing ${what}${where}: ${left.length} of ${numbers.length} tables of numbers.`;
   }
 
+  // the contents are open beside the page, and closed above it where that is narrow
+  if (matchMedia("(max-width: 75rem)").matches) document.querySelector("nav details").open = false;
   const tables = [...document.querySelectorAll(".scroll > table")].map(read);
   const numbers = tables.filter(({ nothing }) => nothing);
   controls.hidden = false;
