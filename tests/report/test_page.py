@@ -12,7 +12,6 @@ from selenium.webdriver.support.select import Select
 from browser import chromium, needs_chromium, resize
 from rm_tension.analyse import stage as analyse
 from rm_tension.base.grid import Trio
-from rm_tension.base.job import main
 from rm_tension.report import stage as report
 from synthetic import write_profile
 
@@ -46,13 +45,12 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setattr("sys.argv", ["stage", "--profile", "mini"])
         paths = write_profile(root, [Trio("gpt2-large", 0), Trio("smollm2-135m", 0)])
-        main(analyse.run)
+        analyse.main(profile="mini")
         record = {"rule": "<i>rule</i>", "example": EXAMPLE, "reason": None}
         (paths.results / "example.json").write_text(json.dumps(record), encoding="utf-8")
         patch.setattr(report, "compile_pdf", lambda _: "")
-        main(report.run)
+        report.main(profile="mini")
     return paths.reports
 
 

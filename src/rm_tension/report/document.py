@@ -1,4 +1,4 @@
-"""A report as files: LaTeX tables, figures, one PDF, one HTML page, and Markdown for the git host."""
+"""A report as files: tables, figures, one PDF, one HTML page, and Markdown for the git host."""
 
 import os
 import subprocess
@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
-from rm_tension.analyse.files import DIGITS
 from rm_tension.base.errors import UserError
 from rm_tension.paper.figures import COLOURS
 from rm_tension.report.claim_cards import dots
@@ -24,6 +23,7 @@ from rm_tension.report.table import TextTable, header, printed_sections, tidy
 from rm_tension.report.tables import OBJECTIVES
 
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
+DIGITS = "%.10g"  # of numbers to download
 ON_CARDS = ("S2", "S2b")  # tables that the page shows as cards, too
 LONG = 30  # lines up to which the page shows a table without being asked
 REMEDY = "`make tex` installs what it takes on Debian"
@@ -37,6 +37,22 @@ TEX_MARKS: dict[str, Any] = {  # LaTeX is full of braces
     "variable_end_string": ">>",
     "block_start_string": "<%",
     "block_end_string": "%>",
+}
+
+HELPERS: dict[str, Any] = {
+    "header": header,
+    "printed_sections": printed_sections,
+    "axes": axes,
+    "plain": plain,
+    "squares": squares,
+    "dots": dots,
+    "LONG": LONG,
+    "ON_CARDS": ON_CARDS,
+    "SIGNS": SIGNS,
+    "PACKAGES": PACKAGES,
+    "STEEPEST": STEEPEST,
+    "OBJECTIVES": OBJECTIVES,
+    "COLOURS": COLOURS,
 }
 
 
@@ -112,20 +128,3 @@ def _page(name: str, report: Report, folder: Path) -> str:
         describe=partial(describe, context=report.context),
         **HELPERS,
     )
-
-
-HELPERS: dict[str, Any] = {
-    "header": header,
-    "printed_sections": printed_sections,
-    "axes": axes,
-    "plain": plain,
-    "squares": squares,
-    "dots": dots,
-    "LONG": LONG,
-    "ON_CARDS": ON_CARDS,
-    "SIGNS": SIGNS,
-    "PACKAGES": PACKAGES,
-    "STEEPEST": STEEPEST,
-    "OBJECTIVES": OBJECTIVES,
-    "COLOURS": COLOURS,
-}

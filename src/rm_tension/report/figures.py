@@ -324,7 +324,7 @@ def _falls(source: Source, backbone: str) -> str:
     sentences = []
     for objective in own.index.unique("objective"):
         accuracy = own.xs(objective, level="objective")
-        last = max(percent for kind, percent in accuracy.index if kind in SCORES)
+        last = max((percent for kind, percent in accuracy.index if kind in SCORES), default=0)
         start, end = accuracy[NONE.kind, 0], accuracy.get(("magnitude", last), np.nan)
         sentences.append(f"{objective} {start:.0f}% to {end:.0f}% at {last}% by magnitude")
     return ", ".join(sentences)
@@ -401,8 +401,9 @@ def training_curves(source: Source) -> Iterator[Drawing]:
         "Bradley-Terry loss of each training step, averaged over fiftieths of the training. Mean "
         "over seeds; band: their standard deviation.",
         figure,
-        "Lines that fall: mean loss at the start and at the end "
-        + "; ".join(f"{key} {loss.iloc[0]:.2f}, {loss.iloc[-1]:.2f}" for key, loss in average),
+        "Lines. Mean loss at the start and at the end: "
+        + "; ".join(f"{key} {loss.iloc[0]:.2f}, {loss.iloc[-1]:.2f}" for key, loss in average)
+        + ".",
     )
 
 

@@ -60,8 +60,9 @@ def latex(table: Table | TextTable, caption: str, provenance: str) -> str:
         ]
         return "\n".join([*lines, r"\endgroup", ""])
     tabulars, turned_page = _number_tabulars(table)
-    lines += [r"\begin{landscape}"] if turned_page else []
     for tabular in tabulars:
+        # a turned page each: LaTeX turns only the first page of a landscape environment's floats
+        lines += [r"\begin{landscape}"] if turned_page else []
         lines += [
             r"\begin{table}[!htbp]",
             rf"\centering{STYLE}",
@@ -70,8 +71,8 @@ def latex(table: Table | TextTable, caption: str, provenance: str) -> str:
             *tabular,
             r"\end{table}",
         ]
+        lines += [r"\end{landscape}"] if turned_page else []
         opening = continued
-    lines += [r"\end{landscape}"] if turned_page else []
     return "\n".join([*lines, ""])
 
 

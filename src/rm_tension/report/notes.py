@@ -7,8 +7,9 @@ from rm_tension.report.table import Table, printed_cells
 
 # What the report says of every interval
 INTERVALS = (
-    "A 95% interval covers other items of the same tasks, which all RMs share, and other seeds of the same backbones; "
-    "where a backbone has a single seed, other items alone. It does not cover other backbones, data or recipes."
+    "A 95% interval covers other items of the same tasks, which all RMs share, and other seeds of "
+    "the same backbones; where a backbone has a single seed, other items alone. It does not cover "
+    "other backbones, data or recipes."
 )
 
 
