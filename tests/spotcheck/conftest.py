@@ -51,7 +51,7 @@ def small_grid():
 def run_stages(patch):
     """All of them, in the working directory, but for what no test here looks at: figures and the PDF."""
     patch.setattr(report, "compile_pdf", lambda folder: "")
-    patch.setattr(document, "save", lambda figure, folder: None)
+    patch.setattr(document, "save", lambda figure, folder: (folder / f"{figure.name}.svg").touch())
 
     def run(stage, **cell):
         stage.main(profile="mini", **cell)
