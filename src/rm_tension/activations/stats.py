@@ -5,11 +5,11 @@ from dataclasses import fields
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import activations_by_layer, neuron_shape
+from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import hidden_states
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length
@@ -43,9 +43,11 @@ def _collect(
 ) -> dict[str, Activations]:
     sums = [_Sums(model, place.device) for model in models.values()]
     groups = batches([row_length(pair) for pair in pairs], tokens)
-    with torch.inference_mode(), place.computing():
-        for group in tqdm(groups, desc=progress, leave=False, disable=None):
-            _add(sums, backbone, collate([pairs[index] for index in group]).to(place.device))
+    with torch.inference_mode(), place.computing(), Progress(progress, len(groups)) as bar:
+        for group in groups:
+            rows = collate([pairs[index] for index in group]).to(place.device)
+            _add(sums, backbone, rows)
+            bar.advance(tokens=rows.input_ids.numel())
     return {
         name: Activations(one.side(CHOSEN), one.side(REJECTED))
         for name, one in zip(models, sums, strict=True)

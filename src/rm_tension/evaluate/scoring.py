@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, Rows, row_batches, split
@@ -48,10 +48,12 @@ class Scorer:
         self, batches: Batches, model: PreTrainedModel, place: Place, progress: str
     ) -> NDArray[np.float32]:
         found: list[Tensor] = []
-        with torch.inference_mode(), place.computing():
-            for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
+        bar = Progress(progress, len(batches))
+        with torch.inference_mode(), place.computing(), bar:
+            for _, rows in batches:
                 # moved before; this parts it from its masks, which of all batches would fill the memory
                 found.append(rewards(model, rows.to(place.device)))
+                bar.advance(tokens=rows.input_ids.numel())
             scores = torch.cat(found).cpu().numpy()  # the one time that the device is waited for
         places = np.concatenate([places for places, _ in batches])
         return scores[np.argsort(places)][self._copies]
