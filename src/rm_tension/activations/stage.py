@@ -31,7 +31,7 @@ def run(job: Job) -> None:
     """
     config, trio = job.profile.activations, job.trio
     place = Place(find_device(), config.precision)
-    weights, budget = job.profile.train.weights, Budget(job.fitting(config.tokens_per_batch))
+    weights, budget = job.profile.train.weights, Budget(config.tokens_per_batch)
     parameters = job.parameters("activations") | {"weights": weights}
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
         # rounded as the RMs' initial weights were, so that the rounding does not count as change

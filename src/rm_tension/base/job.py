@@ -1,6 +1,5 @@
 """What all stages share: one cell of the grid, its parameters and paths."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,10 +83,6 @@ class Job:
         """What the profile says of the files that it takes for official ones; None if it takes none."""
         source = self.profile.data.source
         return source.stand_ins if isinstance(source, HubData) else None
-
-    def fitting(self, tokens: int) -> int:
-        """How many tokens go through a model at a time: half as many, once the launcher saw that memory was short."""
-        return tokens // 2 if os.environ.get("RM_TENSION_HALF_BUDGET") else tokens
 
     def parameters(self, section: str) -> dict[str, Any]:
         """What a run record keeps: the cell of the grid and the section of params.yaml that decides it."""

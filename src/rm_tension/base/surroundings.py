@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
 # Beginnings of the names of variables that choose devices, threads, instructions or algorithms. None holds a secret.
 RECORDED = (
     "ACCELERATE_", "ATEN_", "CUBLAS", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "GOTO_", "KMP_", "MKL_", "NPY_", "NVIDIA_",
-    "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "RAYON_", "RM_TENSION_HALF_BUDGET", "TORCH_", "TRANSFORMERS_",
+    "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "RAYON_", "TORCH_", "TRANSFORMERS_",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def run(job: Job) -> None:
     config, trio, objectives = job.profile.evaluate, job.trio, job.params.grid.objectives
     place = Place(find_device(), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
-    budget = Budget(job.fitting(config.tokens_per_batch))
+    budget = Budget(config.tokens_per_batch)
     ablated, unablated = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), job.params.grid)
     tasks = Texts.lay_out(ablated, budget)
     others = [(Texts.lay_out(unablated, budget), [NONE])] if len(unablated) else []

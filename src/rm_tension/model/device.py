@@ -88,6 +88,14 @@ def make_accelerator(precision: Precision) -> Accelerator:
     return accelerator
 
 
+# What CUDA says besides "out of memory." of torch's allocator, which accelerate knows
+OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return should_reduce_batch_size(error) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
 class Budget:
     """How many tokens go through a model together: halved, once, where memory does not suffice for them.
 
@@ -103,7 +111,7 @@ class Budget:
         try:
             return work(self.tokens)
         except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+            if not _is_out_of_memory(error):
                 raise
             if self._halved:
                 raise UserError(

@@ -27,7 +27,7 @@ def run(job: Job) -> None:
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
-    budget = Budget(job.fitting(config.tokens_per_micro_batch))
+    budget = Budget(config.tokens_per_micro_batch)
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(
             job.paths.backbone(key.backbone), seed, config.head_std, config.weights
