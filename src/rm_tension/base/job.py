@@ -97,8 +97,8 @@ def _refuse_code_of_elsewhere() -> None:
     here, running = Path("src/rm_tension"), Path(__file__).parents[1]
     if here.is_dir() and not here.samefile(running):
         raise UserError(
-            f"{here.absolute()}: not the code that runs, which is {running}: set PYTHONPATH={here.parent.absolute()}, "
-            "or `make setup` in this checkout and use its environment"
+            f"{here.absolute()}: not the code that runs, which is {running}: set PYTHONPATH=src (before "
+            "`dvc exp run --temp`, too), or `make setup` in this checkout and use its environment"
         )
 
 
