@@ -1,6 +1,6 @@
 """Compare a GPU with the CPU, path by path, and measure the stages on it: models of the real shapes, random weights.
 
-Needs no hub and no network. Writes reports/gpu/NAME.json, from which the estimate takes the GPU's speed (`--gpu NAME`).
+Needs no hub and no network. Writes reports/gpu/NAME.json.
 Exits 1 if anything is farther from the CPU than its precision explains.
 """
 
@@ -26,8 +26,8 @@ from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import ablated, neuron_shape
 from rm_tension.base.config import Precision, load_params
 from rm_tension.base.files import write_json
-from rm_tension.estimate.shapes import Shape, config_of, shape_of
-from rm_tension.estimate.work import Work, forward
+from rm_tension.calibration import config_of
+from rm_tension.cost import Shape, shape_of
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import attention
 from rm_tension.model.device import Budget, Place, find_device, make_accelerator
@@ -183,22 +183,23 @@ def speeds(
     found = {}
     for stage, (precision, passes, used, run) in stages.items():
         run()  # kernels are chosen, memory is taken
-        work = work_of(used) * passes
+        tokens, attended = work_of(used)
+        flop = 2 * shape.layers * (shape.block * tokens + 2 * shape.width * attended) * passes
         seconds = min(timed(run, device) for _ in range(3))
         peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
         found[stage] = {
             "precision": precision,
-            "tokens_per_second": round(work.tokens / passes / seconds, 1),
-            "tflops": forward(shape, work) / seconds / 1e12,
+            "tokens_per_second": round(tokens / seconds, 1),
+            "tflops": flop / seconds / 1e12,
             "peak_gb": peak,
         }
     return found
 
 
-def work_of(items: Sequence[Item]) -> Work:
-    """Of a pass over the items' rows: of a span each token sees the context, and half of the span."""
+def work_of(items: Sequence[Item]) -> tuple[float, float]:
+    """Return the tokens of the items' rows, and of all spans the pairs of tokens that see each other."""
     spans = collate(items).spans
-    return Work(float(spans.own.sum()), float((spans.own * (spans.context + spans.own / 2)).sum()))
+    return float(spans.own.sum()), float((spans.own * (spans.context + spans.own / 2)).sum())
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:

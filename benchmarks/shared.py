@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from rm_tension.base.config import HH, Precision
+from rm_tension.calibration import config_of
+from rm_tension.cost import LENGTHS, SHAPES, Shape
 from rm_tension.data.sources import OFFICIAL
-from rm_tension.estimate.lengths import FILE
-from rm_tension.estimate.shapes import PUBLISHED, Shape, config_of
 from rm_tension.model import attention
 from rm_tension.model.device import Place
 from rm_tension.model.rows import Item, Tokens
@@ -38,7 +38,7 @@ TINY_SHAPE = Shape(
     key_heads=2,
     vocabulary=300,
     positions=1024,
-    weight_bytes=4,
+    dtype="float32",
 )
 PAD = 0  # no text has this token; as in `config_of`
 LIMIT = 1024  # tokens of a text
@@ -78,7 +78,7 @@ class Material:
 def real_shape(blocks: int | None) -> Shape:
     """SmolLM2-135M's, or so many of its blocks with as large a part of its vocabulary, so that all costs keep their
     proportions."""
-    shape = PUBLISHED[REAL]
+    shape = SHAPES[REAL]
     if blocks is None:
         return shape
     return replace(shape, layers=blocks, vocabulary=shape.vocabulary * blocks // shape.layers)
@@ -173,7 +173,7 @@ class Texts:
         return np.interp(self.generator.random(count), levels, tokens).round().astype(np.int64)
 
     def _line(self, data: str, part: str) -> dict[str, Any]:
-        table = pd.read_csv(FILE, comment="#")
+        table = pd.read_csv(LENGTHS, comment="#")
         known = (
             (table["tokenizer"] == self.tokenizer)
             & (table["data"] == data)

@@ -1,4 +1,4 @@
-"""The check of a GPU, on the device at hand and shapes of no use; and what the estimate makes of its file."""
+"""The check of a GPU, on the device at hand and shapes of no use."""
 
 import json
 import sys
@@ -6,9 +6,6 @@ import sys
 import pytest
 
 from benchmarks import gpu_check
-from rm_tension.base.errors import UserError
-from rm_tension.estimate import named, speeds
-from rm_tension.estimate.shapes import Shape
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +33,6 @@ def test_every_path_is_compared_for_every_shape(checked):
         for one in found["speeds"].values()
         for stage in one["stages"].values()
     )
-
-
-def test_the_estimate_takes_its_speeds(checked, monkeypatch):
-    monkeypatch.setattr(speeds, "CHECKED", checked.parent)
-    one = json.loads(checked.read_text())["speeds"]["gpt2-small"]
-    speed = named("A-GPU")
-    assert 0 < speed.flops(Shape(**one["shape"]), "bfloat16") < 1e15
-    with pytest.raises(
-        UserError, match=r"A-GPU\.json: no speed of .* in tf32: run `make gpu-check` again"
-    ):
-        speed.flops(Shape(**one["shape"]), "tf32")
-
-
-def test_what_is_no_such_file_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(speeds, "CHECKED", tmp_path)
-    (tmp_path / "Broken.json").write_text('{"speeds": 3}')
-    with pytest.raises(UserError, match=r"Broken\.json: not what `make gpu-check` writes"):
-        named("Broken")
-    with pytest.raises(
-        UserError, match="no speed of Nothing: there are H100, A100, 4090, cpu, Broken"
-    ):
-        named("Nothing")
 
 
 def test_a_check_that_fails_is_said_and_ends_with_1(monkeypatch, tmp_path):

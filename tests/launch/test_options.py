@@ -7,7 +7,8 @@ import pytest
 
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.launch.costs import Cost, costs_of, fitting_jobs, on_gpu
+from rm_tension.cost import Cost
+from rm_tension.launch.costs import costs_of, fitting_jobs, on_gpu
 from rm_tension.launch.slurm import Slurm, needs, with_options
 
 PAPER = [

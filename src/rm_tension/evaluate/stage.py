@@ -1,4 +1,4 @@
-"""Score a trio's reward models on the HH-RLHF test sets and the benchmarks, whole and ablated."""
+"""Score a trio's reward models on HH-RLHF test sets and benchmarks, with and without ablation."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """Three checkpoints and the trio's activations -> rewards/<P>/<b>-<s>.parquet."""
+    """Read three checkpoints and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
     config, trio, objectives = job.profile.evaluate, job.trio, job.params.grid.objectives
     place = Place(find_device(), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)

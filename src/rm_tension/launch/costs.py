@@ -1,44 +1,23 @@
 """What the launcher takes from the cost estimate: order, the time that is left, and what a Slurm job asks for."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 import psutil
 
 from rm_tension.base.config import Params
-from rm_tension.base.errors import UserError
 from rm_tension.base.lockfile import kind_of
-from rm_tension.estimate import estimate, published
+from rm_tension.cost import Cost, stage_costs
 
 ON_GPU = ("train", "activations", "evaluate")
 BYTES = 1e9  # of a GB
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one stage, by the estimate. Without a GPU, `gpu_gb` is 0 and the machine holds all."""
-
-    seconds: float
-    gpu_gb: float
-    memory_gb: float
-
-
-def stage_costs(params: Params, profile: str, device: str) -> dict[str, Cost]:
-    """Return the cost of each stage of a profile that has an estimate; raise UserError for an unknown backbone."""
-    costs = estimate(params, profile, published(device))
-    gpu = device != "cpu"
-    return {c.stage: Cost(c.seconds, c.memory_gb if gpu else 0.0, c.host_gb) for c in costs}
-
-
 def costs_of(params: Params, stages: Collection[str], has_gpu: bool) -> dict[str, Cost]:
-    """Return the cost of each of the stages that has one; a profile that the estimate cannot do has none."""
+    """Return the cost of each of the stages that the estimate knows."""
     costs: dict[str, Cost] = {}
     for name in {profile_of(params, stage) for stage in stages} - {None}:
         uses_gpu = has_gpu and params.profiles[str(name)].gpu != "none"
-        try:
-            costs |= stage_costs(params, str(name), "H100" if uses_gpu else "cpu")
-        except UserError:  # a backbone that it does not know
-            continue
+        costs |= stage_costs(params, str(name), "H100" if uses_gpu else "cpu")
     return {stage: costs[stage] for stage in stages if stage in costs}
 
 

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from rm_tension.base.lockfile import kind_of
 from rm_tension.base.progress import duration
-from rm_tension.launch.costs import Cost, seconds_of
+from rm_tension.cost import Cost
+from rm_tension.launch.costs import seconds_of
 from rm_tension.launch.scheduler import Progress, State, last_lines, log_of
 
 Show = Callable[[Progress], None]

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 
 from rm_tension.base.errors import UserError
-from rm_tension.launch.costs import Cost
+from rm_tension.cost import Cost
 from rm_tension.launch.pipeline import Pipeline
 
 FOLDER = Path(".state/launch")  # logs, and who runs

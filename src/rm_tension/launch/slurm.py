@@ -21,7 +21,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, Uncomplet
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
-from rm_tension.launch.costs import Cost
+from rm_tension.cost import Cost
 from rm_tension.launch.scheduler import FOLDER, End, Job, file_name
 from rm_tension.launch.slurm_job import KILLED, SlurmJob
 from rm_tension.launch.worker import environment_of_jobs
