@@ -15,7 +15,7 @@ from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.evaluate.conditions import NONE, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
-from rm_tension.model.device import Budget, Place, find_device
+from rm_tension.model.device import Budget, Place, profile_device
 from rm_tension.model.reward_model import load_reward_model
 
 # that parts belong to
@@ -30,7 +30,7 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 def run(job: Job) -> None:
     """Three checkpoints and the trio's activations -> rewards/<P>/<b>-<s>.parquet."""
     config, trio = job.profile.evaluate, job.trio
-    place = Place(find_device(), config.precision)
+    place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
     budget = Budget(job.fitting(config.tokens_per_batch))
     ablated, whole_only = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), job.params.grid)
