@@ -1,0 +1,53 @@
+"""All sides of all tasks give the same numbers, and other numbers are not timed."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import __main__ as bench
+from benchmarks.compare import accelerator_for
+from benchmarks.material import LIMIT, Material
+from rm_tension.base.config import load_params
+from rm_tension.model.device import Place
+from rm_tension.model.rows import prefix_length
+
+PAPER = load_params().profiles["paper"]
+
+
+def test_all_sides_of_all_tasks_give_our_numbers(tmp_path, monkeypatch):
+    out = tmp_path / "bench.md"
+    arguments = ["--tiny", "--pairs", "4", "--seconds", "0.01", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    bench.main()
+    accelerator_for(Place(torch.device("cpu"), "float32"))  # what other tests expect
+    table = out.read_text()
+    assert table.count("| ours ") == 5
+    assert table.count("TRL") == 3
+    assert table.count("sorted") == 7
+
+
+@pytest.mark.parametrize("wrong", [2.001, np.nan])
+def test_other_numbers_are_not_timed(wrong):
+    sides = {"ours": lambda: np.array([0.0, 1, 2]), "theirs": lambda: np.array([0.0, 1, wrong])}
+    with pytest.raises(SystemExit, match="task, theirs: not the numbers of ours"):
+        bench.measure({"task": sides}, 1e-4, 0.001)
+
+
+def test_texts_have_the_published_lengths():
+    material = Material.of(PAPER, "smollm2-135m")
+    pairs, items = material.pairs(2000), material.benchmark_items(200)
+    prefixes = [prefix_length(pair) for pair in pairs]
+    assert np.mean(prefixes) == pytest.approx(153, rel=0.1)  # of four sources of 124 to 224 tokens
+    assert {len(pair) for pair in pairs} == {2}
+    assert {len(item) for item in items} == {2, 4, 6}
+    assert 900 < max(len(text) for item in [*pairs, *items] for text in item) < LIMIT
+
+
+@pytest.mark.parametrize("backbone", PAPER.backbones)
+def test_models_have_the_shape_of_the_backbone(backbone):
+    material = Material.of(PAPER, backbone)
+    model = material.model(torch.device("meta"))
+    head = model.score.weight.numel()
+    assert sum(p.numel() for p in model.parameters()) - head == material.shape.parameters
