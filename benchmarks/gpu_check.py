@@ -22,7 +22,7 @@ from rm_tension.activations.stats import collect
 from rm_tension.base.config import Precision, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
-from rm_tension.estimate.shapes import Shape
+from rm_tension.cost import Shape
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model.device import Budget, Place, find_device, is_out_of_memory
 from rm_tension.model.rows import Item, collate

@@ -8,18 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from transformers import (
-    AutoModelForSequenceClassification,
-    GPT2Config,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from rm_tension.base.config import HH, Profile
+from rm_tension.calibration import config_of
+from rm_tension.cost import LENGTHS, Shape, shape_of
 from rm_tension.data.sources import OFFICIAL
-from rm_tension.estimate.lengths import FILE as LENGTHS
-from rm_tension.estimate.shapes import Shape, shape_of
 from rm_tension.model import attention
 from rm_tension.model.fused import fuse
 from rm_tension.model.rows import Item, Tokens
@@ -116,24 +110,6 @@ class Material:
 @cache
 def _lengths() -> pd.DataFrame:
     return pd.read_csv(LENGTHS, comment="#").set_index(["tokenizer", "data", "part"])
-
-
-def config_of(shape: Shape) -> PretrainedConfig:
-    """Return the config of a reward model of this shape, without dropout."""
-    ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), PAD)
-    common = ids | {
-        "num_labels": 1,
-        "problem_type": "regression",
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.width,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "max_position_embeddings": shape.positions,
-    }
-    if shape.family == "gpt2":
-        dropout = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
-        return GPT2Config(**common, **dropout, n_inner=shape.mlp)
-    return LlamaConfig(**common, intermediate_size=shape.mlp, num_key_value_heads=shape.key_heads)
 
 
 def _shares(weights: Mapping[str, int], count: int) -> dict[str, int]:

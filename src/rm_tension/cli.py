@@ -3,6 +3,9 @@
 A command is a function, imported only when it is asked for. Its parameters are its options, its docstring its help.
 """
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -24,18 +27,18 @@ COMMANDS = {
             "Say whether a profile that ran here has the published bits.",
         ),
         "spotcheck": (
-            "rm_tension.spotcheck.command:main",
+            "rm_tension.spotcheck:main",
             "Score a sample of cached rewards again and compare.",
         ),
         "mlflow": (
-            "rm_tension.tracking.command:main",
+            "rm_tension.tracking.view:main",
             "Show the runs and their metrics in MLflow.",
         ),
     },
     "Run a profile": {
         "preflight": ("rm_tension.preflight:main", "Say what this machine lacks for a profile."),
         "cost": (
-            "rm_tension.estimate.command:main",
+            "rm_tension.cost:main",
             "Estimate hours, memory and disk of a profile.",
         ),
         "run": (
@@ -49,7 +52,7 @@ COMMANDS = {
     },
     "Publish": {
         "release": (
-            "rm_tension.release.command:app",
+            "rm_tension.release:app",
             "Prepare and upload model cards and checkpoints of a profile.",
         ),
     },
@@ -93,8 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         check()
         _app()(arguments, exit_on_error=False, print_error=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be written is known here, not as Python exits
     except CycloptsError as error:
         print(f"error: {error}; --help explains", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more as it exits
+        sys.exit(128 + signal.SIGPIPE if error.errno == errno.EPIPE else f"error: {error}")

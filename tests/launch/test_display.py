@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rm_tension.base.config import load_params
-from rm_tension.estimate import estimate, published
+from rm_tension.cost import stage_costs
 from rm_tension.launch import display
 from rm_tension.launch.coordinator import Progress, State
 
@@ -16,7 +16,7 @@ RUNNING = ("train@mini-gpt2-large-helpful-0", "evaluate@mini-gpt2-small-0")
 
 @pytest.fixture(scope="module")
 def costs():
-    return {cost.stage: cost for cost in estimate(load_params(), "mini", published("cpu"))}
+    return stage_costs(load_params(), "mini", "cpu")
 
 
 @pytest.fixture

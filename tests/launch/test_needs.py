@@ -8,7 +8,7 @@ import pytest
 
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.estimate import estimate, published
+from rm_tension.cost import stage_costs
 from rm_tension.launch.commands import on_gpu
 from rm_tension.launch.executor import Job
 from rm_tension.launch.slurm import Slurm, needs
@@ -17,11 +17,7 @@ from rm_tension.launch.slurm import Slurm, needs
 @pytest.fixture(scope="module")
 def costs():
     params = load_params()
-    return {
-        cost.stage: cost
-        for name in ("mini", "paper")
-        for cost in estimate(params, name, published("H100"))
-    }
+    return stage_costs(params, "mini", "H100") | stage_costs(params, "paper", "H100")
 
 
 def test_each_job_gets_time_and_memory_by_its_cell_and_a_gpu_where_it_computes(costs):
@@ -32,10 +28,10 @@ def test_each_job_gets_time_and_memory_by_its_cell_and_a_gpu_where_it_computes(c
     needed = {}
     for backbone in ("gpt2-small", "smollm2-1.7b"):
         stage = f"train@paper-{backbone}-mixed-0"
-        job = Job(stage, [], Path(), costs[stage].host_gb, "")
+        job = Job(stage, [], Path(), costs[stage].memory_gb, "")
         needed[backbone] = needs(job, costs[stage], stage in gpu)
         assert needed[backbone]["time"] * 60 >= 4 * costs[stage].seconds
-        assert int(needed[backbone]["mem"].removesuffix("G")) > costs[stage].host_gb
+        assert int(needed[backbone]["mem"].removesuffix("G")) > costs[stage].memory_gb
     small, large = needed.values()
     assert (small["gpus_per_node"], large["gpus_per_node"]) == (1, 1)
     assert large["time"] > small["time"]

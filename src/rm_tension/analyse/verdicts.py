@@ -180,6 +180,7 @@ class DecidedPart:
 
     `interval` decides, with the backbones fixed; `interval_over_backbones` is of draws of backbones as well.
     `published` is the paper's number, and `published_verdict` says whether the predicate holds of it.
+    The part holds where its number lies strictly between `low` and `high`; None is no bound.
     """
 
     part: str
@@ -189,6 +190,8 @@ class DecidedPart:
     published: float | None
     published_verdict: PublishedVerdict
     verdict: Verdict
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,8 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
             published=_number(paper.effect),
             published_verdict=paper.published_verdict,
             verdict=part.verdict,
+            low=_number(part.low),
+            high=_number(part.high),
         )
         for part, paper in zip(parts, theirs, strict=True)
     ]

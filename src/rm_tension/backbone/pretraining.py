@@ -1,4 +1,4 @@
-"""A short life as a language model for the miniature's random backbones, so that their neurons mean something."""
+"""Language modelling for the miniature's random backbones, so that their neurons mean something."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ def pretrain(
 ) -> None:
     """Train a language model in place on chunks of the texts, an EOS after each.
 
-    The learning rate falls linearly to 0. Raises UserError if the texts do not fill a single chunk.
+    The learning rate falls linearly to 0. Raise UserError if the texts do not fill a single chunk.
     """
-    runs = [np.append(text, eos) for text in texts]
-    stream = torch.from_numpy(np.concatenate(runs or [np.empty(0)]).astype(np.int64))
+    ended = [np.append(text, eos) for text in texts]
+    stream = torch.from_numpy(np.concatenate(ended or [np.empty(0)]).astype(np.int64))
     chunks = stream[: len(stream) // config.length * config.length].reshape(-1, config.length)
     if not len(chunks):
         raise UserError(
-            f"pretraining.length of the backbone in params.yaml is {config.length}, but the training texts have "
-            f"{len(stream)} tokens: lower it, or raise data.max_train_pairs"
+            f"pretraining.length of the backbone in params.yaml is {config.length}, but the "
+            f"training texts have {len(stream)} tokens: lower it, or raise data.max_train_pairs"
         )
     generator = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.estimate import Cost, estimate, makespan, published
+from rm_tension.cost import Cost, stage_costs
 from rm_tension.launch.coordinator import Coordinator, Progress, State, failure_of, only_one
 from rm_tension.launch.display import display, grid, minutes
 from rm_tension.launch.executor import Executor
@@ -69,15 +69,13 @@ def dry_run(targets: Sequence[str], places: Places) -> None:
     pipeline = Pipeline(targets)
     costs, stale, jobs = costs_of(pipeline, places), stale_of(pipeline), places.count
     rows = [
-        [name, minutes(costs[name].seconds), f"{costs[name].host_gb:.1f}"]
+        [name, minutes(costs[name].seconds), f"{costs[name].memory_gb:.1f}"]
         for name in stale
         if name in costs
     ]
     print(tabulate(rows, headers=["would run", "about", "memory (GB)"], disable_numparse=True))
-    known = [costs[name] for name in stale if name in costs]
-    print(
-        f"{len(stale)} of {len(pipeline.commands)} stages, {jobs} at once: about {minutes(makespan(known, jobs))}"
-    )
+    left = sum(costs[name].seconds for name in stale if name in costs) / jobs
+    print(f"{len(stale)} of {len(pipeline.commands)} stages, {jobs} at once: about {minutes(left)}")
 
 
 def status(targets: Sequence[str], places: Places) -> None:
@@ -105,8 +103,8 @@ def costs_of(pipeline: Pipeline, places: Places) -> dict[str, Cost]:
     for name, profile in params.profiles.items():
         if any(f"@{name}" in stage for stage in pipeline.commands):
             # what counts is which of them take longer
-            speed = published("H100" if has_gpu and profile.gpu != "none" else "cpu")
-            costs.update({cost.stage: cost for cost in estimate(params, name, speed)})
+            device = "H100" if has_gpu and profile.gpu != "none" else "cpu"
+            costs.update(stage_costs(params, name, device))
     return costs
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rm_tension.base.errors import UserError
-from rm_tension.estimate import Cost
+from rm_tension.cost import Cost
 from rm_tension.launch.executor import End, Executor, Job, file_name
 from rm_tension.launch.pipeline import Pipeline
 
@@ -166,7 +166,7 @@ class Coordinator:
         return self._costs[name].seconds if name in self._costs else 0.0
 
     def _memory(self, name: str) -> float:
-        return self._costs[name].host_gb if name in self._costs else 0.0
+        return self._costs[name].memory_gb if name in self._costs else 0.0
 
 
 def log_of(name: str) -> Path:

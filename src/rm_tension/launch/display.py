@@ -13,9 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rm_tension.base.config import load_params
 from rm_tension.base.lockfile import kind_of
 from rm_tension.base.runs import machine_of
-from rm_tension.estimate import Cost
+from rm_tension.cost import Cost
 from rm_tension.launch.coordinator import Progress, State, log_of
 
 Show = Callable[[Progress], None]  # how far it is
@@ -47,9 +48,11 @@ def grid(progress: Progress, costs: Mapping[str, Cost], rows: float = math.inf) 
 
     By kind and backbone, or, where that makes more than `rows`, by kind alone.
     """
+    keys = load_params().grid.whole.backbones
+    backbones = {name: key for key in keys for name in costs if f"-{key}-" in f"{name}-"}
     columns, cells = (
         ["stage", "backbone"],
-        _cells(progress, {name: cost.backbone for name, cost in costs.items()}),
+        _cells(progress, backbones),
     )
     if len(cells) > rows:
         columns, cells = ["stage"], _cells(progress, {})

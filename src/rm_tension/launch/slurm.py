@@ -22,7 +22,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, Uncomplet
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
-from rm_tension.estimate import Cost
+from rm_tension.cost import Cost
 from rm_tension.launch.executor import End, Job, file_name
 from rm_tension.launch.slurm_job import SlurmJob
 
