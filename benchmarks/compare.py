@@ -236,7 +236,8 @@ def resumed(
 
 @contextlib.contextmanager
 def _deterministic(enabled: bool) -> Iterator[None]:
-    torch.use_deterministic_algorithms(enabled, warn_only=True)
+    # no warn_only, with which attention's backward passes stay as they are
+    torch.use_deterministic_algorithms(enabled)
     try:
         yield
     finally:
