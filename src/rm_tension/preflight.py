@@ -229,7 +229,7 @@ def _has_name(uid: int) -> bool:
 
 
 def named_profiles(command: str, profiles: Collection[str]) -> set[str]:
-    """Return the profiles of the stages that a command names, such as train@pilot-gpt2-small-0."""
+    """Return the profiles of the stages that a command names, such as train@paper-gpt2-small-mixed-0."""
     found = set()
     for cell in re.findall(r"@([\w.-]+)", command):
         fitting = [name for name in profiles if f"{cell}-".startswith(f"{name}-")]

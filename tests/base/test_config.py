@@ -32,7 +32,7 @@ def changed(path, value):
 
 def test_the_grid_has_54_models_in_18_trios():
     grid = load_params().grid
-    for profile in ("mini", "pilot", "paper"):
+    for profile in ("mini", "paper"):
         assert len({model.key for model in models(grid, profile)}) == 54
         assert len({trio.key for trio in trios(grid, profile)}) == 18
     assert [trio.key for trio in trios(grid, "evening")] == ["smollm2-135m-0"]
@@ -49,17 +49,17 @@ REFUSED = [
     (f"{MINI}.evaluate.task_percent", 20, "20, which tables show, is not in task_percents.magn"),
     (f"{MINI}.required_claims", ["C2", "C22"], "or 'C21' (got 'C22')"),
     (f"{MINI}.threads", 100000, "less than or equal to 1024 (got 100000)"),
-    ("grid.whole.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
-    ("grid.whole.seeds.1", -1, "greater than or equal to 0 (got -1)"),
-    ("grid.whole.seeds", [0, 247, 0], "0 given twice"),
-    ("grid.whole.seeds", [], "empty, but mini, pilot, paper must have at least one"),
-    ("grid.whole.backbones", [], "empty, but mini, pilot, paper must have at least one"),
+    ("grid.full.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
+    ("grid.full.seeds.1", -1, "greater than or equal to 0 (got -1)"),
+    ("grid.full.seeds", [0, 247, 0], "0 given twice"),
+    ("grid.full.seeds", [], "empty, but mini, paper must have at least one"),
+    ("grid.full.backbones", [], "empty, but mini, paper must have at least one"),
     ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
     ("grid.objectives", ["helpful"], "helpful: must be helpful, harmless, mixed"),
     ("grid.pairs", {"helpful": RAW["grid"]["pairs"]["helpful"]}, "of helpful: must be of"),
     ("grid.pairs.helpful.test", [], "empty: name at least one"),
     ("grid.pairs.harmless.train.0", "harmless-online", "'harmless-base' (got 'harmless-online')"),
-    ("grid.profiles", ["mini"], "mini: whole and trio have mini, pilot, paper, evening"),
+    ("grid.profiles", ["mini"], "mini: full and subset have mini, paper, evening"),
     ("grid.not_ablated", ["reward-bench/hepp-*"], "'reward-bench/hepp-*' fits no part of a suite"),
     ("grid.not_ablated", ["*"], "leaves no task to ablate neurons on"),
     (f"{MINI}.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
@@ -179,7 +179,7 @@ def test_the_mixed_objective_is_the_union_of_both():
 def test_dvc_changes_one_profile_of_those_that_share_a_recipe(tmp_path):
     """DVC's -S keeps YAML anchors, through which it would change several: there are none."""
     before = load_params().profiles
-    assert before["pilot"].train == before["paper"].train
+    assert before["evening"].data.source.rm_bench == before["paper"].data.source.rm_bench
     shutil.copy("params.yaml", tmp_path)
     stage = {"stages": {"nothing": {"cmd": "true", "params": ["profiles"]}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stage))
@@ -191,6 +191,6 @@ def test_dvc_changes_one_profile_of_those_that_share_a_recipe(tmp_path):
     changes = ("-S", "profiles.paper.train.epochs.mixed=2", "-S", steps)
     dvc("exp", "run", "--quiet", *changes, folder=tmp_path)
     after = load_params(tmp_path / "params.yaml").profiles
-    assert (after["pilot"], after["paper"].train.epochs["mixed"]) == (before["pilot"], 2)
+    assert (after["evening"], after["paper"].train.epochs["mixed"]) == (before["evening"], 2)
     lives = [backbone.weights.pretraining for backbone in after["mini"].backbones.values()]
     assert [life.steps for life in lives].count(7) == 1

@@ -32,7 +32,7 @@ ClaimId = Literal[
 # Of neurons: SCORES of evaluate/selection.py
 Score = Literal["random", "change", "magnitude", "absolute"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-TRIO = "-trio"  # behind the names of stages of profiles that have a part of the grid
+SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid
 HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 HH_SOURCES: tuple[HHSource, ...] = get_args(HHSource)
@@ -152,10 +152,10 @@ class Grid(Settings):
 
     profiles: Some[Name]
     """All keys of `profiles` in params.yaml."""
-    whole: Axes
+    full: Axes
     """Backbones and seeds of the profiles that have the full grid."""
-    trio: Axes
-    """Those of the profiles with a part of it, in stages called `train-trio`, not `train`."""
+    subset: Axes
+    """Those of the profiles with a part of it, in stages called `train-subset`, not `train`."""
     objectives: Distinct[Objective]
     """What reward models are trained for: all of OBJECTIVES, in the order of the tables."""
     pairs: dict[Objective, Pairs]
@@ -176,10 +176,10 @@ class Grid(Settings):
 
     @model_validator(mode="after")
     def _every_profile_has_axes(self) -> "Grid":
-        named = [*self.whole.profiles, *self.trio.profiles]
+        named = [*self.full.profiles, *self.subset.profiles]
         if sorted(self.profiles) != sorted(named):
             raise _refusal(
-                "profiles", f"{', '.join(self.profiles)}: whole and trio have {', '.join(named)}"
+                "profiles", f"{', '.join(self.profiles)}: full and subset have {', '.join(named)}"
             )
         return self
 
@@ -196,11 +196,11 @@ class Grid(Settings):
 
     def axes(self, profile: str) -> Axes:
         """Return the backbones and seeds of a profile."""
-        return self.trio if profile in self.trio.profiles else self.whole
+        return self.subset if profile in self.subset.profiles else self.full
 
     def stage(self, kind: str, profile: str, key: str) -> str:
         """Return a stage's name in dvc.yaml, such as train@mini-gpt2-small-helpful-0."""
-        return f"{kind}{TRIO if profile in self.trio.profiles else ''}@{profile}-{key}"
+        return f"{kind}{SUBSET if profile in self.subset.profiles else ''}@{profile}-{key}"
 
     @property
     def test_files(self) -> TestFiles:

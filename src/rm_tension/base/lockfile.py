@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rm_tension.base.config import TRIO
+from rm_tension.base.config import SUBSET
 
 
 class _Entry(BaseModel):
@@ -38,8 +38,8 @@ def stages_of(text: str) -> dict[str, Any]:
 
 
 def kind_of(stage: str) -> str:
-    """Of train@mini-gpt2-small-helpful-0 and of train-trio@evening-smollm2-135m-helpful-0: train."""
-    return stage.partition("@")[0].removesuffix(TRIO)
+    """Of train@mini-gpt2-small-helpful-0 and of train-subset@evening-smollm2-135m-helpful-0: train."""
+    return stage.partition("@")[0].removesuffix(SUBSET)
 
 
 def file_md5(path: Path) -> str:

@@ -34,7 +34,7 @@ def is_of(params: Params, stage: str, backbones: Collection[str]) -> bool:
 
     Raise UserError for a backbone that no profile has.
     """
-    known = {*params.grid.whole.backbones, *params.grid.trio.backbones}
+    known = {*params.grid.full.backbones, *params.grid.subset.backbones}
     if unknown := {*backbones} - known:
         raise UserError(f"--only {', '.join(unknown)}: params.yaml has {', '.join(sorted(known))}")
     cell = stage.partition("@")[2].removeprefix(f"{profile_of(params, stage)}-")
