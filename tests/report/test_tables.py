@@ -124,7 +124,7 @@ def test_latex_of_a_table_with_published_lines():
 
 def test_latex_is_a_float_with_the_papers_number_a_caption_and_a_label():
     text = tex(example(), "100% & ± 1")
-    assert r"\caption[What it is]{100\% \& $\pm$ 1}" in text
+    assert r"\caption[What it is]{100\% \& $\pm$ 1\provenance}" in text
     assert r"\renewcommand{\thetable}{2}" in text
     assert r"\label{tab:2}" in text
     assert text.count("{") == text.count("}")
