@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification
 
-from benchmarks.shared import Texts
+from benchmarks.material import Material
 from rm_tension import cli, cost
 from rm_tension.base.config import HubFiles, load_params
 from rm_tension.base.lockfile import stages_of
@@ -21,6 +21,7 @@ from rm_tension.base.runs import machine_of
 from rm_tension.calibration import calibrated, config_of, random_items
 from rm_tension.cost import SHAPES, Batches, Device, Shape, roofline, stage_costs
 from rm_tension.model import attention
+from rm_tension.model.fused import fuse
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate, prefix_length, row_batches, row_length, split
 from samples import changed
@@ -50,9 +51,10 @@ def hours(costs, kind=""):
 
 def meta_model(shape, dtype):
     with torch.device("meta"):
-        return AutoModelForSequenceClassification.from_config(
+        model = AutoModelForSequenceClassification.from_config(
             config_of(shape), attn_implementation=attention.NAME, dtype=dtype
         )
+    return fuse(model)
 
 
 @pytest.mark.parametrize("repo", SHAPES)
@@ -117,17 +119,16 @@ def packed(monkeypatch):
 
     def in_bfloat16(query, key, value, spans, scale):
         query, key, value = (one.to(torch.bfloat16) for one in (query, key, value))
-        return attention.end_to_end(query, key, value, spans, scale)
+        return attention.packed_flash(query, key, value, spans, scale)
 
-    monkeypatch.setattr(attention, "side_by_side", in_bfloat16)
+    monkeypatch.setattr(attention, "padded", in_bfloat16)
 
 
 def block_counts(repo, trains, dtype):
     """Kernels of a block, and its bytes by width and by MLP width: by shapes that differ in one."""
     one = replace(SHAPES[repo], layers=1)
-    texts = Texts(repo, one.vocabulary, np.random.default_rng(0))
-    items = [[text for text in item if len(text)] for item in texts.hh_pairs(16 if trains else 56)]
-    rows = collate(items).to(torch.device("meta"))
+    pairs = Material(one, repo).pairs(16 if trains else 56)
+    rows = collate(pairs).to(torch.device("meta"))
     counted(one, trains, dtype, rows)  # lays out the rows, once
     less, two, wide = (
         counted(shape, trains, dtype, rows)
@@ -167,9 +168,8 @@ def test_the_products_are_those_that_torch_counts():
 
 @pytest.mark.parametrize("kind", ["pairs", "items"])
 def test_what_attention_sees_and_what_padding_adds_are_those_of_real_lengths(kind):
-    texts = Texts("HuggingFaceTB/SmolLM2-135M", 1000, np.random.default_rng(0))
-    items = texts.hh_pairs(1200) if kind == "pairs" else texts.benchmark_items(400)
-    items = [[text for text in item if len(text)] for item in items]
+    material = Material(SHAPES[REPOS["llama"]], REPOS["llama"])
+    items = material.pairs(1200) if kind == "pairs" else material.benchmark_items(400)
     rows = [row for item in items for row in split(item, 16384)]
     tokens = attended = padded = 0.0
     for _, batch in row_batches(rows, 16384):

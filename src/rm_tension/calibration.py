@@ -26,6 +26,7 @@ from rm_tension.cost import Batches, Rate, Shape
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import attention
 from rm_tension.model.device import Budget, Place, find_device, make_accelerator
+from rm_tension.model.fused import fuse
 from rm_tension.model.rows import Item, row_length
 from rm_tension.train.training import backward
 
@@ -83,6 +84,7 @@ def _timed(shape: Shape, batches: Batches, items: Sequence[Item], device: torch.
         model = AutoModelForSequenceClassification.from_config(
             config_of(shape), attn_implementation=attention.NAME, dtype=dtype
         )
+    model = fuse(model)  # as the stages load it
     place, budget = Place(device, batches.precision), Budget(round(batches.tokens))
     if batches.kind == "train":
         return _fastest(_training_step(model, batches, items, budget), device)

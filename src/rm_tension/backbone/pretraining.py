@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rm_tension.base.config import Pretraining
 from rm_tension.base.errors import UserError
+from rm_tension.base.progress import Progress
 from rm_tension.model.rows import Tokens
 
 
@@ -30,16 +30,14 @@ def pretrain(
     generator = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()
-    bar = tqdm(
-        range(config.steps), desc="language modelling", unit="step", leave=False, disable=None
-    )
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1 - step / config.steps)
-        batch = chunks[generator.integers(0, len(chunks), config.chunks_per_step)]
-        loss = model(input_ids=batch, labels=batch).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        bar.set_postfix(loss=f"{float(loss.detach()):.2f}")
+    with Progress("language modelling", config.steps) as bar:
+        for step in range(config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * (1 - step / config.steps)
+            batch = chunks[generator.integers(0, len(chunks), config.chunks_per_step)]
+            loss = model(input_ids=batch, labels=batch).loss
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            bar.advance(tokens=batch.numel(), loss=float(loss.detach()))

@@ -1,6 +1,5 @@
 """What all stages share: one cell of the grid, its parameters and paths."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,10 +85,6 @@ class Job:
         source = self.profile.data.source
         return source.stand_ins if isinstance(source, HubData) else None
 
-    def fitting(self, tokens: int) -> int:
-        """Return the tokens of a micro-batch: half, once the launcher saw memory run short."""
-        return tokens // 2 if os.environ.get("RM_TENSION_HALF_BUDGET") else tokens
-
     def parameters(self, section: str) -> dict[str, Any]:
         """Return for the run record the cell and the section of params.yaml that decides it."""
         value = getattr(self.profile, section)
@@ -103,8 +98,8 @@ def _refuse_code_of_elsewhere() -> None:
     source, running = Path("src/rm_tension"), Path(__file__).parents[1]
     if source.is_dir() and not source.samefile(running):
         raise UserError(
-            f"{source.absolute()}: not the code that runs, which is {running}: set "
-            f"PYTHONPATH={source.parent.absolute()}, or `make setup` in this checkout and use its "
+            f"{source.absolute()}: not the code that runs, which is {running}: set PYTHONPATH=src "
+            "(before `dvc exp run --temp`, too), or `make setup` in this checkout and use its "
             "environment"
         )
 

@@ -33,7 +33,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
 RECORDED = (
     "ACCELERATE_", "ATEN_", "CUBLAS", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "GOTO_", "KMP_", "MKL_",
     "NPY_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "RAYON_",
-    "RM_TENSION_HALF_BUDGET", "TORCH_", "TRANSFORMERS_",
+    "TORCH_", "TRANSFORMERS_",
 )  # fmt: skip
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, Rows, row_batches, split
@@ -48,10 +48,12 @@ class Scorer:
         self, batches: Batches, model: PreTrainedModel, place: Place, progress: str
     ) -> NDArray[np.float32]:
         scored: list[Tensor] = []
-        with torch.inference_mode(), place.computing():
-            for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
+        bar = Progress(progress, len(batches))
+        with torch.inference_mode(), place.computing(), bar:
+            for _, rows in batches:
                 # the masks that a pass makes go with this copy: those of all would fill the memory
                 scored.append(rewards(model, rows.to(place.device)))
+                bar.advance(tokens=rows.input_ids.numel())
             flat = torch.cat(scored).cpu().numpy()  # the one time that the device is waited for
         order = np.concatenate([texts for texts, _ in batches])
         return flat[np.argsort(order)][self._copies]

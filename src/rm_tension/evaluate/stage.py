@@ -12,7 +12,7 @@ from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.evaluate.conditions import NONE, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
-from rm_tension.model.device import Budget, Place, find_device
+from rm_tension.model.device import Budget, Place, profile_device
 from rm_tension.model.reward_model import load_reward_model
 
 
@@ -24,9 +24,9 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 def run(job: Job) -> None:
     """Read three checkpoints and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
     config, trio, objectives = job.profile.evaluate, job.trio, job.params.grid.objectives
-    place = Place(find_device(), config.precision)
+    place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
-    budget = Budget(job.fitting(config.tokens_per_batch))
+    budget = Budget(config.tokens_per_batch)
     ablated, unablated = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), job.params.grid)
     tasks = Texts.lay_out(ablated, budget)
     others = [(Texts.lay_out(unablated, budget), [NONE])] if len(unablated) else []

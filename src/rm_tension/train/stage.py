@@ -8,7 +8,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.job import Job
 from rm_tension.base.runs import machine_of, record, split
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import Budget, make_accelerator, profile_device
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
 from rm_tension.model.settings import ScoringSettings
@@ -29,7 +29,8 @@ def run(job: Job) -> None:
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
-    budget = Budget(job.fitting(config.tokens_per_micro_batch))
+    budget = Budget(config.tokens_per_micro_batch)
+    device = profile_device(job.paths.profile, job.profile.gpu)
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(
             job.paths.backbone(key.backbone), seed, config.head_std, config.weights
@@ -40,7 +41,7 @@ def run(job: Job) -> None:
             config,
             epochs=epochs,
             seed=seed,
-            accelerator=make_accelerator(config.precision),
+            accelerator=make_accelerator(config.precision, device),
             budget=budget,
             state=state,
             progress=key.key,

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rm_tension.base.config import TrainConfig
 from rm_tension.base.errors import UserError
+from rm_tension.base.progress import Progress
 from rm_tension.base.runs import memory_mib
 from rm_tension.base.signals import noted_signals
 from rm_tension.model.device import Budget
@@ -114,10 +114,9 @@ def train(
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     take = partial(_Training(model, optimizer, pairs, config, accelerator, budget).take, len(steps))
     history: list[Metrics] = training_state.load(state, fingerprint, model, optimizer)
-    bar = tqdm(desc=progress, total=len(steps), initial=len(history), unit="step", disable=None)
     fetched = saved = time.perf_counter()
     pending: list[_Taken] = []
-    with bar, noted_signals() as signals:
+    with Progress(progress, len(steps), len(history)) as bar, noted_signals() as signals:
         for step in steps[len(history) :]:
             pending.append(take(step))
             now = time.perf_counter()
@@ -127,10 +126,13 @@ def train(
             for metrics in _fetch(pending, pairs, fetched):
                 history.append(metrics)
                 on_step(metrics)
-            bar.set_postfix(
-                loss=f"{history[-1]['loss']:.3f}", accuracy=f"{history[-1]['accuracy']:.2f}"
+            seen = [pairs.items[index] for taken in pending for index in taken.step.pairs]
+            bar.advance(
+                len(pending),
+                tokens=token_count(seen),
+                loss=history[-1]["loss"],
+                accuracy=history[-1]["accuracy"],
             )
-            bar.update(len(pending))
             pending, fetched = [], time.perf_counter()
             if signals or save:
                 training_state.save(state, fingerprint, model, optimizer, history)
