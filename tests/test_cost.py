@@ -68,7 +68,7 @@ def test_a_batch_by_hand():
     assert TINY.block == 4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 8
     device = Device({"bfloat16": 16.0, "tf32": 16.0, "float32": 16.0}, 5.0, 1e-9)
     flop = 2 * 2 * (TINY.block * 10 + 2 * 4 * 10 * 6.3)  # each token sees 6.3 others
-    moved = 2 * 10 * (336 * 4 + 32 * 8)
+    moved = 2 * 10 * (300 * 4 + 20 * 8)
     scored = Batches("score", "pairs", "bfloat16", 1, 10, 10)
     assert roofline(device, TINY, scored) == pytest.approx(flop / 8 + moved / 4)
     step = replace(scored, kind="train", weights="bfloat16")
@@ -77,7 +77,7 @@ def test_a_batch_by_hand():
     assert roofline(device, TINY, step) == pytest.approx(flop / 8 + moved / 4)
     padded = 2 * 2 * (TINY.block * 10 + 3 * 2.6 * 2 * 4 * 10 * 6.3) / 8
     in_tf32 = replace(scored, precision="tf32")
-    moved = 2 * 10 * (336 * 4 + 32 * 8)
+    moved = 2 * 10 * (300 * 4 + 20 * 8)
     assert roofline(device, TINY, in_tf32) == pytest.approx(padded + moved / 4)
     sums = 2 * 10 * 11 * 4 * 8
     in_tf32 = replace(in_tf32, kind="sums")

@@ -95,7 +95,7 @@ def span_by_span(
 ) -> Tensor:
     """Call SDPA for each span: nothing is computed in vain, and a CPU does not mind the calls."""
     lengths = spans.own.tolist()
-    queries, keys, values = (tensor.split(lengths, dim=1) for tensor in (query, key, value))
+    queries, keys, values = (torch.split(tensor, lengths, dim=1) for tensor in (query, key, value))
     outputs = []
     for q, k, v, span in zip(queries, keys, values, spans.each, strict=True):
         if span.mask is not None:

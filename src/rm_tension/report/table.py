@@ -130,7 +130,7 @@ def turned(table: Table) -> Table:
         outer = section.rows[0].key[:-1]
         rows = [Row((*outer, key), label) for key, label in table.columns.items()]
         sections.append(Section(section.label, rows))
-    *others, row_level, column_level = table.cells.index.names
+    *others, row_level, column_level = map(str, table.cells.index.names)
     return replace(
         table,
         cells=table.cells.reorder_levels([*others, column_level, row_level]),
