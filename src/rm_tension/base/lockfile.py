@@ -1,7 +1,6 @@
 """dvc.lock, which says what each stage read and wrote, and the md5s by which it does."""
 
 import hashlib
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,6 @@ def stages_of(text: str) -> dict[str, Any]:
 def kind_of(stage: str) -> str:
     """Of train@mini-gpt2-small-helpful-0 and of train-trio@evening-smollm2-135m-helpful-0: train."""
     return stage.partition("@")[0].removesuffix(TRIO)
-
-
-def stage_named(stages: Container[str], kind: str, cell: str) -> str | None:
-    """The stage of a kind and a cell of the grid, such as mini-gpt2-small-helpful-0, if it is there."""
-    return next(
-        (name for name in (f"{kind}@{cell}", f"{kind}{TRIO}@{cell}") if name in stages), None
-    )
 
 
 def file_md5(path: Path) -> str:

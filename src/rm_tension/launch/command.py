@@ -14,7 +14,7 @@ from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.progress import duration
 from rm_tension.launch.closing import closing_lines
-from rm_tension.launch.costs import costs_of, fitting_jobs, on_gpu, seconds_of
+from rm_tension.launch.costs import costs_of, fitting_jobs, is_of, on_gpu, seconds_of
 from rm_tension.launch.display import display, table
 from rm_tension.launch.local import Local, cores, visible_gpus
 from rm_tension.launch.pipeline import Pipeline, refuse_without_locks
@@ -28,6 +28,7 @@ from rm_tension.launch.scheduler import (
     single_launcher,
 )
 from rm_tension.launch.slurm import Options, Slurm, jobs_left
+from rm_tension.preflight import named_profiles, require
 
 SLURM_JOBS = 64  # in the queue at once, waiting or running
 
@@ -39,6 +40,7 @@ def run(
     executor: Literal["local", "slurm"] = "local",
     prefix: str = "",
     sbatch: Annotated[list[str] | None, Parameter(name="--sbatch")] = None,
+    only: Annotated[list[str] | None, Parameter(name="--only")] = None,
     dry_run: bool = False,
 ) -> None:
     """Run stale stages of dvc.yaml in parallel, one per core or GPU, and record them as `dvc repro` would.
@@ -53,6 +55,7 @@ def run(
         executor: Processes of this machine, or Slurm jobs.
         prefix: Slurm: before each command, such as 'apptainer exec --nv rm-tension.sif'.
         sbatch: Slurm: an option of sbatch as KEY=VALUE, or KEY alone for a flag; repeatable.
+        only: Of the backbones, only this one; repeatable. The report then shows what is there.
         dry_run: Say what would run and about how long it would take.
     """
     if executor == "local" and (prefix or sbatch):
@@ -62,10 +65,13 @@ def run(
     refuse_without_locks()
     try:
         if dry_run:
-            _Launch([target, *targets], jobs, executor == "slurm").print_plan()
+            _Launch([target, *targets], jobs, executor == "slurm", only or ()).print_plan()
             return
+        params = load_params()
+        require(named_profiles(" ".join([target, *targets]), params.profiles))
         with single_launcher():
-            code = _Launch([target, *targets], jobs, executor == "slurm").run(prefix, options)
+            launch = _Launch([target, *targets], jobs, executor == "slurm", only or ())
+            code = launch.run(prefix, options)
         sys.exit(code)
     except KeyboardInterrupt:
         slurm, local = "Slurm's jobs go on and will be found", "trainings have saved their state"
@@ -91,11 +97,13 @@ def status(target: str, *targets: str) -> None:
 class _Launch:
     """A pipeline, what its stages cost, and how many of them run at a time."""
 
-    def __init__(self, targets: Sequence[str], jobs: int | None, slurm: bool) -> None:
+    def __init__(
+        self, targets: Sequence[str], jobs: int | None, slurm: bool, only: Sequence[str]
+    ) -> None:
         if jobs is not None and jobs < 1:
             raise UserError(f"--jobs {jobs}: must be at least 1")
         self._targets, self._slurm, self._params = targets, slurm, load_params()
-        self._pipeline = Pipeline(targets)
+        self._pipeline = Pipeline(targets, lambda stage: is_of(self._params, stage, only))
         self._gpus = [] if slurm else visible_gpus()
         self._costs = costs_of(self._params, self._pipeline.commands, slurm or bool(self._gpus))
         default = SLURM_JOBS if slurm else len(self._gpus) or fitting_jobs(self._costs, cores())

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 import psutil
 
 from rm_tension.base.config import Params
+from rm_tension.base.errors import UserError
 from rm_tension.base.lockfile import kind_of
 from rm_tension.cost import Cost, stage_costs
 
@@ -26,6 +27,19 @@ def profile_of(params: Params, stage: str) -> str | None:
     cell = stage.partition("@")[2]
     names = [name for name in params.profiles if f"{cell}-".startswith(f"{name}-")]
     return max(names, key=len, default=None)
+
+
+def is_of(params: Params, stage: str, backbones: Collection[str]) -> bool:
+    """Return whether a stage is of one of the backbones, or of none; of any if `backbones` is empty.
+
+    Raise UserError for a backbone that no profile has.
+    """
+    known = {*params.grid.whole.backbones, *params.grid.trio.backbones}
+    if unknown := {*backbones} - known:
+        raise UserError(f"--only {', '.join(unknown)}: params.yaml has {', '.join(sorted(known))}")
+    cell = stage.partition("@")[2].removeprefix(f"{profile_of(params, stage)}-")
+    own = max((name for name in known if f"{cell}-".startswith(f"{name}-")), key=len, default=None)
+    return not backbones or own is None or own in backbones
 
 
 def on_gpu(params: Params, stages: Collection[str]) -> set[str]:

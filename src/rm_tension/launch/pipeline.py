@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,13 +38,15 @@ for module in ("dvc.progress", "dvc_data.callbacks"):
 
 
 class Pipeline:
-    """The targets and all stages that they depend on, in the order of `dvc repro`.
+    """The targets and all stages that they depend on and `keep` admits, in the order of `dvc repro`.
 
     Holds dvc.yaml and dvc.lock as they were when it was made. Raises UserError for an unknown target and for a
     dvc.yaml that DVC refuses.
     """
 
-    def __init__(self, targets: Sequence[str]) -> None:
+    def __init__(
+        self, targets: Sequence[str], keep: Callable[[str], bool] = lambda stage: True
+    ) -> None:
         with _explained():
             self._repo = Repo(_wait_for_lock=True)  # as `dvc --wait-for-lock`
             graph = get_active_graph(self._repo.index.graph)
@@ -52,11 +54,13 @@ class Pipeline:
             steps = plan_repro(graph, collect_stages(self._repo, targets))
         except DvcException as error:
             raise UserError(f"DVC: {error}{self._suggestion(targets)}") from error
-        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in steps}
-        self.upstream = {
-            name: [dependency.addressing for dependency in graph.successors(stage)]
-            for name, stage in self._stages.items()
+        self._stages: dict[str, Stage] = {
+            stage.addressing: stage for stage in steps if keep(stage.addressing)
         }
+        self.upstream: dict[str, list[str]] = {}
+        for name, stage in self._stages.items():
+            dependencies = [dependency.addressing for dependency in graph.successors(stage)]
+            self.upstream[name] = [other for other in dependencies if other in self._stages]
         self.commands = {name: _command(stage) for name, stage in self._stages.items()}
         self._unwritten: list[Stage] = []
         self._written = time.monotonic()
