@@ -377,15 +377,12 @@ class EvaluateConfig(Settings):
 
 
 class Needs(Settings):
-    """What a machine must have for the largest cell of a profile, and the disk for all, in GB (docs/COSTS.md).
-
-    `gpu_gb`: memory of the GPU; without one, the machine must hold as much. `memory_gb`: of the machine, beside a GPU.
-    `disk_gb`: outputs, DVC's copy of them, downloads and scratch.
-    """
+    """What a machine must have for a profile, in GB (docs/COSTS.md)."""
 
     gpu_gb: Positive
-    memory_gb: Positive
-    disk_gb: Positive
+    """GPU memory for the largest cell; without a GPU, the machine must have as much."""
+    memory_gb: Positive  # of the machine, beside a GPU, for the largest cell
+    disk_gb: Positive  # outputs of all cells, DVC's copy of them, downloads and scratch
 
 
 class Profile(Settings):

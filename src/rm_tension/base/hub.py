@@ -1,7 +1,7 @@
 """Files of the Hugging Face hub, or of its cache ($HF_HOME), at the revisions of params.yaml.
 
-Offline the downloads are told so. They would find out themselves, but make a client before they look
-into the cache, and a proxy that it does not know (ALL_PROXY=socks5://...) breaks it.
+Offline the downloads are told so. They would find out themselves, but make a client before they
+look into the cache, and a proxy that it does not know (ALL_PROXY=socks5://...) breaks it.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ MINUTE = 60.0  # s
 
 
 class Progress:
-    """A progress bar on a terminal; elsewhere a line on stderr whenever `every` seconds have passed."""
+    """A progress bar on a terminal; elsewhere a line on stderr every `every` seconds."""
 
     _last_line: ClassVar[float] = time.monotonic()  # of all loops: short ones share the minute
 
