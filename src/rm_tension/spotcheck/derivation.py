@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
+from rm_tension.analyse.bootstrap import draw_items
 from rm_tension.analyse.comparison import compared
-from rm_tension.analyse.files import DIGITS, REFERENCE, RESULTS, read_tables
 from rm_tension.analyse.means import means_tables
+from rm_tension.analyse.metrics import trio_metrics
 from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
-from rm_tension.analyse.tables import grid_tables, trio_tables
+from rm_tension.analyse.published import read_published
+from rm_tension.analyse.tables import DIGITS, grid_tables, trio_tables
 from rm_tension.base.config import Grid, Params
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.base.tables import read_table
@@ -39,8 +41,10 @@ def results_from_rewards(paths: Paths, trio: Trio, grid: Grid) -> Iterator[str]:
     layout, files = read_layout(paths, grid), grid.test_files
     place = Paths(paths.profile).rewards(trio)
     scored = read_scored(paths.rewards(trio), layout, files)
-    shown = read_tables(paths.results, RESULTS)
-    for name, table in trio_tables(scored, outcomes(scored), files).items():
+    shown = _read_results(paths)
+    items = outcomes(scored)
+    metrics = trio_metrics(items, draw_items(layout, resamples=0), files)
+    for name, table in trio_tables(scored, items, metrics).items():
         table.insert(0, "backbone", trio.backbone)
         table.insert(1, "seed", trio.seed)
         rows = shown[name][
@@ -51,16 +55,20 @@ def results_from_rewards(paths: Paths, trio: Trio, grid: Grid) -> Iterator[str]:
 
 def averages_from_results(paths: Paths, percent: int) -> Iterator[str]:
     """Faults of what results/ has of the whole grid, from its rows of trios and backbones."""
-    shown, tree = read_tables(paths.results, RESULTS), Paths(paths.profile)
+    shown, tree = _read_results(paths), Paths(paths.profile)
     place = tree.results
     depth = shown["neuron_depth"]
     of_backbones = shown | {"neuron_depth": depth[depth["backbone"] != "pooled"]}
     for name, table in grid_tables(of_backbones, percent).items():
         yield from _unlike(f"{place}/{name}.csv", shown[name], table, f"the other rows of {place}")
-    reference = read_tables(tree.root / "reference", REFERENCE)
-    for name, table in compared(means_tables(shown, percent), reference).items():
+    published = read_published(tree.root / "reference" / "published.csv")
+    for name, table in compared(means_tables(shown, percent), published).items():
         written = read_table(paths.results / "means" / f"{name}.csv", ())
         yield from _unlike(f"{place}/means/{name}.csv", written, table, f"{place}/*.csv")
+
+
+def _read_results(paths: Paths) -> dict[str, pd.DataFrame]:
+    return {path.stem: read_table(path) for path in sorted(paths.results.glob("*.csv"))}
 
 
 def report_from_results(paths: Paths, params: Params) -> Iterator[str]:
