@@ -40,9 +40,8 @@ def test_the_card_of_a_miniature_says_so_and_claims_no_official_model_or_data(an
 def test_the_card_has_own_accuracy_beside_the_papers(analysed, params):
     analysed()
     card = card_of(params)
-    paper = pd.read_csv("reference/accuracy.csv").set_index(["backbone", "objective", "task"])[
-        "accuracy"
-    ]
+    paper = pd.read_csv("reference/published.csv").query("table == '14'")
+    paper = paper.set_index(["backbone", "objective", "task"])["value"]
     published = paper["gpt2-small", "helpful", "safety"]
     assert f"| Safety | 30 | 61.2 | {published:.1f} |" in card.text
     assert "| HH-RLHF test, own files | 30 | 70.5 | |" in card.text
