@@ -11,7 +11,6 @@ from dvc.repo import Repo
 from checkout import dvc
 from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.grid import Model, Paths
-from rm_tension.base.hub import Hub
 from rm_tension.base.lockfile import file_md5
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.settings import ScoringSettings
@@ -38,7 +37,7 @@ def make_reward_model(folder, seed=0):
     """Of a small vocabulary and few positions, with its tokenizer, as the train stage saves it."""
     scratch = folder.parent / "scratch"
     config = TrainedTokenizer(kind="trained", vocabulary=300)
-    tokenizer = make_tokenizer(config, ["some words to merge " * 9], Hub(None))
+    tokenizer = make_tokenizer(config, ["some words to merge " * 9])
     tokenizer.save_pretrained(scratch / "tokenizer")
     model = new_reward_model(
         make_backbone("gpt2", scratch / "backbone"), seed, head_std=0.5, dtype="float32"

@@ -1,6 +1,7 @@
 """dvc.yaml says what the code does: every stage depends on just the code that it imports."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rm_tension.activations import stage as activations
+from checkout import dvc
 from rm_tension.base.config import TRIO
-from rm_tension.cli import COMMANDS
-from rm_tension.evaluate import stage as evaluate
-from rm_tension.train import state
 
 SRC = Path("src")
 WRITTEN = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
@@ -75,25 +73,37 @@ def test_stages_of_a_part_of_the_grid_are_those_of_the_whole():
             assert stage | {"matrix": 0} == STAGES[name.removesuffix(TRIO)] | {"matrix": 0}
 
 
-@pytest.mark.parametrize(
-    ("stage", "code"),
-    [("train", state.CODE), ("activations", activations.CODE), ("evaluate", evaluate.CODE)],
-)
-def test_interrupted_work_belongs_to_the_code_that_its_stage_depends_on(stage, code):
-    assert list(code) == [
-        path.removeprefix("src/rm_tension/") for path in STAGES[stage]["deps"] if "src/" in path
-    ]
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_explains_itself(stage):
-    command = [sys.executable, "-m", "rm_tension", stage, "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "--profile" in shown
-    assert COMMANDS["Stages, as dvc.yaml runs them"][stage][1] in shown
-
-
 @pytest.mark.parametrize("stage", ["data", "analyse", "report"])
 def test_stages_that_need_no_model_import_no_torch(stage):
     code = f"import sys, rm_tension.{stage}.stage; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+STRAYS = (
+    ".a.py.swp",
+    "a.py~",
+    ".#a.py",
+    "#a.py#",
+    ".ipynb_checkpoints/a.py",
+    ".DS_Store",
+    "._a.py",
+)
+STRAYS += ("Thumbs.db", ".nfs0001", "__pycache__/a.pyc", ".a.json.partial")
+
+
+def test_files_that_editors_and_systems_leave_make_nothing_stale(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text("first")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {s: {cmd: cp code/a.py out, deps: [code], outs: [out]}}"
+    )
+    dvc("init", "--no-scm", "--quiet", folder=tmp_path)
+    shutil.copy(".dvcignore", tmp_path)
+    dvc("repro", "--quiet", folder=tmp_path)
+    for name in STRAYS:
+        path = tmp_path / "code" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("stray")
+    assert "up to date" in dvc("status", folder=tmp_path)
+    (tmp_path / "code" / "b.py").write_text("no stray")
+    assert "changed deps" in dvc("status", folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with an input, its reader gives a result or a UserError that names the file.
+"""Whatever is wrong with what people hand in, its reader gives a result or a UserError that names the file.
 
 FUZZ=50 tries fifty times as many inputs, other ones each time.
 """
@@ -7,10 +7,7 @@ import gzip
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
-import pandas as pd
 import pyarrow
 import pytest
 import torch
@@ -19,44 +16,18 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from damage import bytes_of, value_of
-from rm_tension.activations.sums import load_activations
-from rm_tension.analyse import stage as analyse
-from rm_tension.analyse.files import REFERENCE, read_tables
-from rm_tension.analyse.outcomes import read_layout, read_scored
-from rm_tension.analyse.published import published_means
-from rm_tension.analyse.training_curves import MEASURES, training_curve
-from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import read_json
-from rm_tension.base.grid import Paths, Trio
-from rm_tension.base.hub import Hub
-from rm_tension.base.job import Job, main
-from rm_tension.base.provenance import LoadedData, LoadedWeights
-from rm_tension.base.tables import read_table
 from rm_tension.data.benchmarks import read_reward_bench, read_reward_bench_2, read_rm_bench
 from rm_tension.data.hh_rlhf import read_pairs
 from rm_tension.data.miniature import generate
-from rm_tension.evaluate.evaluation import Texts
-from rm_tension.model.device import Budget
-from rm_tension.report import dvc_views, summary, supplement, tables
-from rm_tension.report.latex import latex
-from rm_tension.report.notes import caption
-from rm_tension.report.source import Source
-from rm_tension.report.table import Table
-from rm_tension.score.checkpoints import _locate
 from rm_tension.score.command import read
 from rm_tension.score.loading import open_checkpoint
-from rm_tension.spotcheck.derivation import averages_from_results
-from rm_tension.tracking.contents import contents
-from runs_folder import write_results, write_runs
 from samples import only_mini
 from small_hub import SMALL
-from small_repository import KEY, STAGE, make_reward_model
-from synthetic import small_params, write_profile
+from small_repository import make_reward_model
 
 MANY = int(os.environ.get("FUZZ", "0"))
-TRIO = Trio("gpt2-small", 0)
 TRIED = {"inputs": 0, "refused": 0}
 
 
@@ -79,12 +50,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def raw_files(folder):
     return {file.raw.data_set: file.path for file in generate(SMALL, folder / "raw")}
-
-
-@pytest.fixture(scope="module")
-def profile(folder):
-    (folder / "profile").mkdir()
-    return write_profile(folder / "profile", [TRIO])
 
 
 def tried(path, reader, *others):
@@ -202,51 +167,6 @@ def test_params(folder, data):
     tried(path, load_params)
 
 
-def lock():
-    out = {"path": f"models/mini/reward/{KEY}", "md5": f"{'0' * 32}.dir", "size": 9, "nfiles": 1}
-    run = {"path": f"runs/mini/train-{KEY}.json", "md5": "1" * 32}
-    data = {"path": "tokens/mini/gpt2-small/train.parquet", "md5": "2" * 32}
-    return {"schema": "2.0", "stages": {STAGE: {"cmd": "x", "deps": [data], "outs": [out, run]}}}
-
-
-def tracked(paths):
-    """As the fill reads runs/, results/ and dvc.lock; it names what it leaves out."""
-    problems = []
-    contents(paths, problems)
-    if problems:
-        raise UserError("\n".join(problems))
-
-
-@examples(150)
-@given(st.data())
-def test_dvc_lock(folder, data):
-    path = folder / "repository" / "dvc.lock"
-    paths = write_runs(path.parent, [TRIO])
-    dumped = bytes_of(yaml.safe_dump(lock()).encode()) | value_of(lock()).map(
-        lambda v: yaml.safe_dump(v).encode()
-    )
-    path.write_bytes(data.draw(dumped))
-    tried(path, lambda _: tracked(paths))
-    fs = SimpleNamespace(
-        read_text=lambda name, encoding: Path(name).read_text(encoding=encoding), join=os.path.join
-    )
-    files = SimpleNamespace(repo=SimpleNamespace(fs=fs, root_dir=str(path.parent)))
-    tried(path, lambda _: _locate(files, KEY, "mini"))
-
-
-@examples(80)
-@given(st.data())
-def test_hub_sums(folder, data):
-    path = folder / "hub.sha256"
-    written = "".join(f"{n:064x}  datasets/some/data@main/{n}.parquet\n" for n in range(4)).encode()
-
-    def reader(path):
-        with Hub(path)._checked({}):
-            pass
-
-    draw_bytes(data, written, path, reader)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(folder):
     make_reward_model(folder / "checkpoint")
@@ -285,195 +205,3 @@ def test_weights_of_a_checkpoint(checkpoint, data):
 
 def used(folder):
     return open_checkpoint(folder, torch.device("cpu")).score("Why?", ["Because.", "No."])
-
-
-@examples(60)
-@given(st.data())
-def test_texts_and_rewards_that_analyse_reads(folder, profile, data):
-    params = small_params()
-    name = data.draw(st.sampled_from(["benchmarks", "test", "rewards"]))
-    path = profile.rewards(TRIO) if name == "rewards" else profile.texts(name)
-    whole = path.read_bytes()
-    rows = rows_of(path, 12)
-    of_rewards = profile.rewards(TRIO).name  # which may be right, and the texts not theirs
-
-    def reader(_):
-        layout = read_layout(profile, params.grid)
-        return read_scored(profile.rewards(TRIO), layout, params.grid.test_files)
-
-    try:
-        if data.draw(st.booleans()):
-            draw_bytes(data, whole, path, reader, of_rewards)
-        else:
-            draw_table(data, rows, path, reader, of_rewards)
-    finally:
-        path.write_bytes(whole)
-
-
-@examples(60)
-@given(st.data())
-def test_tokens_that_train_and_evaluate_read(folder, data):
-    paths = Paths("mini", folder / "tokens-of")
-    params = small_params()
-    job = Job(
-        params,
-        params.profiles["mini"],
-        paths,
-        {"profile": "mini", "backbone": "gpt2-small", "seed": 0},
-    )
-    path = job.tokens("test")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ids = [np.arange(3, dtype=np.int32), np.arange(1, 5, dtype=np.int32)]
-    rows = [("hh-rlhf", "helpful-base", f"helpful-base/test/{n}", ids) for n in range(4)]
-    pd.DataFrame(rows, columns=["dataset", "subset", "item_id", "answers"]).to_parquet(
-        path, index=False
-    )
-
-    def reader(_):
-        return Texts.lay_out(job.pairs("test", "helpful"), Budget(64))
-
-    if data.draw(st.booleans()):
-        draw_bytes(data, path.read_bytes(), path, reader)
-    else:
-        draw_table(data, rows_of(path, 4), path, reader)
-
-
-@examples(80)
-@given(st.data())
-def test_activations(folder, profile, data):
-    raw = profile.activations(TRIO).read_bytes()
-    path = folder / "gpt2-small-0.safetensors"
-    path.write_bytes(
-        data.draw(bytes_of(raw) | bytes_of(raw[:3000]).map(lambda start: start + raw[3000:]))
-    )
-    tried(path, load_activations)
-
-
-@examples(100)
-@given(st.data())
-def test_run_records(folder, data):
-    runs = write_runs(folder / "records", [TRIO])
-    path = data.draw(
-        st.sampled_from(
-            [runs.run("train", KEY), runs.run("data"), runs.history(TRIO.model("helpful"))]
-        )
-    )
-    raw = path.read_bytes()
-    if path.suffix == ".json":
-        values = value_of(json.loads(raw)).map(lambda value: json.dumps(value).encode())
-    else:
-        values = value_of([json.loads(line) for line in raw.splitlines()]).map(as_lines)
-    path.write_bytes(data.draw(bytes_of(raw) | values))
-    tried(path, lambda _: tracked(runs), KEY)
-
-
-@pytest.fixture(scope="module")
-def analysed(profile):
-    """The profile with its results."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(profile.root)
-        patch.setattr("sys.argv", ["analyse", "--profile", "mini"])
-        main(analyse.run)
-    return profile
-
-
-def damage_of(raw, suffix):
-    """Damage to bytes, and to the values of JSON or to the cells of a CSV file."""
-    if suffix == ".json":
-        return bytes_of(raw) | value_of(json.loads(raw)).map(
-            lambda value: json.dumps(value).encode()
-        )
-    lines = [line.split(",") for line in raw.decode().splitlines()]
-
-    def joined(rows):
-        return "".join(
-            f"{','.join(map(str, row)) if isinstance(row, list) else row}\n" for row in rows
-        )
-
-    cells = value_of(lines[:8]).map(
-        lambda rows: joined([*rows, *lines[8:]] if isinstance(rows, list) else [])
-    )
-    return bytes_of(raw) | cells.map(lambda text: text.encode("utf-8", "surrogatepass"))
-
-
-def read_report(paths):
-    """All of a report that is text."""
-    source = Source.of(paths.results, "mini", small_params())
-    numbers = [make(number, source) for number, make in (tables.TABLES | supplement.TABLES).items()]
-    claims = source.record("claims", list[DecidedClaim])
-    printed = [table for table in numbers if isinstance(table, Table)]
-    words = [
-        summary.agreement("S1", source, printed),
-        summary.claims("S2", claims),
-        summary.claim_parts("S2b", claims),
-    ]
-    for table in (*numbers, *words):
-        latex(table, caption(table, source.context))
-    for view in (dvc_views.metrics, dvc_views.loss, dvc_views.ablation, dvc_views.accuracy):
-        view(source)
-
-
-@pytest.mark.parametrize("place", ["*.csv", "means/*.csv", "*.json"])
-@examples(25)
-@given(st.data())
-def test_results_that_report_and_spotcheck_read(analysed, place, data):
-    path = data.draw(st.sampled_from(sorted(analysed.results.glob(place))))
-    raw = path.read_bytes()
-
-    def reader(_):
-        read_report(analysed)
-        if path.suffix == ".csv":
-            list(
-                averages_from_results(
-                    analysed, small_params().profiles["mini"].evaluate.task_percent
-                )
-            )
-
-    try:
-        path.write_bytes(data.draw(damage_of(raw, path.suffix)))
-        tried(path, reader)
-    finally:
-        path.write_bytes(raw)
-
-
-@examples(100)
-@given(st.data())
-def test_steps_and_provenance_that_analyse_reads(profile, data):
-    history, provenance = profile.history(TRIO.model("helpful")), profile.provenance
-    weights = profile.backbone_provenance(TRIO.backbone)
-    path = data.draw(st.sampled_from([history, provenance, weights]))
-    raw = path.read_bytes()
-    values = value_of([json.loads(line) for line in raw.splitlines()[:6]]).map(as_lines)
-
-    def reader(_):
-        training_curve(read_table(history, MEASURES))
-        read_json(provenance, LoadedData)
-        read_json(weights, LoadedWeights)
-
-    try:
-        path.write_bytes(data.draw(bytes_of(raw) | values))
-        tried(path, reader)
-    finally:
-        path.write_bytes(raw)
-
-
-@examples(60)
-@given(st.data())
-def test_reference(profile, data):
-    folder = profile.root / "reference"
-    path = data.draw(st.sampled_from(sorted(folder.glob("*.csv"))))
-    raw = path.read_bytes()
-    try:
-        path.write_bytes(data.draw(damage_of(raw, path.suffix)))
-        tried(path, lambda _: published_means(read_tables(folder, REFERENCE)))
-    finally:
-        path.write_bytes(raw)
-
-
-@examples(60)
-@given(st.data())
-def test_tables_of_results(folder, data):
-    paths = Paths("mini", folder / "tables")
-    write_results(paths, [TRIO])
-    path = data.draw(st.sampled_from(sorted(paths.results.glob("*.csv"))))
-    draw_bytes(data, path.read_bytes(), path, lambda _: tracked(paths))

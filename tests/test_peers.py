@@ -21,7 +21,6 @@ from trl import RewardConfig, RewardTrainer
 
 from hub_tokenizers import EOS, write_tokenizer
 from rm_tension.base.config import HubFiles
-from rm_tension.base.hub import Hub
 from rm_tension.model.device import make_accelerator
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.settings import ScoringSettings
@@ -78,7 +77,7 @@ def published(family, tmp_path, monkeypatch):
 @pytest.fixture
 def tokenizer(published, tmp_path):
     """The tokenizer as the tokens stage saves it."""
-    make_tokenizer(PINNED, [], Hub(None)).save_pretrained(tmp_path / "tokenizer")
+    make_tokenizer(PINNED, []).save_pretrained(tmp_path / "tokenizer")
     return tmp_path / "tokenizer"
 
 

@@ -77,11 +77,11 @@ def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
     backbone = OTHERS[cpu]
     native = make_tiny(tmp_path_factory, fewest_of(backbone))
     git(tmp_path, "clone", "--quiet", str(native), "emulated")
-    lines = [*lines_of([backbone]), "analyse", "report"]
+    lines = [*lines_of([backbone]), "analyse"]  # an emulated report takes as long as all of them
     run_stages(native, lines, {})
     run_stages(tmp_path / "emulated", lines, {}, [QEMU, "-cpu", cpu])
     expected, computed = made(native), made(tmp_path / "emulated")
-    assert {name.split("/")[0] for name in computed} == {place.split("/")[0] for place in MADE}
+    assert {name.split("/")[0] for name in computed} == {*MADE} - {"reports/mini"}
     assert [name for name in expected | computed if expected.get(name) != computed.get(name)] == []
 
 

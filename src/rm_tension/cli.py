@@ -3,6 +3,9 @@
 A command is a function, imported only when it is asked for. Its parameters are its options, its docstring its help.
 """
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -93,8 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         check()
         _app()(arguments, exit_on_error=False, print_error=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be written is known here, not as Python exits
     except CycloptsError as error:
         print(f"error: {error}; --help explains", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more as it exits
+        sys.exit(128 + signal.SIGPIPE if error.errno == errno.EPIPE else f"error: {error}")

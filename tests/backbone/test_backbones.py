@@ -18,7 +18,6 @@ from rm_tension.base.config import HubFiles, Pretraining, RandomWeights, Trained
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Paths
-from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedFile, LoadedWeights, Snapshot
 from rm_tension.model.reward_model import new_reward_model
@@ -26,7 +25,6 @@ from rm_tension.tokens.make_tokenizer import make_tokenizer
 from samples import changed
 from small_hub import PARAMS, go_offline, hub_source, snapshot
 
-NO_HUB = Hub(None)
 PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
 
 
@@ -57,7 +55,7 @@ def files(tmp_path):
     """A tokenizer, and training pairs of which each token says the next."""
     tokenizer, pairs = tmp_path / "tokenizer", tmp_path / "train.parquet"
     make_tokenizer(
-        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], NO_HUB
+        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"]
     ).save_pretrained(tokenizer)
     texts = [np.arange(start, start + 12, dtype=np.int32) for start in range(5, 25)]
     named = dict.fromkeys(("dataset", "subset", "item_id"), "any")
@@ -68,7 +66,7 @@ def files(tmp_path):
 
 def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files):
     first, again, other = (
-        make_backbone(shape(family, seed=seed), *files, 32, NO_HUB) for seed in (1, 1, 2)
+        make_backbone(shape(family, seed=seed), *files, 32) for seed in (1, 1, 2)
     )
     assert neuron_shape(first) == (2, 64)
     assert first.config.vocab_size == len(PreTrainedTokenizerFast.from_pretrained(files[0]))
@@ -81,7 +79,7 @@ def test_random_backbones_have_their_shape_and_depend_on_the_seed(family, files)
 
 def test_gain_spread_makes_few_neurons_large(family, files):
     def share_of_top_tenth(spread):
-        model = make_backbone(shape(family, gain_spread=spread), *files, 32, NO_HUB)
+        model = make_backbone(shape(family, gain_spread=spread), *files, 32)
         sizes = torch.cat([weights.square().sum(dim=1) for weights in input_weights(model)]).sort(
             descending=False
         )[0]
@@ -92,10 +90,8 @@ def test_gain_spread_makes_few_neurons_large(family, files):
 
 def test_pretraining_learns_the_texts_alike_for_the_same_seed(family, files):
     life = Pretraining(steps=60, chunks_per_step=8, length=13, learning_rate=0.02)
-    first, again = (
-        make_backbone(shape(family, pretraining=life), *files, 32, NO_HUB) for _ in range(2)
-    )
-    untrained = make_backbone(shape(family), *files, 32, NO_HUB)
+    first, again = (make_backbone(shape(family, pretraining=life), *files, 32) for _ in range(2))
+    untrained = make_backbone(shape(family), *files, 32)
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     text = torch.arange(5, 17)[None]
@@ -114,11 +110,11 @@ def test_texts_that_do_not_fill_a_chunk_are_refused(files):
     with pytest.raises(
         UserError, match=r"pretraining\.length .* is 521, but the training texts have 520 tokens"
     ):
-        make_backbone(shape("gpt2", pretraining=life), *files, 1024, NO_HUB)
+        make_backbone(shape("gpt2", pretraining=life), *files, 1024)
 
 
 def test_a_saved_backbone_becomes_a_reward_model(family, files, tmp_path):
-    save_backbone(make_backbone(shape(family), *files, 32, NO_HUB), tmp_path / "backbone", files[0])
+    save_backbone(make_backbone(shape(family), *files, 32), tmp_path / "backbone", files[0])
     assert (tmp_path / "backbone" / "tokenizer.json").is_file()
     assert neuron_shape(new_reward_model(tmp_path / "backbone", 0, 0.02, "float32")) == (2, 64)
 
@@ -128,21 +124,8 @@ def cached(family, files, tmp_path, monkeypatch):
     """The folder of a backbone in the hub's cache, at its pinned revision."""
     go_offline(tmp_path / "cache", monkeypatch)
     folder = snapshot(tmp_path / "cache", "model", PINNED)
-    make_backbone(shape(family), *files, 32, NO_HUB).save_pretrained(folder)
+    make_backbone(shape(family), *files, 32).save_pretrained(folder)
     return folder
-
-
-def test_a_backbone_of_the_hub_is_checked_against_its_first_fetch(cached, files, tmp_path):
-    hub = Hub(tmp_path / "hub.sha256")
-    for _ in range(2):
-        assert neuron_shape(make_backbone(PINNED, *files, 32, hub)) == (2, 64)
-    recorded = hub.sums.read_text().splitlines()
-    assert [line.split("/")[-1] for line in recorded] == ["config.json", "model.safetensors"]
-    weights = bytearray((cached / "model.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (cached / "model.safetensors").write_bytes(weights)
-    with pytest.raises(UserError, match=r"model\.safetensors: sha256 .* but .*hub\.sha256 has"):
-        make_backbone(PINNED, *files, 32, hub)
 
 
 @pytest.fixture
@@ -181,7 +164,6 @@ def test_the_stage_records_what_the_cache_gave_and_that_stand_ins_were_compared_
         LoadedFile(*one) for one in zip(names, map(len, raw), map(sha256_hex, raw), strict=True)
     ]
     assert found == LoadedWeights(Snapshot("owner/name", "1" * 40, "1" * 40, loaded), stand_ins)
-    assert here.paths.hub_sums.exists() == (stand_ins is None)
     assert neuron_shape(AutoModel.from_pretrained(here.paths.backbone("gpt2-small"))) == (2, 64)
 
 
@@ -194,26 +176,24 @@ def test_random_weights_are_no_stand_ins_and_come_from_no_file(job, family):
     )
 
 
-def test_a_truncated_backbone_is_named_and_not_recorded(cached, files, tmp_path):
+def test_a_truncated_backbone_is_named(cached, files):
     weights = cached / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    hub = Hub(tmp_path / "hub.sha256")
     with pytest.raises(UserError, match="backbone owner/name at 1111"):
-        make_backbone(PINNED, *files, 32, hub)
-    assert not hub.sums.exists()
+        make_backbone(PINNED, *files, 32)
 
 
 def test_weights_other_than_safetensors_are_refused(cached, files):
     (cached / "model.safetensors").rename(cached / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"backbone owner/name at 1111.*safetensors"):
-        make_backbone(PINNED, *files, 32, NO_HUB)
+        make_backbone(PINNED, *files, 32)
 
 
 def test_a_backbone_with_too_few_positions_is_refused(cached, files):
     with pytest.raises(
         UserError, match=r"tokens\.max_length is 64, but the backbone has 32 positions"
     ):
-        make_backbone(PINNED, *files, 64, NO_HUB)
+        make_backbone(PINNED, *files, 64)
 
 
 def test_a_backbone_that_does_not_know_the_tokenizer_s_ids_is_refused(cached, family, files):
@@ -222,4 +202,4 @@ def test_a_backbone_that_does_not_know_the_tokenizer_s_ids_is_refused(cached, fa
         UserError,
         match=r"tokenizer has 26\d ids, but the backbone knows 97: name the backbone's own",
     ):
-        make_backbone(PINNED, *files, 32, NO_HUB)
+        make_backbone(PINNED, *files, 32)

@@ -7,9 +7,6 @@ from dvc.repo import Repo
 
 from rm_tension.base.files import unlink_from_cache, whole, write_json
 from rm_tension.base.lockfile import file_md5
-from rm_tension.base.parts import parts_folder
-
-CODE = ["base/parts.py"]
 
 
 def test_a_file_or_folder_appears_whole_and_replaces_the_old_one(tmp_path):
@@ -186,20 +183,3 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         partial.mkdir()
     assert not list((tmp_path / "folder").iterdir())
     assert not left.exists()
-
-
-def test_parts_of_the_same_work_are_found_again_and_others_removed(tmp_path, monkeypatch, capsys):
-    source, state = tmp_path / "input", tmp_path / "state"
-    source.write_text("data")
-    folder = parts_folder(state, CODE, {"a": 1}, [source])
-    (folder / "helpful.parquet").touch()
-    assert parts_folder(state, CODE, {"a": 1}, [source]) == folder
-    assert "resuming with helpful already done" in capsys.readouterr().out
-    source.write_text("other data")
-    other = parts_folder(state, CODE, {"a": 1}, [source])
-    assert other != folder
-    assert not folder.exists()
-    assert parts_folder(state, CODE, {"a": 2}, [source]) != other
-    monkeypatch.setattr("rm_tension.base.parts.digest_of_code", lambda code: "other code")
-    assert parts_folder(state, CODE, {"a": 2}, [source]) not in {other, folder}
-    assert len(list(state.iterdir())) == 1

@@ -5,13 +5,11 @@ import pytest
 
 from rm_tension.base.config import HH_SOURCES
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub, sha256_of
+from rm_tension.base.hub import sha256_of
 from rm_tension.data.sources import OFFICIAL, LocalFile, RawFile, deviations, download
 from rm_tension.paper.tasks import SUBSETS, TASKS
 from samples import changed
 from small_hub import fill_cache, go_offline, hub_source
-
-NO_SUMS = Hub(None)
 
 
 @pytest.fixture
@@ -25,11 +23,6 @@ def local(path: Path, digest: str | None, **rows: int) -> LocalFile:
     return LocalFile(
         RawFile("hh_rlhf", path.name, rows, digest), path, "owner/repo", "main", "0" * 40
     )
-
-
-def with_downloads(source):
-    with download(source, NO_SUMS):
-        pytest.fail("there should be no files")
 
 
 def git_name(content: bytes) -> str:
@@ -86,9 +79,8 @@ def test_too_few_and_too_many_rows(tmp_path, found):
 
 @pytest.mark.usefixtures("filled_cache")
 def test_download_finds_the_cache_and_its_commit():
-    with download(hub_source(), NO_SUMS) as files:
-        paths = [file.path for file in files]
-    assert all(path.is_file() for path in paths)
+    files = download(hub_source())
+    assert all(file.path.is_file() for file in files)
     assert [file.raw for file in files] == list(OFFICIAL)
     assert files[-1].commit == "0" * 40  # `main`, resolved
     assert files[-1].revision == "main"
@@ -100,7 +92,7 @@ def test_a_file_that_is_nowhere():
     with pytest.raises(
         UserError, match=r"THU-KEG/RM-Bench: total_dataset\.json at revision 1{40} .* HF_HOME"
     ):
-        with_downloads(missing)
+        download(missing)
 
 
 def test_an_empty_cache(tmp_path, monkeypatch):
@@ -108,4 +100,4 @@ def test_an_empty_cache(tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match=r"Anthropic/hh-rlhf: helpful-base/train\.jsonl\.gz at revision 09be8c5"
     ):
-        with_downloads(hub_source())
+        download(hub_source())

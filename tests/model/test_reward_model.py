@@ -6,7 +6,6 @@ from transformers import AutoModelForSequenceClassification
 
 from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub
 from rm_tension.model.reward_model import (
     load_reward_model,
     new_reward_model,
@@ -41,7 +40,7 @@ def test_weights_have_the_asked_type_and_no_dropout(backbone):
 
 def save_tokenizer(folder):
     make_tokenizer(
-        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)
+        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"]
     ).save_pretrained(folder)
     return folder
 

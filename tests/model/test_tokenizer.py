@@ -9,7 +9,6 @@ from transformers import AutoTokenizer
 from hub_tokenizers import EOS, write_tokenizer
 from rm_tension.base.config import HubFiles, TrainedTokenizer
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub
 from rm_tension.model.tokenizer import PROBE, read_tokenizer, stock_tokenizer
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from small_hub import go_offline, snapshot
@@ -34,7 +33,7 @@ def ids(folder, text):
 
 
 def test_ids_are_those_of_the_hubs_file(family, published, tmp_path):
-    make_tokenizer(PINNED, [], Hub(None)).save_pretrained(tmp_path / "saved")
+    make_tokenizer(PINNED, []).save_pretrained(tmp_path / "saved")
     saved, stock = (
         read_tokenizer(tmp_path / "saved"),
         AutoTokenizer.from_pretrained(tmp_path / "saved"),
@@ -66,43 +65,31 @@ def test_truncation_and_padding_of_a_file_do_not_act(published, tmp_path):
     words.enable_truncation(4)
     words.enable_padding(length=50)
     words.save(str(path))
-    make_tokenizer(PINNED, [], Hub(None)).save_pretrained(tmp_path / "saved")
+    make_tokenizer(PINNED, []).save_pretrained(tmp_path / "saved")
     assert read_tokenizer(published).encode(TEXTS[1]).ids == whole
     assert ids(tmp_path / "saved", TEXTS[1]) == whole
 
 
 def test_a_trained_tokenizer_survives_saving(tmp_path):
     source = TrainedTokenizer(kind="trained", vocabulary=300)
-    make_tokenizer(source, TEXTS, Hub(None)).save_pretrained(tmp_path)
+    make_tokenizer(source, TEXTS).save_pretrained(tmp_path)
     words, stock = read_tokenizer(tmp_path), stock_tokenizer(tmp_path, TEXTS)
     assert stock.eos_token_id == stock.pad_token_id == words.token_to_id(EOS) == 0
     for text in TEXTS:
         assert words.decode(words.encode(text).ids) == text
 
 
-def test_a_tokenizer_of_the_hub_is_checked_against_its_first_fetch(published, tmp_path):
-    hub = Hub(tmp_path / "hub.sha256")
-    assert make_tokenizer(PINNED, [], hub).get_vocab() == read_tokenizer(published).get_vocab()
-    assert f"  models/owner/name@{PINNED.revision}/tokenizer.json\n" in hub.sums.read_text()
-    with (published / "tokenizer.json").open("a") as file:
-        file.write(" ")
-    with pytest.raises(UserError, match=r"tokenizer\.json: sha256 .* but .*hub\.sha256 has"):
-        make_tokenizer(PINNED, [], hub)
-
-
-def test_a_folder_without_a_tokenizer_or_eos_is_named_and_not_recorded(published, tmp_path):
+def test_a_folder_without_a_tokenizer_or_eos_is_named(published):
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (published / name).write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
     with pytest.raises(
         UserError, match=r"tokenizer owner/name at 1111.*: must have an EOS token, found None"
     ):
-        make_tokenizer(PINNED, [], Hub(None))
-    hub = Hub(tmp_path / "hub.sha256")
+        make_tokenizer(PINNED, [])
     for path in published.iterdir():
         if path.name != "config.json":
             path.unlink()
     with pytest.raises(
         UserError, match=r"tokenizer owner/name at 1111.*tokenizer\.json: not a tokenizer"
     ):
-        make_tokenizer(PINNED, [], hub)
-    assert not hub.sums.exists()
+        make_tokenizer(PINNED, [])

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from rm_tension.base.config import TrainedTokenizer
-from rm_tension.base.hub import Hub
 from rm_tension.model.tokenizer import read_tokenizer
 from rm_tension.tokens.encode import encode_test_items, encode_training_pairs
 from rm_tension.tokens.make_tokenizer import make_tokenizer
@@ -21,9 +20,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    make_tokenizer(
-        TrainedTokenizer(kind="trained", vocabulary=300), TEXTS, Hub(None)
-    ).save_pretrained(folder)
+    make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), TEXTS).save_pretrained(folder)
     return read_tokenizer(folder)
 
 

@@ -259,7 +259,7 @@ def test_a_state_of_another_run_is_not_used(backbone, tmp_path, capsys, change):
 def test_a_state_of_other_code_is_not_used(backbone, tmp_path, monkeypatch, capsys):
     state = tmp_path / "state"
     stop_after_three_steps(fresh(backbone), state)
-    monkeypatch.setattr(training_state, "digest_of_code", lambda places: "other")
+    monkeypatch.setattr(training_state, "_code", lambda: "other")
     run(fresh(backbone), state)
     assert "of other code" in capsys.readouterr().out
 

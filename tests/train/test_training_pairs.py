@@ -9,7 +9,6 @@ from rm_tension.backbone import backbones
 from rm_tension.base.config import Pretraining, RandomWeights
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths
-from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job
 from rm_tension.tokens.make_tokenizer import TrainedTokenizer, make_tokenizer
 from rm_tension.train import stage as train
@@ -35,10 +34,10 @@ TOO_LONG = [False, False, True, True]
 
 @pytest.fixture
 def make_job(tmp_path):
-    def make(too_long=TOO_LONG, max_pairs=None):
+    def make(too_long=TOO_LONG, max_pairs=None, seed=0):
         mini = PARAMS.profiles["mini"]
         profile = changed(mini, activations=changed(mini.activations, max_pairs=max_pairs))
-        cell = {"profile": "mini", "backbone": "gpt2-small", "objective": "harmless", "seed": 0}
+        cell = {"profile": "mini", "backbone": "gpt2-small", "objective": "harmless", "seed": seed}
         job = Job(PARAMS, profile, Paths("mini", tmp_path), cell)
         named = {"dataset": "hh-rlhf", "subset": "harmless-base", "item_id": list(ANSWERS)}
         helpful = {
@@ -83,8 +82,7 @@ def test_statistics_are_over_all_pairs(make_job):
 def test_a_sample_for_statistics_is_drawn_from_all_pairs(make_job):
     drawn = set()
     for seed in range(20):
-        job = make_job(max_pairs=2)
-        job.arguments.seed = seed
+        job = make_job(max_pairs=2, seed=seed)
         groups = {
             key: group["item_id"].tolist() for key, group in activations._pairs_by_objectives(job)
         }
@@ -97,7 +95,7 @@ def test_a_sample_for_statistics_is_drawn_from_all_pairs(make_job):
 def test_no_eos_follows_a_text_that_was_cut(make_job, tmp_path, monkeypatch):
     job = make_job()
     make_tokenizer(
-        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"], Hub(None)
+        TrainedTokenizer(kind="trained", vocabulary=300), ["some words"]
     ).save_pretrained(tmp_path / "tokenizer")
     life = Pretraining(steps=1, chunks_per_step=1, length=4, learning_rate=0.1)
     shape = {"layers": 1, "width": 4, "heads": 1, "init_std": 0.1, "gain_spread": 0.0, "seed": 0}
@@ -106,5 +104,5 @@ def test_no_eos_follows_a_text_that_was_cut(make_job, tmp_path, monkeypatch):
     monkeypatch.setattr(
         backbones, "pretrain", lambda model, texts, *others: seen.extend(map(len, texts))
     )
-    backbones.make_backbone(weights, tmp_path / "tokenizer", job.tokens("train"), LIMIT, Hub(None))
+    backbones.make_backbone(weights, tmp_path / "tokenizer", job.tokens("train"), LIMIT)
     assert sorted(seen) == sorted([7, 5, 6, 6, 3, 4])

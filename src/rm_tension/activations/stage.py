@@ -1,25 +1,21 @@
 """Sum the MLP activations of a trio's reward models, each over its objective's pairs, beside its backbone's."""
 
-import shutil
 from collections.abc import Iterator
 from functools import reduce
 from itertools import compress
 from operator import add
-from pathlib import Path
 from typing import cast
 
 import pandas as pd
+from transformers import PreTrainedModel
 
 from rm_tension.activations.stats import collect
-from rm_tension.activations.sums import Activations, load_activations, save_activations
+from rm_tension.activations.sums import Activations, save_activations
 from rm_tension.base.config import Objective
 from rm_tension.base.job import Job
-from rm_tension.base.parts import parts_folder
 from rm_tension.base.runs import record
 from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.reward_model import load_reward_model
-
-CODE = ("activations", "backbone/neurons.py", "model")  # that parts belong to
 
 
 def main(*, profile: str, backbone: str, seed: int) -> None:
@@ -37,42 +33,27 @@ def run(job: Job) -> None:
     place = Place(find_device(), config.precision)
     weights, budget = job.profile.train.weights, Budget(job.fitting(config.tokens_per_batch))
     parameters = job.parameters("activations") | {"weights": weights}
-    state = job.paths.state("activations", trio.key)
-    inputs = [*job.checkpoint_files(), job.tokens("train")]
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
-        parts = parts_folder(state, CODE, parameters, inputs)
         # rounded as the RMs' initial weights were, so that the rounding does not count as change
-        backbone = (
-            load_reward_model(job.paths.backbone(trio.backbone), weights).float().to(place.device)
-        )
-        found: dict[str, list[Activations]] = {
-            objective: [] for objective in job.params.grid.objectives
-        }
+        backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float()
+        backbone = backbone.to(place.device)
+        sums: dict[str, list[Activations]] = {name: [] for name in job.params.grid.objectives}
         for objectives, pairs in _pairs_by_objectives(job):
-            name = "+".join(objectives)
-            part = parts / f"{name}.safetensors"
-            if not part.exists():
-                folders: dict[str, Path] = {
-                    one: job.paths.reward_model(trio.model(one)) for one in objectives
-                }
-                models = {
-                    one: load_reward_model(folder).to(place.device)
-                    for one, folder in folders.items()
-                }
-                sums = collect(
-                    models, backbone, pairs["answers"].tolist(), place, budget, f"{trio.key} {name}"
-                )
-                save_activations(part, sums)
-            for objective, summed in load_activations(part).items():
-                found[objective].append(summed)
-        totals = {objective: reduce(add, sums) for objective, sums in found.items()}
+            models: dict[str, PreTrainedModel] = {
+                name: load_reward_model(job.paths.reward_model(trio.model(name))).to(place.device)
+                for name in objectives
+            }
+            title = f"{trio.key} {'+'.join(objectives)}"
+            answers = pairs["answers"].tolist()
+            for name, part in collect(models, backbone, answers, place, budget, title).items():
+                sums[name].append(part)
+        totals = {name: reduce(add, parts) for name, parts in sums.items()}
         metrics |= {
-            f"{objective}_tokens": sum(side.tokens for side in one.sides)
-            for objective, one in totals.items()
+            f"{name}_tokens": sum(side.tokens for side in total.sides)
+            for name, total in totals.items()
         }
         metrics |= {"tokens_per_batch": budget.tokens, "computes_in": place.computes_in}
         save_activations(job.paths.activations(trio), totals)
-    shutil.rmtree(state)
 
 
 def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[Objective, ...], pd.DataFrame]]:

@@ -18,7 +18,7 @@ from rm_tension.backbone.neurons import family, input_weights
 from rm_tension.backbone.pretraining import pretrain
 from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub, snapshot_of
+from rm_tension.base.hub import model_folder, snapshot_of
 from rm_tension.base.provenance import Snapshot
 from rm_tension.base.tables import TRAINING, read_table
 from rm_tension.model.reward_model import quiet
@@ -28,7 +28,7 @@ MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.jso
 
 
 def make_backbone(
-    source: HubFiles | RandomWeights, tokenizer: Path, pairs: Path, positions: int, hub: Hub
+    source: HubFiles | RandomWeights, tokenizer: Path, pairs: Path, positions: int
 ) -> tuple[PreTrainedModel, Snapshot | None]:
     """Return the backbone without its language-model head, and the files of the hub that it was loaded from.
 
@@ -41,14 +41,14 @@ def make_backbone(
     if isinstance(source, RandomWeights):
         model = _random_model(source, tokenizer, pairs, positions)
     else:
-        with hub.model_files(source, *MODEL_FILES) as folder:
-            loaded = snapshot_of(source, folder, *MODEL_FILES)
-            try:
-                model = AutoModel.from_pretrained(
-                    folder, dtype="auto", use_safetensors=True, trust_remote_code=False
-                )
-            except (OSError, SafetensorError) as error:
-                raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
+        folder = model_folder(source, *MODEL_FILES)
+        loaded = snapshot_of(source, folder, *MODEL_FILES)
+        try:
+            model = AutoModel.from_pretrained(
+                folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
     family(model)  # fail here, not after hours of training
     if model.config.max_position_embeddings < positions:
         raise UserError(

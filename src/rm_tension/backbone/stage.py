@@ -5,7 +5,6 @@ from dataclasses import asdict
 from rm_tension.backbone.backbones import make_backbone, save_backbone
 from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.files import whole, write_json
-from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedWeights
 from rm_tension.base.runs import record
@@ -26,7 +25,6 @@ def run(job: Job) -> None:
             job.paths.tokenizer(backbone),
             job.tokens("train"),
             job.profile.tokens.max_length,
-            Hub(job.hub_sums),
         )
         with whole(job.paths.backbone(backbone)) as folder:
             save_backbone(model, folder, job.paths.tokenizer(backbone))

@@ -78,11 +78,6 @@ class Paths:
         return self.data / "provenance.json"
 
     @property
-    def hub_sums(self) -> Path:
-        """The sha256 of every file that came from the hub, for all profiles; in git."""
-        return self.root / "hub.sha256"
-
-    @property
     def all_tokens(self) -> Path:
         return self.root / "tokens" / self.profile
 

@@ -85,20 +85,6 @@ class Job:
         source = self.profile.data.source
         return source.stand_ins if isinstance(source, HubData) else None
 
-    @property
-    def hub_sums(self) -> Path | None:
-        """Where the sha256 of downloads are; None if stand-ins are accepted, which are not what the hub has."""
-        return None if self.stand_ins else self.paths.hub_sums
-
-    def checkpoint_files(self) -> list[Path]:
-        """The weights of the trio's backbone and reward models."""
-        models = [
-            self.paths.reward_model(self.trio.model(objective))
-            for objective in self.params.grid.objectives
-        ]
-        folders = [self.paths.backbone(self.trio.backbone), *models]
-        return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
-
     def fitting(self, tokens: int) -> int:
         """How many tokens go through a model at a time: half as many, once the launcher saw that memory was short."""
         return tokens // 2 if os.environ.get("RM_TENSION_HALF_BUDGET") else tokens

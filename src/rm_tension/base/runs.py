@@ -4,7 +4,6 @@ The first is decided by what the stage reads and is an output of DVC: the same b
 The second tells of the machine and differs each time; DVC does not know it.
 """
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -13,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from rm_tension.base.files import write_json
 from rm_tension.base.surroundings import recorded
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
-WRITTEN = ("dvc.lock", "hub.sha256", "reports")
+WRITTEN = ("dvc.lock", "reports")
 ELSEWHERE = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -130,18 +129,6 @@ def git_commit() -> str:
         "diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)
     ).returncode
     return f"{commit}{'+' if changed else ''}" if commit else "unknown"
-
-
-def digest_of_code(places: Iterable[str], package: Path = Path(__file__).parents[1]) -> str:
-    """Of the sources in some folders and files below `package`: those that decide what a stage computes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for place in places:
-        path = package / place
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(
-                f"{source.relative_to(package).as_posix()}\0".encode() + source.read_bytes() + b"\0"
-            )
-    return digest.hexdigest()
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,14 +1,12 @@
 """The eleven raw files: what the official ones are, and how to get them from the hub."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from rm_tension.base.config import HH_SOURCES, HHSource, HubData, HubRepo, MiniatureData
-from rm_tension.base.hub import Hub, commit_of
+from rm_tension.base.hub import commit_of, data_file
 from rm_tension.paper.tasks import SUBSETS
 
 DataSet = Literal["hh_rlhf", "reward_bench", "reward_bench_2", "rm_bench"]
@@ -112,16 +110,14 @@ def miniature_files(config: MiniatureData) -> list[RawFile]:
     return files
 
 
-@contextmanager
-def download(config: HubData, hub: Hub) -> Iterator[list[LocalFile]]:
-    """All raw files, to be read within the block; UserError if one cannot be had, or is not what it was."""
-    with ExitStack() as stack:
-        files = []
-        for file in OFFICIAL:
-            repo: HubRepo = getattr(config, file.data_set)
-            path = stack.enter_context(hub.data_file(repo, file.name))
-            files.append(LocalFile(file, path, repo.repo, repo.revision, commit_of(path)))
-        yield files
+def download(config: HubData) -> list[LocalFile]:
+    """Return all raw files from the hub or its cache. Raise UserError if one cannot be had."""
+    files = []
+    for file in OFFICIAL:
+        repo: HubRepo = getattr(config, file.data_set)
+        path = data_file(repo, file.name)
+        files.append(LocalFile(file, path, repo.repo, repo.revision, commit_of(path)))
+    return files
 
 
 def deviations(file: LocalFile, sha256: str, rows: dict[str, int]) -> list[str]:

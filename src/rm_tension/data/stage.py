@@ -12,7 +12,7 @@ from rm_tension.base.config import HubData
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole, write_json
 from rm_tension.base.grid import Split
-from rm_tension.base.hub import Hub, sha256_of
+from rm_tension.base.hub import sha256_of
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.data.benchmarks import READERS, cap_items
@@ -53,8 +53,7 @@ def raw_files(job: Job) -> Iterator[list[LocalFile]]:
     """The files of the profile's source, which are to be read within the block."""
     source = job.profile.data.source
     if isinstance(source, HubData):
-        with download(source, Hub(job.hub_sums)) as files:
-            yield files
+        yield download(source)
     else:
         with tempfile.TemporaryDirectory() as scratch:
             yield generate(source, Path(scratch))

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from tabulate import tabulate
 
 from rm_tension.base.config import load_params
@@ -56,7 +58,13 @@ def _short(number: float) -> str:
     )
 
 
-def main(*, profile: str, gpu: str = "auto", jobs: int = 1, json: str | None = None) -> None:
+def main(
+    *,
+    profile: str,
+    gpu: str = "auto",
+    jobs: int = 1,
+    json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+) -> None:
     """Print what a profile costs before it runs: tokens, FLOP, hours, memory and disk, by stage and backbone.
 
     Args:

@@ -6,18 +6,21 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.score.loading import fault_of, load_reward_model
 
+Name = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
 SHOWN = 20  # faults of a file beyond this many are counted, not listed
 
 
 def main(
-    input: str = "-",
-    output: str = "-",
+    input: Name = "-",
+    output: Name = "-",
     *,
     model: str,
     profile: str = "paper",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub
+from rm_tension.base.hub import model_folder
 
 SCHEME = "hf://"
 FILES = ("*.json", "*.safetensors")  # nothing that runs
@@ -27,5 +27,4 @@ def find_on_hub(address: str) -> Path:
             f"{address}: names no revision, and what is there may be another model tomorrow; add the commit that the "
             f"repository's page lists under its history: hf://{repo}@COMMIT"
         )
-    with Hub(None).model_files(HubRepo(repo=repo, revision=revision), *FILES) as folder:
-        return folder
+    return model_folder(HubRepo(repo=repo, revision=revision), *FILES)

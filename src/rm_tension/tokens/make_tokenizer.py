@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rm_tension.base.config import HubFiles, TrainedTokenizer
 from rm_tension.base.errors import UserError
-from rm_tension.base.hub import Hub
+from rm_tension.base.hub import model_folder
 from rm_tension.model.tokenizer import read_tokenizer
 
 EOS = "<|endoftext|>"
@@ -22,26 +22,26 @@ TOKENIZER_FILES = (
 
 
 def make_tokenizer(
-    source: HubFiles | TrainedTokenizer, texts: Iterable[str], hub: Hub
+    source: HubFiles | TrainedTokenizer, texts: Iterable[str]
 ) -> PreTrainedTokenizerFast:
     """The tokenizer of the hub's tokenizer.json, or a byte-level BPE trained on `texts`; it pads with its EOS."""
     if isinstance(source, TrainedTokenizer):
         words, eos = _train(source.vocabulary, texts), EOS
     else:
-        words, eos = _fetch(source, hub)
+        words, eos = _fetch(source)
     return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=eos, pad_token=eos)
 
 
-def _fetch(source: HubFiles, hub: Hub) -> tuple[Tokenizer, str]:
+def _fetch(source: HubFiles) -> tuple[Tokenizer, str]:
     """The hub's tokenizer and its EOS."""
     name = f"tokenizer {source.repo} at {source.revision}"
-    with hub.model_files(source, *TOKENIZER_FILES) as folder:
-        try:
-            words = read_tokenizer(folder)
-            # its class may have other ids, but the name of its EOS is right
-            eos = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).eos_token
-        except (OSError, ValueError, UserError) as error:
-            raise UserError(f"{name}: {error}") from error
+    folder = model_folder(source, *TOKENIZER_FILES)
+    try:
+        words = read_tokenizer(folder)
+        # its class may have other ids, but the name of its EOS is right
+        eos = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).eos_token
+    except (OSError, ValueError, UserError) as error:
+        raise UserError(f"{name}: {error}") from error
     if eos is None or words.token_to_id(eos) is None:
         raise UserError(f"{name}: must have an EOS token, found {eos!r}")
     return words, eos

@@ -8,7 +8,6 @@ import pandas as pd
 
 from rm_tension.base.files import whole
 from rm_tension.base.grid import Split
-from rm_tension.base.hub import Hub
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TEXTS, read_table
@@ -49,9 +48,7 @@ def tokenise(job: Job, name: str, items: Items, folder: Path) -> dict[str, int]:
     config = job.profile.tokens
     sides = items["train"]["answers"].str
     texts = pd.concat([sides[0], sides[1]])
-    make_tokenizer(config.tokenizers[name], texts, Hub(job.hub_sums)).save_pretrained(
-        folder / "tokenizer"
-    )
+    make_tokenizer(config.tokenizers[name], texts).save_pretrained(folder / "tokenizer")
     words = read_tokenizer(folder / "tokenizer")
     stock_tokenizer(folder / "tokenizer", texts.head(CHECKED))
     counts: dict[str, int] = {"vocabulary": words.get_vocab_size()}

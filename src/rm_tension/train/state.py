@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from rm_tension.base.config import TrainConfig
 from rm_tension.base.files import whole
-from rm_tension.base.runs import digest_of_code
 from rm_tension.model.rows import Item
 
-CODE = ("model", "train")  # that a state belongs to
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -33,7 +31,7 @@ def fingerprint(
 ) -> str:
     """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
     digest = hashlib.blake2b(
-        json.dumps([digest_of_code(CODE), config.model_dump(), epochs, seed, list(ids)]).encode(),
+        json.dumps([_code(), config.model_dump(), epochs, seed, list(ids)]).encode(),
         digest_size=16,
     )
     for text in (text for item in items for text in item):
@@ -85,3 +83,13 @@ def load(
     history: list[dict[str, Any]] = json.loads(metadata["history"])
     print(f"{path}: resuming after step {len(history)}")
     return history
+
+
+def _code() -> str:
+    """Return a digest of the sources that decide what a step computes."""
+    digest = hashlib.blake2b(digest_size=16)
+    package = Path(__file__).parents[1]
+    for folder in ("model", "train"):
+        for source in sorted((package / folder).rglob("*.py")):
+            digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,63 @@
+"""The one command: its map, its errors, and what becomes of its output."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rm_tension.cli import COMMANDS
+
+COST = "cost --profile mini --gpu H100 --json -"
+
+
+def run(line, **streams):
+    command = [sys.executable, "-m", "rm_tension", *line.split()]
+    return subprocess.run(command, text=True, check=False, **{"capture_output": True, **streams})
+
+
+def test_its_help_is_a_map_of_all_commands():
+    shown = run("--help").stdout
+    for title, commands in COMMANDS.items():
+        assert title in shown
+        assert all(f" {name} " in shown for name in commands)
+
+
+@pytest.mark.parametrize("name", [name for group in COMMANDS.values() for name in group])
+def test_every_command_explains_itself(name):
+    done = run(f"{name} --help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: rm-tension {name}")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("trian", 2, 'Did you mean "train"?'),
+        ("run", 2, "target"),
+        ("cost --profile mini --jobs many", 2, "--jobs"),
+        ("cost --profile nope", 1, "no profile nope: params.yaml has mini"),
+        (
+            "train --profile mini --backbone gpt2-small --seed 0 --objective kind",
+            1,
+            "--objective kind: ",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_named_in_one_line(line, code, message):
+    done = run(line)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_that_cannot_be_written_ends_without_a_traceback():
+    with open("/dev/full", "w") as full:
+        done = run(COST, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(COST, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
