@@ -13,7 +13,7 @@ from rm_tension.base.grid import Trio
 from synthetic import make_benchmarks, make_preferences, make_rewards, small_params
 
 TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
-PARAMS = small_params()
+PARAMS = small_params(set_percents=[5, 10, 20])
 FILES = PARAMS.grid.test_files
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
 LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), PARAMS.grid.ablates)
@@ -61,9 +61,13 @@ def test_the_first_row_is_what_the_tables_say(grid):
         assert estimate["accuracy", row.objective, "none", row.task, 0] == row.accuracy
     depth = pd.DataFrame(columns=["objective", "seed", "variant", "third", "neurons", "share"])
     depth = depth.assign(backbone="", all_neurons=0)
-    changes = grid_tables(tables | {"neuron_depth": depth}, 10)["ablation_magnitude"]
-    for row in changes.query("percent == 10").itertuples():
+    made = grid_tables(tables | {"neuron_depth": depth}, 10)
+    for row in made["ablation_magnitude"].query("percent == 10").itertuples():
         change = estimate["delta", row.objective, "magnitude", row.task, 0]
+        assert change == pytest.approx(row.delta)
+    assert set(made["ablation_shared_sets"]["percent"]) == {5, 10, 20}
+    for row in made["ablation_shared_sets"].query("percent == 10").itertuples():
+        change = estimate["delta", "mixed", row.ablated_set, row.task, 0]
         assert change == pytest.approx(row.delta)
     for row in tables["retention"].query("kind == 'none'").to_dict("records"):
         for measure in RETENTION:

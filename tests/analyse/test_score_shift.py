@@ -93,11 +93,9 @@ def trio_sides(none=NONE):
 def drawn(rewards):
     """The rewards of each curve, by figure, variant, panel and curve."""
     right = right_items(outcomes(rewards))
-    variants = {
-        "corrected": sides(task_rewards(rewards, 10), right),
-        "as_published": retained(suite_rewards(rewards), right),
-    }
-    return {tuple(curve[:4]): curve.rewards.tolist() for curve in curves(variants)}
+    found = curves("corrected", sides(task_rewards(rewards, 10), right))
+    found |= curves("as_published", retained(suite_rewards(rewards), right))
+    return {curve: rewards.tolist() for curve, rewards in found.items()}
 
 
 def test_ties_and_code_stand_in_no_figure():
@@ -201,7 +199,7 @@ def test_a_margin_that_vanishes_has_the_lowest_ratio():
 
 
 def test_densities_integrate_to_one_over_nearly_all_rewards():
-    found = list(curves({"corrected": trio_sides()})) * 3
+    found = [curves("corrected", trio_sides())] * 3
     table = density_table(found)
     assert set(table["curve"]) == {
         f"{a} {b}" for a in ("before", "after") for b in ("chosen", "rejected")
@@ -217,7 +215,7 @@ def test_densities_integrate_to_one_over_nearly_all_rewards():
 
 def test_a_panel_without_rewards_is_absent():
     nobody = dict.fromkeys(NONE, (0, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0, 1))
-    assert set(density_table(curves({"corrected": trio_sides(nobody)}))["figure"]) == {7}
+    assert set(density_table([curves("corrected", trio_sides(nobody))])["figure"]) == {7}
 
 
 def test_the_example_fits_the_most_trios_and_shows_the_clearest():

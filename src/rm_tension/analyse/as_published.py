@@ -63,7 +63,7 @@ def math_components(parts: Mapping[Part, pd.DataFrame], sizes: pd.DataFrame) -> 
         return pd.DataFrame(columns=[*keys, "items", "accuracy", "chance"])
     items = sizes[sizes["subset"] == "math"].rename(columns={"dataset": "suite"})
     table = pd.concat(tables).join(items.set_index(keys)["items"], on=keys).sort_values(keys)
-    return table[[*keys, "items", "accuracy", "chance"]]
+    return pd.DataFrame(table[[*keys, "items", "accuracy", "chance"]])
 
 
 def ties(scored: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,12 @@ from rm_tension.paper.tasks import BY_KEY, TASKS
 Tables = dict[str, pd.DataFrame]  # by file name
 
 
+def insert_keys(table: pd.DataFrame, **keys: str | int) -> None:
+    """Put constant columns before those of a table, in place."""
+    for place, (name, value) in enumerate(keys.items()):
+        table.insert(place, name, value)
+
+
 def with_groups(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     """Add the averages of `value` over groups of tasks, as rows whose `task` is the group.
 

@@ -128,7 +128,7 @@ def c2(evidence: Evidence) -> Iterator[Part]:
 
 def c2_note(evidence: Evidence) -> str:
     """Say how many tasks have the claimed sign."""
-    leads = {}
+    leads: dict[str, float] = {}
     for winner, tasks in WINNERS.values():
         leads |= {task: lead(evidence, winner, [task]).iloc[0] for task in tasks}
     known = {task: value for task, value in leads.items() if not math.isnan(value)}
@@ -191,8 +191,8 @@ def c8(evidence: Evidence, score: str = "magnitude") -> Iterator[Part]:
     """Yield the change of accuracy when an RM's own top neurons by `score` are ablated."""
     for (group, own), single in product(OWN.items(), OWN.values()):
         value = change(evidence, single, score, KEYS[group])
-        bounds = {"high": 0.0} if single == own else {"low": 0.0}
-        yield Part(f"{single} RM on {group} tasks", value, **bounds)
+        name = f"{single} RM on {group} tasks"
+        yield Part(name, value, high=0) if single == own else Part(name, value, low=0)
 
 
 def c9(evidence: Evidence) -> Iterator[Part]:
@@ -237,10 +237,9 @@ def c13(evidence: Evidence) -> Iterator[Part]:
 
 def c14(evidence: Evidence) -> Iterator[Part]:
     """Yield differences of mean pairwise retention."""
-    for single, name, tasks, group in (
-        ("harmless", "refusals", REFUSALS, "harmlessness"),
-        ("helpful", "AlpacaEval", ALPACA, "helpfulness"),
-    ):
+    named = {"harmlessness": ("refusals", REFUSALS), "helpfulness": ("AlpacaEval", ALPACA)}
+    for group, single in OWN.items():
+        name, tasks = named[group]
         measure, others = f"mixed_vs_{single}", without(KEYS[group], tasks)
         more = kept(evidence, tasks, measure) - kept(evidence, others, measure)
         yield Part(f"{single} RM, {name} over other {group} tasks", more, low=0)

@@ -13,7 +13,8 @@ empty or 0. Measures of rewards:
 `neurons.neuron_evidence` has those of neurons, `published.published_evidence` the paper's numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -34,33 +35,37 @@ def trio_evidence(tasks: pd.DataFrame, hh: pd.DataFrame, percent: int) -> pd.Dat
     `percent`.
     """
     columns: dict[Column, pd.Series] = {}
-    accuracies = tasks.xs("accuracy", axis=1, level="measure")
-    for (task, objective, kind, _), values in accuracies.items():
-        if kind == NONE.kind:
-            columns["accuracy", objective, kind, task, 0] = values
-    for (task, objective, kind, at), values in changes(accuracies).items():
+    for (task, measure, objective, kind, _), values in _columns(tasks):
+        if measure in ("accuracy", *RETENTION) and kind == NONE.kind:
+            columns[measure, objective, kind, task, 0] = values
+    accuracies = pd.DataFrame(tasks.xs("accuracy", axis=1, level="measure"))
+    for (task, objective, kind, at), values in _columns(changes(accuracies)):
         if kind in (*KIND_OF_SCORE.values(), *SETS) and at == percent:
             columns["delta", objective, kind, task, 0] = values
-    for (task, measure, objective, kind, _), values in tasks.items():
-        if measure in RETENTION and kind == NONE.kind:
-            columns[measure, objective, kind, task, 0] = values
-    drops = changes(hh[OWN])
-    for (objective, kind, at), values in drops.items():
+    drops = changes(pd.DataFrame(hh[OWN]))
+    for (objective, kind, at), values in _columns(drops):
         columns["hh_delta", objective, kind, "", at] = values
     objectives = list(drops.columns.unique("objective"))
-    mean = sum(drops[objective] for objective in objectives) / len(objectives)
-    for (kind, at), values in mean.items():
+    total = sum((drops[name] for name in objectives[1:]), start=pd.DataFrame(drops[objectives[0]]))
+    for (kind, at), values in _columns(pd.DataFrame(total / len(objectives))):
         columns["hh_delta", "", kind, "", at] = values
     return pd.DataFrame(columns)
+
+
+def _columns(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.Series]]:
+    return (
+        (tuple(frame.columns[place]), column) for place, (_, column) in enumerate(frame.items())
+    )
 
 
 def grid_evidence(frames: Mapping[Trio, pd.DataFrame], replicates: Replicates) -> pd.DataFrame:
     """Return the means of `trio_evidence` over the grid, and hh_delta of each backbone alone."""
     evidence = replicates.mean_of_trios(frames)
     of_all = [column for column in map(tuple, evidence.columns) if column[:2] == ("hh_delta", "")]
-    columns = {}
+    columns: dict[Column, pd.Series] = {}
     for backbone in replicates.seeds:
         own = {trio: frame[of_all] for trio, frame in frames.items() if trio.backbone == backbone}
         means = replicates.of_backbone(backbone).mean_of_trios(own)
-        columns |= {(*name[:3], backbone, name[4]): values for name, values in means.items()}
+        for (measure, objective, kind, _, at), values in _columns(means):
+            columns[measure, objective, kind, backbone, at] = values
     return evidence.join(pd.DataFrame(columns))

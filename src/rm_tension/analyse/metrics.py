@@ -97,11 +97,11 @@ def hh_metrics(items: pd.DataFrame, weights: Weights, test_files: TestFiles) -> 
     The subset is a file of the objective, or OWN for all of its files, whose pairs are pooled.
     """
     correct = _by_condition(items[items["dataset"] == HH])
-    file = correct.index.get_level_values("subset")
+    subset = correct.index.get_level_values("subset")
     frames = []
     for objective, files in test_files.items():
-        for name, pooled in {**{file: (file,) for file in files}, OWN: files}.items():
-            part = correct.loc[file.isin(pooled), [objective]]
+        for name, pooled in [*((file, (file,)) for file in files), (OWN, files)]:
+            part = correct.loc[subset.isin(pooled), [objective]]
             frames.append(pd.concat({name: accuracy(*_complete(part, weights))}, axis=1))
     return pd.concat(frames, axis=1).rename_axis(columns=["subset", *CONDITION])
 
@@ -137,7 +137,7 @@ def changes(accuracies: pd.DataFrame) -> pd.DataFrame:
     unablated = (NONE.kind, NONE.percent)
     baseline = accuracies.xs(unablated, axis=1, level=("kind", "percent"))
     ablated = accuracies.loc[:, accuracies.columns.get_level_values("kind") != NONE.kind]
-    models = ablated.columns.droplevel(["kind", "percent"])
+    models = pd.MultiIndex.from_tuples(map(tuple, ablated.columns)).droplevel([-2, -1])
     return ablated - baseline[models].to_numpy()
 
 
@@ -156,7 +156,7 @@ def accuracy_table(tasks: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     of_tasks = pd.DataFrame(subsets, columns=["task", *PART]).merge(sizes, on=PART)
     keys = [*CONDITION, "task"]
     sums = of_tasks.groupby(keys)[list(COUNTS)].sum()
-    table = _estimate(tasks.xs("accuracy", axis=1, level="measure"), "accuracy")
+    table = _estimate(pd.DataFrame(tasks.xs("accuracy", axis=1, level="measure")), "accuracy")
     return table.join(sums, on=keys)[[*keys, *COUNTS, "accuracy"]]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations
 from rm_tension.analyse import as_published
+from rm_tension.analyse.averages import Tables, insert_keys
 from rm_tension.analyse.bootstrap import Counts, Replicates
 from rm_tension.analyse.evidence import Column
 from rm_tension.analyse.task_sets import SINGLES
@@ -55,17 +57,21 @@ def neuron_table(
             layers, neurons = np.indices(ablated_set.shape, dtype=np.int32)
             chosen, rejected = (side.sum / side.tokens for side in of_rm.sides)
             own = backbone_score(of_rm)
-            columns = {"layer": layers, "neuron": neurons, "chosen": chosen, "rejected": rejected}
+            columns: dict[str, Any] = {
+                "layer": layers,
+                "neuron": neurons,
+                "chosen": chosen,
+                "rejected": rejected,
+            }
             columns |= {name: neuron_scores(name, of_rm, seed) for name in SCORES}
             columns |= {"backbone_mean": own, "top": tops[objective]}
             columns |= {"backbone_top": top(own, percent), "ablated_set": ablated_set}
             table = pd.DataFrame({name: values.ravel() for name, values in columns.items()})
-            for place, key in enumerate((backbone, seed, objective)):
-                table.insert(place, ("backbone", "seed", "objective")[place], key)
+            insert_keys(table, backbone=backbone, seed=seed, objective=objective)
             parts.append(table)
     sets = pd.CategoricalDtype([NO_SET, *SETS])
-    kinds = {"backbone": "category", "objective": "category", "ablated_set": sets}
-    return pd.concat(parts, ignore_index=True).astype(kinds)
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype({"backbone": "category", "objective": "category", "ablated_set": sets})
 
 
 @dataclass(frozen=True)
@@ -134,9 +140,7 @@ def neuron_retention(tops: Mapping[str, Mask]) -> float:
     return jaccard(tops["helpful"] | tops["harmless"], tops["mixed"])
 
 
-def backbone_tables(
-    neurons: Neurons, percent: int, set_percents: Iterable[int]
-) -> dict[str, pd.DataFrame]:
+def backbone_tables(neurons: Neurons, percent: int, set_percents: Iterable[int]) -> Tables:
     """Return the tables of results/<P>/ on one backbone's neurons, by file name."""
     variants = {"corrected": neurons.tops(percent), "as_published": neurons.published_tops(percent)}
     means, tops = neurons.mean_scores(), variants["corrected"]
@@ -168,8 +172,8 @@ def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     published = neurons.published_tops(percent)
     for objective, scores in neurons.magnitude.items():
         masks: list[tuple[int | None, str, Mask, NDArray[np.intp]]] = []
-        for seed, score in zip(neurons.seeds, scores, strict=True):
-            masks.append((seed, "corrected", top(score, percent), thirds(len(score))))
+        for own_seed, score in zip(neurons.seeds, scores, strict=True):
+            masks.append((own_seed, "corrected", top(score, percent), thirds(len(score))))
         mask = published[objective]
         masks.append((None, "as_published", mask, as_published.thirds(len(mask))))
         for (seed, variant, mask, places), (index, third) in product(masks, enumerate(THIRDS)):
@@ -281,14 +285,17 @@ def _late_excess(depth: pd.DataFrame, replicates: Replicates) -> pd.DataFrame:
     Per objective pooled over backbones, and per backbone the mean of the objectives.
     """
     corrected = depth[depth["variant"] == "corrected"]
-    keys = {"index": ["backbone", "seed"], "columns": "objective", "aggfunc": "sum"}
-    every = corrected.pivot_table(["neurons", "all_neurons"], **keys)
-    late = corrected[corrected["third"] == "late"].pivot_table(["neurons", "all_neurons"], **keys)
+    every, late = (
+        rows.pivot_table(
+            ["neurons", "all_neurons"], ["backbone", "seed"], "objective", aggfunc="sum"
+        )
+        for rows in (corrected, corrected[corrected["third"] == "late"])
+    )
 
     def excess(drawn: Replicates) -> pd.DataFrame:
         weights = drawn.weights()
         sums = weights.dot(late.loc[weights.columns]) / weights.dot(every.loc[weights.columns])
-        return drawn.without_spread(sums["neurons"] - sums["all_neurons"])
+        return drawn.without_spread(pd.DataFrame(sums["neurons"] - sums["all_neurons"]))
 
     columns: dict[Column, pd.Series] = {}
     for objective, values in excess(replicates).items():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) ->
     _refuse(rewards[slot < 0], "answer is in neither benchmarks.parquet nor test.parquet")
 
     names = ("objective", "kind", "dataset")
-    columns = {name: rewards[name].astype("category") for name in names}
+    columns: dict[str, Any] = {name: rewards[name].astype("category") for name in names}
     columns |= {name: layout[name].to_numpy()[slot] for name in ("subset", "chosen", "item")}
     scored = rewards.assign(**columns, slot=slot)
     parts = scored.groupby([*CONDITION, "dataset"], observed=True)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rm_tension.analyse.as_published import undo_running_means
 from rm_tension.analyse.averages import Tables, over_seeds, with_average, with_groups
+from rm_tension.analyse.metrics import OWN
 from rm_tension.base.tables import damaged, read_table
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import BY_KEY, GROUPS
@@ -87,8 +88,8 @@ def _means(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
 
 def _hh_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """Return Table 10's five known cells; of two backbones, they have no average."""
-    keys = {"kind": NONE.kind, "percent": NONE.percent, "subset": "own"}
-    return _means(rows.assign(**keys), "objective", "backbone", *keys)
+    rows = rows.assign(kind=NONE.kind, percent=NONE.percent, subset=OWN)
+    return _means(rows, "objective", "backbone", "kind", "percent", "subset")
 
 
 def _retention(published: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,9 @@ from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import SUITES, TASKS
 
+# Figure, variant, panel, curve; the variant `corrected` is of the 25 tasks, `as_published` of every
+# subset of the suites.
+Curve = tuple[int, str, str, str]
 BINS = 80
 SHOWN = (0.5, 99.5)  # percentiles of a panel's rewards between which its densities are drawn
 # The two sides of each comparison: of one objective, the first and the second.
@@ -64,19 +66,6 @@ class Side:
         margins = self.extremes["chosen"] - self.extremes["rejected"]
         sums = pd.DataFrame(columns).groupby(self.items // STYLES).sum()
         return sums.assign(margin=margins.groupby(margins.index // STYLES).sum())
-
-
-class Curve(NamedTuple):
-    """Rewards that a curve of Figure 3 or 7 is the density of, float64 [values].
-
-    `variant`: `corrected` is of the 25 tasks, `as_published` of every subset of the suites.
-    """
-
-    figure: int
-    variant: str
-    panel: str
-    curve: str
-    rewards: NDArray[np.float64]
 
 
 def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
@@ -166,38 +155,41 @@ def log_ratios(compared: Iterable[Side], weights: Weights) -> pd.DataFrame:
 
 
 def _std(sums: pd.DataFrame) -> pd.Series:
-    return np.sqrt(sums["square"] / sums["count"] - (sums["sum"] / sums["count"]) ** 2)
+    variance = sums["square"] / sums["count"] - (sums["sum"] / sums["count"]) ** 2
+    return pd.Series(np.sqrt(variance))
 
 
-def curves(by_variant: Mapping[str, Iterable[Side]]) -> Iterator[Curve]:
-    """Yield the `Side.extremes` of each side, which Figure 3 pools and Figure 7 keeps apart."""
-    for variant, compared in by_variant.items():
-        for side in compared:
-            extremes = side.extremes
-            if side.comparison == "retained":
-                pooled = extremes.to_numpy().ravel()
-                yield Curve(3, variant, side.objective, side.side, pooled)
-                continue
+def curves(variant: str, compared: Iterable[Side]) -> dict[Curve, NDArray[np.float64]]:
+    """Return the rewards whose densities Figures 3 and 7 show, float64 [values].
+
+    They are the `Side.extremes` of each side, which Figure 3 pools and Figure 7 keeps apart.
+    """
+    drawn = {}
+    for side in compared:
+        extremes, panel = side.extremes, side.objective
+        if side.comparison == "retained":
+            drawn[3, variant, panel, side.side] = extremes.to_numpy().ravel()
+        else:
             for name in ("chosen", "rejected"):
-                values = extremes[name].to_numpy()
-                yield Curve(7, variant, side.objective, f"{side.side} {name}", values)
+                drawn[7, variant, panel, f"{side.side} {name}"] = extremes[name].to_numpy()
+    return drawn
 
 
-def density_table(drawn: Iterable[Curve]) -> pd.DataFrame:
+def density_table(trios: Iterable[Mapping[Curve, NDArray[np.float64]]]) -> pd.DataFrame:
     """Return columns figure, variant, panel, curve, reward (bin centre), density, of all trios.
 
     A density is of all rewards of its curve, so that it integrates to a little less than 1 over the
     range shown.
     """
     panels: dict[tuple[int, str, str], dict[str, list[NDArray[np.float64]]]] = {}
-    for curve in drawn:
-        panel = panels.setdefault((curve.figure, curve.variant, curve.panel), {})
-        panel.setdefault(curve.curve, []).append(curve.rewards)
+    for drawn in trios:
+        for (figure, variant, panel, curve), rewards in drawn.items():
+            panels.setdefault((figure, variant, panel), {}).setdefault(curve, []).append(rewards)
     tables = []
-    for (figure, variant, panel_name), parts in sorted(panels.items()):
-        pooled = {name: np.concatenate(rewards) for name, rewards in parts.items()}
-        keys = {"figure": figure, "variant": variant, "panel": panel_name}
-        tables.append(_densities(pooled).assign(**keys))
+    for (figure, variant, panel), parts in sorted(panels.items()):
+        pooled = {curve: np.concatenate(rewards) for curve, rewards in parts.items()}
+        table = _densities(pooled)
+        tables.append(table.assign(figure=figure, variant=variant, panel=panel))
     return pd.concat(tables)[["figure", "variant", "panel", "curve", "reward", "density"]]
 
 

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rm_tension.activations.sums import load_activations
 from rm_tension.analyse import score_shift
-from rm_tension.analyse.averages import Tables
+from rm_tension.analyse.averages import Tables, insert_keys
 from rm_tension.analyse.bootstrap import RESAMPLES, Replicates, Weights, draw_items
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
@@ -89,7 +90,7 @@ class TrioResults:
     """What is kept of one trio, so that memory holds the rewards of one trio at a time."""
 
     tables: Tables
-    curves: list[score_shift.Curve]
+    curves: dict[score_shift.Curve, NDArray[np.float64]]
     examples: pd.DataFrame
     evidence: pd.DataFrame
 
@@ -101,15 +102,15 @@ def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> Tr
     metrics = trio_metrics(items, weights, files)
     tables = trio_tables(scored, items, metrics)
     for table in tables.values():
-        table.insert(0, "backbone", trio.backbone)
-        table.insert(1, "seed", trio.seed)
+        insert_keys(table, backbone=trio.backbone, seed=trio.seed)
     rewards, right = score_shift.task_rewards(scored, percent), score_shift.right_items(items)
     sides = list(score_shift.sides(rewards, right))
     of_suites = score_shift.retained(score_shift.suite_rewards(scored), right)
-    drawn = score_shift.curves({"corrected": sides, "as_published": of_suites})
+    curves = score_shift.curves("corrected", sides)
+    curves |= score_shift.curves("as_published", of_suites)
     shifts = score_shift.log_ratios(sides, weights)
     evidence = trio_evidence(metrics.tasks, metrics.hh, percent).join(shifts)
-    return TrioResults(tables, list(drawn), candidates(rewards), evidence)
+    return TrioResults(tables, curves, candidates(rewards), evidence)
 
 
 def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:
@@ -138,10 +139,10 @@ def _tables(
     for backbone, own in neurons.items():
         made = backbone_tables(own, config.task_percent, config.set_percents)
         for table in made.values():
-            table.insert(0, "backbone", backbone)
+            insert_keys(table, backbone=backbone)
         of_backbones.append(made)
     tables = _joined(result.tables for result in results.values()) | _joined(of_backbones)
-    curves = [curve for result in results.values() for curve in result.curves]
+    curves = [result.curves for result in results.values()]
     tables["reward_density"] = score_shift.density_table(curves)
     tables |= grid_tables(tables, config.task_percent)
     tables["training_curves"] = _training_curves(job, list(results))
@@ -175,8 +176,7 @@ def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
     for trio in present:
         for objective in job.params.grid.objectives:
             curve = training_curve(read_table(job.paths.history(trio.model(objective)), MEASURES))
-            for place, key in enumerate((trio.backbone, trio.seed, objective)):
-                curve.insert(place, ("backbone", "seed", "objective")[place], key)
+            insert_keys(curve, backbone=trio.backbone, seed=trio.seed, objective=objective)
             curves.append(curve)
     return pd.concat(curves, ignore_index=True)
 

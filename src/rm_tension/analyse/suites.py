@@ -36,7 +36,8 @@ def suite_table(scored: pd.DataFrame, parts: Mapping[Part, pd.DataFrame]) -> pd.
     section, domain or `overall`. A number that needs an absent subset is absent.
     """
     rows: list[tuple[str, *Metric]] = []
-    for (objective, suite), own in scored.groupby(["objective", "dataset"], observed=True):
+    for keys, own in scored.groupby(["objective", "dataset"], observed=True):
+        objective, suite = map(str, keys)
         if suite == "reward-bench":
             made = reward_bench(_accuracies(parts, objective))
         elif suite == "reward-bench-2":
