@@ -183,7 +183,8 @@ class DecidedPart:
 
     `interval` decides, with the backbones fixed; `interval_over_backbones` is of draws of backbones
     as well. `published` is the paper's number, and `published_verdict` says whether the predicate
-    holds of it.
+    holds of it. The part holds where its number lies strictly between `low` and `high`; None is no
+    bound.
     """
 
     part: str
@@ -193,6 +194,8 @@ class DecidedPart:
     published: float | None
     published_verdict: PublishedVerdict
     verdict: Verdict
+    low: float | None = None
+    high: float | None = None
 
     @classmethod
     def of(cls, part: Part, paper: Part) -> "DecidedPart":
@@ -205,6 +208,8 @@ class DecidedPart:
             published=_number(paper.effect),
             published_verdict=paper.published_verdict,
             verdict=part.verdict,
+            low=_number(part.low),
+            high=_number(part.high),
         )
 
 

@@ -1,7 +1,7 @@
 """dvc.lock, which says what each stage read and wrote, and the md5s by which it does."""
 
 import hashlib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +48,6 @@ def stage_named(stages: Container[str], kind: str, cell: str) -> str | None:
     return next(
         (name for name in (f"{kind}@{cell}", f"{kind}{TRIO}@{cell}") if name in stages), None
     )
-
-
-def changed_inputs(stages: Mapping[str, Any], stage: str) -> Iterator[tuple[str, str, str]]:
-    """What a stage read that was made again since: path, the md5 that it read, and the one that was made."""
-    made = {
-        out["path"]: out["md5"]
-        for one in stages.values()
-        for out in one.get("outs", ())
-        if "md5" in out
-    }
-    for read in stages[stage].get("deps", ()):
-        path, md5 = read["path"], read.get("md5")
-        if md5 and made.get(path, md5) != md5:
-            yield path, md5, made[path]
 
 
 def file_md5(path: Path) -> str:
