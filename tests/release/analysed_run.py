@@ -45,9 +45,10 @@ def write_results(folder, **context):
         MODEL | BEFORE | {"subset": subset, "accuracy": 70.5} for subset in ("helpful-base", "own")
     ]
     pd.DataFrame(own).to_csv(folder / "hh_accuracy.csv", index=False)
-    published = pd.read_csv(REPOSITORY / "reference/accuracy.csv").rename(
-        columns={"accuracy": "paper"}
+    published = pd.read_csv(REPOSITORY / "reference/published.csv").rename(
+        columns={"value": "paper"}
     )
+    published = published[published["table"].isin(["13", "14"])]
     (folder / "means").mkdir()
     published[["objective", "backbone", "task", "paper"]].to_csv(
         folder / "means" / "accuracy.csv", index=False

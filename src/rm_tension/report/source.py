@@ -8,7 +8,6 @@ import pandas as pd
 
 from rm_tension.analyse.comparison import PUBLISHED_CELL
 from rm_tension.analyse.context import Context
-from rm_tension.analyse.files import RESULTS
 from rm_tension.base.config import Params, Profile
 from rm_tension.base.files import read_json
 from rm_tension.base.provenance import Provenance
@@ -44,8 +43,8 @@ class Source:
         return self.context.task_percent
 
     def table(self, name: str, *columns: str) -> pd.DataFrame:
-        """Read a tidy CSV; raise UserError if it is missing, or lacks one of its columns."""
-        return read_table(self.results / f"{name}.csv", columns or RESULTS[name].split())
+        """Read a tidy CSV; raise UserError if it is missing, or lacks one of `columns`."""
+        return read_table(self.results / f"{name}.csv", columns)
 
     def record(self, name: str, kind: type[T]) -> T:
         """Read a JSON file; raise UserError if it is missing, or something else."""
