@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +21,13 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; rename it into place at the end.
 
     If the block raises, `path` stays as it was. The content is on disk before it is renamed, so
-    that a loss of power leaves no empty file. A link, such as DVC makes into its cache, is
-    replaced, and what it leads to stays. Files get the modes of the umask, whatever a library gave
-    them. Raise IsADirectoryError or NotADirectoryError, and remove nothing, if a file would replace
-    a folder or a folder a file.
+    that a loss of power leaves no empty file. A user's own link is followed; a link into DVC's cache
+    is replaced, and the cache stays as it is. New files get the modes of the umask, whatever a
+    library gave them; a file that is replaced keeps its mode and, for root, its owner. Raise
+    IsADirectoryError or NotADirectoryError, and remove nothing, if a file would replace a folder or
+    a folder a file.
     """
+    path = _destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)  # what a killed run left
@@ -32,26 +35,59 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         umask = _umask()
         for file in [partial, *partial.rglob("*")]:
-            if not _is_link(file):  # whose mode is that of what it leads to
+            if not (
+                file.is_symlink() or is_linked_to_cache(file)
+            ):  # these have their target's mode
                 file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
                 _flush(file)
-        if partial.is_dir() and (path.is_dir() or path.is_symlink()):
-            _remove(path)
+        if path.is_file() and partial.is_file() and not is_linked_to_cache(path):
+            _keep_mode_and_owner(path, partial)
+        if path.is_dir() and partial.is_dir():
+            shutil.rmtree(path)
         partial.replace(path)
         _flush(path.parent)
     finally:
         _remove(partial)
 
 
+def is_linked_to_cache(path: Path) -> bool:
+    """Return whether DVC made `path` a link to a file of its cache, as `cache.type` may say.
+
+    A symbolic link is known by the name of its target, which may be gone, a hard link by the mode
+    that DVC gives it. The cache may be anywhere: shared, or another checkout's.
+    """
+    if path.is_symlink():
+        return _is_named_by_md5(path.parent / path.readlink())
+    return path.is_file() and path.stat().st_nlink > 1 and not path.stat().st_mode & 0o222
+
+
 def unlink_from_cache(path: Path) -> None:
-    """Replace a link by a copy, for those who write to a file in place; other files stay."""
-    if path.exists() and _is_link(path):
+    """Replace a link into DVC's cache by a copy, for those who write to a file in place."""
+    if is_linked_to_cache(path):
         with whole(path) as partial:
             shutil.copyfile(path, partial)
 
 
-def _is_link(path: Path) -> bool:
-    return path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
+def _destination(path: Path) -> Path:
+    """Follow links, but not into DVC's cache: the last link before it is the destination then."""
+    if not _is_named_by_md5(path.resolve()):
+        return path.resolve()
+    while path.is_symlink() and not is_linked_to_cache(path):
+        path = path.parent / path.readlink()
+    return path.parent.resolve() / path.name
+
+
+def _is_named_by_md5(path: Path) -> bool:
+    """Return whether a path ends as in DVC's cache: two digits of the md5, /, the other thirty."""
+    name = f"{path.parent.resolve().name}/{path.name}"
+    return re.fullmatch("[0-9a-f]{2}/[0-9a-f]{30}", name) is not None
+
+
+def _keep_mode_and_owner(old: Path, new: Path) -> None:
+    known = old.stat()
+    new.chmod(known.st_mode)
+    if os.geteuid() == 0:
+        os.chown(new, known.st_uid, known.st_gid)
 
 
 def _umask() -> int:
@@ -69,7 +105,7 @@ def _flush(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
