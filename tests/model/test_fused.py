@@ -12,9 +12,7 @@ from rm_tension.model.reward_model import load_reward_model
 STOCK = (NewGELUActivation, LlamaRMSNorm)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "limit"), [(torch.float64, 1e-14), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)]
-)
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
 def test_rewards_and_gradients_are_the_stock_models(backbone, dtype, limit):
     results = []
     for change in (lambda model: model, fuse):

@@ -227,10 +227,8 @@ def distances(
     Both sides get the same random numbers, rounded to `dtype`; float64 is `definition`'s on the CPU.
     """
     spans = spans or Spans.of(CHECKED_SPANS)
-    tokens = int(spans.own.sum())
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(heads, tokens, size), *2 * [(key_heads, tokens, size)], (heads, tokens, size)]
-    *inputs, weights = (torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+    shape = (heads, int(spans.own.sum()), size)
+    shapes = [shape, *2 * [(key_heads, *shape[1:])], shape]
 
     def results(
         kernel: Callable[..., Tensor], device: torch.device, dtype: torch.dtype
@@ -240,11 +238,13 @@ def distances(
         gradients = torch.autograd.grad(output, leaves, weights.to(device, dtype))
         return [tensor.detach().cpu().double() for tensor in (output, *gradients)]
 
-    with (
+    with (  # a stage may ask in the middle of scoring
         torch.inference_mode(mode=False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
     ):
+        generator = torch.Generator().manual_seed(0)
+        *inputs, weights = (torch.randn(one, generator=generator).to(dtype) for one in shapes)
         exact = results(definition, torch.device("cpu"), torch.float64)
         computed = results(kernel, device, dtype)
     return [float((a - b).norm() / b.norm()) for a, b in zip(computed, exact, strict=True)]

@@ -25,12 +25,12 @@ def run(job: Job) -> None:
     """Read tokens and backbone; write models/<P>/reward/<b>-<o>-<s>/ and metrics of each step."""
     config, key, seed = job.profile.train, job.model, job.model.seed
     epochs = config.epochs[key.objective]
+    device = profile_device(job.paths.profile, job.profile.gpu)
     pairs = _pairs(job)
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
     budget = Budget(config.tokens_per_micro_batch)
-    device = profile_device(job.paths.profile, job.profile.gpu)
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(
             job.paths.backbone(key.backbone), seed, config.head_std, config.weights
