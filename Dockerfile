@@ -51,6 +51,7 @@ ENV HOME=/tmp \
     DVC_SITE_CACHE_DIR=/workspace/.dvc/tmp/site-cache \
     PYTHONPATH=/workspace/src \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTORCH_ALLOC_CONF=expandable_segments:True \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # an archive of the image has a folder only if a layer made it, and on a read-only root nothing can be mounted elsewhere

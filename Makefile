@@ -78,7 +78,8 @@ portable: setup ## compare all bytes of tiny trios with what two other CPUs make
 	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends qemu-user; }
 	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m qemu tests/test_portable.py
 
-gpu-check: setup ## compare a GPU with the CPU, path by path, and measure the stages on it; no hub needed
+gpu-check: setup ## compare a GPU with float64, path by path, and time the stages on it, in ten minutes; no hub needed
+	TEST_GPU=1 pytest -m gpu tests/gpu
 	python -m benchmarks.gpu_check
 
 mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine
@@ -102,7 +103,7 @@ archive: ## dist/: the tracked files of the last commit, the same bytes each tim
 
 PROFILE ?= mini
 KIT = dist/release/$(PROFILE)
-release: setup archive ## dist/release/PROFILE: model cards, notes, citation, archive and checksums to publish of a profile that was run
+release: setup archive ## dist/release/PROFILE: model cards, archive and checksums to publish of a profile that was run
 	rm-tension release prepare --profile $(PROFILE)
 	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
 	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS

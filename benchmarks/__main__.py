@@ -1,179 +1,268 @@
-"""Time the training step, statistics, scoring and the ablation sweep beside the plain ways of doing the same."""
+"""Time our training step, statistics, scoring and ablations beside the plain ways of doing the same.
+
+Both sides get the same weights and texts, and must give the same numbers before they are timed.
+"""
 
 import argparse
-import os
-import platform
-import sys
-import warnings
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a process that has touched a GPU cannot fork
-
 import numpy as np
-import psutil
 import torch
-from transformers.utils import logging
+from datasets import Dataset, disable_progress_bars
+from numpy.typing import NDArray
+from tabulate import tabulate
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from torch import Tensor
+from torch.utils.benchmark import Timer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from trl import RewardConfig, RewardTrainer
 
-from benchmarks import report, scoring, statistics, step, sweep
-from benchmarks.measure import Run, Task, distance, run
-from benchmarks.shared import (
-    REAL,
-    TINY,
-    TINY_SHAPE,
-    Material,
-    Setting,
-    Texts,
-    make_material,
-    real_shape,
-)
-from rm_tension.base.runs import git_commit
+from benchmarks.compare import accelerator_for
+from benchmarks.material import LIMIT, PAD, Material
+from rm_tension.activations.stats import OWN_SUMS, collect
+from rm_tension.backbone.neurons import ablated, neuron_shape, on_activations
+from rm_tension.base.config import load_params
+from rm_tension.base.files import whole
+from rm_tension.evaluate.scoring import Scorer
+from rm_tension.model.device import Budget, Place
+from rm_tension.model.rows import Item, Tokens
+from rm_tension.train.training import backward
 
-PAIRS_PER_STEP = 16
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 1e-1}  # distance of two sides' numbers
-LIBRARIES = ("torch", "transformers", "trl", "accelerate")
+BACKBONE = "smollm2-135m"
+SHARES = (0.0, 0.1, 0.3, 0.5)  # of all neurons, silenced
+Side = Callable[[], NDArray[Any]]
+
+
+class Bench:
+    """Our side and the others' of each task, on one model, its backbone and one place."""
+
+    def __init__(self, material: Material, place: Place, budget: int) -> None:
+        self.place, self.budget = place, budget
+        self.model, self.backbone = (material.model(place.device, seed=seed) for seed in (1, 0))
+        self.plain, self.plain_backbone = deepcopy(self.model), deepcopy(self.backbone)
+        for model in (self.plain, self.plain_backbone):
+            model.set_attn_implementation("sdpa")
+        draws = np.random.default_rng(0).random(neuron_shape(self.model))
+        self.masks = [draws < share for share in SHARES]
+
+    def step(self, pairs: Sequence[Item]) -> NDArray[Any]:
+        """Return gradients of a training step."""
+        accelerator = accelerator_for(self.place)
+        backward(self.model.train(), pairs, accelerator, self.budget)
+        return _gradients(self.model)
+
+    def trl_step(self, pairs: Sequence[Item], at_a_time: int, checkpointing: bool) -> Side:
+        """Return TRL's step, by its own collator and loss; its set-up is not timed."""
+        disable_progress_bars()
+        model, count = deepcopy(self.plain), len(pairs) // at_a_time
+        settings = RewardConfig(
+            output_dir=mkdtemp(),
+            per_device_train_batch_size=at_a_time,
+            gradient_accumulation_steps=count,
+            gradient_checkpointing=checkpointing,
+            bf16=self.place.precision == "bfloat16",
+            use_cpu=self.place.device.type == "cpu",
+            report_to=[],
+        )
+        columns = {
+            name: [pair[side].tolist() for pair in pairs]
+            for side, name in enumerate(("chosen_ids", "rejected_ids"))
+        }
+        trainer = RewardTrainer(
+            model=model,
+            args=settings,
+            train_dataset=Dataset.from_dict(columns),
+            processing_class=_tokenizer(model.config.vocab_size),
+        )
+        batches = list(trainer.get_train_dataloader())
+        trainer.current_gradient_accumulation_steps = count
+
+        def step() -> NDArray[Any]:
+            model.zero_grad()
+            for batch in batches:
+                trainer.training_step(model, batch)
+            return _gradients(model)
+
+        return step
+
+    def statistics(self, pairs: Sequence[Item]) -> NDArray[Any]:
+        """Return the sums of both sides."""
+        models, budget = {"rm": self.model}, Budget(self.budget)
+        sums = collect(models, self.backbone, pairs, self.place, budget, "")["rm"]
+        names = (*OWN_SUMS, "backbone_sum")
+        return np.stack([[getattr(side, name) for name in names] for side in sums.sides])
+
+    def released_statistics(self, pairs: Sequence[Item], at_a_time: int) -> NDArray[Any]:
+        """Return the sums by the released way: texts padded to LIMIT, and hooks on all blocks."""
+        sums = np.zeros((2, 4, *neuron_shape(self.plain)))
+        for side in (0, 1):
+            texts = [pair[side] for pair in pairs]
+            for first in range(0, len(texts), at_a_time):
+                inputs = self._padded(texts[first : first + at_a_time], LIMIT)
+                real = inputs["attention_mask"].bool()
+                seen = [
+                    self._activations(model, inputs) for model in (self.plain, self.plain_backbone)
+                ]
+                for layer, (after, before) in enumerate(zip(*seen, strict=True)):
+                    a, b = after[real].float(), before[real].float()
+                    terms = (a, a.abs(), (a - b).square(), b)
+                    sums[side, :, layer] += [term.sum(dim=0).cpu().numpy() for term in terms]
+        return sums
+
+    def _activations(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        kept: list[Tensor] = []
+        with (
+            torch.inference_mode(),
+            self.place.computing(),
+            on_activations(model, lambda _, activations: kept.append(activations)),
+        ):
+            model(**inputs, use_cache=False)
+        return kept
+
+    def scores(self, items: Sequence[Item]) -> NDArray[Any]:
+        """Return rewards, in rows of all answers to a prompt."""
+        return Scorer(items, Budget(self.budget)).score(self.model, self.place, "")
+
+    def sorted_scores(self, items: Sequence[Item], at_a_time: int) -> NDArray[Any]:
+        """Return rewards of texts sorted by length and padded, as in any good evaluation loop."""
+        texts = [text for item in items for text in item]
+        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        rewards = np.empty(len(texts), dtype=np.float32)
+        with torch.inference_mode(), self.place.computing():
+            for first in range(0, len(order), at_a_time):
+                batch = order[first : first + at_a_time]
+                inputs = self._padded([texts[number] for number in batch], len(texts[batch[0]]))
+                logits = self.plain(**inputs, use_cache=False).logits
+                rewards[batch] = logits[:, 0].float().cpu().numpy()
+        return rewards
+
+    def sweep(self, pairs: Sequence[Item]) -> NDArray[Any]:
+        """Return rewards under each mask, by zeroed weights and rows laid out once."""
+        scorer, rewards = Scorer(pairs, Budget(self.budget)), []
+        for mask in self.masks:
+            with ablated(self.model, mask):
+                rewards.append(scorer.score(self.model, self.place, ""))
+        return np.stack(rewards)
+
+    def sweep_by_hooks(self, pairs: Sequence[Item], at_a_time: int) -> NDArray[Any]:
+        """Return rewards under each mask, by hooks and the sorted loop."""
+        rewards = []
+        for mask in self.masks:
+            kept = torch.from_numpy(~mask).to(self.place.device)
+            with on_activations(self.plain, lambda layer, a, kept=kept: a * kept[layer]):  # type: ignore[misc]
+                rewards.append(self.sorted_scores(pairs, at_a_time))
+        return np.stack(rewards)
+
+    def _padded(self, texts: Sequence[Tokens], length: int) -> dict[str, Tensor]:
+        """Pad texts on the right."""
+        ids = np.full((len(texts), length), PAD, dtype=np.int64)
+        for row, text in zip(ids, texts, strict=True):
+            row[: len(text)] = text
+        input_ids = torch.from_numpy(ids).to(self.place.device)
+        return {"input_ids": input_ids, "attention_mask": (input_ids != PAD).long()}
+
+    def tasks(self, material: Material, count: int) -> dict[str, dict[str, Side]]:
+        """Return all tasks by what they do, ours first."""
+        pairs, items = material.pairs(count), material.benchmark_items(max(3, count // 3))
+        few = pairs[: max(1, count // 4)]
+        trl = {
+            f"TRL, {size} at a time": self.trl_step(pairs, size, checkpointing=False)
+            for size in (1, 2)
+        }
+        sizes = (1, 4, 16)
+        return {
+            f"a training step of {len(pairs)} HH pairs": {
+                "ours": partial(self.step, pairs),
+                "TRL, 8 at a time, checkpointing (its defaults)": self.trl_step(
+                    pairs, min(8, len(pairs)), checkpointing=True
+                ),
+                **trl,
+            },
+            f"statistics of {len(few)} HH pairs": {
+                "ours": partial(self.statistics, few),
+                f"padded to {LIMIT}, hooks": partial(self.released_statistics, few, 4),
+            },
+            **{
+                f"rewards of {len(used)} {what}": {"ours": partial(self.scores, used)}
+                | {f"sorted, {n} at a time": partial(self.sorted_scores, used, n) for n in sizes}
+                for what, used in (("benchmark items", items), ("HH pairs", pairs))
+            },
+            f"rewards of {len(pairs)} HH pairs under {len(self.masks)} conditions": {
+                "ours": partial(self.sweep, pairs),
+                "hooks, sorted, 4 at a time": partial(self.sweep_by_hooks, pairs, 4),
+            },
+        }
+
+
+def _gradients(model: PreTrainedModel) -> NDArray[Any]:
+    gradients = [p.grad.flatten().float() for p in model.parameters() if p.grad is not None]
+    return torch.cat(gradients).cpu().numpy()
+
+
+def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer that TRL asks for and never uses."""
+    words = Tokenizer(WordLevel({f"w{n}": n for n in range(vocabulary)}, unk_token="w0"))  # noqa: S106
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w0")  # noqa: S106
+
+
+def measure(tasks: Mapping[str, Mapping[str, Side]], tolerance: float, seconds: float) -> str:
+    """Return a table of times, each by ours; raise SystemExit where a side's numbers are not ours."""
+    lines: list[tuple[str, ...]] = []
+    for task, sides in tasks.items():
+        lines.append((f"**{task}**", "", "", ""))
+        ours, expected = 0.0, sides["ours"]()
+        for name, run in sides.items():
+            numbers = run()
+            distance = np.linalg.norm(numbers - expected) / np.linalg.norm(
+                expected - expected.mean()
+            )
+            if not distance <= tolerance:
+                raise SystemExit(f"{task}, {name}: not the numbers of ours, {distance:.0e} apart")
+            timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+            times = timer.blocked_autorange(min_run_time=seconds)
+            ours = ours or times.median
+            ratio, spread = times.median / ours, times.iqr / times.median
+            lines.append(
+                (name, f"{ratio:.2f}", f"{times.median:.3g} s, {spread:.0%}", f"{distance:.0e}")
+            )
+            print(*lines[-1], sep=" | ", flush=True)
+    headers = ("task, side", "time by ours", "median, interquartile range", "differs by")
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
 def main() -> None:
-    """Measure all tasks, and write what came of it."""
-    options = _options()
-    if options.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # TRL takes the GPU that it sees
-    torch.set_num_threads(
-        1
-    )  # the sides are forked from this process, and would wait for ever for threads that are not
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings(
-        "ignore", message=".*gradient_checkpointing|.*pin_memory"
-    )  # of TRL's own settings
-    setting = Setting(options.device, options.precision, options.threads, options.budget)
-    shape = TINY_SHAPE if options.small else real_shape(options.blocks)
-    texts = Texts(TINY if options.small else REAL, shape.vocabulary, np.random.default_rng(0))
-    pairs = texts.hh_pairs(options.pairs)
-    tasks = [
-        step.task(texts.hh_pairs(PAIRS_PER_STEP)),
-        statistics.task(texts.hh_pairs(options.statistics_pairs)),
-        scoring.of_benchmarks(texts.benchmark_items(options.items)),
-        scoring.of_pairs(pairs),
-        sweep.task(pairs, shape.layers, shape.mlp),
-    ]
-    material, kind = make_material(shape, setting), "cpu" if options.device == "cpu" else "wall"
-    found = {
-        "machine": _machine(),
-        "options": {name: value for name, value in vars(options).items() if name != "out"},
-        "shape": vars(shape) | {"parameters": shape.parameters},
-        "judged_by": kind,
-        "tolerance": TOLERANCE[options.precision],
-        "tasks": {task.name: _measured(task, material, options, kind) for task in tasks},
-    }
-    report.write(found, options.out)
-    print(f"{report.table(found)}\n\n{report.targets(found)}\n\nwritten to {options.out}")
-
-
-def _options() -> argparse.Namespace:
+    """Print the table and write it to a file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--small",
-        action="store_true",
-        help="a tiny model and the miniature's lengths: shows nothing",
-    )
-    parser.add_argument(
-        "--blocks", type=int, help="so many of the 30 blocks, with that share of the vocabulary"
-    )
+    parser.add_argument("--tiny", action="store_true", help="a tiny model: shows nothing")
+    parser.add_argument("--blocks", type=int, default=30, help="so many of the model's 30 blocks")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=tuple(TOLERANCE), default="float32")
-    parser.add_argument(
-        "--budget", type=int, default=4096, help="tokens that go through a model together"
-    )
-    parser.add_argument(
-        "--pairs", type=int, default=16, help="HH pairs that are scored, whole and under ablations"
-    )
-    parser.add_argument("--statistics-pairs", type=int, default=4)
-    parser.add_argument("--items", type=int, default=6, help="benchmark items")
-    available = psutil.virtual_memory().available / 2**30
-    parser.add_argument(
-        "--memory-gb",
-        type=float,
-        default=round(0.8 * available, 1),
-        help="a side that needs more is left out",
-    )
-    parser.add_argument("--out", type=Path, default=Path("reports/bench"))
-    return parser.parse_args()
-
-
-def _machine() -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cpus": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),  # what else it did
-        "git_commit": git_commit(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
-
-
-def _measured(
-    task: Task, material: Material, options: argparse.Namespace, kind: str
-) -> dict[str, Any]:
-    """All sides in turn, in every repeat; raises SystemExit where a side's numbers are not ours."""
-    sides = {"ours": task.ours, **task.others}
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
-    distances: dict[str, float] = {}
-    tolerance = TOLERANCE[options.precision]
-    left = list(sides)
-    for number in range(options.repeats):
-        for name in list(left):
-            measured = run(sides[name], material, options.memory_gb)
-            if measured is None:
-                print(f"{task.name}, {name}: out of memory", file=sys.stderr)
-                left.remove(name)
-                runs[name].clear()
-                continue
-            apart = distance(measured.numbers, (runs["ours"] or [measured])[0].numbers)
-            distances[name] = max(apart, distances.get(name, 0.0))
-            print(
-                f"{task.name} {number + 1}/{options.repeats}, {name}: {measured.cpu:.2f} s of CPU time, "
-                f"numbers within {apart:.1e} of ours (tolerance {tolerance:.0e})",
-                file=sys.stderr,
-            )
-            if not apart <= tolerance:
-                raise SystemExit(
-                    f"{task.name}, {name}: not the same numbers as ours, so no ratio is made"
-                )
-            runs[name].append(measured)
-    if not runs["ours"]:
-        raise SystemExit(
-            f"{task.name}: ours is out of memory with {options.memory_gb} GB; lower --budget"
-        )
-    found = {name: _side(one, runs["ours"], distances.get(name)) for name, one in runs.items()}
-    judged = list(report.judged(task, found, kind))
-    return {"what": task.what, "tokens": task.tokens, "sides": found, "targets": judged}
-
-
-def _side(runs: list[Run], ours: list[Run], apart: float | None) -> Mapping[str, Any]:
-    if not runs:
-        return {"out_of_memory": True}
-    pairs = list(zip(runs, ours, strict=True))
-    return {
-        "out_of_memory": False,
-        "cpu_seconds": [one.cpu for one in runs],
-        "wall_seconds": [one.wall for one in runs],
-        "ratio": {
-            "cpu": report.spread([one.cpu / our.cpu for one, our in pairs]),
-            "wall": report.spread([one.wall / our.wall for one, our in pairs]),
-        },
-        "tokens": runs[0].tokens,
-        "peak_mib": max(one.peak_mib for one in runs),
-        "gpu_mib": max(one.gpu_mib for one in runs),
-        "distance": apart,
-    }
+    parser.add_argument("--budget", type=int, default=4096, help="tokens at a time, of ours")
+    parser.add_argument("--pairs", type=int, default=16, help="HH pairs")
+    parser.add_argument("--seconds", type=float, default=10.0, help="at least, for each side")
+    parser.add_argument("--out", type=Path, default=Path("reports/bench/bench.md"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    material = Material.of(load_params().profiles["paper"], BACKBONE, options.tiny)
+    material = material.with_layers(options.blocks)
+    if options.blocks < 30:  # the embedding keeps its share of the cost
+        vocabulary = material.shape.vocabulary * options.blocks // 30
+        material = replace(material, shape=replace(material.shape, vocabulary=vocabulary))
+    bench = Bench(material, Place(torch.device(options.device), options.precision), options.budget)
+    tasks = bench.tasks(material, options.pairs)
+    table = measure(tasks, TOLERANCE[options.precision], options.seconds)
+    with whole(options.out) as partial_file:
+        partial_file.write_text(table + "\n", encoding="utf-8")
+    print(f"\n{table}\n\nwritten to {options.out}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from tabulate import tabulate
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from rm_tension.activations import stage as activations
@@ -76,6 +76,11 @@ class Emulated(Place):
     @contextmanager
     def computing(self) -> Iterator[None]:
         with super().computing(), RoundedProducts():
+            yield
+
+    @contextmanager
+    def summing(self) -> Iterator[None]:
+        with super().summing(), _disable_current_modes():
             yield
 
 

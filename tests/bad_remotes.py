@@ -1,7 +1,6 @@
-"""What goes wrong between a remote and a disk: damaged files, servers that hang up or stall, a disk without space."""
+"""What goes wrong between a remote and a disk: damaged files, servers that hang up, full disks."""
 
 import subprocess
-import threading
 from contextlib import contextmanager
 
 import pytest
@@ -33,37 +32,7 @@ class HangUp(Handler):
         else:
             outputfile.write(raw[: len(raw) // 2])
             outputfile.flush()
-            self.then()
-
-    def then(self):
-        self.close_connection = True
-
-
-def make_stalling():
-    """A handler that sends half of a large file and no more until `over` is set; `half_sent` says that it has."""
-
-    class Stall(HangUp):
-        half_sent, over = threading.Event(), threading.Event()
-
-        def then(self):
-            self.half_sent.set()
-            self.over.wait()
-
-    return Stall
-
-
-def kill_in_the_middle(stalling, command, folder):
-    """Run a command in a folder and kill it, as `kill -9` does, once half of a large file is here."""
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        while not stalling.half_sent.wait(0.1):
-            assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
-        stalling.over.set()
+            self.close_connection = True
 
 
 @contextmanager

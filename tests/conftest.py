@@ -1,6 +1,7 @@
 """One backbone and one reward model of each family, and DVC remotes."""
 
 import logging
+import os
 import shutil
 import signal
 
@@ -10,7 +11,8 @@ from rm_tension.base import portable
 
 # Some tests run the stages of a portable profile here, beside others that compute
 portable.before_numpy()
-portable.require("mini")
+if not os.environ.get("TEST_GPU"):  # it hides GPUs
+    portable.require("mini")
 
 from checkout import serve  # noqa: E402
 from rm_tension.model.reward_model import new_reward_model  # noqa: E402

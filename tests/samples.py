@@ -30,7 +30,7 @@ def only_mini(raw: dict, backbones: Sequence[str], seeds: Sequence[int]) -> dict
     """Cut a parsed params.yaml down to the profile mini and a part of its grid, in place; returns the profile."""
     mini = raw["profiles"]["mini"]
     axes = {"profiles": ["mini"], "backbones": list(backbones), "seeds": list(seeds)}
-    raw["grid"] |= {"profiles": ["mini"], "whole": axes, "trio": {key: [] for key in axes}}
+    raw["grid"] |= {"profiles": ["mini"], "full": axes, "subset": {key: [] for key in axes}}
     raw["profiles"] = {"mini": mini}
     mini["backbones"] = {key: mini["backbones"][key] for key in backbones}
     return mini

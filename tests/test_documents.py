@@ -16,8 +16,8 @@ import pytest
 
 from checkout import clone, dvc
 from documents import DOCUMENTS, MODES, Command, commands
-from rm_tension.analyse.claims import decide_all
-from rm_tension.analyse.published_evidence import published_evidence
+from rm_tension.analyse.claims import CLAIMS, decide_all
+from rm_tension.analyse.published import published_evidence, read_published
 from rm_tension.base.config import load_params
 from rm_tension.base.lockfile import file_md5, stages_of
 from rm_tension.report.summary import quantities
@@ -79,12 +79,11 @@ DOCUMENTED = {row[0]: row for row in rows_of("ARTIFACT.md", 6)}
 
 
 def test_the_table_of_claims_is_that_of_the_code_and_of_the_published_numbers():
-    theirs = published_evidence(
-        {path.stem: pd.read_csv(path) for path in Path("reference").glob("*.csv")}
-    )
+    theirs = published_evidence(read_published(Path("reference/published.csv")))
     for claim in decide_all(theirs, theirs, ()):
-        _, text, _, predicate, published, _ = DOCUMENTED[claim.id]
+        _, text, where, predicate, published, _ = DOCUMENTED[claim.id]
         assert (text, predicate) == (claim.claim, claim.predicate)
+        assert where == CLAIMS[claim.id].where
         numbers = [quantities(part, "")[3] for part in claim.parts]
         verdict = claim.published_verdict
         known = ", ".join(numbers) + (f": {verdict}" if verdict else "")

@@ -6,7 +6,9 @@ FUZZ=50 tries fifty times as many inputs, other ones each time.
 import gzip
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow
 import pytest
@@ -21,11 +23,12 @@ from rm_tension.base.errors import UserError
 from rm_tension.data.benchmarks import read_reward_bench, read_reward_bench_2, read_rm_bench
 from rm_tension.data.hh_rlhf import read_pairs
 from rm_tension.data.miniature import generate
+from rm_tension.score.checkpoints import read_outputs, recorded_setting
 from rm_tension.score.command import read
 from rm_tension.score.loading import open_checkpoint
 from samples import only_mini
 from small_hub import SMALL
-from small_repository import make_reward_model
+from small_repository import PLACE, STAGE, make_reward_model
 
 MANY = int(os.environ.get("FUZZ", "0"))
 TRIED = {"inputs": 0, "refused": 0}
@@ -94,9 +97,11 @@ def rows_of(path, count):
     return pyarrow.parquet.read_table(path).slice(0, count).to_pylist()
 
 
+TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
 LINES = [
     {"id": 1, "prompt": "Why? 🙂", "answers": ["Because.", "No."]},
-    {"prompt": "How?", "answers": ["So."]},
+    {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": TURNS},
+    {"messages": TURNS},
 ]
 
 
@@ -165,6 +170,33 @@ def test_params(folder, data):
 
     path.write_bytes(data.draw(value_of(raw).map(dumped) | bytes_of(dumped(raw))))
     tried(path, load_params)
+
+
+def lock():
+    out = {"path": str(PLACE), "md5": f"{'0' * 32}.dir", "size": 9, "nfiles": 1}
+    params = {"params.yaml": {"profiles.mini.evaluate": {"precision": "float32"}}}
+    data = {"path": "tokens/mini/gpt2-small/train.parquet", "md5": "2" * 32}
+    stage = {"cmd": "x", "deps": [data], "params": params, "outs": [out]}
+    return {"schema": "2.0", "stages": {STAGE: stage}}
+
+
+@examples(150)
+@given(st.data())
+def test_the_dvc_lock_of_a_foreign_repository(folder, data):
+    path = folder / "dvc.lock"
+    values = value_of(lock()).map(lambda value: yaml.safe_dump(value).encode())
+    path.write_bytes(data.draw(bytes_of(yaml.safe_dump(lock()).encode()) | values))
+    fs = SimpleNamespace(
+        read_text=lambda name, encoding: Path(name).read_text(encoding=encoding), join=os.path.join
+    )
+    repository = SimpleNamespace(repo=SimpleNamespace(fs=fs, root_dir=str(path.parent)))
+
+    def reader(_):
+        for output in read_outputs(repository):
+            with suppress(UserError):
+                recorded_setting(read_outputs(repository), output, "profiles.mini.evaluate")
+
+    tried(path, reader)
 
 
 @pytest.fixture(scope="module")

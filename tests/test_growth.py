@@ -13,7 +13,6 @@ from torch.utils._pytree import tree_leaves
 from rm_tension.activations.stats import collect
 from rm_tension.analyse import stage as analyse
 from rm_tension.base.grid import trios
-from rm_tension.base.job import main
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model.device import Budget, Place, make_accelerator
 from rm_tension.model.reward_model import load_reward_model
@@ -144,16 +143,14 @@ def test_the_analysis_holds_the_rewards_of_one_trio_at_a_time(tmp_path, monkeypa
 
     def watched(*arguments):
         gc.collect()
-        assert all(one() is None for one in before)
+        assert all(earlier() is None for earlier in before)
         scored = read(*arguments)
-        before.extend(
-            weakref.ref(one) for one in (scored, owner(scored["reward"]), owner(scored["item"]))
-        )
+        arrays = (scored, owner(scored["reward"]), owner(scored["item"]))
+        before.extend(map(weakref.ref, arrays))
         return scored
 
     monkeypatch.setattr(analyse, "read_scored", watched)
-    monkeypatch.setattr("sys.argv", ["stage", "--profile", "mini"])
-    main(analyse.run)
+    analyse.main(profile="mini")
     assert len(before) == 3 * len(some) == 9
 
 

@@ -1,6 +1,5 @@
-"""Results of a portable profile are the same bits on every x86-64 CPU with AVX2 (docs/PRECISION.md)."""
+"""A portable profile has the same bits on every x86-64 CPU with AVX2 (docs/PRECISION.md)."""
 
-import copy
 import json
 import os
 import re
@@ -15,34 +14,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rm_tension import cli
 from rm_tension.base import portable
-from rm_tension.base.config import parse_params
+from rm_tension.base.config import HH_SOURCES, parse_params
 from rm_tension.base.errors import UserError
 from small_repository import git
 from tiny_profile import MADE, made, make_tiny, run_stages, stages, tiny_params
 
 QEMU = shutil.which("qemu-x86_64")
-OTHERS = {
-    "EPYC-Rome": "smollm2-135m",
-    "Haswell": "gpt2-small",
-}  # of AMD, a Llama; of Intel without AVX-512, a GPT-2
-FEWEST = {
-    "train_pairs": {
-        "helpful-base": 4,
-        "helpful-online": 2,
-        "helpful-rejection-sampled": 2,
-        "harmless-base": 8,
-    },
-    "test_pairs": {
-        "helpful-base": 2,
-        "helpful-online": 1,
-        "helpful-rejection-sampled": 1,
-        "harmless-base": 2,
-    },
-    "items_per_task": 1,
-}
-# By their names in ATen, torch's functions that gave other bits under emulation for all of portable.TORCH: MKL begins
-# with an approximation of the CPU's own. The power 1/2 is `sqrt` as well.
+# Of AMD, a Llama; of Intel without AVX-512, a GPT-2
+OTHERS = {"EPYC-Rome": "smollm2-135m", "Haswell": "gpt2-small"}
+# By their names in ATen, torch's functions that gave other bits under emulation for all of
+# portable.TORCH: MKL begins with an approximation of the CPU's own. The power 1/2 is `sqrt`, too.
 NOT_PORTABLE = {"asin", "atan", "sqrt"}
+USED = {"addmm", "embedding_dense_backward", "_fused_adamw", "linalg_vector_norm", "rsqrt", "tanh"}
 HOSTILE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "SSE4_2", "OPENBLAS_CORETYPE": "Nehalem"}
 
 
@@ -52,10 +35,14 @@ def lines_of(backbones):
 
 
 def fewest_of(*backbones):
-    """Parameters of a trio of each backbone, so small that an emulator is done with them in minutes."""
+    """Parameters of a trio of each backbone, for which an emulator needs minutes."""
     raw = tiny_params(backbones)
     mini = raw["profiles"]["mini"]
-    mini["data"]["source"] |= FEWEST
+    mini["data"]["source"] |= {
+        "train_pairs": dict(zip(HH_SOURCES, (4, 2, 2, 8), strict=True)),
+        "test_pairs": dict(zip(HH_SOURCES, (2, 1, 1, 2), strict=True)),
+        "items_per_task": 1,
+    }
     mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 1024  # fewer tokens
     for backbone in mini["backbones"].values():
         backbone["weights"]["pretraining"] |= {"chunks_per_step": 4}
@@ -63,15 +50,16 @@ def fewest_of(*backbones):
 
 
 @pytest.fixture
-def fewest():
-    """Parameters of a trio of each family."""
-    return fewest_of(*OTHERS.values())
+def fewest(tmp_path, monkeypatch):
+    """A folder with parameters of a trio of each family, to run stages in."""
+    text = yaml.safe_dump(fewest_of(*OTHERS.values()), sort_keys=False)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.qemu
-@pytest.mark.skipif(
-    QEMU is None, reason="qemu-x86_64 is not on the PATH: `make portable` installs it on Debian"
-)
+@pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64: `make portable` installs it on Debian")
 @pytest.mark.parametrize("cpu", OTHERS)
 def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
     backbone = OTHERS[cpu]
@@ -86,7 +74,7 @@ def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
 
 
 class Seen(TorchDispatchMode):
-    """The names of all that torch computes, gradients too; without the underscore of what works in place."""
+    """The names of all that torch computes, gradients too; in-place ones without underscore."""
 
     def __init__(self):
         super().__init__()
@@ -99,71 +87,51 @@ class Seen(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_no_result_comes_from_what_is_not_portable(fewest, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fewest, sort_keys=False), encoding="utf-8")
+@pytest.mark.usefixtures("fewest")
+def test_no_result_comes_from_what_is_not_portable():
     with Seen() as seen:
         for line in lines_of(OTHERS.values()):
             cli.main([*line.split(), "--profile", "mini"])
-    assert seen.names >= {
-        "addmm",
-        "embedding_dense_backward",
-        "_fused_adamw",
-        "linalg_vector_norm",
-        "rsqrt",
-        "tanh",
-    }
+    assert seen.names >= USED
     assert not seen.names & NOT_PORTABLE
 
 
-def python(*arguments, folder, **variables):
-    """A new process with variables of its own, and without those that these tests run under."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in {*portable.NUMPY, *portable.TORCH}
-    }
+def python(*arguments):
+    """A new process without the settings that these tests run under, but HOSTILE ones."""
+    settings = {*portable.NUMPY, *portable.TORCH}
+    inherited = {name: value for name, value in os.environ.items() if name not in settings}
     command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, env=inherited | HOSTILE, capture_output=True, text=True)
 
 
-def test_a_program_has_the_settings_whatever_its_user_set(fewest, tmp_path):
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fewest, sort_keys=False), encoding="utf-8")
-    done = python("-m", "rm_tension", "data", "--profile", "mini", folder=tmp_path, **HOSTILE)
+def test_a_command_has_the_settings_whatever_its_user_set(fewest):
+    done = python("-m", "rm_tension", "data", "--profile", "mini")
     assert done.returncode == 0, done.stderr
-    environment = json.loads(
-        (tmp_path / "runs/mini/machine/data.json").read_text(encoding="utf-8")
-    )["environment"]
-    assert environment["portable"] is True
-    assert {f"{name}={value}" for name, value in portable.NUMPY.items()} <= {
-        *environment["variables"].split()
-    }
+    record = json.loads((fewest / "runs/mini/machine/data.json").read_text(encoding="utf-8"))
+    assert record["environment"]["portable"] is True
+    settings = {f"{name}={value}" for name, value in portable.NUMPY.items()}
+    assert settings <= {*record["environment"]["variables"].split()}
 
 
-def test_who_imports_the_package_computes_as_before(tmp_path):
+def test_who_imports_the_package_computes_as_before():
     show = "import os, rm_tension.base.job; print(os.environ.get('OPENBLAS_CORETYPE'))"
-    assert python("-c", show, folder=tmp_path).stdout == "None\n"
+    assert python("-c", show).stdout == "Nehalem\n"
 
 
 @pytest.mark.parametrize(
     ("before", "late"),
     [
-        (
-            "portable.before_numpy(); import torch; torch.ones(9) @ torch.ones(9)",
-            ["ATEN_CPU_CAPABILITY", "MKL_CBWR"],
-        ),
-        ("import numpy; portable.before_numpy()", ["OPENBLAS_CORETYPE"]),
+        ("portable.before_numpy(); import torch; torch.ones(9) @ torch.ones(9)", portable.TORCH),
+        ("import numpy; portable.before_numpy()", portable.NUMPY),
     ],
 )
-def test_what_comes_too_late_is_refused_by_name(before, late, tmp_path):
+def test_what_comes_too_late_is_refused_by_name(before, late):
     code = f"from rm_tension.base import portable; {before}; portable.require('mini')"
-    said = python("-c", code, folder=tmp_path, **HOSTILE).stderr
+    said = python("-c", code).stderr
     names = re.search("UserError: profiles.mini.portable: (.*) come too late", said)
     assert names, said
-    settings = portable.NUMPY | portable.TORCH
-    assert {f"{name}={settings[name]}" for name in late} <= {*names[1].split(", ")}
+    expected = {f"{name}={late[name]}" for name in HOSTILE if name in late}
+    assert expected <= {*names[1].split(", ")}
 
 
 def test_a_cpu_without_avx2_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
@@ -173,17 +141,14 @@ def test_a_cpu_without_avx2_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENBLAS_CORETYPE")
     portable.before_numpy()
     assert "OPENBLAS_CORETYPE" not in os.environ
-    with pytest.raises(
-        UserError, match=r"this CPU has no AVX2.*set profiles\.mini\.portable to false"
-    ):
+    message = r"this CPU has no AVX2.*set profiles\.mini\.portable to false"
+    with pytest.raises(UserError, match=message):
         portable.require("mini")
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "shown"), [("threads", None, "is None"), ("gpu", "useful", "is useful")]
-)
-def test_a_portable_profile_needs_a_number_of_threads_and_no_gpu(fewest, key, value, shown):
-    raw = copy.deepcopy(fewest)
+@pytest.mark.parametrize(("key", "value"), [("threads", None), ("gpu", "useful")])
+def test_a_portable_profile_needs_a_number_of_threads_and_no_gpu(key, value):
+    raw = fewest_of("gpt2-small")
     raw["profiles"]["mini"][key] = value
-    with pytest.raises(UserError, match=f"profiles.mini: .*portable needs gpu none .*{shown}"):
+    with pytest.raises(UserError, match=f"mini: portable needs gpu none .*is {value}"):
         parse_params(raw)

@@ -1,3 +1,5 @@
+"""What the preflight says of a machine, a checkout and the hub's cache, and that it then runs a command."""
+
 import os
 import subprocess
 import sys
@@ -5,114 +7,95 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import close_session
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 
-from rm_tension.base.config import HubFiles, load_params
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.hub import data_file, model_folder
 from rm_tension.data.sources import OFFICIAL
-from rm_tension.estimate import Needs
 from rm_tension.preflight import (
-    Facts,
-    checkout_lacks,
-    gather,
-    lacks,
-    look,
-    missing_of_the_hub,
-    named,
-    needed,
-    too_small,
+    Gpu,
+    Machine,
+    gpu_problems,
+    hub_problems,
+    machine_for,
+    named_profiles,
+    problems,
+    size_problems,
 )
 from samples import changed
 from small_hub import go_offline, hub_source, snapshot
 
-PARAMS = load_params()
-PROFILES = PARAMS.profiles
-GOOD = Facts(latex=True, gpu_memory=80, memory=64, disk=500, begun=False, hub="")
-NEEDED = Needs(gpu_memory=38, memory=15, disk=171)
+PROFILES = load_params().profiles
+H100 = Gpu("H100", (9, 0), 80)
+GOOD = Machine(memory_gb=64, disk_gb=500, gpus=(H100,), driver="580.65.06")
+NO_GPU = replace(GOOD, gpus=(), no_gpu="found no NVIDIA driver", driver="")
 
 
-def missing(name, facts, sizes=NEEDED):
-    return [*lacks(PROFILES[name], facts), *too_small(PROFILES[name], sizes, facts)]
+def missing(name, machine):
+    return [*gpu_problems(PROFILES[name], machine), *size_problems(PROFILES[name], machine)]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_good_machine_lacks_nothing(profile):
-    assert not missing(profile, GOOD, needed(PARAMS, profile, GOOD))
+    assert not missing(profile, GOOD)
 
 
 @pytest.mark.parametrize(
-    ("profile", "change", "stops", "message"),
+    ("profile", "machine", "stops", "message"),
     [
-        ("paper", {"latex": False}, True, "latexmk not found"),
-        ("paper", {"gpu_memory": None}, True, "no GPU that torch can use"),
-        ("pilot", {"gpu_memory": None}, False, "one trio may do without"),
-        ("paper", {"gpu_memory": 16}, False, "the GPU has 16 GB, 38 are needed"),
-        ("paper", {"memory": 8}, True, "8 GB of memory, 15 are needed"),
-        ("paper", {"disk": 20}, True, "the whole profile needs 171: free some"),
-        ("paper", {"disk": 20, "begun": True}, False, "the whole profile needs 171: free some"),
-        ("paper", {"hub": "x is not there"}, True, "x is not there"),
+        ("paper", NO_GPU, True, "no GPU that torch can use (found no NVIDIA driver): `docker run"),
+        ("evening", NO_GPU, False, "one trio may do without, slowly: `rm-tension cost`"),
+        ("paper", replace(NO_GPU, driver="570.1"), True, "driver 570.1 is too old for CUDA 13"),
+        ("evening", replace(GOOD, gpus=(H100, replace(H100, name="T4", capability=(7, 5)))), True,
+         "T4 has compute capability 7.5, not 8.0: hide it with CUDA_VISIBLE_DEVICES"),
+        ("paper", replace(GOOD, gpus=(replace(H100, memory_gb=16),)), False,
+         "H100 has 16 GB, 38 are needed for the largest backbone: lower"),
+        ("paper", replace(GOOD, memory_gb=8), True, "8 GB of memory, 15 are needed"),
+        ("paper", replace(GOOD, disk_gb=20), True, "the profile needs 171: free some"),
+        ("paper", replace(GOOD, disk_gb=20, begun=True), False, "the profile needs 171: free some"),
     ],
-)
-def test_what_a_machine_lacks(profile, change, stops, message):
-    ((text, stop),) = missing(profile, replace(GOOD, **change))
-    assert message in text
-    assert stop == stops
+)  # fmt: skip
+def test_what_a_machine_lacks(profile, machine, stops, message, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (problem,) = missing(profile, machine)
+    assert message in problem.text
+    assert problem.stops == stops
 
 
 def test_the_miniature_needs_no_gpu():
-    facts = replace(GOOD, gpu_memory=None, memory=2, disk=2)
-    assert not missing("mini", facts, needed(PARAMS, "mini", facts))
+    assert not missing("mini", Machine(memory_gb=2, disk_gb=2, no_gpu="none"))
 
 
-def test_without_a_gpu_the_machine_holds_what_it_would_and_one_trio_may_fit_all_the_same():
-    facts = replace(GOOD, gpu_memory=None, memory=24)
-    on_cpu, on_gpu = needed(PARAMS, "pilot", facts), needed(PARAMS, "pilot", GOOD)
-    assert on_cpu.memory == on_gpu.gpu_memory > on_gpu.memory
-    (_, no_gpu), (text, memory) = missing("pilot", facts, on_cpu)
-    assert f"24 GB of memory, {on_cpu.memory} are needed for the largest backbone" in text
-    assert not no_gpu
-    assert not memory
+def test_without_a_gpu_the_machine_holds_what_it_would():
+    gpu, memory = missing("evening", replace(NO_GPU, memory_gb=8))
+    assert "8 GB of memory, 11 are needed for the largest backbone" in memory.text
+    assert not gpu.stops
+    assert not memory.stops
 
 
-def test_needs_that_are_not_known_are_a_warning(monkeypatch):
-    mini = PROFILES["mini"]
-    backbone = changed(
-        mini.backbones["gpt2-small"], weights=HubFiles(kind="hub", repo="me/mine", revision="main")
-    )
-    other = changed(mini, backbones=mini.backbones | {"gpt2-small": backbone})
-    params = changed(PARAMS, profiles=PROFILES | {"mini": other})
-    monkeypatch.setattr("rm_tension.preflight.load_params", lambda: params)
-    monkeypatch.setattr("rm_tension.preflight.gather", lambda name, profile: GOOD)
-    ((text, stop),) = (lack for lack in look("", ["mini"]) if lack[0].startswith("mini: "))
-    assert text.startswith("mini: how much memory and disk it needs is not known (")
-    assert "no shape of me/mine" in text
-    assert not stop
+def test_a_gpu_that_is_hidden_is_no_gpu_and_the_variable_is_named(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    machine = machine_for("paper", PROFILES["paper"])
+    assert (machine.gpus, machine.no_gpu != "") == ((), True)
+    (problem, *_) = gpu_problems(PROFILES["paper"], replace(machine, driver=""))
+    assert "unset CUDA_VISIBLE_DEVICES, which is '-1'" in problem.text
+    assert problem.stops
 
 
-def test_the_facts_are_those_of_this_machine(tmp_path, monkeypatch):
+def test_the_machine_is_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    facts = gather("mini", PROFILES["mini"])
-    assert (facts.gpu_memory, facts.begun, facts.hub) == (None, False, "")
-    assert 0 < facts.memory < 1e5
-    assert 0 < facts.disk < 1e6
+    machine = machine_for("mini", PROFILES["mini"])
+    assert (machine.gpus, machine.no_gpu, machine.begun) == ((), "", False)
+    assert 0 < machine.memory_gb < 1e5
+    assert 0 < machine.disk_gb < 1e6
     (tmp_path / "models" / "mini").mkdir(parents=True)
-    limit = tmp_path / "memory.max"
-    limit.write_text("2000000000\n")
-    monkeypatch.setattr("rm_tension.preflight.CGROUP_LIMIT", limit)
-    facts = gather("mini", PROFILES["mini"])
-    assert (facts.memory, facts.begun) == (2, True)
+    assert machine_for("mini", PROFILES["mini"]).begun
 
 
-def test_a_checkout_that_one_may_not_write_to_names_its_owner(monkeypatch):
-    assert not list(checkout_lacks())
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    ((text, stop),) = checkout_lacks()
-    owner = Path.cwd().stat().st_uid
-    assert (
-        f"belongs to uid {owner} and uid {os.geteuid()} may not write to it: run as its owner"
-        in text
-    )
-    assert stop
+def missing_of_the_hub(profile):
+    return "".join(problem.text for problem in hub_problems(profile))
 
 
 def fill(cache, kind, repo, *names):
@@ -125,30 +108,53 @@ def fill(cache, kind, repo, *names):
 def test_a_cache_that_holds_every_file_needs_no_hub(tmp_path, monkeypatch):
     go_offline(tmp_path, monkeypatch)
     assert not missing_of_the_hub(PROFILES["mini"])
-    pilot, source = PROFILES["pilot"], hub_source()
+    paper, source = PROFILES["paper"], hub_source()
     for file in OFFICIAL:
         repo = getattr(source, file.data_set)
-        text = missing_of_the_hub(pilot)
+        text = missing_of_the_hub(paper)
         assert text.startswith(f"{repo.repo} at {repo.revision}: ")
         assert file.name in text.partition(" not in ")[0]
         assert "HF_HUB_OFFLINE is set" in text
         fill(tmp_path, "dataset", repo, file.name)
-    for tokenizer in pilot.tokens.tokenizers.values():
+    for tokenizer in paper.tokens.tokenizers.values():
         fill(tmp_path, "model", tokenizer, "config.json", "tokenizer.json")
-    for backbone in pilot.backbones.values():
-        assert missing_of_the_hub(pilot).startswith(
-            f"{backbone.weights.repo} at {backbone.weights.revision}: "
-        )
-        fill(tmp_path, "model", backbone.weights, "config.json", "model.safetensors")
-    assert not missing_of_the_hub(pilot)
+    for backbone in paper.backbones.values():
+        weights = backbone.weights
+        assert missing_of_the_hub(paper).startswith(f"{weights.repo} at {weights.revision}: ")
+        fill(tmp_path, "model", weights, "config.json", "model.safetensors")
+    assert not missing_of_the_hub(paper)
+
+
+@pytest.fixture
+def socks(monkeypatch):
+    """A proxy that the hub's client does not know."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    close_session()  # the next one reads the environment
+    yield
+    close_session()
+
+
+def test_offline_with_a_full_cache_a_proxy_does_not_matter(tmp_path, monkeypatch, socks):
+    go_offline(tmp_path, monkeypatch)
+    repo, weights = hub_source().rm_bench, PROFILES["paper"].backbones["gpt2-small"].weights
+    fill(tmp_path, "dataset", repo, "a.gz")
+    fill(tmp_path, "model", weights, "config.json")
+    assert data_file(repo, "a.gz").name == "a.gz"
+    folder = model_folder(weights, "config.json")
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+
+
+def test_a_proxy_that_the_client_does_not_know_is_named(tmp_path, monkeypatch, socks):
+    go_offline(tmp_path, monkeypatch)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert "and the hub did not answer (Using SOCKS proxy" in missing_of_the_hub(PROFILES["paper"])
 
 
 def test_a_cache_that_nothing_can_be_written_to_is_named(tmp_path, monkeypatch):
     go_offline(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert f"not in {tmp_path}, which cannot be written to: " in missing_of_the_hub(
-        PROFILES["paper"]
-    )
+    said = missing_of_the_hub(PROFILES["paper"])
+    assert f"not in {tmp_path}, which cannot be written to: " in said
 
 
 @pytest.mark.parametrize(
@@ -156,20 +162,15 @@ def test_a_cache_that_nothing_can_be_written_to_is_named(tmp_path, monkeypatch):
     [
         ([], [], "config.json, model*.safetensors"),
         (["config.json", "tokenizer.json"], [], "model*.safetensors"),
-        (
-            ["config.json", "model.safetensors"],
-            ["config.json", "model.safetensors", "model.onnx"],
-            "",
-        ),
-        (
-            ["config.json", "model-1-of-2.safetensors"],
-            ["config.json", "model-1-of-2.safetensors", "model-2-of-2.safetensors"],
-            "config.json, model*.safetensors",
-        ),
+        (["config.json", "model.safetensors"], ["config.json", "model.safetensors", "model.onnx"],
+         ""),
+        (["config.json", "model-1-of-2.safetensors"],
+         ["config.json", "model-1-of-2.safetensors", "model-2-of-2.safetensors"],
+         "config.json, model*.safetensors"),
     ],
-    ids=["empty", "tokenizer", "whole, by the hub's list", "half, by the hub's list"],
-)
-def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
+    ids=["empty", "tokenizer", "all, by the hub's list", "half, by the hub's list"],
+)  # fmt: skip
+def test_half_of_the_files_do_not_pass_for_the_weights(
     files, listed, missing, tmp_path, monkeypatch
 ):
     go_offline(tmp_path, monkeypatch)
@@ -178,41 +179,33 @@ def test_another_stages_files_or_half_of_them_do_not_pass_for_the_weights(
     folder.mkdir(parents=True)
     fill(tmp_path, "model", repo, *files)
     if listed:
-        write_tree_cache(
-            str(folder.parents[1]),
-            repo.revision,
-            {name: TreeCacheEntry(size=0, blob_id=40 * "0") for name in listed},
-        )
+        entries = {name: TreeCacheEntry(size=0, blob_id=40 * "0") for name in listed}
+        write_tree_cache(str(folder.parents[1]), repo.revision, entries)
     mini = PROFILES["mini"]
-    profile = changed(
-        mini, backbones={"gpt2-small": changed(mini.backbones["gpt2-small"], weights=repo)}
-    )
-    found = missing_of_the_hub(profile).partition(" not in ")[0]
-    assert found == (f"{repo.repo} at {repo.revision}: {missing}" if missing else "")
+    backbone = changed(mini.backbones["gpt2-small"], weights=repo)
+    said = missing_of_the_hub(changed(mini, backbones={"gpt2-small": backbone}))
+    expected = f"{repo.repo} at {repo.revision}: {missing}" if missing else ""
+    assert said.partition(" not in ")[0] == expected
 
 
 @pytest.mark.parametrize(
     ("command", "profiles"),
     [
         ("dvc repro report@paper", {"paper"}),
-        (
-            "bash -c dvc --wait-for-lock repro 'train@pilot-gpt2-small-mixed-0' report@mini",
-            {"pilot", "mini"},
-        ),
+        ("bash -c dvc --wait-for-lock repro 'train@evening-gpt2-mixed-0' report@mini",
+         {"evening", "mini"}),
         ("dvc repro --glob evaluate@paper-*", {"paper"}),
-        ("dvc repro train@pilot-2-gpt2-small-mixed-0", {"pilot-2"}),
-        ("dvc repro report@pilots", set()),
+        ("dvc repro train@paper-2-gpt2-small-mixed-0", {"paper-2"}),
+        ("dvc repro report@papers", set()),
     ],
-)
+)  # fmt: skip
 def test_a_profile_is_known_by_the_stages_of_a_command(command, profiles):
-    assert named(command, {*PROFILES, "pilot-2"}) == profiles
+    assert named_profiles(command, {*PROFILES, "paper-2"}) == profiles
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(
-        UserError, match=r"no profile huge: params\.yaml has mini, evening, pilot, paper"
-    ):
-        list(look("", ["huge"]))
+    with pytest.raises(UserError, match=r"no profile huge: params\.yaml has mini, "):
+        list(problems(["huge"]))
 
 
 @pytest.fixture
@@ -225,11 +218,58 @@ def commands(tmp_path):
     return dvc.parent
 
 
+PREFLIGHT = [sys.executable, "-m", "rm_tension", "preflight", "--"]
+
+
 def run(*command, folder=None, **environment):
-    words = [sys.executable, "-m", "rm_tension", "preflight", "--", *command]
     return subprocess.run(
-        words, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+        [*PREFLIGHT, *command],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, or becomes another user")
+
+
+@as_root
+def test_who_may_not_write_to_a_checkout_is_told_its_owner_and_to_have_a_name():
+    code = """
+import os
+from rm_tension.preflight import checkout_problems
+os.setgroups([])
+os.setuid(4242)
+for problem in checkout_problems():
+    print(problem.text)
+"""
+    names = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=os.environ | names, capture_output=True, text=True, check=True
+    )
+    owned = f"{Path.cwd()} belongs to uid 0 and uid 4242 may not write to it: run as its owner"
+    assert owned in done.stdout
+    assert "uid 4242 has no name on this system, which DVC asks for: set USER" in done.stdout
+    assert (
+        f"run as its owner, or `git config --global --add safe.directory {Path.cwd()}`"
+        in done.stdout
+    )
+
+
+@as_root
+def test_a_read_only_mount_is_said_to_be_one():
+    folder = Path.cwd()
+    mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && cd {folder}"
+    if subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=False).returncode:
+        pytest.skip("may not mount")
+    command = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh", *PREFLIGHT]
+    done = subprocess.run([*command, "dvc", "status"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{folder} is mounted read-only: mount it writable" in done.stderr
+    assert "run as its owner" not in done.stderr
 
 
 def test_the_command_runs_only_if_nothing_is_missing(tmp_path, commands):

@@ -1,4 +1,4 @@
-"""Results depend on params.yaml, the locks and the code alone: not on the user's home, variables, locale or folder."""
+"""Results depend on params.yaml, the locks and the code alone, whoever computes them and where."""
 
 import json
 import os
@@ -18,11 +18,13 @@ from tiny_profile import made, make_tiny, run_stages, stages, tiny_params
 
 LINES = ["data", "tokens", *stages("gpt2-small")]
 HOME = {
-    ".cache/huggingface/accelerate/default_config.yaml": "compute_environment: LOCAL_MACHINE\nmixed_precision: bf16\n",
+    ".cache/huggingface/accelerate/default_config.yaml": (
+        "compute_environment: LOCAL_MACHINE\nmixed_precision: bf16\n"
+    ),
     ".cache/huggingface/token": "hf_none",
     ".config/matplotlib/matplotlibrc": "text.usetex: True\n",
     ".config/dvc/config": "[core]\n    autostage = true\n[cache]\n    type = copy\n",
-    ".gitconfig": "[core]\n\tautocrlf = true\n\tabbrev = 5\n[diff]\n\texternal = false\n[safe]\n\tdirectory = *\n",
+    ".gitconfig": "[core]\n\tautocrlf = true\n\tabbrev = 5\n[diff]\n\texternal = false\n",
     ".mlflow/credentials": "[mlflow]\nmlflow_tracking_username = nobody\n",
 }
 VARIABLES = {
@@ -55,55 +57,45 @@ def origin(tmp_path_factory):
     return make_tiny(tmp_path_factory, tiny_params(["gpt2-small"]))
 
 
-def compute(origin, folder, umask="022", **variables):
-    """Clone, run all stages up to the rewards in one process, as a user with these variables would."""
-    outside = {name: value for name, value in variables.items() if name != "GIT_DIR"} | {
-        "PATH": os.environ["PATH"]
-    }
-    how = {"env": outside, "umask": int(umask, 8), "check": True, "capture_output": True}
+def compute(origin, folder, umask, **variables):
+    """Clone and run all stages up to the rewards, as a user with these variables would.
+
+    What was checked out and computed, bytes by name; what DVC records of the data stage; and what
+    the evaluation's records say of the result and of the environment.
+    """
+    outside = {name: value for name, value in variables.items() if name != "GIT_DIR"}
+    how = {"env": outside | {"PATH": os.environ["PATH"]}, "umask": umask, "check": True}
     subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], **how)
-    run_stages(folder, LINES, variables, umask=int(umask, 8))
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "commit", "--force", "data@mini"], **how, cwd=folder
-    )
-
-
-def files_of(folder):
-    """What was checked out and what was computed: bytes, by name."""
+    run_stages(folder, LINES, variables, umask=umask)
+    commit = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", "data@mini"]
+    subprocess.run(commit, **how, cwd=folder)
     names = {*git(folder, "ls-files", "-z").split("\0")} - {"", "dvc.lock"}
-    return {name: (folder / name).read_bytes() for name in sorted(names)} | made(folder)
-
-
-RECORD = Path("runs/mini/evaluate-gpt2-small-0.json")
-
-
-def lock_of(folder):
-    """What DVC thinks of the data stage."""
-    return yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]["data@mini"]
+    files = {name: (folder / name).read_bytes() for name in sorted(names)} | made(folder)
+    lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    record = folder / "runs/mini/evaluate-gpt2-small-0.json"
+    machine = json.loads(machine_of(record).read_text(encoding="utf-8"))
+    return files, lock["stages"]["data@mini"], record.read_bytes(), machine["environment"]
 
 
 def test_the_same_bytes_whoever_computes_them_and_wherever(origin, tmp_path):
     for name, text in HOME.items():
         (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "home" / name).write_text(text)
-    plain, odd = tmp_path / "plain", tmp_path / "wörk [a] b"
-    compute(origin, plain, HOME=str(tmp_path / "empty"))
-    compute(origin, odd, "077", HOME=str(tmp_path / "home"), **VARIABLES)
-    expected, found = files_of(plain), files_of(odd)
-    assert {Path(name).suffix for name in found} >= {".safetensors", ".parquet"}
-    assert [name for name in expected | found if expected.get(name) != found.get(name)] == []
-    assert lock_of(odd) == lock_of(plain)
-    assert (odd / RECORD).read_bytes() == (plain / RECORD).read_bytes()
-    records = [json.loads(machine_of(folder / RECORD).read_text()) for folder in (plain, odd)]
-    commits = [record["environment"]["git_commit"] for record in records]
-    assert commits == [git(origin, "rev-parse", "--short=12", "HEAD").strip()] * 2
-    assert "ACCELERATE_MIXED_PRECISION=bf16" in records[1]["environment"]["variables"]
-    chosen = {**portable.NUMPY, **portable.TORCH, "OMP_NUM_THREADS": "1"}
-    assert records[0]["environment"]["variables"] == " ".join(
-        f"{name}={chosen[name]}" for name in sorted(chosen)
-    )
-    assert [record["environment"]["portable"] for record in records] == [True, True]
-    assert records[0]["environment"]["threads"] == 1
+    plain = compute(origin, tmp_path / "plain", 0o022, HOME=str(tmp_path / "empty"))
+    home = str(tmp_path / "home")
+    odd = compute(origin, tmp_path / "wörk [a] b", 0o077, HOME=home, **VARIABLES)
+    (expected, *results, environment), (files, *odd_results, odd_environment) = plain, odd
+    assert {Path(name).suffix for name in files} >= {".safetensors", ".parquet"}
+    assert [name for name in expected | files if expected.get(name) != files.get(name)] == []
+    assert odd_results == results
+    commit = git(origin, "rev-parse", "--short=12", "HEAD").strip()
+    assert environment["git_commit"] == odd_environment["git_commit"] == commit
+    assert environment["portable"] is odd_environment["portable"] is True
+    assert environment["threads"] == 1
+    assert "ACCELERATE_MIXED_PRECISION=bf16" in odd_environment["variables"]
+    settings = {**portable.NUMPY, **portable.TORCH, "OMP_NUM_THREADS": "1"}
+    variables = " ".join(f"{name}={settings[name]}" for name in sorted(settings))
+    assert environment["variables"] == variables
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -115,17 +107,14 @@ def test_what_asks_for_other_numbers_is_refused_by_name(name, monkeypatch):
         check()
 
 
-@pytest.mark.parametrize("value", ["error", "e", "default,error::UserWarning", "error:Glyph"])
-def test_warnings_that_are_errors_are_refused(value, monkeypatch):
-    monkeypatch.setenv("PYTHONWARNINGS", value)
-    with pytest.raises(UserError, match=f"PYTHONWARNINGS={value}: .*; unset PYTHONWARNINGS"):
+def test_warnings_that_are_errors_are_refused_and_others_are_the_users(monkeypatch):
+    for value in ("", "ignore", "default::UserWarning", "always,ignore:error"):
+        monkeypatch.setenv("PYTHONWARNINGS", value)
         check()
-
-
-@pytest.mark.parametrize("value", ["", "ignore", "default::UserWarning", "always,ignore:error"])
-def test_warnings_that_are_shown_or_not_are_the_users(value, monkeypatch):
-    monkeypatch.setenv("PYTHONWARNINGS", value)
-    check()
+    for value in ("error", "e", "default,error::UserWarning", "error:Glyph"):
+        monkeypatch.setenv("PYTHONWARNINGS", value)
+        with pytest.raises(UserError, match=f"PYTHONWARNINGS={value}: .*; unset PYTHONWARNINGS"):
+            check()
 
 
 def test_a_stage_and_the_preflight_refuse_before_they_begin(origin):

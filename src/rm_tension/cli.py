@@ -27,7 +27,7 @@ COMMANDS = {
             "Say whether a profile that ran here has the published bits.",
         ),
         "spotcheck": (
-            "rm_tension.spotcheck.command:main",
+            "rm_tension.spotcheck:main",
             "Score a sample of cached rewards again and compare.",
         ),
         "mlflow": (
@@ -38,7 +38,7 @@ COMMANDS = {
     "Run a profile": {
         "preflight": ("rm_tension.preflight:main", "Say what this machine lacks for a profile."),
         "cost": (
-            "rm_tension.estimate.command:main",
+            "rm_tension.cost:main",
             "Estimate hours, memory and disk of a profile.",
         ),
         "run": (
@@ -52,7 +52,7 @@ COMMANDS = {
     },
     "Publish": {
         "release": (
-            "rm_tension.release.command:app",
+            "rm_tension.release:app",
             "Prepare and upload model cards and checkpoints of a profile.",
         ),
     },

@@ -1,238 +1,278 @@
 """Say at once what a machine lacks for a profile, instead of failing an hour in; then run a command.
 
-The container starts every command with `rm-tension preflight -- COMMAND...`: `dvc` needs a checkout that it
-may write to, and `dvc repro` also what the profiles need that it names.
+The container starts every command with `rm-tension preflight -- COMMAND...`: `dvc` needs a checkout
+that it may write to, and `dvc repro` also what the profiles need that it names.
 """
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
 import psutil
+import pynvml
 from cyclopts import Parameter
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from rm_tension.base.config import HubData, HubFiles, HubRepo, Params, Profile, load_params
+from rm_tension.base.config import HubData, HubFiles, HubRepo, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.data.sources import OFFICIAL, DataSet
-from rm_tension.estimate import Needs, estimate, needs, published
 
 GB = 1e9
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 HUB_TIMEOUT = 10  # seconds
-
-Lack = tuple[str, bool]  # a sentence, and whether to stop for it
+OLDEST_GPU = (8, 0)  # compute capability of Ampere: older ones have no packed FlashAttention
+OLDEST_DRIVER = 580  # the first for CUDA 13, which torch is built with
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What there is for a profile; sizes in GB, `gpu_memory` None without a GPU.
+class Problem:
+    """What is missing and the remedy; `stops`: nothing should run before it is there."""
 
-    `begun`: some of its models are there; `hub`: which of its files are not to be had, and why.
+    text: str
+    stops: bool = True
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that torch can use: its name, compute capability and memory in GB."""
+
+    name: str
+    capability: tuple[int, int]
+    memory_gb: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Sizes in GB; `no_gpu` is why torch can use none, `driver` the version of NVIDIA's, if any.
+
+    `begun`: some models of the profile are there, so it has a part of the disk that it needs.
     """
 
-    latex: bool
-    gpu_memory: float | None
-    memory: float
-    disk: float
-    begun: bool
-    hub: str
+    memory_gb: float
+    disk_gb: float
+    begun: bool = False
+    gpus: tuple[Gpu, ...] = ()
+    no_gpu: str = ""
+    driver: str = ""
 
 
-def gather(name: str, profile: Profile) -> Facts:
-    """Look at the machine and the working directory."""
+def machine_for(name: str, profile: Profile) -> Machine:
+    """Look at this machine and the working directory, at GPUs only if the profile uses them."""
     limit = CGROUP_LIMIT.read_text(encoding="ascii") if CGROUP_LIMIT.exists() else "max"
-    return Facts(
-        latex=shutil.which("latexmk") is not None,
-        gpu_memory=None if profile.gpu == "none" else _gpu_memory(),
-        memory=min([psutil.virtual_memory().total, *map(int, re.findall("[0-9]+", limit))]) / GB,
-        disk=shutil.disk_usage(Path.cwd()).free / GB,
-        begun=Path("models", name).exists(),
-        hub=missing_of_the_hub(profile),
-    )
+    memory = min([psutil.virtual_memory().total, *map(int, re.findall("[0-9]+", limit))])
+    gpus, no_gpu = ((), "") if profile.gpu == "none" else _gpus()
+    disk, begun = shutil.disk_usage(Path.cwd()).free, Path("models", name).exists()
+    return Machine(memory / GB, disk / GB, begun, gpus, no_gpu, _driver())
 
 
-def needed(params: Params, name: str, facts: Facts) -> Needs:
-    """By the estimate for a GPU where there is one or must be; UserError where a model or tokenizer is not known."""
-    profile = params.profiles[name]
-    device = (
-        "H100" if facts.gpu_memory is not None or profile.gpu == "required" else "cpu"
-    )  # whose speed is no matter
-    return needs(estimate(params, name, published(device)), profile)
+def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
+    """What is wrong with the GPUs that a profile would use."""
+    if profile.gpu == "none":
+        return
+    if not machine.gpus:
+        major = re.match("[0-9]+", machine.driver)
+        if major and int(major[0]) < OLDEST_DRIVER:
+            remedy = f"install {OLDEST_DRIVER} or newer"
+            yield Problem(f"driver {machine.driver} is too old for CUDA 13: {remedy}")
+            return
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        remedy = "`docker run --gpus all`, or look at `nvidia-smi`"
+        if hidden is not None:
+            remedy = f"unset CUDA_VISIBLE_DEVICES, which is {hidden!r}"
+        if profile.gpu == "useful":
+            remedy += "; one trio may do without, slowly: `rm-tension cost`"
+        text = f"no GPU that torch can use ({machine.no_gpu}): {remedy}"
+        yield Problem(text, profile.gpu == "required")
+    for gpu in machine.gpus:
+        if gpu.capability < OLDEST_GPU:
+            has, needs = (".".join(map(str, one)) for one in (gpu.capability, OLDEST_GPU))
+            remedy = "hide it with CUDA_VISIBLE_DEVICES, or use a newer one"
+            yield Problem(f"{gpu.name} has compute capability {has}, not {needs}: {remedy}")
+        if gpu.memory_gb < profile.needs.gpu_gb:
+            text = f"{gpu.name} has {gpu.memory_gb:.0f} GB, {profile.needs.gpu_gb} are needed for"
+            remedy = "lower the tokens per batch in params.yaml"
+            yield Problem(f"{text} the largest backbone: {remedy}", stops=False)
 
 
-def lacks(profile: Profile, facts: Facts) -> Iterator[Lack]:
-    """What a profile lacks but for sizes, and the remedy."""
-    if not facts.latex:
-        yield (
-            "latexmk not found, which makes the report's PDF: `make tex` installs it on Debian",
-            True,
-        )
-    if profile.gpu != "none" and facts.gpu_memory is None:
-        instead = (
-            ""
-            if profile.gpu == "required"
-            else "; one trio may do without, slowly: `rm-tension cost`"
-        )
-        text = (
-            f"no GPU that torch can use: `docker run --gpus all`, or look at `nvidia-smi`{instead}"
-        )
-        yield text, profile.gpu == "required"
-    if facts.hub:
-        yield facts.hub, True
+def size_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
+    """Which of memory and disk do not suffice."""
+    needs = profile.needs
+    on_cpu = profile.gpu != "none" and not machine.gpus  # the machine holds what the GPU would
+    memory = needs.gpu_gb if on_cpu else needs.memory_gb
+    if machine.memory_gb < memory:
+        text = f"{machine.memory_gb:.0f} GB of memory, {memory} are needed for the largest backbone"
+        # one trio of a smaller backbone may run on a CPU
+        yield Problem(f"{text}: use a larger machine", stops=not on_cpu)
+    if machine.disk_gb < needs.disk_gb:
+        text = f"{machine.disk_gb:.0f} GB free in {Path.cwd()}, the profile needs {needs.disk_gb}"
+        remedy = "free some, or mount the repository from a larger disk"
+        # what a run that has begun still needs depends on whether DVC's cache shares its files
+        yield Problem(f"{text}: {remedy}", stops=not machine.begun)
 
 
-def too_small(profile: Profile, needed: Needs, facts: Facts) -> Iterator[Lack]:
-    """Which sizes do not suffice, and the remedy."""
-    if facts.gpu_memory is not None and facts.gpu_memory < needed.gpu_memory:
-        text = f"the GPU has {facts.gpu_memory:.0f} GB, {needed.gpu_memory} are needed for the largest backbone"
-        yield f"{text}: lower the tokens per batch in params.yaml", False
-    if facts.memory < needed.memory:
-        text = (
-            f"{facts.memory:.0f} GB of memory, {needed.memory} are needed for the largest backbone"
-        )
-        # one trio on a CPU is a way to run such a profile, and a smaller backbone's needs less
-        yield (
-            f"{text}: use a larger machine",
-            profile.gpu != "useful" or facts.gpu_memory is not None,
-        )
-    if facts.disk < needed.disk:
-        text = f"{facts.disk:.0f} GB free in {Path.cwd()}, the whole profile needs {needed.disk}"
-        # what a run that has begun still needs cannot be known: DVC's cache may copy the models or share them
-        yield f"{text}: free some, or mount the repository from a larger disk", not facts.begun
-
-
-def checkout_lacks() -> Iterator[Lack]:
+def checkout_problems() -> Iterator[Problem]:
     """What no `dvc` can do without."""
-    here, user = Path.cwd(), os.geteuid()
-    if not os.access(here, os.W_OK):
-        owner = here.stat().st_uid
-        remedy = f"run as its owner, with `--user {owner}` in a container"
-        yield f"{here} belongs to uid {owner} and uid {user} may not write to it: {remedy}", True
+    folder, uid = Path.cwd(), os.geteuid()
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        yield Problem(
+            f"{folder} is mounted read-only: mount it writable (in Docker, without `:ro`)"
+        )
+    elif not os.access(folder, os.W_OK):
+        owner = folder.stat().st_uid
+        remedy = f"run as its owner, with `--user {owner}` in a container, or `chown -R {uid}` it"
+        if owner == uid:
+            remedy = "`chmod u+w` it"
+        text = f"{folder} belongs to uid {owner} and uid {uid} may not write to it"
+        yield Problem(f"{text}: {remedy}")
+    if not _has_name(uid):
+        yield Problem(f"uid {uid} has no name on this system, which DVC asks for: set USER to one")
     code, said = subprocess.getstatusoutput("git status --short")  # noqa: S605
     if code:
         complaint = (said or f"`git status` exits {code}").splitlines()[0]
-        remedy = "install git and run in a checkout (ARTIFACT.md says how to make one of an unpacked archive)"
-        trust = "if another user owns it, `git config --global --add safe.directory DIR`"
-        yield f"{complaint}: {remedy}; {trust}", True
+        remedy = (
+            "install git and run in a checkout (ARTIFACT.md says how to make one of an archive)"
+        )
+        if "dubious ownership" in complaint:
+            remedy = f"run as its owner, or `git config --global --add safe.directory {folder}`"
+        yield Problem(f"{complaint}: {remedy}")
 
 
-def missing_of_the_hub(profile: Profile) -> str:
-    """The first files that are neither in the hub's cache nor to be had; to ask for the next would take as long."""
-    for kind, repo, names in _wanted(profile):
-        missing = ", ".join(_not_cached(kind, repo, names))
-        if missing and (
-            why := _obstacle(
-                f"{constants.ENDPOINT}/api/{kind}s/{repo.repo}/revision/{repo.revision}"
-            )
-        ):
-            remedy = (
-                "check the connection, or set HF_HOME to a cache that holds it or can be written to"
-            )
-            return f"{repo.repo} at {repo.revision}: {missing} not in {constants.HF_HUB_CACHE}, {why}: {remedy}"
-    return ""
+def hub_problems(profile: Profile) -> Iterator[Problem]:
+    """The first files that are neither in the hub's cache nor to be had; the next take as long."""
+    for kind, repo, patterns in _wanted(profile):
+        missing = ", ".join(_not_cached(kind, repo, patterns))
+        address = f"{constants.ENDPOINT}/api/{kind}s/{repo.repo}/revision/{repo.revision}"
+        if missing and (why := _obstacle(address)):
+            text = f"{repo.repo} at {repo.revision}: {missing} not in {constants.HF_HUB_CACHE}"
+            remedy = "check the connection, or set HF_HOME to a writable cache that holds it"
+            yield Problem(f"{text}, {why}: {remedy}")
+            return
 
 
 def _wanted(profile: Profile) -> Iterator[tuple[str, HubRepo, list[str]]]:
-    """The kind of each repository, and patterns that must each match a file there for the stages to get along."""
+    """Yield kind and name of each repository, and patterns that must each match a file there."""
     source = profile.data.source
     if isinstance(source, HubData):
         for data_set in get_args(DataSet):
-            yield (
-                "dataset",
-                getattr(source, data_set),
-                [file.name for file in OFFICIAL if file.data_set == data_set],
-            )
-    weights = [backbone.weights for backbone in profile.backbones.values()]
-    for models, pattern in (
-        (profile.tokens.tokenizers.values(), "tokenizer*.json"),
-        (weights, "model*.safetensors"),
-    ):
-        yield from (
-            ("model", one, ["config.json", pattern]) for one in models if isinstance(one, HubFiles)
-        )
+            names = [file.name for file in OFFICIAL if file.data_set == data_set]
+            yield "dataset", getattr(source, data_set), names
+    for tokenizer in profile.tokens.tokenizers.values():
+        if isinstance(tokenizer, HubFiles):
+            yield "model", tokenizer, ["config.json", "tokenizer*.json"]
+    for backbone in profile.backbones.values():
+        if isinstance(backbone.weights, HubFiles):
+            yield "model", backbone.weights, ["config.json", "model*.safetensors"]
 
 
-def _not_cached(kind: str, repo: HubRepo, names: list[str]) -> list[str]:
+def _not_cached(kind: str, repo: HubRepo, patterns: list[str]) -> list[str]:
     try:
         folder = snapshot_download(
             repo.repo,
             repo_type=kind,
             revision=repo.revision,
-            allow_patterns=names,
+            allow_patterns=patterns,
             local_files_only=True,
         )
     except LocalEntryNotFoundError:
-        return names
-    # without the hub's list any folder passes for complete, even one with nothing but another stage's files
-    return [name for name in names if not any(Path(folder).glob(name))]
+        return patterns
+    # without the hub's list any folder passes for complete, even with another stage's files alone
+    return [pattern for pattern in patterns if not any(Path(folder).glob(pattern))]
 
 
-def _obstacle(url: str) -> str:
-    """Why nothing can be fetched; without the retries of huggingface_hub, which take half a minute to say it."""
+def _obstacle(address: str) -> str:
+    """Why nothing can be fetched, without the retries of a download, which take half a minute."""
     cache = Path(constants.HF_HUB_CACHE)
     if not os.access(next(one for one in (cache, *cache.parents) if one.exists()), os.W_OK):
         return "which cannot be written to"
     if constants.HF_HUB_OFFLINE:
         return "and HF_HUB_OFFLINE is set"
     try:
-        urllib.request.urlopen(url, timeout=HUB_TIMEOUT).close()  # noqa: S310  (the hub's https, or HF_ENDPOINT)
-    except (OSError, ValueError) as error:  # the second: HF_ENDPOINT is no address
+        get_session().get(address, timeout=HUB_TIMEOUT).raise_for_status()
+    except Exception as error:  # of the client, its proxies and addresses: they share no base
         return f"and the hub did not answer ({error})"
     return ""
 
 
-def _gpu_memory() -> float | None:
-    import torch  # takes a second that the miniature need not wait
+def _gpus() -> tuple[tuple[Gpu, ...], str]:
+    """The GPUs that torch can use, or why it can use none."""
+    import torch  # takes seconds, which the miniature need not wait for
 
-    return (
-        torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
-    )
-
-
-def named(command: str, profiles: Collection[str]) -> set[str]:
-    """The profiles of the stages that a command names, e.g. train@pilot-gpt2-small-mixed-0: the longest that fits."""
-    stages = re.findall(r"@([\w.-]+)", command)
-    fitting = (
-        [name for name in profiles if f"{stage}-".startswith(f"{name}-")] for stage in stages
-    )
-    return {max(names, key=len) for names in fitting if names}
-
-
-def look(command: str, names: Collection[str]) -> Iterator[Lack]:
-    """What is missing for the command and the named profiles; UserError outside a repository."""
-    params = load_params()
-    params.refuse_unknown(names)
-    yield from checkout_lacks()
-    wanted = sorted({*names, *(named(command, params.profiles) if " repro " in command else ())})
-    for name in wanted:
-        for text, stop in _look_at(params, name):
-            yield f"{name}: {text}", stop
-
-
-def _look_at(params: Params, name: str) -> Iterator[Lack]:
-    profile = params.profiles[name]
-    facts = gather(name, profile)
-    yield from lacks(profile, facts)
     try:
-        yield from too_small(profile, needed(params, name, facts), facts)
-    except UserError as error:
-        yield f"how much memory and disk it needs is not known ({error})", False
+        torch.empty(0, device="cuda")
+    except (RuntimeError, AssertionError) as error:
+        return (), str(error).splitlines()[0]
+    properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return tuple(Gpu(p.name, (p.major, p.minor), p.total_memory / GB) for p in properties), ""
+
+
+def _driver() -> str:
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return ""
+
+
+def _has_name(uid: int) -> bool:
+    """Whether getpass.getuser, which DVC calls, finds a name."""
+    if any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+        return True
+    return any(entry.pw_uid == uid for entry in pwd.getpwall())
+
+
+def named_profiles(command: str, profiles: Collection[str]) -> set[str]:
+    """Return the profiles of the stages that a command names, such as train@paper-gpt2-small-mixed-0."""
+    found = set()
+    for cell in re.findall(r"@([\w.-]+)", command):
+        fitting = [name for name in profiles if f"{cell}-".startswith(f"{name}-")]
+        found |= {max(fitting, key=len)} if fitting else set()
+    return found
+
+
+def problems(profiles: Collection[str]) -> Iterator[Problem]:
+    """Yield what is missing for DVC and the profiles; raise UserError for an unknown profile."""
+    params = load_params()
+    params.refuse_unknown(profiles)
+    yield from checkout_problems()
+    for name in sorted(profiles):
+        for problem in _problems_of(name, params.profiles[name]):
+            yield Problem(f"{name}: {problem.text}", problem.stops)
+
+
+def _problems_of(name: str, profile: Profile) -> Iterator[Problem]:
+    machine = machine_for(name, profile)
+    if not shutil.which("latexmk"):
+        what = "latexmk not found, which makes the report's PDF"
+        yield Problem(f"{what}: `make tex` installs it on Debian")
+    yield from gpu_problems(profile, machine)
+    yield from size_problems(profile, machine)
+    yield from hub_problems(profile)
+
+
+def require(profiles: Collection[str]) -> list[Problem]:
+    """Print and return what is missing; raise UserError for what stops, unless told to warn."""
+    missing = list(problems(profiles))
+    for problem in missing:
+        print(f"preflight: {'' if problem.stops else 'warning: '}{problem.text}", file=sys.stderr)
+    stops = any(problem.stops for problem in missing)
+    if stops and os.environ.get("RM_TENSION_PREFLIGHT") != "warn":
+        raise UserError("something is missing (above); RM_TENSION_PREFLIGHT=warn goes on anyway")
+    return missing
 
 
 def main(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
     profile: Annotated[list[str] | None, Parameter(name="--profile")] = None,
 ) -> None:
-    """Say at once what a machine lacks for a profile, instead of failing an hour in; then become a command.
+    """Say at once what a machine lacks for a profile, instead of failing an hour in; then run a command.
 
     Exit with 1 if something is missing, unless RM_TENSION_PREFLIGHT is `warn`.
 
@@ -241,14 +281,12 @@ def main(
         profile: Of params.yaml; repeatable.
     """
     text = " ".join(command)  # with the words of `bash -c`
-    looks = profile or not command or "dvc" in text.split()
-    lacking = list(look(text, profile or ())) if looks else []
-    for sentence, stop in lacking:
-        print(f"preflight: {'' if stop else 'warning: '}{sentence}", file=sys.stderr)
-    if any(stop for _, stop in lacking) and os.environ.get("RM_TENSION_PREFLIGHT") != "warn":
-        raise UserError(
-            "something is missing (above); RM_TENSION_PREFLIGHT=warn goes on all the same"
-        )
+    profiles = set(profile or ())
+    if " repro " in text:
+        profiles |= named_profiles(text, load_params().profiles)
+    missing = []
+    if profiles or not command or "dvc" in text.split():
+        missing = require(profiles)
     if command:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
-    print("preflight: " + ("see the warnings" if lacking else "nothing is missing"))
+    print("preflight: " + ("see the warnings" if missing else "nothing is missing"))

@@ -1,6 +1,6 @@
-"""Say whether a profile that ran here has the bits that are published, or which stage is the first that differs.
+"""Say whether a profile that ran here has the published bits, or which stage differs first.
 
-Published is what dvc.lock says at a commit of this repository. Exits with 0 if every output has the same md5.
+Published is what dvc.lock says at a commit of this repository.
 """
 
 import json
@@ -30,7 +30,7 @@ FACTS = (
     "portable",
 )
 
-Stages = Mapping[str, Any]  # of a dvc.lock
+Stage = Mapping[str, Any]  # of a dvc.lock
 
 
 def main(profile: str, *, rev: str = "HEAD", record: bool = False) -> None:
@@ -51,63 +51,71 @@ def main(profile: str, *, rev: str = "HEAD", record: bool = False) -> None:
 
 
 def verify(profile: str, rev: str) -> list[str]:
-    """Return one sentence if all outputs are as published, else one for the first stage that differs, and the facts.
+    """Return one sentence if all outputs are as published at `rev`, else what differs first.
 
-    Raises UserError if the profile is not up to date, or if no run of it is published at `rev`.
+    Raise UserError if the profile is not up to date, or if no run of it is published at `rev`.
     """
-    published = _of_profile(stages_of(_at(rev, "dvc.lock")), profile)
+    published = _stages_of_profile(_git_show(rev, "dvc.lock"), profile)
     if not published:
         raise UserError(f"dvc.lock at {rev}: no stage of {profile}: nothing is published of it")
     _refuse_stale(profile)
-    here = _of_profile(stages_of(Path("dvc.lock").read_text(encoding="utf-8")), profile)
+    ran = _stages_of_profile(Path("dvc.lock").read_text(encoding="utf-8"), profile)
     differing = [
-        name for name in published if _outputs(here.get(name, {})) != _outputs(published[name])
+        name
+        for name in published
+        if _md5s(ran.get(name, {}), "outs") != _md5s(published[name], "outs")
     ]
     if not differing:
-        outputs = sum(len(_outputs(stage)) for stage in published.values())
+        count = sum(len(_md5s(stage, "outs")) for stage in published.values())
         return [
-            f"the same bits as published at {rev}, in {outputs} outputs of {len(published)} stages"
+            f"the same bits as published at {rev}, in {count} outputs of {len(published)} stages"
+        ]
+    if differing == [f"report@{profile}"] and _only_the_pdf_differs(profile, rev):
+        return [
+            f"the same bits as published at {rev}, but for the PDF: another LaTeX made it of the "
+            "same artifact.tex"
         ]
     first = differing[0]
-    if differing == [f"report@{profile}"] and _changed(Paths(profile).reports, rev) == [
-        "artifact.pdf"
-    ]:
-        return [
-            f"the same bits as published at {rev}, but for the PDF: another LaTeX made it of the same artifact.tex"
-        ]
     return [
-        f"other bits than published at {rev}: {first} is the first of {len(differing)} stages that differ",
-        _why(here.get(first, {}), published[first]),
-        f"here: {_shown(_facts(Paths(profile), _record(first, profile)))}",
-        f"published: {_shown(_published_facts(profile, rev))}",
+        f"other bits than published at {rev}: {first} is the first of {len(differing)} stages that "
+        "differ",
+        _reason(ran.get(first, {}), published[first]),
+        f"here: {_described(_facts(Paths(profile), _record(first, profile)))}",
+        f"published: {_described(_published_facts(profile, rev))}",
         _verdicts(profile, rev),
     ]
 
 
-def _of_profile(stages: Stages, profile: str) -> Stages:
-    """Return a profile's stages in the order of the flow."""
+def _stages_of_profile(lock: str, profile: str) -> dict[str, Stage]:
+    """Return a profile's stages of a dvc.lock, in the order of the flow."""
+    stages = stages_of(lock)
     own = [name for name in stages if f"{name.partition('@')[2]}-".startswith(f"{profile}-")]
-    return {name: stages[name] for name in sorted(own, key=lambda name: FLOW.index(kind_of(name)))}
+    return {name: stages[name] for name in sorted(own, key=_position)}
 
 
-def _outputs(stage: Mapping[str, Any]) -> dict[str, str]:
-    return {output["path"]: output["md5"] for output in stage.get("outs", ())}
+def _position(name: str) -> int:
+    """Return a stage's place in the flow; stages of the user's own come first."""
+    return FLOW.index(kind_of(name)) if kind_of(name) in FLOW else -1
 
 
-def _why(here: Mapping[str, Any], published: Mapping[str, Any]) -> str:
-    """Return which input of the stage differs, or else which output does though all inputs are the same."""
-    read, read_then = (
-        {dep["path"]: dep.get("md5") for dep in stage.get("deps", ())}
-        for stage in (here, published)
-    )
+def _md5s(stage: Stage, kind: str) -> dict[str, str | None]:
+    return {entry["path"]: entry.get("md5") for entry in stage.get(kind, ())}
+
+
+def _reason(ran: Stage, published: Stage) -> str:
+    """Return which input of a stage differs, or which output if the inputs are the same."""
+    read, read_then = _md5s(ran, "deps"), _md5s(published, "deps")
     for path in read_then | read:
         if read.get(path) != read_then.get(path):
             return f"it read another {path}: md5 {read.get(path)}, published {read_then.get(path)}"
-    if here.get("params") != published.get("params") or here.get("cmd") != published.get("cmd"):
+    if ran.get("params") != published.get("params") or ran.get("cmd") != published.get("cmd"):
         return "it ran with other settings of params.yaml"
-    wrote, wrote_then = _outputs(here), _outputs(published)
+    wrote, wrote_then = _md5s(ran, "outs"), _md5s(published, "outs")
     path = next(path for path in wrote_then if wrote.get(path) != wrote_then[path])
-    return f"it read the same and wrote another {path}: md5 {wrote.get(path)}, published {wrote_then[path]}"
+    return (
+        f"it read the same and wrote another {path}: md5 {wrote.get(path)}, published "
+        f"{wrote_then[path]}"
+    )
 
 
 def _refuse_stale(profile: str) -> None:
@@ -115,23 +123,19 @@ def _refuse_stale(profile: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`dvc status report@{profile}` failed: {done.stderr.strip()}")
-    if stale := json.loads(done.stdout):
-        names = sorted(
-            stale, key=lambda name: FLOW.index(kind_of(name)) if kind_of(name) in FLOW else 0
-        )
+    if stale := sorted(json.loads(done.stdout), key=_position):
         raise UserError(
-            f"{names[0]}: not up to date, nor {len(stale) - 1} other stages: `rm-tension run "
+            f"{stale[0]}: not up to date, nor {len(stale) - 1} other stages: `rm-tension run "
             f"report@{profile}` computes them, `dvc status report@{profile}` says what has changed"
         )
 
 
-def _changed(folder: Path, rev: str) -> list[str]:
-    """Return the names of a folder's files that are not as they are in git."""
-    names = _git("diff", "--name-only", "--relative", rev, "--", ".", folder=folder)
-    return (
-        names.splitlines()
-        + _git("ls-files", "--others", "--exclude-standard", folder=folder).splitlines()
-    )
+def _only_the_pdf_differs(profile: str, rev: str) -> bool:
+    """Return whether git sees no other change in a profile's report than its PDF."""
+    folder = Paths(profile).reports
+    changed = _git("diff", "--name-only", "--relative", rev, "--", ".", folder=folder)
+    added = _git("ls-files", "--others", "--exclude-standard", folder=folder)
+    return (changed + added).split() == ["artifact.pdf"]
 
 
 def _record(stage: str, profile: str) -> str:
@@ -140,11 +144,11 @@ def _record(stage: str, profile: str) -> str:
 
 
 def _facts(paths: Paths, record: str) -> dict[str, Any]:
-    """Return what a stage's record says of the machine that it ran on; nothing if it came from a cache."""
+    """Return what a stage's record says of its machine; nothing if it came from a cache."""
     path = machine_of(paths.run(record))
-    environment = (
-        json.loads(path.read_text(encoding="utf-8"))["environment"] if path.is_file() else {}
-    )
+    if not path.is_file():
+        return {}
+    environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
     return {name: environment[name] for name in FACTS if name in environment}
 
 
@@ -154,49 +158,42 @@ def _published_machine(profile: str) -> Path:
 
 def _published_facts(profile: str, rev: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(_at(rev, _published_machine(profile).as_posix())))
+        return dict(json.loads(_git_show(rev, _published_machine(profile).as_posix())))
     except UserError:
         return {}
 
 
-def _shown(facts: Mapping[str, Any]) -> str:
-    flat = {
-        name: value for name, value in facts.items() if not isinstance(value, dict)
-    } | facts.get("libraries", {})
-    return (
-        ", ".join(f"{name} {value}" for name, value in flat.items() if value not in (None, ""))
-        or "not recorded"
-    )
+def _described(facts: Mapping[str, Any]) -> str:
+    flat = {name: value for name, value in facts.items() if not isinstance(value, dict)}
+    flat |= facts.get("libraries", {})
+    parts = [f"{name} {value}" for name, value in flat.items() if value not in (None, "")]
+    return ", ".join(parts) or "not recorded"
 
 
 def _verdicts(profile: str, rev: str) -> str:
+    """Return which claims have another verdict than at `rev`."""
     path = Paths(profile).reports / "metrics.json"
-    then, now = (
-        json.loads(text)["claims"]
-        for text in (_at(rev, path.as_posix()), path.read_text(encoding="utf-8"))
-    )
-    other = [
-        f"{claim} {now[claim]}, published {verdict}"
-        for claim, verdict in then.items()
-        if now[claim] != verdict
+    published = json.loads(_git_show(rev, path.as_posix()))["claims"]
+    verdicts = json.loads(path.read_text(encoding="utf-8"))["claims"]
+    others = [
+        f"{claim} {verdicts.get(claim)}, published {verdict}"
+        for claim, verdict in published.items()
+        if verdicts.get(claim) != verdict
     ]
-    return (
-        f"other verdicts: {'; '.join(other)}"
-        if other
-        else f"the same verdicts on all {len(then)} claims"
-    )
+    if not others:
+        return f"the same verdicts on all {len(published)} claims"
+    return f"other verdicts: {'; '.join(others)}"
 
 
-def _at(rev: str, path: str) -> str:
-    """Return a file of a commit; raises UserError if there is none."""
+def _git_show(rev: str, path: str) -> str:
+    """Return a file of a commit; raise UserError if there is none."""
     return _git("show", f"{rev}:{path}")
 
 
 def _git(*arguments: str, folder: Path = Path()) -> str:
-    """Return what git prints; raises UserError, with what it says, if it fails."""
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    """Return what git prints; raise UserError, with what it says, if it fails."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

@@ -8,7 +8,7 @@ from rm_tension.analyse.bootstrap import (
     ESTIMATE,
     LEFT_OUT,
     Replicates,
-    resample_items,
+    draw_items,
 )
 from rm_tension.analyse.verdicts import Part
 from rm_tension.base.grid import Trio
@@ -20,23 +20,26 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_item_sums_begin_with_the_estimate_and_vary_as_they_should():
-    values = pd.DataFrame({"x": np.arange(40.0), "n": 1.0})
-    sums = resample_items(values, np.arange(40), "a", 4000)
-    assert sums.loc[0].tolist() == [780, 40]
-    assert (sums["n"] == 40).all()
-    assert sums["x"].std() == pytest.approx(values["x"].std(ddof=0) * np.sqrt(40), rel=0.05)
-    pd.testing.assert_frame_equal(sums, resample_items(values, np.arange(40), "a", 4000))
-    assert not sums.equals(resample_items(values, np.arange(40), "b", 4000))
+def layout_of(**sizes):
+    """Prompts of three items each, by name of the subset."""
+    rows = [("suite", name) for name, size in sizes.items() for _ in range(3 * size)]
+    frame = pd.DataFrame(rows, columns=["dataset", "subset"])
+    return frame.assign(item=np.arange(len(frame)))
 
 
-def test_whoever_has_an_item_counts_it_as_often():
-    universe = np.array([7, 3, 9, 5])
-    everything = resample_items(pd.DataFrame(np.eye(4), index=universe), universe, "a", 50)
-    some = resample_items(pd.DataFrame(np.eye(2), index=[9, 7]), universe, "a", 50)
-    assert (everything.sum(axis=1) == 4).all()
-    assert (some[0] == everything[2]).all()
-    assert (some[1] == everything[0]).all()
+def test_draws_begin_with_the_estimate_and_vary_as_they_should():
+    values = np.arange(40.0)
+    weights = draw_items(layout_of(a=40), 4000)
+    assert (weights[0] == 1).all()
+    assert (weights.sum(axis=1) == 40).all()
+    assert (weights @ values).std() == pytest.approx(values.std() * np.sqrt(40), rel=0.05)
+
+
+def test_a_subset_has_the_same_draws_whatever_stands_beside_it():
+    both = draw_items(layout_of(a=7, b=5), 50)
+    assert (both[:, 7:] == draw_items(layout_of(b=5), 50)).all()
+    assert (both[:, :7].sum(axis=1) == 7).all()
+    assert not (draw_items(layout_of(a=7), 50) == draw_items(layout_of(c=7), 50)).all()
 
 
 def test_weights_are_means_of_means_even_if_backbones_differ_in_seeds():
@@ -121,44 +124,37 @@ def test_a_single_seed_says_nothing_of_how_much_seeds_differ():
 
 def coverage(
     simulations=150,
-    resamples=200,
-    items=200,
     apart=False,
     missing=0.0,
     trios=GRID,
     drawn_backbones=False,
     **deviation,
 ):
-    """How often the interval of the mean over trios and items, which is 0, holds it.
+    """How often the interval of the mean over trios and 200 items, which is 0, holds it.
 
-    What makes a value: its backbone, seed and item, which all trios share, and chance, with the given standard
-    deviations; `deviation["scale"]` is how much more the seeds of the first backbone differ. `apart` draws the items
-    for each trio; each trio lacks the share `missing` of them.
+    What makes a value: its backbone, seed and item, which all trios share, and chance, with the given
+    standard deviations; `scale` is how much more the seeds of the first backbone differ. `apart`
+    draws the items for each trio; each trio lacks the share `missing` of them.
     """
     held = []
     for seed in range(simulations):
         generator = rng(seed)
-        centre = {
-            backbone: generator.normal(0, deviation["backbone"])
-            for backbone in dict.fromkeys("abcdef")
-        }
-        shared, columns = generator.normal(0, deviation["item"], items), {}
-        for trio in trios:
+        centre = {name: generator.normal(0, deviation["backbone"]) for name in "abcdef"}
+        shared, frames = generator.normal(0, deviation["item"], 200), {}
+        drawn = [
+            draw_items(layout_of(**{f"{seed} {number}": 200}), 200)
+            for number in range(len(trios) if apart else 1)
+        ]
+        for number, trio in enumerate(trios):
             scale = deviation.get("scale", 1) if trio.backbone == "a" else 1
             values = centre[trio.backbone] + scale * generator.normal(0, deviation["seed"]) + shared
-            there = generator.random(items) >= missing
-            columns[trio, "x"] = there * (values + generator.normal(0, deviation["chance"], items))
-            columns[trio, "n"] = there
-        values, universe = pd.DataFrame(columns), np.arange(items)
-        parts = [values[[trio]] for trio in trios] if apart else [values]
-        sums = [
-            resample_items(part, universe, f"{seed} {i}", resamples) for i, part in enumerate(parts)
-        ]
-        sums = pd.concat(sums, axis=1)
-        frames = {trio: pd.DataFrame({"mean": sums[trio, "x"] / sums[trio, "n"]}) for trio in trios}
-        part = Part(
-            "mean", Replicates.draw(trios, generator, resamples).mean_of_trios(frames)["mean"]
-        )
+            there = generator.random(200) >= missing
+            values += generator.normal(0, deviation["chance"], 200)
+            weights = drawn[number if apart else 0]
+            mean = weights @ (there * values) / (weights @ there)
+            frames[trio] = pd.DataFrame({"mean": mean})
+        replicates = Replicates.draw(trios, generator, 200)
+        part = Part("mean", replicates.mean_of_trios(frames)["mean"])
         low, high = part.interval_over_backbones if drawn_backbones else part.interval
         held.append(low <= 0 <= high)
     return float(np.mean(held))

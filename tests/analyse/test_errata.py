@@ -8,14 +8,20 @@ import pandas as pd
 import pytest
 
 from rm_tension.analyse.as_published import COLUMNS, undo_running_means
+from rm_tension.analyse.published import read_published
 from rm_tension.paper.tasks import BY_KEY, GROUPS, group_tasks
 
 ROOT = Path(__file__).parents[2]
+PAPER = read_published(ROOT / "reference/published.csv")
 SETS = {"helpful-only": "helpful_only", "harmless-only": "harmless_only", "shared": "shared"}
 
 
-def reference(name):
-    return pd.read_csv(ROOT / f"reference/{name}.csv")
+def published(*tables, **at):
+    """The numbers of some tables on single tasks or on none, with these keys."""
+    rows = PAPER[PAPER["table"].isin(tables) & ~PAPER["task"].isin(GROUPS)]
+    for name, value in at.items():
+        rows = rows[rows[name] == value]
+    return rows
 
 
 def bold(number):
@@ -40,25 +46,26 @@ def off(values):
 
 @pytest.fixture
 def table_19():
-    return reference("retention_after_ablation").set_index("task")[list(COLUMNS)]
+    table = published("19").pivot(index="task", columns="kind", values="value")
+    return table.rename(columns=SETS | {"none": "baseline"})[list(COLUMNS)]
 
 
 @pytest.fixture
 def sets():
-    frame = reference("ablation_shared_sets").query("task != 'average'")
-    return frame.pivot(index="task", columns="ablated_set", values="value")
+    table = published("17", "18").pivot(index="task", columns="kind", values="value")
+    return table.rename(columns={"none": "baseline"})
 
 
 @pytest.fixture
 def baselines():
     """Tables 2 and 3, the unablated mixed RMs, from the six backbones' rows in Tables 20 and 21."""
-    frame = reference("ablation_magnitude_p10").query("objective == 'mixed' and task != 'average'")
-    return frame.groupby("task")["baseline_accuracy"].mean()
+    rows = published("20", "21", objective="mixed", measure="accuracy")
+    return rows.groupby("task")["value"].mean()
 
 
 @pytest.fixture
 def table_15():
-    return reference("retention").groupby("task")["retention"].mean()
+    return published("15").groupby("task")["value"].mean()
 
 
 def group_means(values):
@@ -87,19 +94,17 @@ def test_1_table_19_shows_running_means(table_19, sets):
 
 
 def test_2_gpt2_larges_overlap_is_that_of_everything_with_a_tenth():
-    overlap = reference("neuron_overlap_p10")
-    large = overlap[(overlap["backbone"] == "gpt2-large") & (overlap["objective_b"] == "harmless")]
-    assert len(large) == 2
+    rows = published("section 5").query("backbone != 'average'")
+    overlap = rows.pivot(index=["backbone", "objective"], columns="measure", values="value")
+    large = overlap.loc["gpt2-large"].loc[["harmless-mixed", "harmless-helpful"]]
     assert (large["intersection"] / large["union"] == 0.1).all()
     assert (large["jaccard"] == 0.1).all()
     (tenth,), (everything,) = set(large["intersection"]), set(large["union"])
-    single = overlap[(overlap["objective_a"] == "helpful") & (overlap["objective_b"] == "harmless")]
-    means = (
-        single["jaccard"].mean(),
-        single.loc[single["backbone"] != "gpt2-large", "jaccard"].mean(),
-    )
-    sizes = [f"{everything:,}", f"{tenth:,}", f"{everything:,}", f"{tenth / everything:.6f}"]
-    assert bold(2) == [*sizes, *(f"{mean:.3f}" for mean in means)]
+    single = overlap.xs("harmless-helpful", level="objective")["jaccard"]
+    means = (single.mean(), single.drop("gpt2-large").mean())
+    sizes = [f"{everything:,.0f}", f"{tenth:,.0f}", f"{everything:,.0f}"]
+    proofs = [f"{tenth / everything:.6f}", *(f"{mean:.3f}" for mean in means)]
+    assert bold(2) == [*sizes, *proofs]
 
 
 def test_4_math_weighs_its_two_subsets_alike():
@@ -137,13 +142,13 @@ def test_6_tables_17_and_18_average_seven_backbones(sets, baselines):
 
 
 def test_10_spread_is_a_standard_deviation_and_chat_has_387_items():
-    accuracy = reference("accuracy")
+    accuracy = published("13", "14").query("backbone != 'smollm2-135m'")
     hundred = accuracy[accuracy["task"].map(lambda task: BY_KEY[task].subsets[0].size == 100)]
-    spread = hundred.loc[hundred["seed_std"].between(0, 2.5, inclusive="neither"), "seed_std"]
+    spread = hundred.loc[hundred["spread"].between(0, 2.5, inclusive="neither"), "spread"]
     as_deviation = off(9 * spread**2) <= 9 * 2 * spread * 0.005 + 1e-9
     as_variance = off(9 * spread) <= 9 * 0.005 + 1e-9
     assert as_deviation.all()
-    chat = accuracy.loc[accuracy["task"] == "chat", "accuracy"]
+    chat = accuracy.loc[accuracy["task"] == "chat", "value"]
     whole = [(off(chat / 100 * 3 * items) <= 3 * items / 100 * 0.005).sum() for items in (387, 519)]
     assert 3 * BY_KEY["chat"].subsets[0].size == 387
     assert len(chat) == 15
@@ -170,11 +175,7 @@ def test_12_one_item_of_do_not_answer_is_less_than_a_point():
 
 
 def test_13_xstest_should_respond_moves_as_the_text_says_of_should_refuse():
-    table_3 = (
-        reference("ablation_magnitude_p10_average")
-        .query("table == 3")
-        .set_index(["task", "objective"])["delta"]
-    )
+    table_3 = published("3", measure="delta").set_index(["task", "objective"])["value"]
     tasks = ("safety-response", "xstest-should-refuse", "xstest-should-respond")
     assert {BY_KEY[task].group for task in tasks} == {"harmlessness"}
     changes = [table_3[task, objective] for task in tasks for objective in ("harmless", "helpful")]
@@ -183,7 +184,7 @@ def test_13_xstest_should_respond_moves_as_the_text_says_of_should_refuse():
 
 
 def test_15_is_withdrawn_because_by_magnitude_effects_at_10_are_three_quarters_of_those_at_30():
-    means = reference("figure_05").groupby("percent")["accuracy"].mean()
+    means = published("figure 5").groupby("percent")["value"].mean()
     at_10, at_30 = (means[0] - means[percent] for percent in (10, 30))
     assert bold(15) == [
         f"{100 * at_10 / means[0]:.1f}",

@@ -1,12 +1,21 @@
+"""Figures 3 and 7, the ratios of rewards that C4 and C11 are decided on, and Figure 1's example."""
+
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from rm_tension.analyse import example
-from rm_tension.analyse.outcomes import answer_layout, score
+from rm_tension.analyse.bootstrap import draw_items
+from rm_tension.analyse.outcomes import answer_layout, outcomes, score
 from rm_tension.analyse.score_shift import (
+    LOWEST_MARGIN_RATIO,
     curves,
     density_table,
+    log_ratios,
     retained,
+    right_items,
     sides,
     suite_rewards,
     task_rewards,
@@ -76,34 +85,34 @@ def trio_rewards(none=NONE):
     return task_rewards(scored(none, BENCHMARKS), 10)
 
 
-def drawn(rewards, unablated):
+def trio_sides(none=NONE):
+    rewards = scored(none, BENCHMARKS)
+    return list(sides(task_rewards(rewards, 10), right_items(outcomes(rewards))))
+
+
+def drawn(rewards):
     """The rewards of each curve, by figure, variant, panel and curve."""
-    variants = {
-        "corrected": sides(task_rewards(rewards, 10)),
-        "as_published": retained(suite_rewards(unablated)),
-    }
-    return {tuple(one[:4]): one.rewards.tolist() for one in curves(variants)}
+    right = right_items(outcomes(rewards))
+    found = curves("corrected", sides(task_rewards(rewards, 10), right))
+    found |= curves("as_published", retained(suite_rewards(rewards), right))
+    return {curve: rewards.tolist() for curve, rewards in found.items()}
 
 
 def test_ties_and_code_stand_in_no_figure():
-    assert set(trio_rewards().index.get_level_values("subset")) == {
-        "xstest-should-respond",
-        "safety-response",
-    }
+    subsets = trio_rewards().index.get_level_values("subset")
+    assert set(subsets) == {"xstest-should-respond", "safety-response"}
 
 
 def test_retained_items_are_those_that_both_get_right():
-    found = {(one.comparison, one.objective, one.side): one for one in sides(trio_rewards())}
-    single, mixed = found["retained", "helpful", "single"], found["retained", "helpful", "mixed"]
-    assert sorted(single.rewards) == [0, 1, 4, 5]  # a, and the third style of r
-    assert sorted(mixed.rewards) == [1, 1, 2, 3]
-    assert sorted(found["retained", "harmless", "mixed"].rewards) == [1, 2]  # b
-    assert found["ablation", "mixed", "after"].rewards.size == 10
+    found = {(one.comparison, one.objective, one.side): one.rewards for one in trio_sides()}
+    assert sorted(found["retained", "helpful", "single"]) == [0, 1, 4, 5]  # a, and r's third style
+    assert sorted(found["retained", "helpful", "mixed"]) == [1, 1, 2, 3]
+    assert sorted(found["retained", "harmless", "mixed"]) == [1, 2]  # b
+    assert found["ablation", "helpful", "after"].size == 10
 
 
 def test_a_curve_is_of_the_lowest_chosen_and_the_highest_rejected_reward_of_each_item():
-    rewards = scored(OF_BEST, BEST_OF)
-    found = drawn(rewards, rewards)
+    found = drawn(scored(OF_BEST, BEST_OF))
     assert found[3, "corrected", "helpful", "single"] == [4, 3]
     assert found[3, "corrected", "helpful", "mixed"] == [2, 1]
     for time, factor in (("before", 1), ("after", 0.5)):
@@ -118,10 +127,8 @@ def test_as_published_figure_3_is_of_every_subset_and_not_of_hh():
     rewards = scored(OF_BEST, BEST_OF)
     code_and_ties = ~rewards["subset"].isin(["safety"])
     pairs = rewards[rewards["subset"] == "hep-python"].assign(dataset="hh-rlhf", item=99)
-    unablated = pd.concat(
-        [rewards[~code_and_ties | (rewards["kind"] == "none")], pairs]
-    )  # as they are scored
-    found = drawn(rewards, unablated)
+    kept = rewards[~code_and_ties | (rewards["kind"] == "none")]  # as they are scored
+    found = drawn(pd.concat([kept, pairs]))
     assert found[3, "as_published", "helpful", "single"] == [4, 3, 6, 0]
     assert found[3, "as_published", "helpful", "mixed"] == [2, 1, 2, 1]
     assert found[3, "as_published", "harmless", "single"] == [4, -4]
@@ -130,8 +137,69 @@ def test_as_published_figure_3_is_of_every_subset_and_not_of_hh():
     assert {figure for figure, variant, *_ in found if variant == "as_published"} == {3}
 
 
+def by_definition(side):
+    """Of the rewards of one side, straight from the definitions."""
+    rewards, chosen, items = side.rewards.astype(float), side.chosen, side.items
+    margins = [
+        rewards[chosen & (items == item)].min() - rewards[~chosen & (items == item)].max()
+        for item in np.unique(items)
+    ]
+    return {
+        "log_mean_abs": np.abs(rewards).mean(),
+        "log_mean_abs_chosen": np.abs(rewards[chosen]).mean(),
+        "log_mean_abs_rejected": np.abs(rewards[~chosen]).mean(),
+        "log_std": rewards.std(),
+        "log_margin": abs(np.mean(margins)),
+    }
+
+
+def test_ratios_of_rewards_are_those_of_their_definitions():
+    every = trio_sides()
+    found = {(one.comparison, one.objective, one.side): by_definition(one) for one in every}
+    ratios = np.exp(log_ratios(every, draw_items(answer_layout(BENCHMARKS), 5)).iloc[0])
+    assert len(ratios) == 2 * 2 * 5
+    for comparison, first, second in (
+        ("retained", "single", "mixed"),
+        ("ablation", "before", "after"),
+    ):
+        for objective in ("helpful", "harmless"):
+            before, after = (found[comparison, objective, side] for side in (first, second))
+            for measure, value in after.items():
+                ratio = ratios[measure, objective, comparison, "", 0]
+                assert ratio == pytest.approx(value / before[measure], abs=1e-9)
+
+
+def test_a_replicate_weighs_prompts_as_they_are_drawn():
+    """In every row as if the answers of a prompt stood there as often."""
+    before, after = (
+        one for one in trio_sides() if (one.comparison, one.objective) == ("ablation", "harmless")
+    )
+    weights = np.array([[1.0, 1, 1, 1], [2, 0, 2, 0], [0, 3, 1, 0]])
+    found = np.exp(log_ratios([before, after], weights))
+    for row, counts in enumerate(weights):
+        times = counts[before.items // 3].astype(int)
+        copies = np.concatenate([np.arange(n) for n in times])
+        of = []
+        for side in (before, after):
+            items = np.repeat(side.items, times) + 100 * copies
+            chosen, rewards = np.repeat(side.chosen, times), np.repeat(side.rewards, times)
+            of.append(by_definition(replace(side, rewards=rewards, chosen=chosen, items=items)))
+        for measure in ("log_mean_abs", "log_std", "log_margin"):
+            ratio = found[measure, "harmless", "ablation", "", 0][row]
+            assert ratio == pytest.approx(of[1][measure] / of[0][measure])
+
+
+def test_a_margin_that_vanishes_has_the_lowest_ratio():
+    before, after = (
+        one for one in trio_sides() if (one.comparison, one.objective) == ("ablation", "harmless")
+    )
+    silent = replace(after, rewards=0 * after.rewards)
+    ratios = log_ratios([before, silent], draw_items(answer_layout(BENCHMARKS), 0)).iloc[0]
+    assert ratios["log_margin", "harmless", "ablation", "", 0] == np.log(LOWEST_MARGIN_RATIO)
+
+
 def test_densities_integrate_to_one_over_nearly_all_rewards():
-    found = list(curves({"corrected": sides(trio_rewards())})) * 3
+    found = [curves("corrected", trio_sides())] * 3
     table = density_table(found)
     assert set(table["curve"]) == {
         f"{a} {b}" for a in ("before", "after") for b in ("chosen", "rejected")
@@ -147,7 +215,7 @@ def test_densities_integrate_to_one_over_nearly_all_rewards():
 
 def test_a_panel_without_rewards_is_absent():
     nobody = dict.fromkeys(NONE, (0, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0, 1))
-    assert set(density_table(curves({"corrected": sides(trio_rewards(nobody))}))["figure"]) == {7}
+    assert set(density_table([curves("corrected", trio_sides(nobody))])["figure"]) == {7}
 
 
 def test_the_example_fits_the_most_trios_and_shows_the_clearest():

@@ -2,8 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rm_tension.analyse.outcomes import answer_layout, score
-from rm_tension.analyse.suites import suite_metrics, ties_score
+from rm_tension.analyse.bootstrap import draw_items
+from rm_tension.analyse.metrics import suite_metrics
+from rm_tension.analyse.outcomes import answer_layout, outcomes, score
+from rm_tension.analyse.suites import suite_table, ties_score
+from rm_tension.base.config import OBJECTIVES
 from rm_tension.paper.tasks import SUBSETS
 from synthetic import make_benchmarks
 
@@ -11,18 +14,19 @@ BENCHMARKS = make_benchmarks(items=2)
 
 
 def metrics(rewards, benchmarks=BENCHMARKS):
-    """Of one RM; `rewards` maps suite, subset, number of the item and index of the answer to a reward."""
+    """Of one RM; `rewards` is a function of suite, subset, number of the item, index of the answer."""
     tasks = benchmarks.explode("answers", ignore_index=True)
     items = tasks.groupby(["dataset", "item_id"])
     tasks["answer_index"] = items.cumcount()
     number = tasks["item_id"].str.extract(r"(\d+)$")[0].astype(int)
     keys = zip(tasks["dataset"], tasks["subset"], number, tasks["answer_index"], strict=True)
     tasks["reward"] = np.array([rewards(*key) for key in keys], dtype="float32")
-    table = tasks[["dataset", "item_id", "answer_index", "reward"]].assign(
-        objective="mixed", kind="none", percent=0
-    )
-    found = suite_metrics(score(table, answer_layout(benchmarks), {"mixed": ()}))
-    return found.set_index(["suite", "part", "metric"])["value"]
+    table = tasks[["dataset", "item_id", "answer_index", "reward"]].assign(kind="none", percent=0)
+    alike = pd.concat([table.assign(objective=name) for name in OBJECTIVES])
+    layout = answer_layout(benchmarks)
+    rewards = score(alike, layout, dict.fromkeys(OBJECTIVES, ()))
+    found = suite_table(rewards, suite_metrics(outcomes(rewards), draw_items(layout, 0)))
+    return found[found["objective"] == "mixed"].set_index(["suite", "part", "metric"])["value"]
 
 
 def test_reward_bench_weighs_subsets_by_their_official_sizes():

@@ -1,12 +1,22 @@
 """From the resamples of a part to its verdict, and from the parts to the claim's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import stdtrit
 
 from rm_tension.analyse.bootstrap import DRAWN, ESTIMATE, LEFT_OUT
-from rm_tension.analyse.verdicts import Claim, Evidence, Part, decide
+from rm_tension.analyse.tally import Tally, summarise, tally
+from rm_tension.analyse.verdicts import (
+    Claim,
+    DecidedClaim,
+    DecidedPart,
+    Evidence,
+    Part,
+    decide,
+)
 
 
 def part(estimate, first, last, left_out=(), drawn=1001, **bounds):
@@ -19,6 +29,10 @@ def part(estimate, first, last, left_out=(), drawn=1001, **bounds):
         for i, value in enumerate(own)
     }
     return Part("p", pd.Series(rows), **bounds)
+
+
+def made_of(parts):
+    return Claim("C1", "", "", "", "points", parts)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +59,8 @@ def test_a_verdict_follows_from_interval_and_bounds(tested, verdict):
 
 def test_the_worst_part_decides_and_of_equals_the_one_least_inside():
     def claim(*parts):
-        named = [
-            Part(f"p{place}", one.values, one.low, one.high) for place, one in enumerate(parts)
-        ]
-        return decide(
-            Claim("C1", "", "", "points", lambda _: named), *[Evidence(pd.DataFrame())] * 2, False
-        )
+        named = [replace(part, name=f"p{place}") for place, part in enumerate(parts)]
+        return decide(made_of(lambda _: named), *[Evidence(pd.DataFrame())] * 2, False)
 
     good, better, open_ = part(2, 1, 3, low=0), part(5, 4, 6, low=0), part(1, -1, 2, low=0)
     bad, unknown = part(-2, -3, -1, low=0), part(2, np.nan, np.nan, low=0)
@@ -105,7 +115,7 @@ def published(*values):
             if value is not None
         ]
 
-    found = decide(Claim("C1", "", "", "points", parts), ours, paper, required=False)
+    found = decide(made_of(parts), ours, paper, required=False)
     return found.published_verdict, [one.published_verdict for one in found.parts]
 
 
@@ -125,3 +135,51 @@ def test_published_numbers_decide_if_all_are_known_or_one_fails(values, verdict)
 
 def test_published_numbers_decide_each_part():
     assert published(1.0, -1.0, np.nan)[1] == ["holds", "does not hold", None]
+
+
+def decided(verdict, *of_parts):
+    number = {"effect": 1.0, "interval": (0.5, 1.5), "published": None, "published_verdict": None}
+    wider = {"interval_over_backbones": (0.4, 1.6)}
+    parts = [
+        DecidedPart(part=str(place), verdict=one, **number, **wider)
+        for place, one in enumerate(of_parts)
+    ]
+    texts = {
+        "id": "C1",
+        "claim": "",
+        "predicate": "",
+        "unit": "points",
+        "decides": "0",
+        "detail": "",
+    }
+    return DecidedClaim(**texts, **number, verdict=verdict, required=False, parts=parts)
+
+
+GOOD = decided("reproduced", "reproduced", "reproduced", "reproduced")
+BAD = decided("not reproduced", "reproduced", "not reproduced", "undecided")
+UNKNOWN = decided("not applicable", "not applicable", "undecided", "not applicable", "reproduced")
+
+
+def test_a_part_holds_is_contradicted_or_is_open_and_of_these_some_have_no_number():
+    assert tally([GOOD, BAD, UNKNOWN]) == Tally(hold=5, contradicted=1, open=4, unknown=2)
+    assert tally([GOOD, BAD, UNKNOWN]).parts == 10
+    assert tally([]) == Tally(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentences"),
+    [
+        (
+            [GOOD, GOOD, BAD, UNKNOWN],
+            "Of 4 claims: 2 reproduced, 1 not reproduced, 0 undecided, 1 not applicable. Of their 13 parts, 8 hold, 1 "
+            "are contradicted, 4 are open (2 of them without a number or without an interval).",
+        ),
+        (
+            [GOOD],
+            "Of 1 claims: 1 reproduced, 0 not reproduced, 0 undecided, 0 not applicable. Of their 3 parts, 3 hold, 0 "
+            "are contradicted, 0 are open.",
+        ),
+    ],
+)
+def test_the_summary_has_every_verdict_and_all_parts(claims, sentences):
+    assert summarise(claims) == sentences

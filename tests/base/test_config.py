@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from checkout import dvc
-from rm_tension.base.config import load_params, parse_params
+from rm_tension.base.config import OBJECTIVES, load_params, parse_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import models, trios
 from rm_tension.report.latex import PACKAGES, escape
@@ -32,171 +32,84 @@ def changed(path, value):
 
 def test_the_grid_has_54_models_in_18_trios():
     grid = load_params().grid
-    for profile in ("mini", "pilot", "paper"):
+    for profile in ("mini", "paper"):
         assert len({model.key for model in models(grid, profile)}) == 54
         assert len({trio.key for trio in trios(grid, profile)}) == 18
     assert [trio.key for trio in trios(grid, "evening")] == ["smollm2-135m-0"]
 
 
-TRAINED = {"kind": "trained", "vocabulary": 1024}
-WEIGHTS = "profiles.mini.backbones.gpt2-small.weights"
-SOURCE = "profiles.mini.data.source"
+MINI, PAPER = "profiles.mini", "profiles.paper"
+WEIGHTS, SOURCE = f"{MINI}.backbones.gpt2-small.weights", f"{MINI}.data.source"
+REFUSED = [
+    (f"{MINI}.evaluate.hh_percents.random.2", 120, "less than or equal to 100 (got 120)"),
+    (f"{MINI}.evaluate.hh_percents.random.2", 0, "greater than 0 (got 0)"),
+    (f"{MINI}.evaluate.hh_percents.random", [10, 5, 10], "10 given twice: leave one out"),
+    (f"{MINI}.evaluate.set_percents", [10, 5, 5], "5 given twice"),
+    (f"{MINI}.evaluate.task_percents.size", [10], "'magnitude' or 'absolute' (got 'size')"),
+    (f"{MINI}.evaluate.task_percent", 20, "20, which tables show, is not in task_percents.magn"),
+    (f"{MINI}.required_claims", ["C2", "C22"], "or 'C21' (got 'C22')"),
+    (f"{MINI}.threads", 100000, "less than or equal to 1024 (got 100000)"),
+    ("grid.full.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
+    ("grid.full.seeds.1", -1, "greater than or equal to 0 (got -1)"),
+    ("grid.full.seeds", [0, 247, 0], "0 given twice"),
+    ("grid.full.seeds", [], "empty, but mini, paper must have at least one"),
+    ("grid.full.backbones", [], "empty, but mini, paper must have at least one"),
+    ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
+    ("grid.objectives", ["helpful"], "helpful: must be helpful, harmless, mixed"),
+    ("grid.pairs", {"helpful": RAW["grid"]["pairs"]["helpful"]}, "of helpful: must be of"),
+    ("grid.pairs.helpful.test", [], "empty: name at least one"),
+    ("grid.pairs.harmless.train.0", "harmless-online", "'harmless-base' (got 'harmless-online')"),
+    ("grid.profiles", ["mini"], "mini: full and subset have mini, paper, evening"),
+    ("grid.not_ablated", ["reward-bench/hepp-*"], "'reward-bench/hepp-*' fits no part of a suite"),
+    ("grid.not_ablated", ["*"], "leaves no task to ablate neurons on"),
+    (f"{MINI}.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
+    (f"{MINI}.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
+    (f"{MINI}.train.learning_rate", -1.0, "greater than 0"),
+    (f"{MINI}.train.pairs_per_step", 1.5, "valid integer"),
+    (f"{MINI}.train.weights", "float16", "'float32' or 'bfloat16'"),
+    (f"{PAPER}.train.precision", "float32", "float32: weights in bfloat16 are multiplied in bf"),
+    (f"{MINI}.train.epochs", {"helpful": 1}, "of helpful: must be of helpful, harmless, mixed"),
+    (f"{SOURCE}.kind", "disk", "'kind'"),
+    (f"{SOURCE}.train_pairs", {"helpful-base": 9}, "no number of helpful-online, helpful-rejec"),
+    (f"{SOURCE}.test_pairs", {"helpful-basis": 9}, "'harmless-base' (got 'helpful-basis')"),
+    (f"{PAPER}.data.source.stand_ins", True, "valid string"),
+    (f"{PAPER}.data.source.stand_ins", "", "nothing to print"),
+    (f"{PAPER}.data.source.rm_bench.repo", "../RM-Bench", "not the OWNER/NAME of a repository"),
+    (f"{PAPER}.data.source.rm_bench.repo", "a/b/c", "not the OWNER/NAME of a repository"),
+    (f"{PAPER}.data.source.rm_bench.revision", "", "should match pattern"),
+    (f"{MINI}.title", "helpful \u2192 harmless", "'\u2192' cannot be printed"),
+    (f"{MINI}.title", "\u0126ar\u0167um", "'\u0126', '\u0167' cannot be printed"),
+    (f"{MINI}.backbones.gpt2-small.name", "GPT$_2$", "'$' cannot be printed"),
+    (f"{MINI}.backbones.gpt2-small.tokenizer", "bert", "'bert' is not one of miniature"),
+    (f"{PAPER}.tokens.tokenizers.gpt2", {"kind": "trained", "vocabulary": 1024},
+     "'gpt2' is trained here: weights of the hub know their own ids"),
+    (f"{MINI}.tokens.tokenizers.miniature.vocabulary", 10**12, "less than or equal to 1048576"),
+    (f"{MINI}.tokens.max_length", 10**12, "less than or equal to 1048576"),
+    (f"{WEIGHTS}.heads", 5, "32 must be a multiple of twice the heads (5)"),
+    (f"{WEIGHTS}.pretraining.length", 1025, "1025 tokens, but the backbone has 1024 positions"),
+    (f"{PAPER}.tokens.template", "{prompt}", "once each (got '{prompt}')"),
+    (f"{PAPER}.tokens.template", "{answer}{prompt}", "once each (got '{answer}{prompt}')"),
+]  # fmt: skip
+# at a key that goes with the changed one: the union's, what the heads divide, the tokenizer's user
+NAMED_AT = {f"{SOURCE}.kind": SOURCE, f"{WEIGHTS}.heads": f"{WEIGHTS}.width"}
+NAMED_AT[f"{PAPER}.tokens.tokenizers.gpt2"] = f"{PAPER}.backbones.gpt2-small.tokenizer"
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ("profiles.mini.evaluate.hh_percents.random.2", 120, "less than or equal to 100 (got 120)"),
-        ("profiles.mini.evaluate.hh_percents.random.2", 0, "greater than 0 (got 0)"),
-        ("profiles.mini.evaluate.hh_percents.random", [10, 5, 10], "10 given twice: leave one out"),
-        ("profiles.mini.evaluate.task_percents.absolute", [10, 10], "10 given twice"),
-        ("profiles.mini.evaluate.set_percents", [10, 5, 5], "5 given twice"),
-        (
-            "profiles.mini.evaluate.hh_percents.chnage",
-            [10],
-            "'random', 'change', 'magnitude' or 'absolute' (got 'chnage')",
-        ),
-        (
-            "profiles.mini.evaluate.task_percents.size",
-            [10],
-            "'random', 'change', 'magnitude' or 'absolute' (got 'size')",
-        ),
-        ("profiles.mini.evaluate.task_percent", 0, "greater than 0 (got 0)"),
-        (
-            "profiles.mini.evaluate.task_percent",
-            20,
-            "20, which tables show, is not in task_percents.magnitude: add it",
-        ),
-        ("profiles.mini.required_claims", ["C2", "C22"], "or 'C21' (got 'C22')"),
-        ("profiles.mini.threads", 100000, "less than or equal to 1024 (got 100000)"),
-        ("grid.whole.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
-        ("grid.whole.seeds.1", -1, "greater than or equal to 0 (got -1)"),
-        ("grid.whole.seeds", [0, 247, 0], "0 given twice"),
-        ("grid.whole.seeds", [], "empty, but mini, pilot, paper must have at least one"),
-        ("grid.whole.backbones", ["gpt2-small", "gpt2-small"], "gpt2-small given twice"),
-        ("grid.whole.backbones", [], "empty, but mini, pilot, paper must have at least one"),
-        ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
-        (
-            "grid.objectives",
-            ["helpful", "harmless"],
-            "helpful, harmless: must be helpful, harmless, mixed",
-        ),
-        (
-            "grid.pairs",
-            {"helpful": {"train": ["helpful-base"], "test": ["helpful-base"]}},
-            "of helpful: must be of",
-        ),
-        ("grid.pairs.helpful.test", [], "empty: name at least one"),
-        ("grid.pairs.mixed.train", [], "empty: name at least one"),
-        ("grid.pairs.mixed.train", ["helpful-base", "helpful-base"], "helpful-base given twice"),
-        (
-            "grid.pairs.harmless.train.0",
-            "harmless-online",
-            "'harmless-base' (got 'harmless-online')",
-        ),
-        ("grid.profiles", [], "empty: name at least one"),
-        ("grid.profiles", ["mini"], "mini: whole and trio have mini, pilot, paper, evening"),
-        (
-            "grid.not_ablated",
-            ["reward-bench/hepp-*"],
-            "'reward-bench/hepp-*' fits no part of a suite",
-        ),
-        ("grid.not_ablated", ["*"], "leaves no task to ablate neurons on"),
-        ("profiles.mini.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
-        ("profiles.mini.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
-        ("profiles.mini.train.learning_rate", -1.0, "greater than 0"),
-        ("profiles.mini.train.pairs_per_step", 1.5, "valid integer"),
-        ("profiles.mini.train.weights", "float16", "'float32' or 'bfloat16'"),
-        (
-            "profiles.paper.train.precision",
-            "float32",
-            "float32: weights in bfloat16 are multiplied in bfloat16",
-        ),
-        (
-            "profiles.mini.train.epochs",
-            {"helpful": 1},
-            "of helpful: must be of helpful, harmless, mixed",
-        ),
-        ("profiles.mini.data.source.kind", "disk", "'kind'"),
-        (f"{SOURCE}.seed", -1, "greater than or equal to 0 (got -1)"),
-        (f"{SOURCE}.seed", 2**64, "less than 4294967296 (got 18446744073709551616)"),
-        (
-            f"{SOURCE}.train_pairs",
-            {"helpful-base": 9},
-            "no number of helpful-online, helpful-rejection-sampled, harmless-",
-        ),
-        (f"{SOURCE}.test_pairs", {"helpful-basis": 9}, "'harmless-base' (got 'helpful-basis')"),
-        ("profiles.pilot.data.source.stand_ins", True, "valid string"),
-        ("profiles.pilot.data.source.stand_ins", "", "nothing to print"),
-        (
-            "profiles.pilot.data.source.rm_bench.repo",
-            "../RM-Bench",
-            "not the OWNER/NAME of a repository of the hub",
-        ),
-        (
-            "profiles.pilot.data.source.rm_bench.repo",
-            "a/b/c",
-            "not the OWNER/NAME of a repository of the hub",
-        ),
-        ("profiles.pilot.data.source.rm_bench.revision", "", "should match pattern"),
-        ("profiles.mini.title", "helpful \u2192 harmless", "'\u2192' cannot be printed"),
-        ("profiles.mini.title", "\u0126ar\u0167um", "'\u0126', '\u0167' cannot be printed"),
-        (
-            "profiles.mini.backbones.gpt2-small.name",
-            "\u6a21\u578b",
-            "'\u6a21', '\u578b' cannot be printed",
-        ),
-        ("profiles.mini.backbones.gpt2-small.name", "GPT$_2$", "'$' cannot be printed"),
-        ("profiles.mini.backbones.gpt2-small.tokenizer", "bert", "'bert' is not one of miniature"),
-        (
-            "profiles.paper.tokens.tokenizers.gpt2",
-            TRAINED,
-            "'gpt2' is trained here: weights of the hub know their own ids",
-        ),
-        (
-            "profiles.mini.tokens.tokenizers.miniature.vocabulary",
-            10**12,
-            "less than or equal to 1048576",
-        ),
-        ("profiles.mini.tokens.max_length", 10**12, "less than or equal to 1048576"),
-        (f"{WEIGHTS}.seed", -1, "greater than or equal to 0 (got -1)"),
-        (f"{WEIGHTS}.seed", 2**64, "less than 4294967296 (got 18446744073709551616)"),
-        (f"{WEIGHTS}.heads", 5, "32 must be a multiple of twice the heads (5)"),
-        (f"{WEIGHTS}.pretraining.length", 1025, "1025 tokens, but the backbone has 1024 positions"),
-        ("profiles.paper.tokens.template", "{prompt}", "once each (got '{prompt}')"),
-        (
-            "profiles.paper.tokens.template",
-            "{answer}{prompt}",
-            "once each (got '{answer}{prompt}')",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("path", "value", "message"), REFUSED)
 def test_what_is_wrong_is_refused_with_the_path_of_the_key(path, value, message):
     with pytest.raises(UserError) as caught:
         parse_params(changed(path, value))
     assert message in str(caught.value)
-    # at a key that goes with the changed one: the union's, the width that the heads divide, or the tokenizer's user
-    others = {".source.kind": ".source", ".weights.heads": ".weights.width"}
-    others[".tokens.tokenizers.gpt2"] = ".backbones.gpt2-small.tokenizer"
-    named = next(
-        (path.replace(key, other) for key, other in others.items() if path.endswith(key)), path
-    )
-    assert re.search(rf"^  {re.escape(named)}(\.[\w-]+)?: ", str(caught.value), re.MULTILINE)
-
-
-@pytest.mark.parametrize("letter", "\u0126\u0127\u0138\u013f\u0140\u0149\u0166\u0167\u017f\u201b")
-def test_letters_that_latex_refuses_are_refused(letter):
-    with pytest.raises(UserError, match=f"profiles.mini.title: '{letter}' cannot be printed"):
-        parse_params(changed("profiles.mini.title", f"a {letter}"))
+    key = re.escape(NAMED_AT.get(path, path))
+    assert re.search(rf"^  {key}(\.[\w-]+)?: ", str(caught.value), re.MULTILINE)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (make tex)")
 def test_latex_prints_every_letter_that_is_not_refused(tmp_path):
     letters = [chr(code) for code in (*range(0x20, 0x180), *range(0x2010, 0x2030))]
     taken = [letter for letter in letters if is_taken(f"a {letter}")]
-    assert (
-        len(taken) == 94 + 224 - 9 + 2 + 5 + 1
-    )  # ASCII without $, Latin, dashes, quotes, the ellipsis
+    # ASCII without $, Latin, dashes, quotes, the ellipsis
+    assert len(taken) == 94 + 224 - 9 + 2 + 5 + 1
     body = "\n\n".join(f"x{escape(letter)}x" for letter in taken)
     document = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{body}\end{{document}}"
     (tmp_path / "letters.tex").write_text(document, encoding="utf-8")
@@ -218,11 +131,11 @@ def is_taken(title):
     [
         ("? [a, b]\n: c", "holds what is no setting: keys must be str"),
         ("grid: &loop [*loop]", "holds what is no setting: Circular reference"),
-        ("grid: !!set {a}", "is neither a text, a number, a list nor a section"),
-        ("grid: !!binary aGVsbG8=", "is neither a text, a number, a list nor a section"),
+        ("grid: !!set {a}", "holds what is no setting: Object of type set"),
+        ("profiles: {mini: {title: 2026-06-13}}", "holds what is no setting: Object of type date"),
         (f"grid: 1{'0' * 5000}", "not valid YAML: Exceeds the limit"),
         ("grid: 2026-13-13", "not valid YAML: month must be in"),
-        ("[" * 5000, "not valid YAML"),
+        ("[" * 1000, "not valid YAML"),
     ],
 )
 def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message):
@@ -232,81 +145,41 @@ def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message
         load_params(path)
 
 
-def test_a_date_is_a_title_and_a_revision(tmp_path):
-    path = tmp_path / "params.yaml"
-    text = (
-        Path("params.yaml").read_text().replace("title: the full reproduction", "title: 2026-06-13")
-    )
-    path.write_text(
-        text.replace("THU-KEG/RM-Bench, revision: main", "THU-KEG/RM-Bench, revision: 2026-06-13")
-    )
-    paper = load_params(path).profiles["paper"]
-    assert (paper.title, paper.data.source.rm_bench.revision) == ("2026-06-13", "2026-06-13")
-
-
-@pytest.mark.parametrize("repo", ["gpt2", "Anthropic/hh-rlhf", "me/SmolLM2-1.7B_v2"])
-def test_names_of_the_hub_are_taken(repo):
-    assert parse_params(changed("profiles.paper.data.source.hh_rlhf.repo", repo))
-
-
 def test_no_model_is_loaded_to_check_the_settings():
     heavy = "{'torch', 'numpy', 'pandas', 'transformers'}"
     code = f"import sys, rm_tension.base.config; sys.exit(len({heavy} & {{*sys.modules}}))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_profiles_and_backbones_must_fit_together():
+def test_profiles_and_backbones_must_fit_together(tmp_path):
     raw = copy.deepcopy(RAW)
     del raw["profiles"]["mini"]["backbones"]["gpt2-large"]
-    with pytest.raises(
-        UserError, match=r"profiles\.mini\.backbones: .*: must be smollm2-135m, .*, gpt2-large"
-    ):
+    message = r"profiles\.mini\.backbones: .*: must be smollm2-135m, .*, gpt2-large"
+    with pytest.raises(UserError, match=message):
         parse_params(raw)
-
-
-def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"params\.yaml: not found; run from the repository root"):
-        load_params(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text("grid: [")
-    with pytest.raises(UserError, match="not valid YAML"):
         load_params(tmp_path / "params.yaml")
 
 
 def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
     path = tmp_path / "params.yaml"
     for number in ("5e-5", "5e-05", "0.00005"):
-        text = re.sub(
-            r"learning_rate: [\d.]+", f"learning_rate: {number}", Path("params.yaml").read_text()
-        )
-        path.write_text(text)
+        text = Path("params.yaml").read_text()
+        path.write_text(re.sub(r"learning_rate: [\d.]+", f"learning_rate: {number}", text))
         assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
-
-
-def test_tables_show_a_share_that_is_ablated():
-    raw = copy.deepcopy(RAW)
-    raw["profiles"]["mini"]["evaluate"]["set_percents"] = [5]
-    with pytest.raises(
-        UserError,
-        match=r"profiles\.mini\.evaluate\.task_percent: 10, .* is not in set_percents: add it",
-    ):
-        parse_params(raw)
 
 
 def test_the_mixed_objective_is_the_union_of_both():
     pairs = load_params().grid.pairs
     for split in ("train", "test"):
-        helpful, harmless, mixed = (
-            getattr(pairs[name], split) for name in ("helpful", "harmless", "mixed")
-        )
+        helpful, harmless, mixed = (getattr(pairs[name], split) for name in OBJECTIVES)
         assert mixed == helpful + harmless
 
 
-def test_profiles_that_share_a_recipe_are_changed_one_by_one(tmp_path):
-    """As DVC's -S changes them, which keeps anchors: it has none to keep."""
-    shared = ("train", "tokens", "backbones")
+def test_dvc_changes_one_profile_of_those_that_share_a_recipe(tmp_path):
+    """DVC's -S keeps YAML anchors, through which it would change several: there are none."""
     before = load_params().profiles
-    assert all(getattr(before["pilot"], part) == getattr(before["paper"], part) for part in shared)
-    assert before["pilot"].data.source == before["paper"].data.source
+    assert before["evening"].data.source.rm_bench == before["paper"].data.source.rm_bench
     shutil.copy("params.yaml", tmp_path)
     stage = {"stages": {"nothing": {"cmd": "true", "params": ["profiles"]}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stage))
@@ -315,19 +188,9 @@ def test_profiles_that_share_a_recipe_are_changed_one_by_one(tmp_path):
     git(tmp_path, "add", "--all")
     git(tmp_path, "commit", "--quiet", "--message", "as it is")
     steps = "profiles.mini.backbones.gpt2-small.weights.pretraining.steps=7"
-    dvc(
-        "exp",
-        "run",
-        "--quiet",
-        "-S",
-        "profiles.paper.train.epochs.mixed=2",
-        "-S",
-        steps,
-        folder=tmp_path,
-    )
+    changes = ("-S", "profiles.paper.train.epochs.mixed=2", "-S", steps)
+    dvc("exp", "run", "--quiet", *changes, folder=tmp_path)
     after = load_params(tmp_path / "params.yaml").profiles
-    assert (after["pilot"], after["paper"].train.epochs["mixed"]) == (before["pilot"], 2)
-    pretrained = [
-        backbone.weights.pretraining.steps for backbone in after["mini"].backbones.values()
-    ]
-    assert pretrained.count(7) == 1
+    assert (after["evening"], after["paper"].train.epochs["mixed"]) == (before["evening"], 2)
+    lives = [backbone.weights.pretraining for backbone in after["mini"].backbones.values()]
+    assert [life.steps for life in lives].count(7) == 1

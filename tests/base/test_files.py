@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; parts of an interrupted stage are reused only for the same work."""
+"""Files appear as they should be or not at all."""
 
 import os
 
@@ -9,7 +9,9 @@ from rm_tension.base.files import unlink_from_cache, whole, write_json
 from rm_tension.base.lockfile import file_md5
 
 
-def test_a_file_or_folder_appears_whole_and_replaces_the_old_one(tmp_path):
+def test_a_file_or_folder_replaces_the_old_one_and_what_a_killed_run_left(tmp_path):
+    (tmp_path / ".folder.partial").mkdir()
+    (tmp_path / ".folder.partial" / "stale").touch()
     for text in ("old", "new"):
         with whole(tmp_path / "file") as partial:
             partial.write_text(text)
@@ -21,135 +23,60 @@ def test_a_file_or_folder_appears_whole_and_replaces_the_old_one(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_link_stays_one_and_its_target_is_replaced(tmp_path):
-    (tmp_path / "disk").mkdir()
-    write_json(tmp_path / "disk" / "file", "old")
-    (tmp_path / "link").symlink_to(tmp_path / "disk" / "file")
-    write_json(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "disk" / "file").read_text() == '"new"\n'
-    (tmp_path / "disk" / "folder").mkdir()
-    (tmp_path / "linked").symlink_to(tmp_path / "disk" / "folder")
-    with whole(tmp_path / "linked") as partial:
-        partial.mkdir()
-        (partial / "inside").touch()
-    assert (tmp_path / "linked").is_symlink()
-    assert (tmp_path / "disk" / "folder" / "inside").exists()
-
-
-@pytest.fixture(params=["symlink", "hardlink"])
-def linked(request, tmp_path):
-    """A checkout whose `file`, and `file` in `folder`, DVC has made links to its cache; both hold 1."""
-    folder = tmp_path / "checkout"
-    write_json(folder / "file", 1)
-    write_json(folder / "folder" / "file", 1)
-    Repo.init(folder, no_scm=True).close()
-    with Repo(folder) as repo, repo.config.edit() as config:
-        config["cache"] |= {"dir": str(tmp_path / "shared"), "type": [request.param]}
-    with Repo(folder) as repo:
-        repo.add([str(folder / "file"), str(folder / "folder")])
-    assert all(
-        path.is_symlink() or path.stat().st_nlink > 1
-        for path in (folder / "file", folder / "folder" / "file")
-    )
-    return folder
-
-
-def assert_own(path):
-    """It is no link, and may be written to."""
-    assert not path.is_symlink()
-    assert (path.stat().st_nlink, path.stat().st_mode & 0o777) == (1, 0o666 & ~current_umask())
-
-
-def current_umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def assert_cache_is_right(folder):
-    """Each file's md5 is that of its name, so that DVC brings back what it recorded."""
-    objects = [path for path in (folder.parent / "shared" / "files").rglob("*") if path.is_file()]
-    assert objects
-    for path in objects:
-        assert file_md5(path) == path.parent.name + path.stem
-        assert path.stat().st_mode & 0o777 == 0o444  # DVC does not look into files with this mode
-    with Repo(folder) as repo:
-        repo.checkout(force=True)
-    assert (folder / "file").read_text() == (folder / "folder" / "file").read_text() == "1\n"
-
-
-def test_a_link_into_dvcs_cache_is_replaced_and_the_cache_stays_as_it_is(linked):
-    for path in (linked / "file", linked / "folder" / "file"):
-        write_json(path, 2)
-        assert path.read_text() == "2\n"
-        assert_own(path)
-    assert_cache_is_right(linked)
-
-
-def test_a_link_of_a_users_own_is_followed_up_to_dvcs_link(linked, tmp_path):
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "disk" / "mine").symlink_to(linked / "folder")
-    (linked / "mine").symlink_to("../disk/mine")
-    (linked / "alias").symlink_to("mine/file")
-    write_json(linked / "alias", 2)
-    assert (linked / "alias").is_symlink()
-    assert (linked / "mine").is_symlink()
-    assert (linked / "folder" / "file").read_text() == "2\n"
-    assert_own(linked / "folder" / "file")
-    assert_cache_is_right(linked)
-
-
-def test_a_link_to_what_the_cache_has_no_longer_is_replaced(tmp_path):
-    target = tmp_path / "cache" / "files" / "md5" / "b0" / "26324c6904b2a9cb4b88d6d61c81d1"
-    target.parent.mkdir(parents=True)
-    (tmp_path / "file").symlink_to(target)
-    write_json(tmp_path / "file", 2)
-    assert_own(tmp_path / "file")
-    assert not list(target.parent.iterdir())
-
-
-def test_a_link_into_dvcs_cache_may_be_put_in_place(linked):
-    """As DVC makes one where it is asked for a file of its cache."""
-    with whole(linked / "other") as partial:
-        if (linked / "file").is_symlink():
-            partial.symlink_to((linked / "file").readlink())
-        else:
-            partial.hardlink_to(linked / "file")
-    assert (linked / "other").samefile(linked / "file")
-    assert_cache_is_right(linked)
-
-
-def test_who_writes_in_place_gets_a_copy(linked, tmp_path):
-    unlink_from_cache(linked / "file")
-    with (linked / "file").open("a", encoding="utf-8") as file:
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_a_link_into_dvcs_cache_is_replaced_and_the_cache_stays_as_it_is(tmp_path, kind):
+    checkout, shared = tmp_path / "checkout", tmp_path / "shared"
+    paths = [checkout / "file", checkout / "in_place", checkout / "folder" / "file"]
+    for path in paths:
+        write_json(path, 1)
+    Repo.init(checkout, no_scm=True).close()
+    with Repo(checkout) as repo, repo.config.edit() as config:
+        config["cache"] |= {"dir": str(shared), "type": [kind]}
+    with Repo(checkout) as repo:
+        repo.add([str(checkout / name) for name in ("file", "in_place", "folder")])
+    assert all(path.is_symlink() or path.stat().st_nlink > 1 for path in paths)
+    write_json(paths[0], 2)
+    unlink_from_cache(paths[1])
+    with paths[1].open("a", encoding="utf-8") as file:
         file.write("2\n")
-    assert (linked / "file").read_text() == "1\n2\n"
-    assert_own(linked / "file")
-    assert_cache_is_right(linked)
-    write_json(tmp_path / "file", 3)
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    unlink_from_cache(tmp_path / "link")
-    unlink_from_cache(tmp_path / "absent")
-    assert (tmp_path / "link").is_symlink()
-    assert not (tmp_path / "absent").exists()
+    with whole(checkout / "folder") as partial:
+        partial.mkdir()
+        write_json(partial / "file", 2)
+    assert [path.read_text() for path in paths] == ["2\n", "1\n2\n", "2\n"]
+    for path in paths:
+        assert not path.is_symlink()
+        assert path.stat().st_nlink == 1
+        assert path.stat().st_mode & 0o200
+    # each file's md5 is that of its name, so that DVC brings back what it recorded
+    objects = [path for path in (shared / "files").rglob("*") if path.is_file()]
+    assert objects
+    assert all(file_md5(path) == path.parent.name + path.stem for path in objects)
+    with Repo(checkout) as repo:
+        repo.checkout(force=True)
+    assert {path.read_text() for path in paths} == {"1\n"}
 
 
-def test_what_is_new_has_the_umasks_modes_and_what_is_replaced_keeps_its_own(tmp_path):
+def test_a_link_to_a_folder_is_replaced_and_the_folder_stays(tmp_path):
+    write_json(tmp_path / "disk" / "kept", 1)
+    for target in ("disk", "nowhere"):
+        (tmp_path / "link").symlink_to(tmp_path / target)
+        with whole(tmp_path / "link") as partial:
+            partial.mkdir()
+        assert not (tmp_path / "link").is_symlink()
+        (tmp_path / "link").rmdir()
+    assert (tmp_path / "disk" / "kept").exists()
+
+
+def test_modes_are_those_of_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with whole(tmp_path / "folder") as partial:
             partial.mkdir(mode=0o700)
             (partial / "file").touch(mode=0o600)  # as safetensors does
-        write_json(tmp_path / "kept", 1)
-        assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o640
-        (tmp_path / "kept").chmod(0o604)
-        write_json(tmp_path / "kept", 2)
     finally:
         os.umask(before)
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
     assert (tmp_path / "folder" / "file").stat().st_mode & 0o777 == 0o640
-    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o604
 
 
 def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):
@@ -173,13 +100,3 @@ def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(tmp_path):
     with pytest.raises(NotADirectoryError), whole(tmp_path / "folder" / "kept") as partial:
         partial.mkdir()
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "kept"]
-
-
-def test_what_a_killed_run_left_is_removed(tmp_path):
-    left = tmp_path / ".folder.partial"
-    left.mkdir()
-    (left / "stale").touch()
-    with whole(tmp_path / "folder") as partial:
-        partial.mkdir()
-    assert not list((tmp_path / "folder").iterdir())
-    assert not left.exists()

@@ -14,5 +14,5 @@ def test_code_of_another_checkout_is_refused(tmp_path):
     assert done.stderr.startswith(
         f"error: {tmp_path / 'src' / 'rm_tension'}: not the code that runs, which is "
     )
-    assert f"set PYTHONPATH={tmp_path / 'src'}, or `make setup`" in done.stderr
+    assert "set PYTHONPATH=src (before `dvc exp run --temp`, too), or `make setup`" in done.stderr
     assert not (tmp_path / "data").exists()

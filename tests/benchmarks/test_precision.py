@@ -87,5 +87,8 @@ def test_a_cpu_that_emulates_computes_in_what_it_has():
     place = Emulated(torch.device("cpu"), "tf32")
     with place.computing(), torch.inference_mode():
         product = torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)
+        with place.summing():  # which a GPU does in float32
+            total = torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)
     assert float(product) == 1.0
+    assert float(total) == 1 + 2**-12
     assert np.isclose(float(torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)), 1 + 2**-12, atol=0)

@@ -1,7 +1,8 @@
+"""From raw files of the hub or of the miniature to three tables and their provenance."""
+
 import gzip
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,15 +10,15 @@ import pytest
 from rm_tension.base.config import HH_SOURCES, Pairs
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import sha256_of
-from rm_tension.base.job import Job
 from rm_tension.data import sources
 from rm_tension.data.hh_rlhf import cap_pairs
+from rm_tension.data.sources import OFFICIAL, deviations
 from rm_tension.data.stage import run
+from rm_tension.paper.tasks import SUBSETS, TASKS
 from samples import changed
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
 
 HUB = hub_source()
-COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
 STAND_INS = changed(HUB, stand_ins="twelve rows of each")
 
 
@@ -28,209 +29,166 @@ def root(tmp_path):
 
 @pytest.fixture
 def small_files(tmp_path, monkeypatch):
-    """Those in the hub cache at tmp_path / "hub"."""
-    go_offline(tmp_path / "hub", monkeypatch)
-    return fill_cache(tmp_path / "hub", tmp_path / "scratch")
+    """Those in the hub cache, whose name a pattern or the search for a commit might misread."""
+    cache = tmp_path / "snapshots" / "[hub]"
+    go_offline(cache, monkeypatch)
+    return fill_cache(cache, tmp_path / "[scratch]")
 
 
 @pytest.fixture
-def hub(tmp_path, small_files):
-    return tmp_path / "hub"
+def cached(tmp_path, small_files):
+    """Find a file in the hub cache."""
+    return lambda name: next((tmp_path / "snapshots" / "[hub]").glob(f"*/snapshots/*/{name}"))
 
 
-def provenance(job: Job) -> dict:
-    return json.loads(job.paths.provenance.read_text(encoding="utf-8"))
+def results(job):
+    """Run the stage; its provenance, and the sizes of the subsets in each table."""
+    run(job)
+    tables = {s: pd.read_parquet(job.paths.texts(s)) for s in ("train", "test", "benchmarks")}
+    assert not any(table.duplicated(["dataset", "item_id"]).any() for table in tables.values())
+    sizes = {s: table["subset"].value_counts(sort=False).to_dict() for s, table in tables.items()}
+    return json.loads(job.paths.provenance.read_text(encoding="utf-8")), sizes, tables
 
 
-def snapshot(cache: Path, name: str) -> Path:
-    return next(cache.glob(f"*/snapshots/*/{name}"))
-
-
-def assert_nothing_left(job: Job) -> None:
+def refuse(job, message):
+    with pytest.raises(UserError, match=message):
+        run(job)
     assert not [path for path in job.paths.root.rglob("*") if path.is_file()]
 
 
-def test_the_miniature_end_to_end(root):
+def test_the_official_files_and_tasks():
+    rows = {file.name: file.rows for file in OFFICIAL}
+    assert sum(rows[f"{source}/train.jsonl.gz"][source] for source in HH_SOURCES) == 160_800
+    sizes = [sum(file.rows.values()) for file in OFFICIAL if file.data_set != "hh_rlhf"]
+    assert (len(OFFICIAL), sizes) == (11, [2985, 1865, 1327])
+    used = [subset for task in TASKS for subset in task.subsets]
+    unused = {subset.name for subset in SUBSETS} - {subset.name for subset in used}
+    assert len(used) == len(set(used))
+    languages = ("cpp", "go", "java", "js", "python", "rust")
+    assert unused == {"code", "ties", *(f"hep-{language}" for language in languages)}
+
+
+def test_a_sha256_and_rows_are_compared():
+    file = replace(OFFICIAL[0], rows={"a": 4, "b": 2}, sha256="0" * 64)
+    assert deviations(file, "0" * 64, {"a": 4, "b": 2}) == []
+    assert deviations(replace(file, sha256=None), "1" * 64, {"a": 4, "b": 2}) == []
+    faults = deviations(file, "1" * 64, {"a": 5})
+    assert faults[0] == f"sha256 {'1' * 64} is not that of the expected file ({'0' * 64})"
+    assert faults[1:] == ["a: 5 rows, expected 4", "b: 0 rows, expected 2"]
+
+
+def test_the_miniature(root):
     job = make_job(root, SMALL)
-    run(job)
-    train = pd.read_parquet(job.paths.texts("train"))
-    assert train.columns.tolist() == COLUMNS
-    assert train["item_id"].is_unique
-    assert train["item_id"].iloc[0] == "helpful-base/train/0"
-    assert set(train["subset"]) == set(HH_SOURCES)
-    items = pd.read_parquet(job.paths.texts("benchmarks"))
-    assert items.columns.tolist() == COLUMNS
-    assert not items.duplicated(["dataset", "item_id"]).any()
-    found = provenance(job)
-    assert (found["source"], found["stand_ins"]) == ("miniature", None)
-    assert not any(file["official"] for file in found["files"])
+    provenance, sizes, tables = results(job)
+    assert tables["train"]["item_id"].iloc[0] == "helpful-base/train/0"
+    assert sizes["train"] == SMALL.train_pairs
+    assert (provenance["source"], provenance["stand_ins"]) == ("miniature", None)
+    assert not any(file["official"] for file in provenance["files"])
     metrics = json.loads(job.paths.run("data").read_text(encoding="utf-8"))["metrics"]
-    assert (
-        metrics["rows"]["train"]
-        == ("hh-rlhf/" + train["subset"]).value_counts(sort=False).to_dict()
-    )
+    assert metrics["rows"] == provenance["rows"]
+    assert metrics["rows"]["train"] == {f"hh-rlhf/{s}": n for s, n in sizes["train"].items()}
     assert metrics["rows"]["benchmarks"]["reward-bench-2/ties"] == 4
 
 
-def test_stand_ins_are_refused_unless_accepted(root, hub):
-    job = make_job(root, HUB)
-    with pytest.raises(
-        UserError, match=r"helpful-base: 12 rows, expected 43,835\n.*data.source.stand_ins"
-    ):
-        run(job)
-    assert_nothing_left(job)
-    job = make_job(root, STAND_INS)
-    run(job)
-    found = provenance(job)
-    assert found["stand_ins"] == "twelve rows of each"
-    assert not any(file["official"] for file in found["files"])
-    assert found["files"][0]["commit"] == HUB.hh_rlhf.revision
-    assert found["files"][0]["deviations"][1] == "helpful-base: 12 rows, expected 43,835"
+@pytest.mark.usefixtures("small_files")
+def test_stand_ins_are_refused_unless_accepted(root):
+    rows = r"helpful-base: 12 rows, expected 43,835\n[^;]*data.source.stand_ins"
+    refuse(make_job(root, HUB), rows)
+    provenance, _, _ = results(make_job(root, STAND_INS))
+    first, *others = provenance["files"]
+    assert provenance["stand_ins"] == "twelve rows of each"
+    assert not any(file["official"] for file in (first, *others))
+    assert first["commit"] == HUB.hh_rlhf.revision
+    assert others[-1]["commit"] == "0" * 40  # `main`, resolved
+    assert first["deviations"][1] == "helpful-base: 12 rows, expected 43,835"
 
 
 def test_official_files_are_recorded_as_such(root, small_files, monkeypatch):
-    official = tuple(replace(file.raw, digest=sha256_of(file.path)) for file in small_files)
+    official = tuple(replace(file.raw, sha256=sha256_of(file.path)) for file in small_files)
     monkeypatch.setattr(sources, "OFFICIAL", official)
-    job = make_job(root, HUB)
-    run(job)
-    found = provenance(job)
-    assert found["stand_ins"] is None
-    assert all(file["official"] and not file["deviations"] for file in found["files"])
-    assert [file["sha256"] for file in found["files"]] == [file.digest for file in official]
+    provenance, _, _ = results(make_job(root, HUB))
+    assert provenance["stand_ins"] is None
+    assert all(file["official"] and not file["deviations"] for file in provenance["files"])
+    assert [f["sha256"] for f in provenance["files"]] == [file.sha256 for file in official]
 
 
-def test_a_broken_file_is_refused_even_as_a_stand_in_and_leaves_nothing(root, hub):
-    path = snapshot(hub, "harmless-base/test.jsonl.gz")
-    path.write_bytes(path.read_bytes()[:-12])
+def test_what_is_broken_or_nowhere_is_refused_and_keeps_earlier_data(root, cached):
+    path = cached("harmless-base/test.jsonl.gz")
+    content = path.read_bytes()
+    path.write_bytes(content[:-12])
+    refuse(make_job(root, STAND_INS), r"harmless-base/test\.jsonl\.gz: cannot be read")
+    path.write_bytes(content)
     job = make_job(root, STAND_INS)
-    with pytest.raises(UserError, match=r"harmless-base/test\.jsonl\.gz: broken gzip data"):
+    provenance, _, _ = results(job)
+    cached("total_dataset.json").unlink()
+    with pytest.raises(UserError, match=r"RM-Bench: total_dataset\.json at .* set HF_HOME"):
         run(job)
-    assert_nothing_left(job)
+    assert json.loads(job.paths.provenance.read_text(encoding="utf-8")) == provenance
 
 
-def test_an_error_keeps_the_data_of_an_earlier_run(root, hub):
-    job = make_job(root, STAND_INS)
-    run(job)
-    before = provenance(job)
-    snapshot(hub, "total_dataset.json").unlink()
-    with pytest.raises(UserError, match="neither on the hub nor in its cache"):
-        run(job)
-    assert provenance(job) == before
-
-
-def test_missing_subsets_are_stand_ins(root, hub):
-    path = snapshot(hub, "total_dataset.json")
-    rows = [row for row in json.loads(path.read_text(encoding="utf-8")) if row["domain"] == "chat"]
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    job = make_job(root, STAND_INS)
-    run(job)
-    items = pd.read_parquet(job.paths.texts("benchmarks"))
-    assert set(items.loc[items["dataset"] == "rm-bench", "subset"]) == {"chat"}
-    assert "code: 0 rows, expected 228" in provenance(job)["files"][-1]["deviations"]
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_identical_pairs_stay_and_are_counted(root, hub, split):
-    path = snapshot(hub, f"helpful-base/{split}.jsonl.gz")
+def test_identical_pairs_stay_and_missing_subsets_are_stand_ins(root, cached):
     lines = [b'{"chosen": "same", "rejected": "same"}', b'{"chosen": "a", "rejected": "b"}']
-    path.write_bytes(gzip.compress(b"\n".join([*lines, lines[0]])))
-    job = make_job(root, STAND_INS)
-    run(job)
-    (entry,) = [
-        f for f in provenance(job)["files"] if f["filename"] == f"helpful-base/{split}.jsonl.gz"
-    ]
-    assert (entry["rows"], entry["identical"]) == ({"helpful-base": 3}, 2)
-    pairs = pd.read_parquet(job.paths.texts(split))
-    kept = pairs[pairs["subset"] == "helpful-base"]
-    assert kept["item_id"].tolist() == [f"helpful-base/{split}/{row}" for row in range(3)]
-
-
-def of_objectives(**files):
-    """grid.pairs of the same files for training and tests."""
-    return {objective: Pairs(train=sources, test=sources) for objective, sources in files.items()}
+    same = gzip.compress(b"\n".join([*lines, lines[0]]))
+    cached("helpful-base/train.jsonl.gz").write_bytes(same)
+    suite = cached("total_dataset.json")
+    chat = [row for row in json.loads(suite.read_text("utf-8")) if row["domain"] == "chat"]
+    suite.write_text(json.dumps(chat), encoding="utf-8")
+    provenance, sizes, tables = results(make_job(root, STAND_INS))
+    first, *_, last = provenance["files"]
+    assert (first["rows"], first["identical"]) == ({"helpful-base": 3}, 2)
+    assert sizes["train"]["helpful-base"] == 3
+    items = tables["benchmarks"]
+    assert set(items.loc[items["dataset"] == "rm-bench", "subset"]) == {"chat"}
+    assert "code: 0 rows, expected 228" in last["deviations"]
 
 
 def test_caps(root, capsys):
-    job = make_job(root, SMALL, max_train_pairs=16, max_test_pairs=4, max_items_per_task=3)
-    run(job)
-    train, test = (pd.read_parquet(job.paths.texts(split)) for split in ("train", "test"))
+    caps = {"max_train_pairs": 16, "max_test_pairs": 4, "max_items_per_task": 3}
+    provenance, sizes, _ = results(make_job(root, SMALL, **caps))
     # a third of 12, 6, 6 and 24 pairs; of the test files, two are named, with 4 pairs each
-    shares = {
-        "helpful-base": 4,
-        "helpful-online": 2,
-        "helpful-rejection-sampled": 2,
-        "harmless-base": 8,
-    }
-    assert train["subset"].value_counts().to_dict() == shares
-    assert test["subset"].value_counts().to_dict() == {"helpful-base": 2, "harmless-base": 2}
-    items = pd.read_parquet(job.paths.texts("benchmarks"))
-    sizes = items.groupby(["dataset", "subset"]).size()
-    assert sizes.pop(("reward-bench-2", "ties")) == 2  # whole pairs of ref:k and tied:k
-    assert set(sizes) == {3}
-    assert provenance(job)["caps"] == {
-        "max_train_pairs": 16,
-        "max_test_pairs": 4,
-        "max_items_per_task": 3,
-    }
-    assert capsys.readouterr().out.splitlines() == [
-        "helpful, train: 8 pairs (helpful-base 4, helpful-online 2, helpful-rejection-sampled 2)",
-        "harmless, train: 8 pairs (harmless-base 8)",
-        "mixed, train: 16 pairs (helpful-base 4, helpful-online 2, helpful-rejection-sampled 2, harmless-base 8)",
-        "helpful, test: 2 pairs (helpful-base 2)",
-        "harmless, test: 2 pairs (harmless-base 2)",
-        "mixed, test: 4 pairs (helpful-base 2, harmless-base 2)",
-    ]
-
-
-def test_a_cap_keeps_the_paper_s_mixture():
-    """43,835 + 22,007 + 52,421 helpful pairs for 42,537 harmless ones: 2.78 to 1 (METHOD.md section 1)."""
-    sizes = (43835, 22007, 52421, 42537)
-    rows = dict(zip(HH_SOURCES, sizes, strict=True))
-    pairs = pd.DataFrame({"subset": [source for source, n in rows.items() for _ in range(n)]})
-    kept = cap_pairs(pairs, 3000)["subset"].value_counts().to_dict()
-    assert kept == {
-        "helpful-base": 818,
-        "helpful-online": 410,
-        "helpful-rejection-sampled": 978,
-        "harmless-base": 794,
-    }
+    assert sizes["train"] == dict(zip(HH_SOURCES, (4, 2, 2, 8), strict=True))
+    assert sizes["test"] == {"helpful-base": 2, "harmless-base": 2}
+    assert (
+        provenance["rows"]["benchmarks"].pop("reward-bench-2/ties") == 2
+    )  # a ref:k and its tied:k
+    assert {*provenance["rows"]["benchmarks"].values()} == {3}
+    assert provenance["caps"] == caps
+    said = capsys.readouterr().out.splitlines()
+    helpful = "helpful-base 4, helpful-online 2, helpful-rejection-sampled 2"
+    assert said[0] == f"helpful, train: 8 pairs ({helpful})"
+    assert said[2] == f"mixed, train: 16 pairs ({helpful}, harmless-base 8)"
+    assert said[5] == "mixed, test: 4 pairs (helpful-base 2, harmless-base 2)"
 
 
 @pytest.mark.parametrize("cap", [None, 20])
 def test_an_objective_has_what_was_drawn_of_its_files_whatever_the_others_name(root, cap):
-    """With a cap, mixed used to lose the files that helpful does not name, and what two name was written twice."""
+    """With a cap, mixed used to lose the files that helpful does not name."""
+    named = {
+        "helpful": ("helpful-base",),
+        "harmless": ("harmless-base", "helpful-base"),
+        "mixed": ("helpful-base", "helpful-online", "harmless-base"),
+    }
+    pairs = {objective: Pairs(train=files, test=files) for objective, files in named.items()}
     job = make_job(root, SMALL, max_train_pairs=cap)
-    named = of_objectives(
-        helpful=("helpful-base",),
-        harmless=("harmless-base", "helpful-base"),
-        mixed=("helpful-base", "helpful-online", "harmless-base"),
-    )
-    job = replace(job, params=changed(job.params, grid=changed(job.params.grid, pairs=named)))
-    run(job)
-    train = pd.read_parquet(job.paths.texts("train"))
-    assert train["item_id"].is_unique
+    job = replace(job, params=changed(job.params, grid=changed(job.params.grid, pairs=pairs)))
+    _, sizes, _ = results(job)
     # 12, 6 and 24 of 42: 5.7, 2.9 and 11.4 of 20; the fourth file is nobody's
-    expected = {"helpful-base": 6, "helpful-online": 3, "harmless-base": 11}
-    whole = {"helpful-base": 12, "helpful-online": 6, "harmless-base": 24}
-    assert train["subset"].value_counts().to_dict() == (expected if cap else whole)
+    shares = (6, 3, 11) if cap else (12, 6, 24)
+    assert sizes["train"] == dict(zip(named["mixed"], shares, strict=True))
 
 
 def test_a_cap_that_leaves_an_objective_nothing_is_refused(root):
-    job = make_job(root, SMALL, max_train_pairs=1)
-    with pytest.raises(
-        UserError,
-        match=r"profiles\.mini\.data\.max_train_pairs, 1, leaves the helpful objective no pair",
-    ):
-        run(job)
-    assert_nothing_left(job)
+    message = r"profiles\.mini\.data\.max_train_pairs, 1, leaves the helpful objective no pair"
+    refuse(make_job(root, SMALL, max_train_pairs=1), message)
 
 
-def test_a_cap_is_a_sample_in_the_old_order():
-    sizes = {"helpful-base": 30, "harmless-base": 10}
+def test_a_cap_is_a_sample_in_the_old_order_and_keeps_the_papers_mixture():
+    """43,835 + 22,007 + 52,421 helpful pairs for 42,537 harmless ones (METHOD.md section 1)."""
+    sizes = dict(zip(HH_SOURCES, (43835, 22007, 52421, 42537), strict=True))
     pairs = pd.DataFrame({"subset": [source for source, n in sizes.items() for _ in range(n)]})
-    kept = cap_pairs(pairs, 20)
-    assert kept["subset"].value_counts().to_dict() == {"helpful-base": 15, "harmless-base": 5}
+    kept = cap_pairs(pairs, 3000)
+    assert kept["subset"].value_counts(sort=False).tolist() == [818, 410, 978, 794]
     assert kept.index.is_monotonic_increasing
-    assert kept.index.tolist() != list(range(15)) + list(range(30, 35))
-    pd.testing.assert_frame_equal(cap_pairs(pairs, 20), kept)
-    pd.testing.assert_frame_equal(cap_pairs(pairs, 40), pairs)
+    assert kept.index[:818].tolist() != list(range(818))
+    pd.testing.assert_frame_equal(cap_pairs(pairs, 3000), kept)
+    assert cap_pairs(pairs, len(pairs)) is pairs

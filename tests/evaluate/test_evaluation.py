@@ -1,4 +1,4 @@
-"""Every condition silences its own set, and every reward has its place."""
+"""Every condition silences its own set, and every reward stands in its row."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from rm_tension.model.rows import collate
 from samples import random_items
 
 CONFIG = EvaluateConfig(
-    hh_percents={"random": (10, 20), "change": (10, 20), "magnitude": (10, 20), "absolute": (10,)},
+    hh_percents={"random": (10, 20), "change": (10,), "absolute": (10,)},
     task_percents={"magnitude": (20,), "absolute": (10, 20)},
     set_percents=(5, 20),
     task_percent=20,
@@ -26,85 +26,59 @@ CONFIG = EvaluateConfig(
 )
 
 
-def activations(shape, seed):
-    generator = np.random.default_rng(seed)
-
-    def side():
-        return ActivationSums(*(generator.random(shape) for _ in range(4)), tokens=7)
-
-    return Activations(side(), side())
+@pytest.fixture
+def activations(model):
+    """Random sums of each objective."""
+    generator, shape = np.random.default_rng(0), neuron_shape(model)
+    sides = [
+        ActivationSums(*(generator.random(shape) for _ in range(4)), tokens=7) for _ in range(6)
+    ]
+    pairs = map(Activations, sides[::2], sides[1::2])
+    return dict(zip(("helpful", "harmless", "mixed"), pairs, strict=True))
 
 
 @pytest.fixture
-def sets(model):
-    shape = neuron_shape(model)
-    return NeuronSets(
-        {o: activations(shape, i) for i, o in enumerate(("helpful", "harmless", "mixed"))}, seed=247
-    )
+def sets(activations):
+    return NeuronSets(activations, seed=247)
 
 
 def test_conditions_are_those_of_the_settings():
-    scores = [
-        f"{score} {percent}%" for score in ("random", "change", "magnitude") for percent in (10, 20)
-    ]
-    assert [str(c) for c in hh_conditions(CONFIG)] == [
-        "none 0%",
-        "all 100%",
-        *scores,
-        "absolute 10%",
-    ]
+    hh = ["none 0%", "all 100%", "random 10%", "random 20%", "change 10%", "absolute 10%"]
+    assert list(map(str, hh_conditions(CONFIG))) == hh
     tasks = ["none 0%", "magnitude 20%", "absolute 10%", "absolute 20%"]
-    assert [str(c) for c in task_conditions(CONFIG, "helpful")] == tasks
-    sets = [
-        f"{kind} {percent}%"
-        for kind in ("shared", "helpful-only", "harmless-only")
-        for percent in (5, 20)
-    ]
-    assert [str(c) for c in task_conditions(CONFIG, "mixed")] == tasks + sets
+    assert list(map(str, task_conditions(CONFIG, "helpful"))) == tasks
+    sets = [f"{kind} {n}%" for kind in ("shared", "helpful-only", "harmless-only") for n in (5, 20)]
+    assert list(map(str, task_conditions(CONFIG, "mixed"))) == tasks + sets
 
 
-def test_masks_of_conditions(model, sets):
+def test_masks_of_conditions(activations, sets):
     assert not sets.mask(NONE, "helpful").any()
     assert sets.mask(ALL, "helpful").all()
-    random = neuron_scores("random", activations(neuron_shape(model), 2), 247)
-    assert np.array_equal(sets.mask(Condition("random", 10), "mixed"), top(random, 10))
-    own = {o: sets.mask(Condition("magnitude", 20), o) for o in ("helpful", "harmless", "mixed")}
-    assert not np.array_equal(own["helpful"], own["harmless"])
-    assert np.array_equal(
-        sets.mask(Condition("shared", 20), "mixed"), own["helpful"] & own["harmless"]
-    )
-    assert np.array_equal(
-        sets.mask(Condition("harmless-only", 20), "mixed"), own["harmless"] & ~own["helpful"]
-    )
+    random = top(neuron_scores("random", activations["mixed"], 247), 10)
+    assert np.array_equal(sets.mask(Condition("random", 10), "mixed"), random)
+    helpful, harmless = (sets.mask(Condition("magnitude", 20), o) for o in ("helpful", "harmless"))
+    for kind, mask in (("shared", helpful & harmless), ("harmless-only", harmless & ~helpful)):
+        assert np.array_equal(sets.mask(Condition(kind, 20), "mixed"), mask)
+        assert mask.any()
 
 
 def test_rewards_are_those_of_the_ablated_model_in_the_order_of_the_items(model, sets):
     answers = random_items(0, 3, answers=4) + random_items(1, 3, answers=2)
-    items = pd.DataFrame(
-        {"dataset": "suite", "subset": "part", "item_id": list("abcdef"), "answers": answers}
-    )
+    answers[4][1] = answers[4][0].copy()  # equal texts have equal rewards
+    items = pd.DataFrame({"dataset": "suite", "item_id": list("abcdef"), "answers": answers})
     conditions = [NONE, Condition("shared", 20), ALL]
-    texts = Texts.lay_out(items, Budget(60))
-    found = pd.concat(
-        evaluate(
-            model,
-            "mixed",
-            "key",
-            [(texts, conditions)],
-            sets,
-            Place(torch.device("cpu"), "float32"),
-        )
+    work = [(Texts.lay_out(items, Budget(60)), conditions)]
+    tables = list(
+        evaluate(model, "mixed", "key", work, sets, Place(torch.device("cpu"), "float32"))
     )
-    assert found[["kind", "percent"]].drop_duplicates().to_numpy().tolist() == [
-        ["none", 0],
-        ["shared", 20],
-        ["all", 100],
-    ]
-    assert found["reward"].dtype == np.float32
-    for condition in conditions:
-        table = found[(found["kind"] == condition.kind) & (found["percent"] == condition.percent)]
+    for condition, table in zip(conditions, tables, strict=True):
+        assert (table["kind"] == condition.kind).all()
+        assert (table["percent"] == condition.percent).all()
         assert table["item_id"].tolist() == list("aaaabbbbccccddeeff")
         assert table["answer_index"].tolist() == [0, 1, 2, 3] * 3 + [0, 1] * 3
+        assert table["reward"].dtype == np.float32
         with torch.no_grad(), ablated(model, sets.mask(condition, "mixed")):
             alone = [float(rewards(model, collate([[text]]))) for item in answers for text in item]
         np.testing.assert_allclose(table["reward"], alone, rtol=0, atol=1e-5)
+        first, second = table.loc[table["item_id"] == "e", "reward"]
+        assert first == second

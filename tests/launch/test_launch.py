@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import struct
 import termios
@@ -53,13 +54,17 @@ def test_a_job_that_fails_stops_what_depends_on_it_and_nothing_else(toy):
     toy.order("middle-b", "fail")
     code, printed = toy.launch()
     assert code == 1
-    log = ".state/launch/middle@b.log"
-    assert (
-        f"middle@b: failed with exit code 1; {log}:\n  first words\n  error: the toy broke\n"
-        in printed
-    )
-    assert "last: skipped, because it depends on middle@b" in printed
-    assert "3 done, 1 failed, 1 skipped" in printed
+    failure = "exit code 1: error: the toy broke"
+    assert f"middle@b: failed: {failure}\n  first words\n  error: the toy broke\n" in printed
+    assert "last: skipped: depends on middle@b\n" in printed
+    done, *rest = printed.splitlines()[-5:]
+    assert done.startswith("3 done, 1 failed, 1 skipped in ")
+    assert rest == [
+        f"failed    middle@b: {failure}",
+        "log       .state/launch/middle@b.log",
+        "skipped   last",
+        "go on     rm-tension run last",
+    ]
     assert "failed" in toy.launch("last", command="status")[1]
     toy.release("middle-b")
     assert "2 done, 3 up to date" in toy.launch()[1]
@@ -72,7 +77,7 @@ def test_a_job_that_is_killed_is_started_once_more(toy):
     toy.order("middle-c", "die")
     code, printed = toy.launch()
     assert "middle@a: killed by signal 9: started once more\n" in printed
-    assert "middle@c: failed with exit code -9" in printed
+    assert "middle@c: failed: killed by signal 9: no output" in printed
     assert (toy.runs("middle-a"), toy.runs("middle-c"), code) == (2, 2, 1)
 
 
@@ -84,19 +89,19 @@ def test_a_result_is_not_recorded_for_what_changed_while_it_was_made(toy):
     toy.release("first")
     printed, _ = launcher.communicate()
     assert launcher.returncode == 1
-    assert "first: toy.yaml changed while it ran, so it is not recorded: run this again" in printed
+    assert "first: failed: toy.yaml changed while it ran, so it is not recorded: run" in printed
     assert not (toy.folder / "dvc.lock").exists()
     assert toy.launch()[0] == 0
     assert toy.read("last") == WHOLE.replace("1\n", "2\n")
 
 
-def test_a_second_coordinator_is_refused_by_name(toy):
+def test_a_second_launcher_is_refused_by_name(toy):
     toy.order("first", "wait")
     launcher = toy.start()
     toy.wait_for("waits/first")
     code, printed = toy.launch()
     assert code == 1
-    assert "error: this checkout has a coordinator already: " in printed
+    assert "error: another launcher runs in this checkout: " in printed
     assert f"pid {launcher.pid};" in printed
     toy.release("first")
     launcher.communicate()
@@ -132,7 +137,7 @@ def test_each_job_has_a_gpu_of_its_own_of_those_that_are_visible(toy):
     step.write_text(step.read_text().replace("{out.name} {value}", f"{{out.name}} {{{told}}}"))
     for cell in toy.cells:
         toy.order(f"middle-{cell}", "wait")
-    launcher = toy.start(gpus="5,7,3")
+    launcher = toy.start(CUDA_VISIBLE_DEVICES="5,7,3,-1,2")
     toy.wait_for(*(f"waits/middle-{cell}" for cell in toy.cells))
     for cell in toy.cells:
         toy.release(f"middle-{cell}")
@@ -148,7 +153,7 @@ def test_a_full_disk_loses_nothing_that_was_there(toy, full):
         assert code == 1
         assert "No space left on device" in printed
         if full == "out":  # the job's words; nothing half-written is left
-            assert "middle@b: failed with exit code 1; " in printed
+            assert "middle@b: failed: exit code 1: " in printed
             names = {path.name for path in (toy.folder / "out").iterdir()}
             assert names == {"filler.lock", "first", "middle-a", "middle-c"}
         else:
@@ -161,37 +166,78 @@ def test_a_full_disk_loses_nothing_that_was_there(toy, full):
         assert "up to date" in toy.dvc("status")
 
 
-def test_a_terminal_shows_what_runs_and_where_its_log_is(toy, monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    ours, its = os.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))  # rows and columns
-    toy.order("middle-b", "wait")
-    launcher = toy.start(output=its)
-    os.close(its)
+def on_a_terminal(toy, launcher, ours, until):
+    """Return all that a launcher prints on a terminal; `until` is called with what it has printed so far."""
     shown = ""
     with suppress(OSError):  # the end of a terminal that nobody writes to any more
         while text := os.read(ours, 10_000).decode(errors="replace"):
             shown += text
-            if ".state/launch/middle@b.log" in shown and (toy.folder / "orders/middle-b").exists():
-                toy.release("middle-b")
+            until(shown)
     os.close(ours)
-    assert launcher.wait() == 0
+    return shown
+
+
+def test_a_terminal_has_one_table_and_nothing_of_dvcs_bars(toy):
+    for number in range(200):  # for DVC to hash, with bars on a terminal
+        (toy.folder / "data" / str(number)).parent.mkdir(exist_ok=True)
+        (toy.folder / "data" / str(number)).write_text(f"{number}\n" * 1000, encoding="utf-8")
+    toy.dvc("add", "--quiet", "data")
+    (toy.folder / "data" / "new").touch()
+    toy.order("middle-b", "wait")
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))  # rows and columns
+    launcher = toy.start("last", "data.dvc", output=its, TERM="xterm")
+    os.close(its)
+
+    def go_on(shown):
+        if ".state/launch/middle@b.log" in shown and (toy.folder / "orders/middle-b").exists():
+            toy.release("middle-b")
+
+    shown = on_a_terminal(toy, launcher, ours, go_on)
+    assert launcher.wait() == 0, shown
     table = shown.rsplit("stage", 1)[1]  # as it was last drawn
-    rows = [
-        [cell.strip() for cell in line.split("│")[1:4]]
-        for line in table.splitlines()
-        if "│" in line
-    ]
-    assert rows == [["first", "", "1"], ["middle", "", "3"], ["last", "", "1"]]
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in table.splitlines()]
+    rows = [row for row in rows if row]
+    assert rows == [["first", "1"], ["middle", "3"], ["last", "1"], ["data.dvc", "1"]]
+    assert "6 done in " in table
+    assert not re.search(r"%\||file/s|it/s|Collecting|Checking", shown)
+    assert len(shown) < 500_000  # DVC's bars, drawn through the table, were 16 million
 
 
-def test_what_is_no_target_is_refused(toy):
-    code, printed = toy.launch("lst")
+def test_what_is_no_target_is_refused_with_what_may_be_meant(toy):
+    code, printed = toy.launch("middle@d")
     assert code == 1
-    assert printed.startswith("error: DVC: ")
-    assert "lst" in printed
+    assert re.match("error: DVC: .*middle@d.*; did you mean middle@[abc]\\?", printed)
 
 
-def test_a_dry_run_says_what_would_run(toy):
-    assert "5 of 5 stages, 2 at once" in toy.launch("last", "--dry-run", "--jobs", "2")[1]
-    assert toy.runs("first") == 0
+def test_a_dry_run_says_what_would_run_also_when_half_is_done(toy):
+    code, printed = toy.launch("last", "--dry-run", "--jobs", "2")
+    assert (code, toy.runs("first")) == (0, 0)
+    assert "middle@a: cost unknown\n" in printed
+    assert "5 of 5 stages would run, 2 at once: about 0 s and 5 of unknown cost\n" in printed
+    toy.launch("middle@a")
+    assert "\n3 of 5 stages would run" in "\n" + toy.launch("last", "--dry-run")[1]
+
+
+def test_a_stage_that_writes_no_output_has_failed_and_the_others_go_on(toy):
+    toy.order("middle-b", "write nothing")
+    code, printed = toy.launch()
+    assert code == 1
+    assert "failed    middle@b: its command ended well, but output 'out/middle-b' does" in printed
+    assert "3 done, 1 failed, 1 skipped in " in printed
+
+
+def test_a_long_tmpdir_is_no_obstacle(toy, tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    code, printed = toy.launch("first", TMPDIR=str(folder))
+    assert code == 0, printed
+
+
+def test_a_file_system_without_locks_is_named_at_once(toy, tmp_path):
+    refuse = "import fcntl\ndef flock(*_): raise OSError(95, 'Operation not supported')\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{refuse}fcntl.flock = flock\n", encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    code, printed = toy.launch("last", "--dry-run", PYTHONPATH=path)
+    assert code == 1
+    assert f"error: {toy.folder / '.state'}: its file system has no locks" in printed

@@ -109,7 +109,7 @@ def test_the_command_after_one_that_fails_does_not_run(toy):
     add(toy, own={"cmd": ["echo first words", "false", "touch out/own"], "outs": ["out/own"]})
     code, printed = toy.launch("own")
     assert code == 1
-    assert "own: failed with exit code 1; .state/launch/own.log:\n  first words\n" in printed
+    assert "own: failed: exit code 1: first words\n  first words\n" in printed
     assert not (toy.folder / "out/own").exists()
 
 

@@ -33,9 +33,11 @@ if what == "die once":
     os.kill(os.getpid(), signal.SIGKILL)
 if what == "die":
     os.kill(os.getpid(), signal.SIGKILL)
-if what == "need memory" and not os.environ.get("RM_TENSION_HALF_BUDGET"):
+if what == "need memory":
     much = bytearray(b"x") * 600_000_000
     time.sleep(600)
+if what == "write nothing":
+    sys.exit()
 if what == "wait":
     def end(*_):
         Path("ended", out.name).touch(); sys.exit(143)
@@ -95,20 +97,24 @@ class Toy:
     def release(self, name: str) -> None:
         (self.folder / "orders" / name).unlink()
 
-    def launch(self, *arguments: str, command: str = "run") -> tuple[int, str]:
-        """Run the launcher to its end; returns its exit code and what it printed."""
-        launcher = self.start(*arguments, command=command)
+    def launch(self, *arguments: str, command: str = "run", **variables: str) -> tuple[int, str]:
+        """Run the launcher to its end; return its exit code and what it printed."""
+        launcher = self.start(*arguments, command=command, **variables)
         printed, _ = launcher.communicate()
         return launcher.returncode, printed
 
     def start(
-        self, *arguments: str, command: str = "run", gpus: str = "", output: int = subprocess.PIPE
+        self,
+        *arguments: str,
+        command: str = "run",
+        output: int = subprocess.PIPE,
+        **variables: str,
     ) -> subprocess.Popen[str]:
-        """Start the launcher; what it prints goes to the file descriptor `output`."""
+        """Start the launcher without a GPU; what it prints goes to the file descriptor `output`."""
         return subprocess.Popen(
             [sys.executable, "-m", "rm_tension", command, *(arguments or ("last",))],
             cwd=self.folder,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""} | variables,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,

@@ -125,6 +125,15 @@ def test_an_item_is_split_into_rows_in_the_order_of_its_texts(item, budget):
     )
 
 
+@pytest.mark.parametrize(("prefix", "rows"), [(0, 3), (1, 3), (2, 1), (9, 1)])
+def test_a_prefix_is_shared_from_an_eighth_of_the_longest_answer(prefix, rows):
+    shared = np.full(prefix, 5, np.int32)
+    item = [
+        np.append(shared, np.full(own, first, np.int32)) for first, own in enumerate((3, 16, 9))
+    ]
+    assert len(list(split(item, 1000))) == rows
+
+
 @given(texts)
 def test_prefix_is_the_longest_that_all_texts_share(item):
     length = prefix_length(item)

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
 from hub_tokenizers import EOS, write_tokenizer
 from rm_tension.base.config import HubFiles, TrainedTokenizer
 from rm_tension.base.errors import UserError
 from rm_tension.model.tokenizer import PROBE, read_tokenizer, stock_tokenizer
+from rm_tension.tokens.encode import encode
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 from small_hub import go_offline, snapshot
 
@@ -57,6 +58,30 @@ def test_a_class_with_other_ids_is_refused_with_both(tmp_path):
     assert (
         stock_tokenizer(write_tokenizer("gpt2", tmp_path / "gpt2", TEXTS), TEXTS).eos_token == EOS
     )
+
+
+def add_specials(folder, single):
+    """Give tokenizer.json a post-processor, as Llama's file has one."""
+    path = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[(EOS, tokenizer.token_to_id(EOS))]
+    )
+    tokenizer.save(str(path))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": EOS}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def test_a_bos_that_the_file_adds_is_in_all_ids_and_an_eos_is_refused(tmp_path):
+    plain = write_tokenizer("gpt2", tmp_path / "plain", TEXTS)
+    folder = add_specials(write_tokenizer("gpt2", tmp_path / "bos", TEXTS), f"{EOS} $A")
+    stock, encoder = stock_tokenizer(folder, TEXTS), read_tokenizer(folder)
+    for text, found in zip(TEXTS, encode(encoder, TEXTS), strict=True):
+        assert found.tolist() == [stock.eos_token_id, *ids(plain, text)] == stock(text)["input_ids"]
+    folder = add_specials(write_tokenizer("gpt2", tmp_path / "eos", TEXTS), f"$A {EOS}")
+    with pytest.raises(UserError, match="post-processor adds tokens behind a text"):
+        stock_tokenizer(folder)
 
 
 def test_truncation_and_padding_of_a_file_do_not_act(published, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import yaml
 
-from small_repository import KEY, REPOSITORY, STAGE
+from small_repository import KEY, PLACE, REPOSITORY, STAGE
 
 MODEL = {"backbone": "gpt2-small", "objective": "helpful", "seed": 0}
 BEFORE = {"kind": "none", "percent": 0, "items": 30, "ties": 0}
@@ -16,22 +16,18 @@ def recorded(params, profile):
     """The stages before the training, with the settings of a profile as if they were mini's."""
     settings = params.profiles[profile].model_dump(mode="json")
     sections = {
-        "data@mini": "data",
-        "tokens@mini": "tokens",
-        "backbone@mini-gpt2-small": "backbones",
-        STAGE: "train",
+        "data@mini": ("data", "data/mini"),
+        "tokens@mini": ("tokens", "tokens/mini"),
+        "backbone@mini-gpt2-small": ("backbones", "models/mini/backbones/gpt2-small"),
+        STAGE: ("train", str(PLACE)),
     }
-    stages = {
-        name: {
-            "params": {"params.yaml": {f"profiles.mini.{section}": settings[section]}},
-            "outs": [],
-        }
-        for name, section in sections.items()
-    }
-    stages[STAGE]["params"]["params.yaml"]["grid.pairs.helpful.train"] = [
-        "helpful-base",
-        "helpful-online",
-    ]
+    stages = {}
+    for name, (section, path) in sections.items():
+        values = {f"profiles.mini.{section}": settings[section]}
+        output = {"path": path, "md5": f"{'0' * 32}.dir"}
+        stages[name] = {"params": {"params.yaml": values}, "outs": [output]}
+    pairs = {"grid.pairs.helpful.train": ["helpful-base", "helpful-online"]}
+    stages[STAGE]["params"]["params.yaml"] |= pairs
     return stages
 
 
@@ -49,9 +45,10 @@ def write_results(folder, **context):
         MODEL | BEFORE | {"subset": subset, "accuracy": 70.5} for subset in ("helpful-base", "own")
     ]
     pd.DataFrame(own).to_csv(folder / "hh_accuracy.csv", index=False)
-    published = pd.read_csv(REPOSITORY / "reference/accuracy.csv").rename(
-        columns={"accuracy": "paper"}
+    published = pd.read_csv(REPOSITORY / "reference/published.csv").rename(
+        columns={"value": "paper"}
     )
+    published = published[published["table"].isin(["13", "14"])]
     (folder / "means").mkdir()
     published[["objective", "backbone", "task", "paper"]].to_csv(
         folder / "means" / "accuracy.csv", index=False

@@ -6,8 +6,7 @@ import pytest
 from analysed_run import read_lock, recorded, write_lock, write_results
 
 from rm_tension.base.config import load_params
-from rm_tension.score.checkpoints import _md5_of_list
-from small_repository import REPOSITORY, STAGE, md5s
+from small_repository import REPOSITORY, STAGE
 
 
 @pytest.fixture(scope="session")
@@ -21,19 +20,14 @@ def analysed(trained, tmp_path, monkeypatch, params):
 
     def make(profile="mini", **context):
         folder = shutil.copytree(trained / "origin", tmp_path / "run")
-        for name in ("pyproject.toml", "CHANGELOG.md", "CITATION.cff"):
-            shutil.copy(REPOSITORY / name, folder)
+        shutil.copy(REPOSITORY / "pyproject.toml", folder)
         shutil.copytree(REPOSITORY / "reference", folder / "reference")
         write_results(folder / "results" / "mini", **context)
         checkpoint = read_lock(folder)[STAGE]["outs"][0]
         stages = recorded(params, profile)
         stages[STAGE] |= {"outs": [checkpoint]}
-        stages["evaluate@mini-gpt2-small-0"] = {"deps": [checkpoint], "outs": []}
-        results = {
-            "path": "results/mini",
-            "md5": _md5_of_list(md5s(folder / "results" / "mini")) + ".dir",
-        }
-        stages["analyse@mini"] = {"outs": [results]}
+        rewards = {"path": "rewards/mini/gpt2-small-0.parquet", "md5": "0" * 32}
+        stages["evaluate@mini-gpt2-small-0"] = {"deps": [checkpoint], "outs": [rewards]}
         write_lock(folder, stages)
         monkeypatch.chdir(folder)
         return folder

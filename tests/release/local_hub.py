@@ -26,15 +26,8 @@ class Handler(BaseHTTPRequestHandler):
     server: LocalHub
 
     def do_GET(self):
-        repo, _, what = self.path.removeprefix("/api/models/").partition("/tree/")
         self.server.requests.append(("GET", self.path))
-        assert what.startswith("main?")
-        if repo not in self.server.repos:
-            self.reply(404, {"error": "Repository not found"}, **{"X-Error-Code": "RepoNotFound"})
-        else:
-            self.reply(
-                200, [entry(name, content) for name, content in self.server.repos[repo].items()]
-            )
+        self.reply(200, {"id": self.path.removeprefix("/api/models/"), "sha": "1" * 40})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -49,10 +42,15 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/validate-yaml":
             self.reply(200, {"warnings": [], "errors": []})
         elif "/preupload/" in self.path:
-            files = [
-                {"path": one["path"], "uploadMode": "regular"} for one in json.loads(body)["files"]
-            ]
-            self.reply(200, {"files": [one | {"shouldIgnore": False} for one in files]})
+            there = self.server.repos[self.path.split("/api/models/")[1].split("/preupload/")[0]]
+            files = []
+            for file in json.loads(body)["files"]:
+                content = there.get(file["path"])
+                known = {"oid": git_oid(content)} if content is not None else {}
+                files.append(
+                    {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False, **known}
+                )
+            self.reply(200, {"files": files})
         else:
             repo = self.path.removeprefix("/api/models/").removesuffix("/commit/main")
             if repo.partition("/")[2] in self.server.refused:
@@ -84,17 +82,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def entry(name, content):
-    """A file as the hub lists it: weights are large files, which it knows by their sha256."""
-    found = {"type": "file", "path": name, "size": len(content), "oid": "of its pointer"}
-    if name.endswith(".safetensors"):
-        digest = hashlib.sha256(content).hexdigest()
-        return found | {"lfs": {"oid": digest, "size": len(content), "pointerSize": 100}}
-    return found | {
-        "oid": hashlib.sha1(
-            b"blob %d\0" % len(content) + content, usedforsecurity=False
-        ).hexdigest()
-    }
+def git_oid(content):
+    """Return the name that git gives a file's content."""
+    blob = b"blob %d\0" % len(content) + content
+    return hashlib.sha1(blob, usedforsecurity=False).hexdigest()
 
 
 @contextmanager

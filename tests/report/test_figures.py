@@ -4,13 +4,12 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib as mpl
 import pandas as pd
-import pytest
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from rm_tension.report.curves import curves
 from rm_tension.report.drawing import STYLE, Drawing, save
 from rm_tension.report.example import visible
+from rm_tension.report.figures import curves
 
 
 def drawn(folder):
@@ -19,19 +18,12 @@ def drawn(folder):
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([1, 2], label="a")
-        save(Drawing("1", "heading", "note", figure), folder)
+        save(Drawing("1", "heading", "note", figure, "alt"), folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"text.usetex": True},
-        {"savefig.facecolor": "black"},
-        {"savefig.bbox": "tight", "font.size": 30},
-    ],
-)
-def test_a_matplotlibrc_changes_nothing(settings, tmp_path):
+def test_a_matplotlibrc_changes_nothing(tmp_path):
+    settings = {"text.usetex": True, "savefig.facecolor": "black", "savefig.bbox": "tight"}
     plain = drawn(tmp_path / "plain")
     with mpl.rc_context(settings):
         assert drawn(tmp_path / "set up") == plain
@@ -57,5 +49,5 @@ def test_control_characters_are_shown_and_leave_an_svg_well_formed(tmp_path):
     assert text == r"bell \x07, tab" + " \t, " + r"nothing \x00, \xfffe"
     figure = Figure()
     figure.text(0, 0, text, parse_math=False)
-    save(Drawing("1", "heading", "note", figure), tmp_path)
+    save(Drawing("1", "heading", "note", figure, "alt"), tmp_path)
     ElementTree.parse(tmp_path / "figure_01.svg")  # noqa: S314

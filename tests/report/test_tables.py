@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -7,13 +8,12 @@ import pytest
 from rm_tension.analyse.comparison import beside
 from rm_tension.analyse.context import Context
 from rm_tension.paper.tasks import GROUPS
-from rm_tension.report.contents import PARTS
+from rm_tension.report.contents import PARTS, QUESTIONS
 from rm_tension.report.document import markdown
-from rm_tension.report.figures import FIGURES
 from rm_tension.report.latex import escape, latex
-from rm_tension.report.notes import caption
-from rm_tension.report.table import Row, Section, Table, TextTable
-from rm_tension.report.tables import TABLES, task_columns
+from rm_tension.report.notes import caption, provenance
+from rm_tension.report.table import Row, Section, Table, TextTable, tidy, turned
+from rm_tension.report.tables import TABLES
 
 TRIOS = (["gpt2-small-0"], ["gpt2-small-247"])  # there, and missing
 CONTEXT = Context("mini", "the miniature", False, 10, "generated texts", *TRIOS, ["chat"])
@@ -59,13 +59,12 @@ def cells_of(line):
     return [cell.strip() for cell in line.removesuffix(r" \\").split("&")]
 
 
-def test_every_table_and_figure_of_the_paper_has_its_place():
+def test_every_table_of_the_paper_stands_once_in_the_pdf_and_on_the_page():
     assert {str(number) for number in range(1, 22)} <= set(TABLES)
-    assert {str(number) for number in range(1, 8)} <= set(FIGURES)
-    places = ", ".join(PARTS.values()).split(", ")
-    assert len(places) == len(set(places))
-    numbers = [*(f"T {number}" for number in TABLES), *(f"F {number}" for number in FIGURES)]
-    assert set(numbers) <= set(places)
+    pdf, page = (", ".join(items.values()).split(", ") for items in (PARTS, QUESTIONS))
+    assert len(pdf) == len(set(pdf))
+    assert sorted(pdf) == sorted(page)
+    assert {f"T {number}" for number in TABLES} <= set(pdf)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +82,36 @@ def test_a_table_for_each_group_has_the_tasks_of_the_papers_table(name, numbers)
     )
     assert sorted(set(printed["table"])) == numbers
     for number, tasks in printed.groupby("table")["task"]:
-        options = TABLES[number].keywords
-        columns = options.get("columns") or task_columns(options["group"])
-        assert set(columns) - set(GROUPS) == set(tasks)
+        assert set(TABLES[number].columns) - set(GROUPS) == set(tasks)
+
+
+def tex(table, caption=""):
+    return latex(table, caption, "")
+
+
+def test_a_download_has_the_numbers_that_latex_prints():
+    table = example()
+    csv = tidy(table).set_index(["measure", "task"])
+    assert csv.index.tolist() == [
+        ("baseline", "focus"),
+        ("baseline", "harmlessness"),
+        ("delta", "focus"),
+        ("delta", "safety"),
+    ]
+    printed = re.findall(r"\$([+-]?[0-9.]+)", tex(table).replace(r"\mathbf{", ""))
+    shown = csv["mean"].tolist()
+    assert [float(text) for text in printed[:4]] == [round(value, 1) + 0.0 for value in shown]
+    assert csv.loc[("delta", "focus"), ["paper", "difference", "beyond"]].tolist() == [
+        12.5,
+        -32.5,
+        True,
+    ]
+    text = TextTable("5", "", "", ["", "Value"], [["a", "--"]], "lX")
+    assert tidy(text).to_dict("list") == {"id": ["a"], "Value": [""]}
 
 
 def test_latex_of_a_table_with_published_lines():
-    body = latex(example(), "Title: 100% & ± 1.").split("\\midrule\n")[1].split("\\bottomrule")[0]
+    body = tex(example(), "Title: 100% & ± 1.").split("\\midrule\n")[1].split("\\bottomrule")[0]
     assert [" ".join(line.split()) for line in body.splitlines()] == [
         r"\multicolumn{4}{l}{\textbf{Mixed RM}} \\",
         r"Baseline & $81.0_{\pm 1.2}$ & -- & $50.0^{*}_{\pm 0.5}$ \\",
@@ -101,8 +123,8 @@ def test_latex_of_a_table_with_published_lines():
 
 
 def test_latex_is_a_float_with_the_papers_number_a_caption_and_a_label():
-    text = latex(example(), "100% & ± 1")
-    assert r"\caption[What it is]{100\% \& $\pm$ 1}" in text
+    text = tex(example(), "100% & ± 1")
+    assert r"\caption[What it is]{100\% \& $\pm$ 1\provenance}" in text
     assert r"\renewcommand{\thetable}{2}" in text
     assert r"\label{tab:2}" in text
     assert text.count("{") == text.count("}")
@@ -110,7 +132,7 @@ def test_latex_is_a_float_with_the_papers_number_a_caption_and_a_label():
 
 
 def test_published_values_and_differences_beside_the_columns_that_have_them():
-    lines = latex(example("column"), "").splitlines()
+    lines = tex(example("column"), "").splitlines()
     head = lines.index(r"\toprule")
     assert cells_of(lines[head + 1]) == [
         "",
@@ -134,7 +156,7 @@ def test_published_values_and_differences_beside_the_columns_that_have_them():
 def test_without_published_values_nothing_stands_beside():
     table = example("column")
     ours = table.cells[["mean", "spread", "tasks"]]
-    text = latex(Table("10", "", "", ours, table.sections, COLUMNS, "column"), "")
+    text = tex(Table("10", "", "", ours, table.sections, COLUMNS, "column"), "")
     assert "paper}" not in text
     assert r"\begin{tabular}{lrrr}" in text
 
@@ -143,16 +165,29 @@ def test_a_tall_table_is_a_float_for_each_section():
     rows = [Row((str(number),), f"row {number}") for number in range(50)]
     sections = [Section(name, rows) for name in ("one", "two")]
     cells = frame({(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)})
-    text = latex(Table("1", "Tall", "", cells, sections, COLUMNS), "All of it")
+    text = tex(Table("1", "Tall", "", cells, sections, COLUMNS), "All of it")
     assert text.count(r"\begin{table}") == 2
     assert text.count(r"\label") == 1
     assert r"\caption[]{Tall (continued)}" in text
 
 
-def test_caption_says_what_must_be_known():
-    text = caption(example(), CONTEXT)
+def test_a_turned_table_prints_the_same_cells_with_the_same_marks():
+    table, other = example(), turned(example())
+    assert list(other.columns) == ["baseline", "delta"]
+    levels = ["measure", "task"]
+    rows, columns = (tidy(shown).set_index(levels).sort_index() for shown in (table, other))
+    pd.testing.assert_frame_equal(rows, columns[rows.columns], check_like=True)
+    (safety,) = [line for line in tex(other).splitlines() if line.startswith("Safety")]
+    assert cells_of(safety)[1:] == ["--", "$+0.0_{\\pm 0.2}$", "--", "--"]
+    (focus,) = [line for line in tex(other).splitlines() if line.startswith("Focus")]
+    assert r"\cellcolor{red!25}$-20.0$" in focus
+
+
+def test_a_table_by_itself_says_what_must_be_known():
+    table = example()
+    text = latex(table, caption(table, CONTEXT), provenance(CONTEXT))
     for part in (
-        "What it is. 100% & more.",
+        "What it is. 100\\% \\& more.",
         "Profile mini: the miniature.",
         "official files: generated texts.",
         "Incomplete grid: 1 of 2 trios, gpt2-small-0.",
@@ -161,22 +196,17 @@ def test_caption_says_what_must_be_known():
         "comparison is not meaningful",
     ):
         assert part in text
+    definition, use = re.findall(r".*\\provenance.*", text)
+    assert definition.startswith(r"\providecommand")
+    assert use.endswith(r"\provenance}\label{tab:2}")
 
 
-def test_a_table_of_words():
+def test_a_table_of_text_breaks_over_pages():
     table = TextTable("5", "Words", "", ["Name", "|Value|"], [["a & b", "1|2"]], "lX")
-    text = latex(table, "")
-    assert r"\begin{tabularx}{\linewidth}{l>{\raggedright\arraybackslash}X}" in text
+    text = tex(table)
+    assert r"\begin{xltabular}{\linewidth}{l>{\raggedright\arraybackslash}X}" in text
     assert r"a \& b & 1\textbar{}2 \\" in text
-    assert r"1\|2" in markdown(table)
-
-
-def test_a_tall_table_of_words_is_several_floats():
-    rows = [[f"C{number}", "word " * 30] for number in range(30)]  # two lines each, of 109 letters
-    text = latex(TextTable("S2", "Claims", "", ["", "Claim"], rows, "lX"), "All of it")
-    assert text.count(r"\begin{table}") == 1
-    text = latex(TextTable("S2", "Claims", "", ["", "Claim"], rows + rows[:1], "lX"), "All of it")
-    assert text.count(r"\begin{table}") == text.count(r"\toprule") == 2
+    assert text.count(r"Name & \textbar{}Value\textbar{} \\") == 2  # again on a second page
+    assert r"\caption[]{Words (continued)}" in text
     assert text.count(r"\label") == 1
-    assert r"\caption[]{Claims (continued)}" in text
-    assert text.count("C0 ") == 2
+    assert r"1\|2" in markdown(table)

@@ -1,4 +1,4 @@
-"""A small repository in which all stages ran, of one tiny backbone and two seeds; tests forge copies of it."""
+"""A small repository in which all stages ran, of one tiny trio; tests forge copies of it."""
 
 import shutil
 
@@ -17,10 +17,10 @@ from rm_tension.report import stage as report
 from rm_tension.tokens import stage as tokens
 from rm_tension.train import stage as train
 from samples import only_mini
-from small_repository import REPOSITORY, copy_repository, git
+from small_repository import REPOSITORY, git
 from synthetic import FEW
 
-BACKBONE, SEEDS = "gpt2-small", (0, 247)
+BACKBONE, SEEDS = "gpt2-small", (0,)
 PAIRS = {
     "helpful-base": 20,
     "helpful-online": 4,
@@ -51,7 +51,7 @@ def small_grid():
 def run_stages(patch):
     """All of them, in the working directory, but for what no test here looks at: figures and the PDF."""
     patch.setattr(report, "compile_pdf", lambda folder: "")
-    patch.setattr(document, "save", lambda figure, folder: None)
+    patch.setattr(document, "save", lambda figure, folder: (folder / f"{figure.name}.svg").touch())
 
     def run(stage, **cell):
         stage.main(profile="mini", **cell)
@@ -94,14 +94,6 @@ def evaluated(tmp_path_factory):
     dvc("push", folder=origin)
     git(origin, "add", "--all")
     git(origin, "commit", "--quiet", "--message", "evaluated")
-    return folder
-
-
-@pytest.fixture
-def clone(evaluated, cache, tmp_path, monkeypatch):
-    """A clean clone, as the working directory; all that was made must be fetched."""
-    folder = copy_repository(evaluated / "origin", tmp_path / "clone", evaluated / "remote")
-    monkeypatch.chdir(folder)
     return folder
 
 

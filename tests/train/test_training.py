@@ -19,147 +19,39 @@ from rm_tension.train import training
 from rm_tension.train.training import Pairs, backward, plan, train
 from samples import RECIPE, changed, random_items
 
+OF_THE_MACHINE = {"seconds", "tokens_per_second", "memory_mib"}
+
 
 @pytest.fixture(autouse=True)
 def every_step_at_once(monkeypatch):
     monkeypatch.setattr(training, "FETCH_SECONDS", 0)
 
 
+@pytest.fixture
+def fresh(backbone):
+    """Make the same new reward model each time."""
+    return lambda dtype="float32": new_reward_model(backbone, 0, 0.5, dtype)
+
+
 def pairs(count=18, seed=0):
     return Pairs([f"pair-{i}" for i in range(count)], random_items(seed, count))
 
 
-def run(
-    model, state, config=RECIPE, data=None, seed=0, epochs=2, budget=None, accelerator=None, **more
-):
-    return train(
-        model,
-        data or pairs(),
-        config,
-        epochs=epochs,
-        seed=seed,
-        accelerator=accelerator or make_accelerator("float32"),
-        budget=budget or Budget(config.tokens_per_micro_batch),
-        state=state,
-        progress="test",
-        **more,
-    )
+def pairs_that_say_something():
+    """64 pairs whose chosen side ends in 5, the rejected one in 6."""
+    ends = np.array([5], dtype=np.int32), np.array([6], dtype=np.int32)
+    items = [[np.append(item[0], end) for end in ends] for item in random_items(1, 64)]
+    return Pairs([str(number) for number in range(64)], items)
 
 
-def same_weights(first, second):
-    return all(
-        torch.equal(a, b)
-        for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    )
+def run(model, state, config=RECIPE, data=None, **more):
+    settings = {"epochs": 2, "seed": 0, "budget": Budget(config.tokens_per_micro_batch), **more}
+    if "accelerator" not in more:
+        settings["accelerator"] = make_accelerator("float32")
+    return train(model, data or pairs(), config, state=state, progress="test", **settings)
 
 
-def test_micro_batches_change_no_gradient(backbone):
-    gradients = []
-    for budget in (1, 60, 10_000):
-        model = fresh(backbone)
-        backward(model, pairs().items, make_accelerator("float32"), budget)
-        gradients.append(
-            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        )
-    for other in gradients[1:]:
-        torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)
-
-
-def test_the_gradient_of_an_identical_pair_is_zero(backbone):
-    """It stays in its batch, whose mean it is a part of (METHOD.md section 1)."""
-    items = pairs(3).items
-    same = [items[0][0], items[0][0].copy()]
-    gradients = []
-    for batch in (items, [*items, same]):
-        model = fresh(backbone)
-        margins = backward(model, batch, make_accelerator("float32"), 10_000)
-        gradients.append(
-            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        )
-    assert float(margins[-1]) == 0.0
-    torch.testing.assert_close(gradients[1], gradients[0] * 3 / 4, rtol=1e-4, atol=1e-6)
-
-
-def test_training_learns_what_the_pairs_say(backbone, tmp_path):
-    generator = np.random.default_rng(0)
-    items = [
-        [np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))]
-        for item in random_items(1, 64)
-    ]
-    model = new_reward_model(backbone, 0, 0.02, "float32")
-    history = run(
-        model, tmp_path / "state", data=Pairs([str(i) for i in generator.permutation(64)], items)
-    )
-    assert history[-1]["accuracy"] == 1.0
-    assert history[-1]["loss"] < 0.2 < history[0]["loss"]
-    assert [step["step"] for step in history] == list(range(32))
-    assert history[0]["learning_rate"] == 0.01
-    assert history[-1]["learning_rate"] == pytest.approx(0.01 / 32)
-
-
-def test_every_epoch_has_every_pair_once_in_an_order_of_its_own():
-    orders = {}
-    for seed in (0, 247):
-        steps = plan(pairs=10, epochs=2, pairs_per_step=4, seed=seed)
-        assert [len(step.pairs) for step in steps] == [4, 4, 2] * 2
-        for epoch in (0, 1):
-            orders[seed, epoch] = [
-                index for step in steps if step.epoch == epoch for index in step.pairs
-            ]
-            assert sorted(orders[seed, epoch]) == list(range(10))
-    assert len({tuple(order) for order in orders.values()}) == 4
-
-
-@pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_run_that_is_not_finite_stops_and_names_step_and_pairs(backbone, tmp_path, where):
-    model = fresh(backbone)
-    with torch.no_grad():
-        model.score.weight.fill_(float("nan") if where == "loss" else 3e38)
-    with pytest.raises(
-        UserError, match=r"step 0: loss .*gradient norm .*pair-\d+, pair-\d+.*learning_rate"
-    ):
-        run(model, tmp_path / "state")
-
-
-def _train_and_save(backbone, state, out, kill_after=None):
-    """Kill this process once it has taken so many steps: between two, where no state need have been written."""
-    torch.set_num_threads(1)
-    taken = []
-
-    def on_step(metrics):
-        taken.append(metrics)
-        if len(taken) == kill_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    model = fresh(backbone)
-    history = run(
-        model, state, data=pairs(60), config=changed(RECIPE, save_every_minutes=0), on_step=on_step
-    )
-    save_file(model.state_dict(), out, metadata={"steps": str(len(history))})
-
-
-def test_a_run_killed_twice_ends_with_the_same_bits(backbone, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    state = tmp_path / "state"
-    _train_and_save(backbone, tmp_path / "unused-state", tmp_path / "whole.safetensors")
-    for steps in (5, 4):
-        arguments = (backbone, state, tmp_path / "killed.safetensors", steps)
-        process = context.Process(target=_train_and_save, args=arguments)
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        assert state.exists()
-        assert not (tmp_path / "killed.safetensors").exists()
-    _train_and_save(backbone, state, tmp_path / "killed.safetensors")
-    whole, killed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
-    assert all(torch.equal(whole[name], killed[name]) for name in whole)
-
-
-def fresh(backbone, dtype="float32"):
-    return new_reward_model(backbone, 0, 0.5, dtype)
-
-
-def stop_after_three_steps(model, state, number=signal.SIGTERM, **changes):
+def stop_after_three_steps(model, state, number=signal.SIGTERM, **more):
     """Leave a state behind: the signal comes in the middle of things."""
     taken = []
 
@@ -169,110 +61,197 @@ def stop_after_three_steps(model, state, number=signal.SIGTERM, **changes):
             signal.raise_signal(number)
 
     with pytest.raises(SystemExit) as stop:
-        run(model, state, on_step=on_step, **changes)
-    assert stop.value.code == 128 + number
-    assert len(taken) == 3
+        run(model, state, on_step=on_step, **more)
+    assert (stop.value.code, len(taken)) == (128 + number, 3)
+
+
+def assert_same_weights(first, second):
+    weights = second.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in first.state_dict().items())
+
+
+def gradient(model, items, budget=10_000):
+    margins = backward(model, items, make_accelerator("float32"), budget)
+    parameters = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return margins, torch.cat(parameters)
+
+
+def test_micro_batches_change_no_gradient_and_margins_are_those_of_each_pair(fresh):
+    items, model = pairs().items, fresh()
+    margins = torch.cat([gradient(model, [item])[0] for item in items])
+    gradients = []
+    for budget in (1, 60, 10_000):
+        together, flat = gradient(fresh(), items, budget)
+        torch.testing.assert_close(together, margins, rtol=1e-4, atol=1e-5)
+        gradients.append(flat)
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_of_an_identical_pair_is_zero(fresh):
+    """It stays in its batch, whose mean it is a part of (METHOD.md section 1)."""
+    items = pairs(3).items
+    _, without = gradient(fresh(), items)
+    margins, with_it = gradient(fresh(), [*items, [items[0][0], items[0][0].copy()]])
+    assert float(margins[-1]) == 0.0
+    torch.testing.assert_close(with_it, without * 3 / 4, rtol=1e-4, atol=1e-6)
+
+
+def test_training_learns_what_the_pairs_say(backbone, tmp_path):
+    model = new_reward_model(backbone, 0, 0.02, "float32")
+    history = run(model, tmp_path / "state", data=pairs_that_say_something())
+    assert history[-1]["accuracy"] == 1.0
+    assert history[-1]["loss"] < 0.2 < history[0]["loss"]
+    assert [step["step"] for step in history] == list(range(32))
+    rates = [step["learning_rate"] for step in history]
+    assert rates == pytest.approx([0.01 * (1 - step / 32) for step in range(32)])
+
+
+def test_every_epoch_has_every_pair_once_in_an_order_of_its_own():
+    orders = []
+    for seed in (0, 247):
+        steps = plan(pairs=10, epochs=2, pairs_per_step=4, seed=seed)
+        assert [len(step.pairs) for step in steps] == [4, 4, 2] * 2
+        assert [step.number for step in steps] == list(range(6))
+        for epoch in (0, 1):
+            orders.append([i for step in steps if step.epoch == epoch for i in step.pairs])
+            assert sorted(orders[-1]) == list(range(10))
+    assert len({tuple(order) for order in orders}) == 4
+
+
+@pytest.mark.parametrize("weight", [float("nan"), 3e38], ids=["loss", "gradient"])
+def test_a_run_that_is_not_finite_stops_and_names_step_and_pairs(fresh, tmp_path, weight):
+    model = fresh()
+    with torch.no_grad():
+        model.score.weight.fill_(weight)
+    message = r"step 0: loss .*gradient norm .*pair-\d+, pair-\d+.*learning_rate"
+    with pytest.raises(UserError, match=message):
+        run(model, tmp_path / "state")
+
+
+def _train_and_save(backbone, state, out, kill_after=None):
+    """Kill this process once it has taken so many steps, between two states."""
+    torch.set_num_threads(1)
+    taken = []
+
+    def on_step(metrics):
+        taken.append(metrics)
+        if len(taken) == kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    model = new_reward_model(backbone, 0, 0.5, "float32")
+    always = changed(RECIPE, save_every_minutes=0)
+    run(model, state, data=pairs(60), config=always, on_step=on_step)
+    save_file(model.state_dict(), out)
+
+
+@pytest.mark.parametrize("family", ["llama"], indirect=True)  # new processes take seconds
+def test_a_run_killed_twice_ends_with_the_same_bits(backbone, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    state, undisturbed, killed = (tmp_path / name for name in ("state", "undisturbed", "killed"))
+    _train_and_save(backbone, tmp_path / "unused-state", undisturbed)
+    for steps in (5, 4):
+        arguments = (backbone, state, killed, steps)
+        process = context.Process(target=_train_and_save, args=arguments)
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert state.exists()
+        assert not killed.exists()
+    _train_and_save(backbone, state, killed)
+    expected, weights = load_file(undisturbed), load_file(killed)
+    assert all(torch.equal(expected[name], weights[name]) for name in expected)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_after_the_step_at_hand_with_its_state(
-    backbone, tmp_path, capsys, number
+def test_a_signal_ends_a_run_after_the_step_at_hand_and_the_next_resumes(
+    fresh, tmp_path, capsys, number
 ):
-    before = signal.getsignal(number)
-    stop_after_three_steps(fresh(backbone), tmp_path / "state", number)
-    assert f"test: {number.name}: saved after step 3, to go on from" in capsys.readouterr().err
+    before, state = signal.getsignal(number), tmp_path / "state"
+    stop_after_three_steps(fresh(), state, number)
+    assert f"test: {number.name}: saved after step 3 to resume" in capsys.readouterr().err
     assert signal.getsignal(number) == before
-    assert len(run(fresh(backbone), tmp_path / "state")) == 10
+    resumed, undisturbed = fresh(), fresh()
+    histories = run(resumed, state), run(undisturbed, tmp_path / "other")
     assert "resuming after step 3" in capsys.readouterr().out
+    assert_same_weights(resumed, undisturbed)
+    one, other = ([{**step, **dict.fromkeys(OF_THE_MACHINE)} for step in h] for h in histories)
+    assert one == other
+    assert len(one) == 10
 
 
-def test_a_state_is_saved_by_time(backbone, tmp_path):
-    rare, often = tmp_path / "rare", tmp_path / "often"
-    run(fresh(backbone), rare, config=changed(RECIPE, save_every_minutes=1e9))
-    run(fresh(backbone), often, config=changed(RECIPE, save_every_minutes=0))
-    assert not rare.exists()
-    assert often.exists()
+@pytest.mark.parametrize(("minutes", "saved"), [(1e9, False), (0, True)])
+def test_a_state_is_saved_by_time(fresh, tmp_path, minutes, saved):
+    run(fresh(), tmp_path / "state", config=changed(RECIPE, save_every_minutes=minutes))
+    assert (tmp_path / "state").exists() == saved
 
 
 def test_a_step_that_memory_does_not_suffice_for_is_taken_in_smaller_batches(
-    backbone, tmp_path, monkeypatch, capsys
+    fresh, tmp_path, monkeypatch, capsys
 ):
-    expected, model, budget = fresh(backbone), fresh(backbone), Budget(100)
+    expected, model, budget, rewards = fresh(), fresh(), Budget(100), training.rewards
     run(expected, tmp_path / "expected", budget=Budget(50))
-    refuse_batches_above(monkeypatch, 50)
+
+    def small(model, rows):
+        if rows.input_ids.numel() > 50:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return rewards(model, rows)
+
+    monkeypatch.setattr(training, "rewards", small)
     run(model, tmp_path / "state", budget=budget)
     assert budget.tokens == 50
     assert "going on with 50 tokens at a time" in capsys.readouterr().err
-    assert same_weights(model, expected)
-    with pytest.raises(UserError, match="out of memory with 50 tokens at a time, too"):
-        budget.run(lambda tokens: raise_out_of_memory())
-
-
-def refuse_batches_above(monkeypatch, tokens):
-    whole = training.rewards
-
-    def small(model, rows):
-        if rows.input_ids.numel() > tokens:
-            raise_out_of_memory()
-        return whole(model, rows)
-
-    monkeypatch.setattr(training, "rewards", small)
-
-
-def raise_out_of_memory():
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-
-
-def test_a_resumed_run_goes_on_where_it_stopped(backbone, tmp_path, capsys):
-    state = tmp_path / "state"
-    stop_after_three_steps(fresh(backbone), state)
-    resumed, whole = (fresh(backbone) for _ in range(2))
-    history = run(resumed, state)
-    assert "resuming after step 3" in capsys.readouterr().out
-    expected = run(whole, tmp_path / "other")
-    drop = {"seconds", "tokens_per_second", "memory_mib"}  # what the machine makes of it
-    assert [{k: v for k, v in step.items() if k not in drop} for step in history] == [
-        {k: v for k, v in step.items() if k not in drop} for step in expected
-    ]
-    assert same_weights(resumed, whole)
+    assert_same_weights(model, expected)
 
 
 @pytest.mark.parametrize(
-    "change",
+    "message",
     [
-        {"config": changed(RECIPE, learning_rate=0.02)},
-        {"seed": 247},
-        {"data": pairs(seed=1)},
-        {"epochs": 1},
+        "CUDA out of memory. Tried to allocate 20.00 MiB.",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
-    ids=["settings", "seed", "data", "epochs"],
 )
-def test_a_state_of_another_run_is_not_used(backbone, tmp_path, capsys, change):
-    state = tmp_path / "state"
-    stop_after_three_steps(fresh(backbone), state)
-    run(fresh(backbone), state, **change)
-    assert (
-        "of other code, data, weights or settings: starting from step 0" in capsys.readouterr().out
-    )
+def test_whatever_says_that_memory_is_full_halves_the_batch(message):
+    def work(tokens):
+        if tokens > 50:
+            raise RuntimeError(message)
+        return tokens
+
+    assert Budget(100).run(work) == 50
 
 
-def test_a_state_of_other_code_is_not_used(backbone, tmp_path, monkeypatch, capsys):
-    state = tmp_path / "state"
-    stop_after_three_steps(fresh(backbone), state)
-    monkeypatch.setattr(training_state, "_code", lambda: "other")
-    run(fresh(backbone), state)
-    assert "of other code" in capsys.readouterr().out
+def test_another_error_of_cuda_is_no_reason_to_go_on():
+    def work(tokens):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Budget(100).run(work)
 
 
-def test_a_truncated_state_is_named_and_not_used(backbone, tmp_path, capsys):
-    state = tmp_path / "state"
-    stop_after_three_steps(fresh(backbone), state)
-    state.write_bytes(state.read_bytes()[:-10])
-    resumed, whole = (fresh(backbone) for _ in range(2))
-    run(resumed, state)
-    assert "starting from step 0" in capsys.readouterr().out
-    run(whole, tmp_path / "other")
-    assert same_weights(resumed, whole)
+OTHER_RUNS = {
+    "settings": {"config": changed(RECIPE, learning_rate=0.02)},
+    "seed": {"seed": 247},
+    "data": {"data": pairs(seed=1)},
+    "epochs": {"epochs": 1},
+    "code": {},
+    "truncated": {},
+}
+
+
+@pytest.mark.parametrize("other", OTHER_RUNS)
+def test_a_state_of_another_run_is_named_and_not_used(fresh, tmp_path, monkeypatch, capsys, other):
+    state, resumed, undisturbed = tmp_path / "state", fresh(), fresh()
+    stop_after_three_steps(fresh(), state)
+    if other == "code":
+        monkeypatch.setattr(training_state, "_code", lambda: "other")
+    if other == "truncated":
+        state.write_bytes(state.read_bytes()[:-10])
+    run(resumed, state, **OTHER_RUNS[other])
+    assert f"{state}: " in (said := capsys.readouterr().out)
+    assert "starting from step 0" in said
+    run(undisturbed, tmp_path / "other", **OTHER_RUNS[other])
+    assert_same_weights(resumed, undisturbed)
 
 
 @pytest.fixture
@@ -292,56 +271,38 @@ def accelerator_in():
     [("bfloat16", "bfloat16", True), ("float32", "bfloat16", True), ("float32", "float32", False)],
 )
 def test_products_in_bfloat16_are_under_autocast_whatever_the_weights(
-    backbone, family, monkeypatch, accelerator_in, weights, precision, on
+    fresh, monkeypatch, accelerator_in, weights, precision, on
 ):
     """The release trains bfloat16 weights under bfloat16 autocast (METHOD.md section 1)."""
-    model = fresh(backbone, weights)
-    seen, attended = [], set()
-    with_each_call(
-        monkeypatch, lambda *tensors: attended.update(tensor.dtype for tensor in tensors)
-    )
-    last_projection = [
-        module for name, module in model.named_modules() if name.endswith(("c_proj", "down_proj"))
-    ][-1]
-    last_projection.register_forward_hook(
+    model, seen, attended, attend = fresh(weights), [], set(), attention.span_by_span
+
+    def watched(query, key, value, *others):
+        attended.update(tensor.dtype for tensor in (query, key, value))
+        return attend(query, key, value, *others)
+
+    monkeypatch.setattr(attention, "span_by_span", watched)
+    projections = [m for n, m in model.named_modules() if n.endswith(("c_proj", "down_proj"))]
+    projections[-1].register_forward_hook(
         lambda *_: seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
     )
     backward(model, pairs().items, accelerator_in(precision), 10_000)
     assert seen == [(on, torch.bfloat16)]  # which is the CPU's only kind of autocast
-    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {
-        getattr(torch, weights)
-    }
+    dtype = getattr(torch, weights)
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {dtype}
     if weights == precision:  # query, key and value: what a GPU needs for FlashAttention
-        assert attended == {getattr(torch, weights)}
-
-
-def with_each_call(monkeypatch, see):
-    """Call `see(query, key, value)` in every block."""
-    whole = attention.span_by_span
-
-    def watched(query, key, value, spans, scale):
-        see(query, key, value)
-        return whole(query, key, value, spans, scale)
-
-    monkeypatch.setattr(attention, "span_by_span", watched)
+        assert attended == {dtype}
 
 
 def test_training_in_bfloat16_learns_and_resumes_to_the_same_bits(
     backbone, tmp_path, accelerator_in
 ):
-    config = changed(RECIPE, weights="bfloat16", precision="bfloat16")
-    items = [
-        [np.append(item[0], np.int32(5)), np.append(item[0], np.int32(6))]
-        for item in random_items(1, 64)
-    ]
-    data = {
-        "data": Pairs([str(number) for number in range(64)], items),
-        "accelerator": accelerator_in("bfloat16"),
-    }
-    stopped, resumed, whole = (new_reward_model(backbone, 0, 0.02, "bfloat16") for _ in range(3))
-    stop_after_three_steps(stopped, tmp_path / "state", config=config, **data)
-    history = run(resumed, tmp_path / "state", config=config, **data)
-    run(whole, tmp_path / "other", config=config, **data)
-    assert same_weights(resumed, whole)
+    more = {"config": changed(RECIPE, weights="bfloat16", precision="bfloat16")}
+    more |= {"data": pairs_that_say_something(), "accelerator": accelerator_in("bfloat16")}
+    models = [new_reward_model(backbone, 0, 0.02, "bfloat16") for _ in range(3)]
+    stopped, resumed, undisturbed = models
+    stop_after_three_steps(stopped, tmp_path / "state", **more)
+    history = run(resumed, tmp_path / "state", **more)
+    run(undisturbed, tmp_path / "other", **more)
+    assert_same_weights(resumed, undisturbed)
     assert history[-1]["loss"] < 0.2 < history[0]["loss"]
-    assert {weight.dtype for weight in whole.state_dict().values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in undisturbed.state_dict().values()} == {torch.bfloat16}

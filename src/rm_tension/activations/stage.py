@@ -14,7 +14,7 @@ from rm_tension.activations.sums import Activations, save_activations
 from rm_tension.base.config import Objective
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
-from rm_tension.model.device import Budget, Place, find_device
+from rm_tension.model.device import Budget, Place, profile_device
 from rm_tension.model.reward_model import load_reward_model
 
 
@@ -30,8 +30,8 @@ def run(job: Job) -> None:
     section 4). A pair goes once through the backbone and through each RM of its objectives: the mixed one, and its own.
     """
     config, trio = job.profile.activations, job.trio
-    place = Place(find_device(), config.precision)
-    weights, budget = job.profile.train.weights, Budget(job.fitting(config.tokens_per_batch))
+    place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
+    weights, budget = job.profile.train.weights, Budget(config.tokens_per_batch)
     parameters = job.parameters("activations") | {"weights": weights}
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
         # rounded as the RMs' initial weights were, so that the rounding does not count as change

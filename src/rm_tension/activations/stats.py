@@ -1,21 +1,20 @@
 """One pass over training pairs, all sums of METHOD.md section 4. Raw activations are never stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import activations_by_layer, neuron_shape
+from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import hidden_states
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length
 
 CHOSEN, REJECTED = 0, 1
-SUMS = [field.name for field in fields(ActivationSums) if field.name != "tokens"]
+OWN_SUMS = ("sum", "abs_sum", "change_square_sum")  # of an RM; backbone_sum is its backbone's
 
 
 def collect(
@@ -26,7 +25,7 @@ def collect(
     budget: Budget,
     progress: str,
 ) -> dict[str, Activations]:
-    """Sums over all tokens of `pairs` (chosen, rejected) in each of the models, and in their backbone beside them.
+    """Sum over all tokens of `pairs` (chosen, rejected), in each model and in their backbone.
 
     A token of a shared prefix counts for both sides. All models must be on the place's device.
     """
@@ -41,57 +40,65 @@ def _collect(
     tokens: int,
     progress: str,
 ) -> dict[str, Activations]:
-    sums = [_Sums(model, place.device) for model in models.values()]
+    sums = _Sums(models, backbone, place)
     groups = batches([row_length(pair) for pair in pairs], tokens)
-    with torch.inference_mode(), place.computing():
-        for group in tqdm(groups, desc=progress, leave=False, disable=None):
-            _add(sums, backbone, collate([pairs[index] for index in group]).to(place.device))
-    return {
-        name: Activations(one.side(CHOSEN), one.side(REJECTED))
-        for name, one in zip(models, sums, strict=True)
-    }
-
-
-def _add(sums: Sequence["_Sums"], backbone: PreTrainedModel, rows: Rows) -> None:
-    """All models in step, a layer at a time."""
-    weights = torch.stack(
-        [rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)]
-    ).float()  # [2, tokens]
-    passes = [
-        activations_by_layer(model, lambda model=model: hidden_states(model, rows))  # type: ignore[misc]
-        for model in (backbone, *(one.model for one in sums))
-    ]
-    for one in sums:
-        one.tokens += weights.sum(dim=1).long()
-    for layer, (before, *after) in enumerate(zip(*passes, strict=True)):
-        for one, activations in zip(sums, after, strict=True):
-            one.add(layer, activations[0].float(), before[0].float(), weights)
+    with torch.inference_mode(), place.computing(), Progress(progress, len(groups)) as bar:
+        for group in groups:
+            rows = collate([pairs[index] for index in group]).to(place.device)
+            sums.add(rows)
+            bar.advance(tokens=rows.input_ids.numel())
+    return sums.by_model()
 
 
 class _Sums:
-    """Running sums of one model, on its device, which nobody waits for before the end."""
+    """Running sums of several models and their backbone, on their device, which never waits.
 
-    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
-        self.model = model
-        # in float64, for a training split has 10^8 tokens; Apple's GPUs have none
-        device = torch.device("cpu") if device.type == "mps" else device
-        self._totals = torch.zeros(
-            len(SUMS), 2, *neuron_shape(model), dtype=torch.float64, device=device
+    Totals are float64, because a training split has 10^8 tokens; Apple's GPUs have none.
+    """
+
+    def __init__(
+        self, models: Mapping[str, PreTrainedModel], backbone: PreTrainedModel, place: Place
+    ) -> None:
+        self._models, self._backbone, self._place = models, backbone, place
+        device = torch.device("cpu") if place.device.type == "mps" else place.device
+        shape = (2, *neuron_shape(backbone))  # sides, layers, neurons
+        self._tokens = torch.zeros(2, dtype=torch.int64, device=device)
+        self._of_backbone = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._of_models = torch.zeros(
+            len(models), len(OWN_SUMS), *shape, dtype=torch.float64, device=device
         )
-        self.tokens = torch.zeros(2, dtype=torch.int64, device=device)
 
-    def add(self, layer: int, a: Tensor, before: Tensor, weights: Tensor) -> None:
-        """Activations float32 [tokens, neurons] of the RM and its backbone; weights [2, tokens]."""
-        terms = {
-            "sum": a,
-            "abs_sum": a.abs(),
-            "change_square_sum": (a - before).square(),
-            "backbone_sum": before,
+    def add(self, rows: Rows) -> None:
+        """Pass a batch through all models in step, a layer at a time."""
+        sides = torch.stack([rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)])
+        self._tokens += sides.sum(dim=1).to(self._tokens.device)
+        weights = sides.float()  # [2, tokens]
+        passes = [
+            activations_by_layer(model, lambda model=model: hidden_states(model, rows))  # type: ignore[misc]
+            for model in (self._backbone, *self._models.values())
+        ]
+        for layer, activations in enumerate(zip(*passes, strict=True)):
+            before, *after = (one[0].float() for one in activations)  # [tokens, neurons]
+            with self._place.summing():
+                self._of_backbone[:, layer] += self._moved(weights @ before)
+                for number, a in enumerate(after):
+                    terms = (a, a.abs(), (a - before).square())
+                    found = torch.stack([weights @ term for term in terms])
+                    self._of_models[number, :, :, layer] += self._moved(found)
+
+    def by_model(self) -> dict[str, Activations]:
+        """Return all sums, with the backbone's beside each model's."""
+        backbone, models = self._of_backbone.cpu().numpy(), self._of_models.cpu().numpy()
+        tokens = self._tokens.tolist()
+
+        def side(number: int, which: int) -> ActivationSums:
+            own = dict(zip(OWN_SUMS, models[number, :, which], strict=True))
+            return ActivationSums(**own, backbone_sum=backbone[which], tokens=tokens[which])
+
+        return {
+            name: Activations(side(number, CHOSEN), side(number, REJECTED))
+            for number, name in enumerate(self._models)
         }
-        with torch.autocast(a.device.type, enabled=False):
-            found = torch.stack([weights @ terms[name] for name in SUMS])
-        self._totals[:, :, layer] += found.to(self._totals.device)
 
-    def side(self, number: int) -> ActivationSums:
-        totals = dict(zip(SUMS, self._totals[:, number].cpu().numpy(), strict=True))
-        return ActivationSums(**totals, tokens=int(self.tokens[number]))
+    def _moved(self, sums: Tensor) -> Tensor:
+        return sums.to(self._of_models.device)

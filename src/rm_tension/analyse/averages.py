@@ -5,41 +5,49 @@ import pandas as pd
 
 from rm_tension.paper.tasks import BY_KEY, TASKS
 
+Tables = dict[str, pd.DataFrame]  # by file name
+
+
+def insert_keys(table: pd.DataFrame, **keys: str | int) -> None:
+    """Put constant columns before those of a table, in place."""
+    for place, (name, value) in enumerate(keys.items()):
+        table.insert(place, name, value)
+
 
 def with_groups(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Add the group averages of `value` as rows whose `task` is the group, and a column `tasks`: how many they average.
+    """Add the averages of `value` over groups of tasks, as rows whose `task` is the group.
 
-    The mean is over the tasks that have a value. All columns but `task` and `value` are keys.
+    The mean is over the tasks that have a value, and the new column `tasks` says how many. All
+    columns but `task` and `value` are keys.
     """
     frame = frame.dropna(subset=[value]).assign(tasks=1)
     keys = [str(name) for name in frame if name not in {value, "tasks"}]
     groups = frame.assign(task=frame["task"].map(lambda task: BY_KEY[task].group))
-    means = groups.groupby(keys, as_index=False, sort=False).agg(
-        **{value: (value, "mean"), "tasks": ("tasks", "sum")}
-    )
+    rows = groups.groupby(keys, as_index=False, sort=False)
+    means = rows.agg(**{value: (value, "mean"), "tasks": ("tasks", "sum")})
     return pd.concat([frame, means], ignore_index=True)
 
 
 def over_seeds(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Indexed by all columns but seed, `value` and `tasks`: mean, spread, error of `value` over seeds, least `tasks`.
+    """Return mean, spread, error of `value` over seeds, and the least `tasks`.
 
-    The spread is the population standard deviation, the error the standard error of the mean, which of n seeds is
-    spread / sqrt(n - 1). Both are NaN for a single seed.
+    Indexed by all columns but seed, `value` and `tasks`. The spread is the population standard
+    deviation, the error the standard error of the mean, which of n seeds is spread / sqrt(n - 1).
+    Both are NaN for a single seed.
     """
     keys = [str(name) for name in frame if name not in {"seed", "tasks", value}]
     seeds = frame.groupby(keys, observed=True, sort=False)
-    mean, spread = seeds[value].mean(), seeds[value].std(ddof=0).where(seeds[value].count() > 1)
-    return pd.DataFrame(
-        {"mean": mean, "spread": spread, "error": seeds[value].sem(), "tasks": seeds["tasks"].min()}
-    )
+    spread = seeds[value].std(ddof=0).where(seeds[value].count() > 1)
+    columns = {"mean": seeds[value].mean(), "spread": spread, "error": seeds[value].sem()}
+    return pd.DataFrame(columns | {"tasks": seeds["tasks"].min()})
 
 
 def over_backbones(means: pd.DataFrame) -> pd.DataFrame:
-    """Drop `backbone` from the index of `over_seeds`: the mean of the backbones' means and of their spreads over seeds.
+    """Average `over_seeds` over the backbones, whose level leaves the index.
 
-    The spread therefore says how much one seed moves a backbone, not how much backbones differ. The error is that of
-    the mean of these backbones, whose seeds are independent; where it is not known of all, it is taken to be as the
-    others'.
+    The spread is the mean of theirs, and says how much one seed moves a backbone, not how much
+    backbones differ. The error is that of the mean of these backbones, whose seeds are independent;
+    where it is not known of all, it is taken to be as the others'.
     """
     keys = [str(name) for name in means.index.names if name != "backbone"]
     groups = means.assign(error=means["error"] ** 2).groupby(keys, observed=True, sort=False)
@@ -54,12 +62,12 @@ def with_average(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def at(means: pd.DataFrame, **levels: str) -> pd.DataFrame:
-    """The rows with the given values of some levels of the index, without these levels; maybe none."""
+    """Return the rows, maybe none, with these values of levels of the index, without the levels."""
     for level, value in levels.items():
         means = means[means.index.get_level_values(level) == value].droplevel(level)
     return means
 
 
 def is_partial(task: str, tasks: int) -> bool:
-    """Whether a group average lacks some of its tasks; never true of a task itself."""
+    """Return whether a group average lacks some of its tasks; never true of a task itself."""
     return tasks < sum(other.group == task for other in TASKS)

@@ -9,7 +9,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Paths
 
-# By what is known of a claim, the heading of its column; the paper's own numbers hold by the same predicate, or do not.
+# The heading of each column. "paper's own": whether the published numbers fulfil the predicate.
 COLUMNS = {
     "id": "id",
     "verdict": "verdict",
@@ -24,7 +24,10 @@ COLUMNS = {
 
 
 def main(*, profile: str) -> None:
-    """results/<P>/claims.json -> a table and a summary; raises UserError that names required claims not reproduced."""
+    """Print results/<P>/claims.json as a table and a summary.
+
+    Raises UserError that names the required claims that are not reproduced.
+    """
     load_params().refuse_unknown([profile])
     claims = read_json(Paths(profile).results / "claims.json", list[DecidedClaim])
     rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]

@@ -1,17 +1,18 @@
-"""Ours beside the paper's: the difference of each mean, whether it is too large, and how many of a table agree."""
+"""Our means beside the paper's: their difference, and how many cells of a table agree."""
 
 import math
 
 import numpy as np
 import pandas as pd
 
-from rm_tension.analyse.means import Tables
+from rm_tension.analyse.averages import Tables
 from rm_tension.analyse.published import published_means
-from rm_tension.paper.tasks import BY_KEY, GROUPS
+from rm_tension.paper.tasks import GROUPS, TASKS
 
 ERRORS = 3  # standard errors, up to which a difference counts as agreement
 FRACTION = 0.03  # three points of a quantity between 0 and 1
-# Up to which a difference counts as agreement whatever the errors, by the file name of the means; None judges none.
+# Up to which a difference counts as agreement whatever the errors, by the file name of the means;
+# None judges none.
 POINTS: dict[str, float | None] = {
     "accuracy": 3.0,
     "hh_accuracy": 3.0,
@@ -23,7 +24,8 @@ POINTS: dict[str, float | None] = {
     "neuron_overlap": FRACTION,
 }
 PUBLISHED_CELL = ["paper", "paper_spread", "paper_error"]  # a published value beside ours
-# Which of the means a table prints: their file name, and a query, in which `group` is that of a task or an average.
+# Which of the means a table prints: their file name, and a query, in which `group` is that of a
+# task or an average.
 PRINTED = {
     "1": ("retention", "measure == 'retention' and backbone == 'average'"),
     "2": ("ablation_magnitude", "backbone == 'average' and group == 'helpfulness'"),
@@ -46,56 +48,54 @@ PRINTED = {
 }
 
 
-def compared(means: Tables, reference: Tables) -> Tables:
-    """`means_tables` with the published value beside each mean that has one, and the table `agreement`."""
+def compared(means: Tables, published: pd.DataFrame) -> Tables:
+    """Return `means_tables` with the published value beside each mean, and the table `agreement`.
+
+    `published` is of `read_published`.
+    """
     both = {
-        name: beside(means[name], theirs, POINTS[name])
-        for name, theirs in published_means(reference).items()
+        name: beside(means[name], paper, POINTS[name])
+        for name, paper in published_means(published).items()
     }
     return means | both | {"agreement": agreement(both)}
 
 
 def beside(ours: pd.DataFrame, published: pd.DataFrame, points: float | None) -> pd.DataFrame:
-    """The rows of `ours` with PUBLISHED_CELL, difference (ours - published) and beyond; then those that only it has.
+    """Return `ours` with PUBLISHED_CELL, difference (ours - published) and beyond.
 
-    `published` is indexed by the keys of `ours`, in any order. `beyond`: |difference| > max(points, 3 sqrt(error² +
-    paper_error²)); an unknown error counts as 0. The one mechanism by which a published value gets to stand beside
-    ours.
+    Behind its rows stand those that only `published` has, which is indexed by the keys of `ours`,
+    in any order. `beyond`: |difference| > max(points, 3 sqrt(error² + paper_error²)); an unknown
+    error counts as 0. The one mechanism by which a published value gets to stand beside ours.
     """
     keys = [str(name) for name in ours if name in published.index.names]
-    theirs = published.reorder_levels(keys)[["mean", "spread", "error"]].set_axis(
-        PUBLISHED_CELL, axis=1
-    )
+    paper = published.reorder_levels(keys)[["mean", "spread", "error"]]
+    paper = paper.set_axis(PUBLISHED_CELL, axis=1)
     ours = ours.set_index(keys)
-    index = ours.index.union(theirs.index, sort=False)
-    cells = pd.concat([ours.reindex(index), theirs.reindex(index)], axis=1)
+    index = ours.index.union(paper.index, sort=False)
+    cells = pd.concat([ours.reindex(index), paper.reindex(index)], axis=1)
     difference = cells["mean"] - cells["paper"]
     error = np.sqrt((cells[["error", "paper_error"]].astype(float).fillna(0) ** 2).sum(axis=1))
     tolerance = (ERRORS * error).clip(lower=math.inf if points is None else points)
     rounding = 1e-7  # of ten digits, and 53.0 - 50.0 agrees within 3 however the two came about
-    return cells.assign(
-        difference=difference, beyond=difference.abs() > tolerance + rounding
-    ).reset_index()
+    beyond = difference.abs() > tolerance + rounding
+    return cells.assign(difference=difference, beyond=beyond).reset_index()
 
 
 def agreement(both: Tables) -> pd.DataFrame:
-    """Columns table, cells, agreeing, share (%), difference (mean size): of the cells that have a value on both sides.
+    """Return how many cells agree, of those that have a value on both sides, by published table.
 
-    From `beside` by file name. `agreeing` and `share` are NaN where a table's scale has no three points.
+    Columns table, cells, agreeing, share (%), difference (mean size), from `beside` by file name.
+    `agreeing` and `share` are NaN where a table's scale has no three points.
     """
+    group_of = {task.key: task.group for task in TASKS} | {group: group for group in GROUPS}
     rows = []
     for number, (name, which) in PRINTED.items():
         frame = both[name]
         if "task" in frame:
-            frame = frame.assign(
-                group=frame["task"].map({group: group for group in GROUPS} | GROUP_OF)
-            )
+            frame = frame.assign(group=frame["task"].map(group_of))
         cells = frame.query(which).dropna(subset=["difference"])
         if len(cells):
             agreeing = math.nan if POINTS[name] is None else len(cells) - cells["beyond"].sum()
             share = 100 * agreeing / len(cells)
             rows.append((number, len(cells), agreeing, share, cells["difference"].abs().mean()))
     return pd.DataFrame(rows, columns=["table", "cells", "agreeing", "share", "difference"])
-
-
-GROUP_OF = {key: task.group for key, task in BY_KEY.items()}

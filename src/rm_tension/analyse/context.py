@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Context:
-    """`comparable`: whether all of the real data went in, so that the numbers may be held against the paper's.
+    """What went into the results.
 
-    `task_percent` is the share of neurons that the ablations on the tasks take; `missing_tasks` are those of which at
-    least one subset has no items.
+    `comparable`: all of the real data did, so that the numbers may be held against the paper's.
+    `task_percent` is the share of neurons that the ablations on the tasks take; `missing_tasks` are
+    those of which at least one subset has no items.
     """
 
     profile: str

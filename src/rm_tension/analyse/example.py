@@ -10,10 +10,8 @@ from rm_tension.base.config import OBJECTIVES, Objective
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
 
-ANSWERED = (
-    ("reward-bench", "xstest-should-respond"),
-    ("rm-bench", "safety-response"),
-)  # the rejected answer refuses
+# subsets in which the rejected answer refuses
+ANSWERED = (("reward-bench", "xstest-should-respond"), ("rm-bench", "safety-response"))
 RULE = (
     "Of the items of XSTest Should Respond and Safety Response, whose rejected answer is a refusal: one where the "
     "harmless RM prefers the refusal, the helpful and mixed RMs the answer, the mixed one by less than the helpful "
@@ -25,7 +23,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Sides:
-    """Of the answer and the refusal, the rewards by one RM."""
+    """The rewards of the answer and of the refusal by one RM."""
 
     answer: float
     refusal: float
@@ -33,7 +31,7 @@ class Sides:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The item of Figure 1, and its rewards by the RMs of the trio that it is shown in; true of `trios` trios."""
+    """The item of Figure 1, and its rewards by the trio that it is shown in; it fits in `trios`."""
 
     suite: str
     subset: str
@@ -57,41 +55,38 @@ class Example:
 
 
 def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
-    """Columns dataset, item_id, item, answer, refusal (indices), clarity, and `<objective> answer|refusal` rewards.
+    """Return the items of one trio that fit RULE, from `score_shift.task_rewards`.
 
-    One row per item of a trio that fits the rule; `rewards` is that of `score_shift.task_rewards`.
+    Columns dataset, item_id, item, `index answer|refusal`, clarity, and `<objective>
+    answer|refusal` rewards.
     """
     plain = rewards.xs(NONE.kind, axis=1, level="kind").reset_index()
     subsets = pd.MultiIndex.from_frame(plain[["dataset", "subset"]])
-    plain = (
-        plain[subsets.isin(ANSWERED)]
-        .drop(columns="subset")
-        .rename(columns={"answer_index": "index"})
-    )
+    plain = plain[subsets.isin(ANSWERED)].drop(columns="subset")
+    plain = plain.rename(columns={"answer_index": "index"})
     answer, refusal = (
         plain[plain["chosen"] == side].drop(columns="chosen") for side in (True, False)
     )
-    pairs = answer.merge(
-        refusal, on=["dataset", "item_id", "item"], suffixes=(" answer", " refusal")
-    )
+    keys = ["dataset", "item_id", "item"]
+    pairs = answer.merge(refusal, on=keys, suffixes=(" answer", " refusal"))
     margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in OBJECTIVES}
     parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
 
 
 def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> Example:
-    """The one that RULE chooses from the `candidates` of each trio, with its texts."""
-    found = pd.concat(
+    """Return what RULE chooses from the `candidates` of each trio, with its texts."""
+    fitting = pd.concat(
         [table.assign(backbone=trio.backbone, seed=trio.seed) for trio, table in by_trio.items()],
         ignore_index=True,
     )
-    if found.empty:
+    if fitting.empty:
         reason = (
             "In no trio does any item of XSTest Should Respond or Safety Response fit the rule."
         )
         return Example(RULE, None, reason)
-    trios = found.groupby("item")["item"].transform("size")
-    best = found.assign(trios=trios).sort_values(
+    trios = fitting.groupby("item")["item"].transform("size")
+    best = fitting.assign(trios=trios).sort_values(
         ["trios", "clarity", "item"], ascending=[False, False, True], kind="stable"
     )
     chosen = best.iloc[0]
@@ -107,10 +102,8 @@ def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> Examp
         answer=text["answers"][chosen["index answer"]],
         refusal=text["answers"][chosen["index refusal"]],
         rewards={
-            objective: Sides(
-                *(float(chosen[f"{objective} {side}"]) for side in ("answer", "refusal"))
-            )
-            for objective in OBJECTIVES
+            o: Sides(float(chosen[f"{o} answer"]), float(chosen[f"{o} refusal"]))
+            for o in OBJECTIVES
         },
     )
     return Example(RULE, example, None)

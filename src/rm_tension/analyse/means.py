@@ -1,168 +1,153 @@
-"""The averages that tables and figures show, over seeds, backbones and groups of tasks (METHOD.md section 3).
+"""The averages that tables and figures show, over seeds, backbones and groups of tasks.
 
-Each frame has its keys, then `mean`, `spread` (the population standard deviation over seeds), `error` (the standard
-error of the mean) and `tasks` (how many of a group have a value); the backbone `average` is the mean of the backbones.
+Each frame has its keys, then `mean`, `spread` (the population standard deviation over seeds),
+`error` (the standard error of the mean) and `tasks` (how many of a group have a value); the
+backbone `average` is the mean of the backbones (METHOD.md section 3).
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from statistics import mean
 
 import pandas as pd
 
-from rm_tension.analyse.accuracy import task_sizes
-from rm_tension.analyse.averages import over_seeds, with_average, with_groups
-from rm_tension.analyse.retention import MEASURES
+from rm_tension.analyse.averages import Tables, over_seeds, with_average, with_groups
+from rm_tension.analyse.metrics import CHANCE, RETENTION
+from rm_tension.analyse.outcomes import STYLES
 from rm_tension.evaluate.conditions import NONE
+from rm_tension.paper.tasks import TASKS
 
-Tables = dict[str, pd.DataFrame]
 BASELINE = "baseline"  # among the sets that are ablated: none
 DEPTH = ["variant", "backbone", "objective", "third"]  # keys of neuron_depth
 CURVES = ["backbone", "objective", "progress", "loss", "std"]  # columns of training_curves
 KEPT = "neuron retention"  # among the pairs of RMs: of the mixed one with both others
 
 
-def means_tables(tables: Tables, percent: int) -> Tables:
-    """By file name, from the tables of the grid; what is ablated on the tasks is at `percent`."""
-    accuracy = _accuracy(tables)
+def means_tables(tables: Mapping[str, pd.DataFrame], percent: int) -> Tables:
+    """Return frames by file name, from the tables of the grid.
+
+    What is ablated on the tasks is at `percent`.
+    """
+    keys = ["backbone", "seed", "objective"]
+    accuracy = _mean(_unablated(tables["accuracy"]), [*keys, "task"], "accuracy")
+    by_score = tables["ablation_by_score"].rename(columns={"group": "task"})
+    retention = _unablated(tables["retention"])
+    magnitude = tables["ablation_magnitude"].query("percent == @percent")
+    of_tasks = ["objective", "backbone", "seed", "task"]
     frames = {
         "accuracy": accuracy,
-        "hh_accuracy": _over_grid(
-            tables["hh_accuracy"].drop(columns=["items", "correct", "ties"]), "accuracy"
+        "hh_accuracy": _mean(
+            tables["hh_accuracy"], [*keys, "kind", "percent", "subset"], "accuracy"
         ),
-        "retention": _retention(tables["retention"]),
+        "retention": _measures(retention, ["backbone", "seed", "task"], RETENTION),
         "retention_after_ablation": _after_ablation(tables["retention_after_ablation"]),
-        "ablation_magnitude": _magnitude(tables["ablation_magnitude"], percent),
+        "ablation_magnitude": _measures(magnitude, of_tasks, ["baseline_accuracy", "delta"]),
         "ablation_shared_sets": _shared_sets(tables["ablation_shared_sets"], accuracy, percent),
-        "ablation_by_score": _by_score(tables["ablation_by_score"]),
+        "ablation_by_score": with_average(over_seeds(by_score, "delta")),
         "rmsd": over_seeds(
             tables["rmsd"][["backbone", "objective", "rmsd"]].assign(tasks=1), "rmsd"
         ),
         "neuron_overlap": _overlap(tables),
-        "neuron_overlap_by_score": _over_grid(pairs(tables["neuron_overlap_by_score"]), "jaccard"),
+        "neuron_overlap_by_score": _mean(
+            pairs(tables["neuron_overlap_by_score"]),
+            ["backbone", "score", "percent", "pair"],
+            "jaccard",
+        ),
         "neuron_sets": _sets(tables["neuron_sets"], percent),
-        "suites": _suites(tables),
-        "math_components": _math(tables["math_components"]),
+        "suites": _suites(tables["suites"], tables["ties"]),
+        "math_components": _mean(
+            _unablated(tables["math_components"]), [*keys, "suite"], "accuracy"
+        ),
     }
+    depth = tables["neuron_depth"].groupby(DEPTH, sort=False)["share"].mean()
     return {name: frame.reset_index() for name, frame in frames.items()} | {
-        "neuron_depth": _depth(tables["neuron_depth"]),
+        "neuron_depth": depth.reset_index(),
         "tasks": task_sizes(tables["accuracy"]),
         "training_curves": _curves(tables["training_curves"]),
     }
 
 
 def pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The two objectives as one column `pair`, in alphabetical order."""
-    names = [
-        "-".join(sorted(pair))
-        for pair in zip(frame["objective_a"], frame["objective_b"], strict=True)
-    ]
+    """Return the two objectives as one column `pair`, in alphabetical order."""
+    both = zip(frame["objective_a"], frame["objective_b"], strict=True)
+    names = ["-".join(sorted(pair)) for pair in both]
     return frame.assign(pair=names).drop(columns=["objective_a", "objective_b"])
 
 
-def _over_grid(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Of one number a row: over seeds, if there are any, and over backbones."""
-    return with_average(over_seeds(frame.assign(tasks=1), value))
+def _mean(frame: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
+    """Average over groups of tasks, if `task` is a key, over seeds and over backbones."""
+    frame = frame[[*keys, value]]
+    frame = with_groups(frame, value) if "task" in keys else frame.assign(tasks=1)
+    return with_average(over_seeds(frame, value))
 
 
-def _over_tasks(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """As `_over_grid`, with the averages over groups of tasks."""
-    return with_average(over_seeds(with_groups(frame, value), value))
+def _measures(frame: pd.DataFrame, keys: list[str], measures: list[str]) -> pd.DataFrame:
+    return pd.concat({name: _mean(frame, keys, name) for name in measures}, names=["measure"])
 
 
 def _unablated(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["kind"] == NONE.kind]
 
 
-def _accuracy(tables: Tables) -> pd.DataFrame:
-    frame = _unablated(tables["accuracy"])[["backbone", "seed", "objective", "task", "accuracy"]]
-    return _over_tasks(frame, "accuracy")
-
-
-def _retention(table: pd.DataFrame) -> pd.DataFrame:
-    frame = _unablated(table)
-    keys = ["backbone", "seed", "task"]
-    return pd.concat(
-        {name: _over_tasks(frame[[*keys, name]], name) for name in MEASURES}, names=["measure"]
-    )
-
-
 def _after_ablation(table: pd.DataFrame) -> pd.DataFrame:
-    variants = ("corrected", "as_published")
-    frames = {name: table[["task", "column", name]] for name in variants}
-    means = {name: over_seeds(with_groups(frame, name), name) for name, frame in frames.items()}
+    means = {}
+    for variant in ("corrected", "as_published"):
+        frame = with_groups(table[["task", "column", variant]], variant)
+        means[variant] = over_seeds(frame, variant)
     return pd.concat(means, names=["variant"])
 
 
-def _magnitude(table: pd.DataFrame, percent: int) -> pd.DataFrame:
-    frame = table[table["percent"] == percent]
-    keys = ["objective", "backbone", "seed", "task"]
-    measures = ("baseline_accuracy", "delta")
-    return pd.concat(
-        {name: _over_tasks(frame[[*keys, name]], name) for name in measures}, names=["measure"]
-    )
-
-
 def _shared_sets(table: pd.DataFrame, accuracy: pd.DataFrame, percent: int) -> pd.DataFrame:
-    """Of the mixed RM: the change under ablation of each set, and the accuracy without."""
-    frame = table.loc[
-        table["percent"] == percent, ["ablated_set", "backbone", "seed", "task", "delta"]
-    ]
+    """Return the mixed RM's change under ablation of each set, and its accuracy without."""
+    changes = table[table["percent"] == percent]
+    change = _mean(changes, ["ablated_set", "backbone", "seed", "task"], "delta")
     baseline = accuracy.xs("mixed", level="objective")
-    return pd.concat(
-        [_over_tasks(frame, "delta"), pd.concat({BASELINE: baseline}, names=["ablated_set"])]
-    )
+    return pd.concat([change, pd.concat({BASELINE: baseline}, names=["ablated_set"])])
 
 
-def _by_score(table: pd.DataFrame) -> pd.DataFrame:
-    return with_average(over_seeds(table.rename(columns={"group": "task"}), "delta"))
-
-
-def _overlap(tables: Tables) -> pd.DataFrame:
+def _overlap(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     kept = tables["neuron_retention"].assign(pair=KEPT).rename(columns={"retention": "jaccard"})
     both = pd.concat([pairs(tables["neuron_overlap"]), kept])
-    return _over_grid(both[["pair", "backbone", "variant", "jaccard"]], "jaccard")
+    return _mean(both, ["pair", "backbone", "variant"], "jaccard")
 
 
 def _sets(table: pd.DataFrame, percent: int) -> pd.DataFrame:
     frame = table[table["percent"] == percent].drop(columns=["percent", "blocks"])
-    long = frame.melt(["backbone", "seed", "ablated_set"], var_name="variant", value_name="neurons")
-    return _over_grid(long, "neurons")
+    keys = ["backbone", "seed", "ablated_set"]
+    long = frame.melt(keys, var_name="variant", value_name="neurons")
+    return _mean(long, [*keys, "variant"], "neurons")
 
 
-def _suites(tables: Tables) -> pd.DataFrame:
-    """The suites' own metrics, and the share (%) of items that are tied."""
-    suites = tables["suites"]
-    metric = suites["suite"] + "/" + suites["part"] + "/" + suites["metric"]
-    official = suites.assign(metric=metric).drop(columns=["suite", "part"])
-    return _over_grid(pd.concat([official, pd.concat(_tied(tables["ties"]))]), "value")
-
-
-def _tied(ties: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _suites(suites: pd.DataFrame, ties: pd.DataFrame) -> pd.DataFrame:
+    """Return the suites' own metrics, and the share (%) of items that are tied."""
     keys = ["backbone", "seed", "objective"]
+    metric = suites["suite"] + "/" + suites["part"] + "/" + suites["metric"]
+    frames = [suites.assign(metric=metric)[[*keys, "metric", "value"]]]
     items = ties.groupby(keys)["items"].sum()
     for kind in ("ties", "ties_bfloat16"):
         tied = (ties[kind] * ties["items"]).groupby([ties[key] for key in keys]).sum()
-        yield (tied / items).rename("value").reset_index().assign(metric=kind)
+        frames.append((tied / items).rename("value").reset_index().assign(metric=kind))
+    return _mean(pd.concat(frames), [*keys, "metric"], "value")
 
 
-def _math(table: pd.DataFrame) -> pd.DataFrame:
-    frame = _unablated(table).drop(columns=["kind", "percent", "items", "chance"])
-    return _over_grid(frame, "accuracy")
+def task_sizes(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Return columns task, items, official, chance (%), from the table of accuracies.
 
-
-def _depth(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns variant, backbone (and `pooled`), objective, third, share: the mean over seeds."""
-    return table.groupby(DEPTH, sort=False)["share"].mean().reset_index()
+    `items` are those scored (the most of any RM; NaN for none), `official` those of the official
+    files, e.g. 3 x 129 = 387 for RM-Bench's chat; `chance` is the mean over the task's subsets.
+    """
+    items = _unablated(accuracy).groupby("task")["items"].max()
+    rows = []
+    for task in TASKS:
+        styles = [STYLES if part.suite == "rm-bench" else 1 for part in task.subsets]
+        official = sum(part.size * n for part, n in zip(task.subsets, styles, strict=True))
+        chance = mean(CHANCE[part.suite] for part in task.subsets)
+        rows.append((task.key, items.get(task.key), official, chance))
+    return pd.DataFrame(rows, columns=["task", "items", "official", "chance"])
 
 
 def _curves(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns backbone (and `average`), objective, progress, loss, std (over seeds; NaN for one and for `average`)."""
-    loss = table.groupby(["backbone", "objective", "progress"], sort=False)["loss"].agg(
-        loss="mean", std="std"
-    )
-    average = (
-        table.groupby(["objective", "progress"])["loss"]
-        .mean()
-        .reset_index()
-        .assign(backbone="average")
-    )
-    return pd.concat([loss.reset_index(), average])
+    """Return CURVES of each backbone and of `average`; std is over seeds, NaN for `average`."""
+    seeds = table.groupby(["backbone", "objective", "progress"], sort=False)["loss"]
+    loss = seeds.agg(loss="mean", std="std").reset_index()
+    average = table.groupby(["objective", "progress"])["loss"].mean().reset_index()
+    return pd.concat([loss, average.assign(backbone="average")])

@@ -1,14 +1,19 @@
-"""The neurons of every RM, where the strongest lie and which of them RMs share (METHOD.md section 4)."""
+"""The neurons of every RM, where the strongest lie, which RMs share them (METHOD.md section 4)."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations
+from rm_tension.analyse import as_published
+from rm_tension.analyse.averages import Tables, insert_keys
+from rm_tension.analyse.bootstrap import Counts, Replicates
+from rm_tension.analyse.evidence import Column
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import SETS
 from rm_tension.evaluate.selection import (
@@ -27,6 +32,8 @@ BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
 PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))
 DEPTH_KEYS = ["objective", "seed", "variant", "third"]
 NO_SET = "none"  # of a neuron that is among the top of neither single-objective RM
+PERCENTS = (5, 10, 20)  # of neurons, at which the overlap by either score is shown
+POOLED = "pooled"  # all backbones' neurons together
 
 
 def neuron_table(
@@ -34,195 +41,150 @@ def neuron_table(
 ) -> pd.DataFrame:
     """Return one row per seed, objective, layer and neuron of a backbone's RMs, in this order.
 
-    Columns backbone, seed, objective, layer, neuron. Float64: chosen and rejected (the mean activation per token of
-    either side), each of `SCORES`, and backbone_mean (the backbone's own magnitude score on the RM's texts). Bool: top
-    and backbone_top (among the top `percent` by magnitude, of the RM and of its backbone). ablated_set is one of SETS
-    or NO_SET: the set of the trio that is ablated in its mixed RM. `trios` has activations by seed and objective.
+    Columns backbone, seed, objective, layer, neuron. Float64: chosen and rejected (the mean
+    activation per token of either side), each of `SCORES`, and backbone_mean (the backbone's own
+    magnitude score on the RM's texts). Bool: top and backbone_top (among the top `percent` by
+    magnitude, of the RM and of its backbone). ablated_set is one of SETS or NO_SET: the set of the
+    trio that is ablated in its mixed RM. `trios` has activations by seed and objective.
     """
     parts = []
     for seed, trio in trios.items():
-        tops = {
-            objective: top(magnitude_score(of_rm), percent) for objective, of_rm in trio.items()
-        }
+        tops = {name: top(magnitude_score(of_rm), percent) for name, of_rm in trio.items()}
         ablated_set = np.full(tops["mixed"].shape, NO_SET, dtype=object)
         for name, mask in trio_sets(*(tops[single] for single in SINGLES)).items():
             ablated_set[mask] = name
         for objective, of_rm in trio.items():
-            own = backbone_score(of_rm)
+            layers, neurons = np.indices(ablated_set.shape, dtype=np.int32)
             chosen, rejected = (side.sum / side.tokens for side in of_rm.sides)
-            scores = {name: neuron_scores(name, of_rm, seed) for name in SCORES}
-            sets = {
-                "top": tops[objective],
-                "backbone_top": top(own, percent),
-                "ablated_set": ablated_set,
-            }
-            layers, neurons = (index.ravel() for index in np.indices(own.shape, dtype=np.int32))
-            keys = {
-                "backbone": backbone,
-                "seed": seed,
-                "objective": objective,
+            own = backbone_score(of_rm)
+            columns: dict[str, Any] = {
                 "layer": layers,
                 "neuron": neurons,
-            }
-            columns = {
                 "chosen": chosen,
                 "rejected": rejected,
-                **scores,
-                "backbone_mean": own,
-                **sets,
             }
-            parts.append(
-                pd.DataFrame(keys | {name: values.ravel() for name, values in columns.items()})
-            )
-    categories = pd.CategoricalDtype([NO_SET, *SETS])
-    return pd.concat(parts, ignore_index=True).astype(
-        {"backbone": "category", "objective": "category", "ablated_set": categories}
-    )
+            columns |= {name: neuron_scores(name, of_rm, seed) for name in SCORES}
+            columns |= {"backbone_mean": own, "top": tops[objective]}
+            columns |= {"backbone_top": top(own, percent), "ablated_set": ablated_set}
+            table = pd.DataFrame({name: values.ravel() for name, values in columns.items()})
+            insert_keys(table, backbone=backbone, seed=seed, objective=objective)
+            parts.append(table)
+    sets = pd.CategoricalDtype([NO_SET, *SETS])
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype({"backbone": "category", "objective": "category", "ablated_set": sets})
 
 
 @dataclass(frozen=True)
 class Neurons:
-    """One backbone's columns of `neuron_table`, by objective: float64 or bool [seeds, layers, neurons]."""
+    """One backbone's columns of `neuron_table`, by objective: float64 [seeds, layers, neurons]."""
 
     seeds: list[int]
     magnitude: dict[str, BySeed]
     absolute: dict[str, BySeed]
     chosen: dict[str, BySeed]
     rejected: dict[str, BySeed]
-    backbone: dict[str, BySeed]  # the backbone's own magnitude, on the RM's texts
+    backbone_mean: dict[str, BySeed]
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> "Neurons":
         """Return the rows of `neuron_table` as arrays."""
         seeds = list(map(int, table["seed"].unique()))
         shape = (len(seeds), 1 + table["layer"].max(), 1 + table["neuron"].max())
-        parts = {
-            str(objective): rows
-            for objective, rows in table.groupby("objective", observed=True, sort=False)
-        }
+        columns: dict[str, dict[str, BySeed]] = {}
+        for objective, rows in table.groupby("objective", observed=True, sort=False):
+            for name in ("magnitude", "absolute", "chosen", "rejected", "backbone_mean"):
+                values = rows[name].to_numpy().reshape(shape)
+                columns.setdefault(name, {})[str(objective)] = values
+        return cls(seeds, **columns)
 
-        def by_objective(column: str) -> dict[str, BySeed]:
-            return {
-                objective: rows[column].to_numpy().reshape(shape)
-                for objective, rows in parts.items()
-            }
+    def by_score(self) -> Iterator[tuple[str, "Neurons"]]:
+        """Yield the neurons as scored by the signed mean, and by the mean of |a|."""
+        yield "signed", self
+        yield "absolute", replace(self, magnitude=self.absolute)
 
-        return cls(
-            seeds,
-            *map(by_objective, ("magnitude", "absolute", "chosen", "rejected", "backbone_mean")),
-        )
+    def mean_scores(self, counts: Counts | None = None) -> dict[str, Scores]:
+        """Return the mean over seeds [layers, neurons]; `counts` is how often each seed counts."""
+        return {o: np.average(own, axis=0, weights=counts) for o, own in self.magnitude.items()}
 
+    def tops(self, percent: float) -> dict[str, Mask]:
+        """Return the top neurons by the seeds' mean score."""
+        return {o: top(mean, percent) for o, mean in self.mean_scores().items()}
 
-def as_published_score(neurons: Neurons, objective: str) -> Scores:
-    """Return the released code's magnitude score [layers, neurons].
+    def published_tops(self, percent: float) -> dict[str, Mask]:
+        """Return those that the released code selects (`as_published.clamped_top`)."""
+        scores = {o: as_published.score(self.chosen[o], self.rejected[o]) for o in self.magnitude}
+        return {o: as_published.clamped_top(score, percent) for o, score in scores.items()}
 
-    Of each side the mean over seeds first, which is then clamped at 0, and then the mean of the two sides (erratum 2).
-    """
-    chosen, rejected = (
-        np.maximum(side[objective].mean(axis=0), 0) for side in (neurons.chosen, neurons.rejected)
-    )
-    return np.asarray((chosen + rejected) / 2)
+    def rmsd(self, objective: str, counts: Counts | None = None) -> float:
+        """Return the root mean square over layers of chosen minus rejected, of the seeds' mean.
 
-
-def clamped_top(scores: Scores, percent: float) -> Mask:
-    """The released code's selection from scores clamped at 0: every neuron at or above the percentile (erratum 2).
-
-    Where fewer than `percent` of the scores are positive, the threshold is 0 and all neurons are selected.
-    """
-    return np.asarray(scores >= np.percentile(scores, 100 - percent))
-
-
-def tops_by_variant(neurons: Neurons, percent: float) -> dict[str, dict[str, Mask]]:
-    """By variant and objective, the top neurons by the seeds' mean score: never none, unlike the items of a task."""
-    return {
-        "corrected": {
-            objective: top(scores.mean(axis=0), percent)
-            for objective, scores in neurons.magnitude.items()
-        },
-        "as_published": {
-            objective: clamped_top(as_published_score(neurons, objective), percent)
-            for objective in neurons.magnitude
-        },
-    }
+        The mean over neuron positions (Table 16). `counts` is how often each seed counts.
+        """
+        difference = self.chosen[objective] - self.rejected[objective]
+        mean = np.average(difference, axis=0, weights=counts)
+        return float(np.sqrt((mean**2).mean(axis=0)).mean())
 
 
-def rmsd(chosen: BySeed, rejected: BySeed, weights: NDArray[np.integer] | None = None) -> float:
-    """Mean over neuron positions of the root mean square, over layers, of the seeds' mean difference (Table 16)."""
-    mean = np.average(chosen - rejected, axis=0, weights=weights)
-    return float(np.sqrt((mean**2).mean(axis=0)).mean())
-
-
-def mean_top_score(
-    magnitude: BySeed, percent: float, weights: NDArray[np.integer] | None = None
-) -> float:
-    """Mean |score| of the top neurons by the seeds' mean score."""
-    mean = np.average(magnitude, axis=0, weights=weights)
-    return float(np.abs(mean[top(mean, percent)]).mean())
+def mean_top_score(scores: Scores, mask: Mask) -> float:
+    """Return the mean |score| of the top neurons."""
+    return float(np.abs(scores[mask]).mean())
 
 
 def jaccard(a: Mask, b: Mask) -> float:
-    """|a and b| / |a or b|."""
+    """Return |a and b| / |a or b|."""
     return float(np.count_nonzero(a & b) / np.count_nonzero(a | b))
 
 
 def neuron_retention(tops: Mapping[str, Mask]) -> float:
-    """|(A or B) and M| / |A or B or M| of the top neurons of the helpful, harmless and mixed RM."""
+    """Return |(A or B) and M| / |A or B or M| of the helpful, harmless and mixed RM's neurons."""
     return jaccard(tops["helpful"] | tops["harmless"], tops["mixed"])
 
 
-def rmsd_table(neurons: Neurons, percent: float) -> pd.DataFrame:
-    """Columns objective, rmsd, mean_top_score."""
-    rows = [
-        (
-            objective,
-            rmsd(neurons.chosen[objective], neurons.rejected[objective]),
-            mean_top_score(magnitude, percent),
-        )
-        for objective, magnitude in neurons.magnitude.items()
-    ]
-    return pd.DataFrame(rows, columns=["objective", "rmsd", "mean_top_score"])
+def backbone_tables(neurons: Neurons, percent: int, set_percents: Iterable[int]) -> Tables:
+    """Return the tables of results/<P>/ on one backbone's neurons, by file name."""
+    variants = {"corrected": neurons.tops(percent), "as_published": neurons.published_tops(percent)}
+    means, tops = neurons.mean_scores(), variants["corrected"]
+    sizes = [(o, neurons.rmsd(o), mean_top_score(means[o], tops[o])) for o in tops]
+    kept = [(variant, neuron_retention(tops)) for variant, tops in variants.items()]
+    return {
+        "rmsd": pd.DataFrame(sizes, columns=["objective", "rmsd", "mean_top_score"]),
+        "neuron_depth": depth_table(neurons, percent),
+        "neuron_overlap": overlap_table(variants),
+        "neuron_retention": pd.DataFrame(kept, columns=["variant", "retention"]),
+        "backbone_overlap": backbone_table(neurons, percent),
+        "neuron_overlap_by_score": overlap_by_score(neurons),
+        "neuron_sets": sets_table(neurons, set_percents),
+    }
 
 
 def thirds(layers: int) -> NDArray[np.intp]:
-    """The third of the depth, 0 to 2, that the middle of each block lies in: of 32 blocks 11, 10 and 11."""
+    """Return the third, 0 to 2, that the middle of each block lies in: of 32 blocks 11, 10, 11."""
     return (2 * np.arange(layers) + 1) * 3 // (2 * layers)
 
 
-def thirds_as_published(layers: int) -> NDArray[np.intp]:
-    """The third of each block as numpy.array_split deals them out: of 32 blocks 11, 11 and 10."""
-    sizes = [len(part) for part in np.array_split(np.arange(layers), len(THIRDS))]
-    return np.repeat(np.arange(len(THIRDS)), sizes)
-
-
-SPLITS = {"corrected": thirds, "as_published": thirds_as_published}
-
-
 def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
-    """Columns objective, seed, variant, third, neurons (of the top), share (of them), all_neurons (in that third).
+    """Return columns DEPTH_KEYS, neurons (of the top), all_neurons (in that third), share.
 
-    `corrected` has the top neurons of each RM; `as_published` those by `clamped_top` of `as_published_score`, in the
-    thirds of `thirds_as_published`.
+    `corrected` has the top neurons of each RM; `as_published` those that the released code selects,
+    in its thirds.
     """
     rows = []
+    published = neurons.published_tops(percent)
     for objective, scores in neurons.magnitude.items():
-        masks = [
-            *(
-                (seed, "corrected", top(one, percent))
-                for seed, one in zip(neurons.seeds, scores, strict=True)
-            ),
-            (None, "as_published", clamped_top(as_published_score(neurons, objective), percent)),
-        ]
-        for (seed, variant, mask), (index, third) in product(masks, enumerate(THIRDS)):
-            blocks = mask[SPLITS[variant](len(mask)) == index]
+        masks: list[tuple[int | None, str, Mask, NDArray[np.intp]]] = []
+        for own_seed, score in zip(neurons.seeds, scores, strict=True):
+            masks.append((own_seed, "corrected", top(score, percent), thirds(len(score))))
+        mask = published[objective]
+        masks.append((None, "as_published", mask, as_published.thirds(len(mask))))
+        for (seed, variant, mask, places), (index, third) in product(masks, enumerate(THIRDS)):
+            blocks = mask[places == index]
             rows.append((objective, seed, variant, third, int(blocks.sum()), blocks.size))
-    frame = pd.DataFrame(rows, columns=[*DEPTH_KEYS, "neurons", "all_neurons"]).astype(
-        {"seed": "Int64"}
-    )
-    return _with_share(frame)
+    table = pd.DataFrame(rows, columns=[*DEPTH_KEYS, "neurons", "all_neurons"])
+    return _with_share(table.astype({"seed": "Int64"}))
 
 
 def pooled_depth(depth: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `depth_table` of several backbones with their neurons summed."""
+    """Return the rows of `depth_table` of several backbones with their neurons summed."""
     keys = depth.groupby(DEPTH_KEYS, as_index=False, dropna=False, sort=False)
     return _with_share(keys[["neurons", "all_neurons"]].sum())
 
@@ -232,42 +194,41 @@ def _with_share(depth: pd.DataFrame) -> pd.DataFrame:
     return depth.assign(share=depth["neurons"] / total)
 
 
-def overlap_table(neurons: Neurons, percent: float) -> pd.DataFrame:
-    """Columns variant, objective_a, objective_b, jaccard, intersection, union, by the seeds' mean scores."""
+def overlap_table(variants: Mapping[str, Mapping[str, Mask]]) -> pd.DataFrame:
+    """Return columns variant, objective_a, objective_b, jaccard, intersection, union."""
     rows = []
-    for variant, tops in tops_by_variant(neurons, percent).items():
-        for a, b in PAIRS:
-            both, either = int((tops[a] & tops[b]).sum()), int((tops[a] | tops[b]).sum())
-            rows.append((variant, a, b, both / either, both, either))
-    return pd.DataFrame(
-        rows, columns=["variant", "objective_a", "objective_b", "jaccard", "intersection", "union"]
-    )
+    for (variant, tops), (a, b) in product(variants.items(), PAIRS):
+        both, either = int((tops[a] & tops[b]).sum()), int((tops[a] | tops[b]).sum())
+        rows.append((variant, a, b, jaccard(tops[a], tops[b]), both, either))
+    columns = ["variant", "objective_a", "objective_b", "jaccard", "intersection", "union"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def retention_table(neurons: Neurons, percent: float) -> pd.DataFrame:
-    """Columns variant, retention, by the seeds' mean scores."""
-    rows = [
-        (variant, neuron_retention(tops))
-        for variant, tops in tops_by_variant(neurons, percent).items()
-    ]
-    return pd.DataFrame(rows, columns=["variant", "retention"])
+def overlap_by_score(neurons: Neurons) -> pd.DataFrame:
+    """Return columns score, percent, objective_a, objective_b, jaccard."""
+    rows = []
+    for (score, scored), percent in product(neurons.by_score(), PERCENTS):
+        tops = scored.tops(percent)
+        rows += [(score, percent, a, b, jaccard(tops[a], tops[b])) for a, b in PAIRS]
+    return pd.DataFrame(rows, columns=["score", "percent", "objective_a", "objective_b", "jaccard"])
 
 
 def backbone_table(neurons: Neurons, percent: float) -> pd.DataFrame:
-    """Columns objective, seed, jaccard of the top neurons of an RM and of its backbone on the same texts."""
-    rows = [
-        (objective, seed, jaccard(top(one, percent), top(other, percent)))
-        for objective, scores in neurons.magnitude.items()
-        for seed, one, other in zip(neurons.seeds, scores, neurons.backbone[objective], strict=True)
-    ]
+    """Return columns objective, seed, jaccard of an RM's top neurons and its backbone's."""
+    rows = []
+    for objective, scores in neurons.magnitude.items():
+        own = neurons.backbone_mean[objective]
+        for seed, score, of_backbone in zip(neurons.seeds, scores, own, strict=True):
+            shared = jaccard(top(score, percent), top(of_backbone, percent))
+            rows.append((objective, seed, shared))
     return pd.DataFrame(rows, columns=["objective", "seed", "jaccard"])
 
 
 def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
-    """Columns seed, percent, ablated_set, corrected, as_published (neurons), blocks: sizes of the sets of each trio.
+    """Return columns seed, percent, ablated_set, corrected, as_published, blocks: sizes of sets.
 
-    `as_published` differs in the shared set alone: in a block in which one RM has no top neuron, it also has all of the
-    other RM's (erratum 5). `blocks` counts the blocks in which that happens.
+    `as_published` differs in the shared set alone: in a block in which one RM has no top neuron, it
+    also has all of the other RM's (erratum 5). `blocks` counts the blocks in which that happens.
     """
     rows = []
     for (index, seed), percent in product(enumerate(neurons.seeds), percents):
@@ -277,6 +238,69 @@ def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
         for name, mask in trio_sets(helpful, harmless).items():
             published = mask.sum() + (extra.sum() if name == "shared" else 0)
             rows.append((seed, percent, name, int(mask.sum()), int(published), int(lone.sum())))
-    return pd.DataFrame(
-        rows, columns=["seed", "percent", "ablated_set", "corrected", "as_published", "blocks"]
+    columns = ["seed", "percent", "ablated_set", "corrected", "as_published", "blocks"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def neuron_evidence(
+    neurons: Mapping[str, Neurons], percent: int, replicates: Replicates
+) -> pd.DataFrame:
+    """Return the measures of neurons that claims are decided on, columns as of `evidence`.
+
+    rmsd (in mean |score| of the top neurons), jaccard, neuron_retention and backbone_overlap
+    (Jaccard indices), and late_excess (a fraction), whose part is a backbone or POOLED.
+    """
+    of_backbones = {
+        backbone: backbone_table(own, percent).pivot(
+            index="seed", columns="objective", values="jaccard"
+        )
+        for backbone, own in neurons.items()
+    }
+
+    def of_backbone(backbone: str, counts: Counts) -> pd.Series:
+        own = neurons[backbone]
+        means = own.mean_scores(counts)
+        tops = {objective: top(mean, percent) for objective, mean in means.items()}
+        values: dict[Column, float] = {
+            ("jaccard", "harmless-helpful", "", "", 0): jaccard(tops["helpful"], tops["harmless"]),
+            ("neuron_retention", "mixed", "", "", 0): neuron_retention(tops),
+        }
+        overlap = of_backbones[backbone].loc[own.seeds]
+        for objective in tops:
+            size = mean_top_score(means[objective], tops[objective])
+            values["rmsd", objective, "", "", 0] = own.rmsd(objective, counts) / size
+            mean = np.average(overlap[objective], weights=counts)
+            values["backbone_overlap", objective, "", "", 0] = float(mean)
+        return pd.Series(values)
+
+    depth = pd.concat(
+        [depth_table(own, percent).assign(backbone=name) for name, own in neurons.items()]
     )
+    return replicates.mean_of_backbones(of_backbone).join(_late_excess(depth, replicates))
+
+
+def _late_excess(depth: pd.DataFrame, replicates: Replicates) -> pd.DataFrame:
+    """Return the late third's share of the top neurons, less its share of all neurons.
+
+    Per objective pooled over backbones, and per backbone the mean of the objectives.
+    """
+    corrected = depth[depth["variant"] == "corrected"]
+    every, late = (
+        rows.pivot_table(
+            ["neurons", "all_neurons"], ["backbone", "seed"], "objective", aggfunc="sum"
+        )
+        for rows in (corrected, corrected[corrected["third"] == "late"])
+    )
+
+    def excess(drawn: Replicates) -> pd.DataFrame:
+        weights = drawn.weights()
+        sums = weights.dot(late.loc[weights.columns]) / weights.dot(every.loc[weights.columns])
+        return drawn.without_spread(pd.DataFrame(sums["neurons"] - sums["all_neurons"]))
+
+    columns: dict[Column, pd.Series] = {}
+    for objective, values in excess(replicates).items():
+        columns["late_excess", str(objective), "", POOLED, 0] = values
+    for backbone in replicates.seeds:
+        own = excess(replicates.of_backbone(backbone))
+        columns["late_excess", "", "", backbone, 0] = own.mean(axis=1)
+    return pd.DataFrame(columns)

@@ -1,121 +1,146 @@
-"""The paper's numbers (reference/) in the shape of our averages: indexed frames with mean, spread, error and tasks."""
+"""The paper's numbers (reference/published.csv), as averages like ours and as evidence."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 
-from rm_tension.analyse.as_published import COLUMNS, undo_running_means
-from rm_tension.analyse.averages import over_seeds, with_average, with_groups
-from rm_tension.analyse.means import Tables, pairs
+from rm_tension.analyse.as_published import undo_running_means
+from rm_tension.analyse.averages import Tables, over_seeds, with_average, with_groups
+from rm_tension.analyse.metrics import OWN
+from rm_tension.base.tables import damaged, read_table
 from rm_tension.evaluate.conditions import NONE
+from rm_tension.paper.tasks import BY_KEY, GROUPS
 
 SEEDS = 3  # that every published spread is over
-GROUP_OF_TABLE = {17: "harmlessness", 18: "helpfulness"}
-PAIRWISE = ("mixed_vs_harmless", "mixed_vs_helpful")  # Tables 11 and 12
-
-# Table 1's averages. They are those of Table 19's baseline column to 0.0002, those of Table 15 only to 0.004.
-PRINTED_RETENTION = {"helpfulness": 0.5656, "harmlessness": 0.6287}
+KEYS = ["table", "measure", "backbone", "objective", "kind", "percent", "task"]
 
 
-def published_means(reference: Tables) -> Tables:
-    """By the file name of the means that they are to stand beside."""
+def read_published(path: Path) -> pd.DataFrame:
+    """Return the published numbers, one a row: KEYS, value, spread over seeds.
+
+    NaN stands for a key that a number has not. Raises UserError that names the file if it is
+    damaged.
+    """
+    published = read_table(path, [*KEYS, "value", "spread"])
+    for name in ("percent", "value", "spread"):
+        if published[name].dtype.kind not in "if":
+            raise damaged(path, f"column {name} holds something else than numbers")
+    if unknown := set(published["task"].dropna()) - {*BY_KEY, *GROUPS}:
+        raise damaged(path, f"no task of the paper: {min(map(str, unknown))}")
+    if twice := published.index[published.duplicated(KEYS)].tolist():
+        raise damaged(path, f"row {twice[0] + 2} has the keys of another row")
+    return published.astype(dict.fromkeys(("table", "measure"), "str"))
+
+
+def published_means(published: pd.DataFrame) -> Tables:
+    """Return frames by the file name of the means that they stand beside.
+
+    Each is indexed by what identifies one of our means, with columns mean, spread and error.
+    """
     return {
-        "accuracy": accuracy(reference),
-        "hh_accuracy": hh_accuracy(reference),
-        "retention": retention(reference),
-        "retention_after_ablation": retention_after_ablation(reference),
-        "ablation_magnitude": magnitude(reference),
-        "ablation_shared_sets": shared_sets(reference),
-        "rmsd": rmsd(reference),
-        "neuron_overlap": neuron_overlap(reference),
+        "accuracy": with_average(_means(_of(published, "13", "14"), "objective", "backbone")),
+        "hh_accuracy": _hh_accuracy(_of(published, "10")),
+        "retention": _retention(published),
+        "retention_after_ablation": _retention_after_ablation(_of(published, "19")),
+        "ablation_magnitude": _magnitude(_of(published, "20", "21", "2", "3")),
+        "ablation_shared_sets": _shared_sets(_of(published, "17", "18")),
+        "rmsd": _means(_of(published, "16"), "backbone", "objective"),
+        "neuron_overlap": _overlap(_of(published, "section 5")),
     }
 
 
-def accuracy(reference: Tables) -> pd.DataFrame:
-    """Tables 13 and 14, indexed by objective, backbone, task; the backbone `average` is the mean of the six.
+def published_evidence(published: pd.DataFrame) -> pd.DataFrame:
+    """Return the statistics that claims are decided on: one row, columns as of `evidence`.
 
-    Those tables leave out smollm2-135m, whose cells stand in the released notebook.
+    They are means over the backbones that a number is published of. The change of HH test accuracy
+    is the mean of the objectives, read off Figure 5 to 0.3 points.
     """
-    both = pd.concat([reference["accuracy"], reference["accuracy_smollm2-135m"]])
-    return with_average(published(both, "accuracy"))
+    tasks = _of(published, "2", "3", "11", "12", "15", "17", "18")
+    tasks = tasks[~tasks["task"].isin(GROUPS)]
+    tasks = tasks[(tasks["measure"] != "accuracy") | (tasks["table"].isin(["2", "3"]))]
+    neurons = _of(published, "section 5").assign(kind="", task="", percent=0)
+    neurons = neurons[neurons["measure"].isin(["jaccard", "neuron_retention"])]
+    hh = _of(published, "figure 5").assign(measure="hh_delta", task="")
+    unablated = hh[hh["kind"] == NONE.kind].set_index("objective")["value"]
+    hh["value"] -= hh["objective"].map(unablated)
+    hh = hh[hh["kind"] != NONE.kind].assign(objective="")
+    tasks = tasks.assign(percent=0)
+    keys = ["measure", "objective", "kind", "task", "percent"]
+    return pd.DataFrame([pd.concat([tasks, neurons, hh]).groupby(keys)["value"].mean()])
 
 
-def hh_accuracy(reference: Tables) -> pd.DataFrame:
-    """The known cells of Table 10, indexed by objective, backbone and what else identifies one of ours.
+def _of(published: pd.DataFrame, *tables: str) -> pd.DataFrame:
+    return published[published["table"].isin(tables)]
 
-    They have no `average`: they are of two backbones, which is no mean of the grid.
+
+def _means(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Return the numbers and, of tasks, their group averages.
+
+    The published spread is a standard deviation (erratum 10)."""
+    of_tasks = bool(rows["task"].notna().all())
+    index = [*keys, "task"] if of_tasks else list(keys)
+    frame = rows[[*index, "value"]]
+    frame = with_groups(frame, "value") if of_tasks else frame.assign(tasks=1)
+    spread = rows.set_index(index)["spread"]
+    return over_seeds(frame, "value").assign(spread=spread, error=spread / math.sqrt(SEEDS - 1))
+
+
+def _hh_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Table 10's five known cells; of two backbones, they have no average."""
+    rows = rows.assign(kind=NONE.kind, percent=NONE.percent, subset=OWN)
+    return _means(rows, "objective", "backbone", "kind", "percent", "subset")
+
+
+def _retention(published: pd.DataFrame) -> pd.DataFrame:
+    """Return Tables 15, 11 and 12, and as the average of the backbones Table 1.
+
+    Its averages of groups are as printed: they are those of Table 19's baseline column to 0.0002,
+    and those of Table 15 only to 0.004 (erratum 11).
     """
-    frame = reference["hh_accuracy"][["objective", "backbone", "accuracy"]]
-    ours = frame.assign(kind=NONE.kind, percent=NONE.percent, subset="own", tasks=1)
-    return over_seeds(ours, "accuracy")
+    means = with_average(_means(_of(published, "15"), "backbone"))
+    printed = _of(published, "1").set_index(["backbone", "task"])["value"]
+    means.loc[printed.index, "mean"] = printed
+    frames = {"retention": means}
+    for table in ("11", "12"):
+        rows = _of(published, table)
+        frames[rows["measure"].iloc[0]] = _means(rows, "backbone")
+    return pd.concat(frames, names=["measure"])
 
 
-def retention(reference: Tables) -> pd.DataFrame:
-    """Tables 15, 11, 12 and, as the backbone `average`, 1, indexed by measure, backbone and task.
-
-    The averages over groups in Table 1 are as printed; Tables 11 and 12 are known for gpt2-large only.
-    """
-    means = with_average(published(reference["retention"], "retention"))
-    for group, value in PRINTED_RETENTION.items():
-        means.loc[("average", group), "mean"] = value
-    pairwise = {
-        name: published(reference["retention_pairwise_gpt2-large"], name) for name in PAIRWISE
-    }
-    return pd.concat({"retention": means, **pairwise}, names=["measure"])
+def _retention_after_ablation(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Table 19 `as_published`, and `corrected` for its running means (erratum 1)."""
+    columns = rows["kind"].str.replace("-", "_").replace({NONE.kind: "baseline"})
+    printed = rows.assign(column=columns).pivot(index="task", columns="column", values="value")
+    printed = printed.loc[rows["task"].unique(), columns.unique()]
+    frames = {}
+    for variant, table in (("corrected", undo_running_means(printed)), ("as_published", printed)):
+        rows = table.reset_index().melt("task", var_name="column").assign(spread=math.nan)
+        frames[variant] = _means(rows, "column")
+    return pd.concat(frames, names=["variant"])
 
 
-def retention_after_ablation(reference: Tables) -> pd.DataFrame:
-    """Table 19, by variant, task, column: `as_published`, and `corrected` for its running means (erratum 1)."""
-    printed = reference["retention_after_ablation"].set_index("task")[list(COLUMNS)]
-    variants = {"corrected": undo_running_means(printed), "as_published": printed}
-    frames = {
-        variant: columns.reset_index().melt("task", var_name="column", value_name="retention")
-        for variant, columns in variants.items()
-    }
-    means = {
-        variant: over_seeds(with_groups(frame, "retention"), "retention")
-        for variant, frame in frames.items()
-    }
-    return pd.concat(means, names=["variant"])
+def _magnitude(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Tables 20 and 21 and, as the average of the backbones, 2 and 3.
+
+    The averages of groups are computed."""
+    rows = rows[~rows["task"].isin(GROUPS)]
+    frames = {}
+    for measure, name in (("accuracy", "baseline_accuracy"), ("delta", "delta")):
+        frames[name] = _means(rows[rows["measure"] == measure], "objective", "backbone")
+    return pd.concat(frames, names=["measure"])
 
 
-def magnitude(reference: Tables) -> pd.DataFrame:
-    """Tables 20, 21 and, as the backbone `average`, 2 and 3.
+def _shared_sets(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Tables 17 and 18 and, as their averages of groups, 4.
 
-    Indexed by measure (baseline_accuracy, delta), objective, backbone, task.
-    """
-    average = reference["ablation_magnitude_p10_average"].assign(backbone="average")
-    frame = pd.concat([reference["ablation_magnitude_p10"].query("task != 'average'"), average])
-    return pd.concat(
-        {name: published(frame, name) for name in ("baseline_accuracy", "delta")}, names=["measure"]
-    )
+    The baseline has its accuracy, the sets have their changes."""
+    index = rows.replace({"kind": {NONE.kind: "baseline"}}).rename(columns={"kind": "ablated_set"})
+    values = index.set_index(["ablated_set", "backbone", "task"])["value"]
+    return pd.DataFrame({"mean": values, "spread": math.nan, "error": math.nan})
 
 
-def shared_sets(reference: Tables) -> pd.DataFrame:
-    """Tables 17, 18 and, as their averages, 4, indexed by ablated_set (or baseline), backbone (`average`), task."""
-    frame = reference["ablation_shared_sets"].assign(backbone="average")
-    groups = frame["table"].map(GROUP_OF_TABLE)
-    index = frame.assign(task=frame["task"].where(frame["task"] != "average", groups))
-    index = index.set_index(["ablated_set", "backbone", "task"])
-    return pd.DataFrame({"mean": index["value"], "spread": math.nan, "error": math.nan})
-
-
-def rmsd(reference: Tables) -> pd.DataFrame:
-    """Table 16, indexed by backbone and objective."""
-    return over_seeds(reference["rmsd"][["backbone", "objective", "rmsd"]].assign(tasks=1), "rmsd")
-
-
-def neuron_overlap(reference: Tables) -> pd.DataFrame:
-    """Section 5's Jaccard indices as released, indexed by pair, backbone (and `average`), variant."""
-    frame = pairs(reference["neuron_overlap_p10"])[["pair", "backbone", "jaccard"]]
-    return with_average(over_seeds(frame.assign(variant="as_published", tasks=1), "jaccard"))
-
-
-def published(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Means as printed, and the group averages of them; `seed_std`, where printed, is the spread (erratum 10)."""
-    keys = [name for name in ("objective", "backbone", "task") if name in frame]
-    means = over_seeds(with_groups(frame[[*keys, value]], value), value)
-    if "seed_std" not in frame:
-        return means
-    spread = frame.set_index(keys)["seed_std"]
-    return means.assign(spread=spread, error=spread / math.sqrt(SEEDS - 1))
+def _overlap(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the Jaccard indices as released."""
+    rows = rows[rows["measure"] == "jaccard"].rename(columns={"objective": "pair"})
+    return with_average(_means(rows.assign(variant="as_published"), "pair", "backbone", "variant"))

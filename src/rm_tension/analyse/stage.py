@@ -1,41 +1,39 @@
-"""Every number of the report, as tidy CSVs, from the rewards and activations of the trios that there are."""
+"""Compute every number of the report, as tidy CSVs, from the trios that there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rm_tension.activations.sums import load_activations
-from rm_tension.analyse.bootstrap import RESAMPLES, Replicates
+from rm_tension.analyse import score_shift
+from rm_tension.analyse.averages import Tables, insert_keys
+from rm_tension.analyse.bootstrap import RESAMPLES, Replicates, Weights, draw_items
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
-from rm_tension.analyse.files import REFERENCE, read_tables, write_tables
-from rm_tension.analyse.means import Tables, means_tables
-from rm_tension.analyse.neuron_evidence import neuron_evidence
-from rm_tension.analyse.neurons import Neurons, neuron_table
-from rm_tension.analyse.outcomes import outcomes, prompts, read_layout, read_scored
-from rm_tension.analyse.published_evidence import published_evidence
-from rm_tension.analyse.robustness import ablation_verdicts, verdict_table
-from rm_tension.analyse.score_shift import (
-    Curve,
-    curves,
-    density_table,
-    retained,
-    sides,
-    suite_rewards,
-    task_rewards,
+from rm_tension.analyse.means import means_tables
+from rm_tension.analyse.metrics import trio_metrics
+from rm_tension.analyse.neurons import Neurons, backbone_tables, neuron_evidence, neuron_table
+from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
+from rm_tension.analyse.published import published_evidence, read_published
+from rm_tension.analyse.robustness import ablation_verdicts, neuron_verdicts
+from rm_tension.analyse.tables import (
+    MEASURES,
+    grid_tables,
+    training_curve,
+    trio_tables,
+    write_tables,
 )
-from rm_tension.analyse.tables import backbone_tables, grid_tables, trio_tables
-from rm_tension.analyse.training_curves import MEASURES, training_curve
-from rm_tension.base.config import EvaluateConfig, MiniatureData, Profile, TestFiles
+from rm_tension.analyse.verdicts import DecidedClaim
+from rm_tension.base.config import MiniatureData, Profile
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole, write_json
-from rm_tension.base.grid import Paths, Trio, trios
+from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
 from rm_tension.base.runs import record
@@ -49,11 +47,9 @@ def main(*, profile: str) -> None:
 
 
 def run(job: Job) -> None:
-    """rewards/, activations/, runs/*/steps/, data/, models/*/provenance/ -> results/<P>/: tables, neurons, JSON."""
-    paths, config = job.paths, job.profile.evaluate
-    present = [
-        trio for trio in trios(job.params.grid, paths.profile) if paths.rewards(trio).exists()
-    ]
+    """Make results/<P>/ from rewards/, activations/, runs/*/steps/, data/, models/*/provenance/."""
+    paths, percent = job.paths, job.profile.evaluate.task_percent
+    present = [trio for trio in _grid(job) if paths.rewards(trio).exists()]
     if not present:
         folder = paths.rewards(Trio("*", 0)).parent
         raise UserError(
@@ -61,37 +57,17 @@ def run(job: Job) -> None:
         )
     with record(paths.run("analyse"), dict(job.cell)) as metrics:
         layout = read_layout(paths, job.params.grid)
-        files = job.params.grid.test_files
-        found = {
-            trio: _of_trio(paths.rewards(trio), trio, layout, files, config.task_percent)
-            for trio in present
-        }
-        neuron_tables = _neuron_tables(paths, present, config.task_percent)
-        neurons = {backbone: Neurons.of_table(table) for backbone, table in neuron_tables.items()}
-        tables = _joined(results.tables for results in found.values())
-        tables |= _joined(_of_backbone(backbone, one, config) for backbone, one in neurons.items())
-        tables["reward_density"] = density_table(
-            curve for results in found.values() for curve in results.curves
-        )
-        tables |= grid_tables(tables, config.task_percent)
-        tables["training_curves"] = _training_curves(job, present)
-        reference = read_tables(paths.root / "reference", REFERENCE)
-        means = compared(means_tables(tables, config.task_percent), reference)
-        examples = {trio: results.examples for trio, results in found.items()}
+        weights = draw_items(layout, RESAMPLES)
+        results = {trio: _of_trio(job, trio, layout, weights) for trio in present}
+        neuron_tables = _neuron_tables(job, present)
+        neurons = {name: Neurons.of_table(table) for name, table in neuron_tables.items()}
+        published = read_published(paths.root / "reference" / "published.csv")
+        tables = _tables(job, results, neurons)
+        claims, tables["verdicts_by_score"] = _decide(job, results, neurons, published)
+        means = compared(means_tables(tables, percent), published)
+        examples = {trio: result.examples for trio, result in results.items()}
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
-        replicates = Replicates.draw(present, np.random.default_rng(0), RESAMPLES)
-        of_neurons = neuron_evidence(neurons, config.task_percent, replicates)
-        of_trios = grid_evidence(
-            {trio: results.evidence for trio, results in found.items()}, replicates
-        )
-        evidence, published = of_trios.join(of_neurons), published_evidence(reference)
-        claims = decide_all(evidence, published, job.profile.required_claims)
-        verdicts = [
-            verdict_table(neurons, replicates),
-            ablation_verdicts(of_trios, config.task_percent),
-        ]
-        tables["verdicts_by_score"] = pd.concat(verdicts, ignore_index=True)
-        provenance, stand_ins = _provenance(paths, present)
+        provenance, stand_ins = _provenance(job, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
         with whole(paths.results) as folder:
             write_tables(tables, folder)
@@ -101,77 +77,93 @@ def run(job: Job) -> None:
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
             write_json(folder / "provenance.json", asdict(provenance))
-        metrics |= {
-            "trios": len(present),
-            **{f"{name}_rows": len(table) for name, table in tables.items()},
-        }
+        metrics["trios"] = len(present)
+        metrics |= {f"{name}_rows": len(table) for name, table in tables.items()}
+
+
+def _grid(job: Job) -> list[Trio]:
+    return list(trios(job.params.grid, job.paths.profile))
 
 
 @dataclass(frozen=True)
 class TrioResults:
-    """What is kept of one trio's rewards, so that memory holds the rewards of one trio at a time."""
+    """What is kept of one trio, so that memory holds the rewards of one trio at a time."""
 
     tables: Tables
-    curves: list[Curve]
+    curves: dict[score_shift.Curve, NDArray[np.float64]]
     examples: pd.DataFrame
     evidence: pd.DataFrame
 
 
-def _of_trio(
-    path: Path, trio: Trio, layout: pd.DataFrame, files: TestFiles, percent: int
-) -> TrioResults:
-    scored = read_scored(path, layout, files)
-    items, on_tasks = outcomes(scored), task_rewards(scored, percent)
-    found = list(sides(on_tasks))
-    tables = trio_tables(scored, items, files)
+def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> TrioResults:
+    files, percent = job.params.grid.test_files, job.profile.evaluate.task_percent
+    scored = read_scored(job.paths.rewards(trio), layout, files)
+    items = outcomes(scored)
+    metrics = trio_metrics(items, weights, files)
+    tables = trio_tables(scored, items, metrics)
     for table in tables.values():
-        table.insert(0, "backbone", trio.backbone)
-        table.insert(1, "seed", trio.seed)
-    evidence = trio_evidence(items, found, percent, prompts(layout), files, RESAMPLES)
-    drawn = list(curves({"corrected": found, "as_published": retained(suite_rewards(scored))}))
-    return TrioResults(tables, drawn, candidates(on_tasks), evidence)
+        insert_keys(table, backbone=trio.backbone, seed=trio.seed)
+    rewards, right = score_shift.task_rewards(scored, percent), score_shift.right_items(items)
+    sides = list(score_shift.sides(rewards, right))
+    of_suites = score_shift.retained(score_shift.suite_rewards(scored), right)
+    curves = score_shift.curves("corrected", sides)
+    curves |= score_shift.curves("as_published", of_suites)
+    shifts = score_shift.log_ratios(sides, weights)
+    evidence = trio_evidence(metrics.tasks, metrics.hh, percent).join(shifts)
+    return TrioResults(tables, curves, candidates(rewards), evidence)
 
 
-def _neuron_tables(paths: Paths, present: list[Trio], percent: int) -> dict[str, pd.DataFrame]:
-    """By backbone, from the activations of its trios."""
-    if missing := [
-        str(paths.activations(trio)) for trio in present if not paths.activations(trio).exists()
-    ]:
-        raise UserError(
-            f"{missing[0]}: missing, although its trio's rewards exist; run `dvc repro` for its stage"
-        )
+def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:
+    """Return `neuron_table` by backbone; raises UserError if a trio lacks its activations."""
     trios_of: dict[str, list[Trio]] = {}
     for trio in present:
+        path = job.paths.activations(trio)
+        if not path.exists():
+            raise UserError(
+                f"{path}: missing, although its trio's rewards exist; run `dvc repro` for its stage"
+            )
         trios_of.setdefault(trio.backbone, []).append(trio)
-    return {
-        backbone: neuron_table(
-            backbone,
-            {trio.seed: load_activations(paths.activations(trio)) for trio in own},
-            percent,
-        )
-        for backbone, own in trios_of.items()
-    }
-
-
-def _of_backbone(backbone: str, neurons: Neurons, config: EvaluateConfig) -> Tables:
-    tables = backbone_tables(neurons, config.task_percent, config.set_percents)
-    for table in tables.values():
-        table.insert(0, "backbone", backbone)
+    tables = {}
+    for backbone, own in trios_of.items():
+        sums = {trio.seed: load_activations(job.paths.activations(trio)) for trio in own}
+        tables[backbone] = neuron_table(backbone, sums, job.profile.evaluate.task_percent)
     return tables
 
 
-def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
-    curves = []
-    for model in (
-        trio.model(objective) for trio in present for objective in job.params.grid.objectives
-    ):
-        curve = training_curve(read_table(job.paths.history(model), MEASURES))
-        curves.append(
-            curve.assign(backbone=model.backbone, seed=model.seed, objective=model.objective)
-        )
-    table = pd.concat(curves, ignore_index=True)
-    keys = ["backbone", "seed", "objective"]
-    return table[[*keys, *table.columns.drop(keys)]]
+def _tables(
+    job: Job, results: Mapping[Trio, TrioResults], neurons: Mapping[str, Neurons]
+) -> Tables:
+    """Return the tables of results/<P>/ but for verdicts_by_score, by file name."""
+    config = job.profile.evaluate
+    of_backbones = []
+    for backbone, own in neurons.items():
+        made = backbone_tables(own, config.task_percent, config.set_percents)
+        for table in made.values():
+            insert_keys(table, backbone=backbone)
+        of_backbones.append(made)
+    tables = _joined(result.tables for result in results.values()) | _joined(of_backbones)
+    curves = [result.curves for result in results.values()]
+    tables["reward_density"] = score_shift.density_table(curves)
+    tables |= grid_tables(tables, config.task_percent)
+    tables["training_curves"] = _training_curves(job, list(results))
+    return tables
+
+
+def _decide(
+    job: Job,
+    results: Mapping[Trio, TrioResults],
+    neurons: Mapping[str, Neurons],
+    published: pd.DataFrame,
+) -> tuple[list[DecidedClaim], pd.DataFrame]:
+    """Return claims.json and verdicts_by_score.csv."""
+    percent = job.profile.evaluate.task_percent
+    replicates = Replicates.draw(list(results), np.random.default_rng(0), RESAMPLES)
+    evidence = {trio: result.evidence for trio, result in results.items()}
+    of_rewards = grid_evidence(evidence, replicates)
+    ours = of_rewards.join(neuron_evidence(neurons, percent, replicates))
+    claims = decide_all(ours, published_evidence(published), job.profile.required_claims)
+    by_score = [neuron_verdicts(neurons, replicates), ablation_verdicts(of_rewards, percent)]
+    return claims, pd.concat(by_score, ignore_index=True)
 
 
 def _joined(parts: Iterable[Tables]) -> Tables:
@@ -179,16 +171,26 @@ def _joined(parts: Iterable[Tables]) -> Tables:
     return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _provenance(paths: Paths, present: list[Trio]) -> tuple[Provenance, str | None]:
-    """What was loaded, and what was taken for official files, if any was.
+def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
+    curves = []
+    for trio in present:
+        for objective in job.params.grid.objectives:
+            curve = training_curve(read_table(job.paths.history(trio.model(objective)), MEASURES))
+            insert_keys(curve, backbone=trio.backbone, seed=trio.seed, objective=objective)
+            curves.append(curve)
+    return pd.concat(curves, ignore_index=True)
 
-    Of weights it is not known whether they are the official ones where stand-ins are accepted. The bytes of generated
-    files depend on the machine's libraries, and are left out.
+
+def _provenance(job: Job, present: list[Trio]) -> tuple[Provenance, str | None]:
+    """Return what was loaded, and a sentence on what was taken for official files, if any was.
+
+    Of weights it is not known whether they are the official ones where stand-ins are accepted. The
+    bytes of generated files depend on the machine's libraries, and are left out.
     """
-    data = read_json(paths.provenance, LoadedData)
-    backbones = dict.fromkeys(trio.backbone for trio in present)
+    data = read_json(job.paths.provenance, LoadedData)
     weights = {
-        name: read_json(paths.backbone_provenance(name), LoadedWeights) for name in backbones
+        name: read_json(job.paths.backbone_provenance(name), LoadedWeights)
+        for name in dict.fromkeys(trio.backbone for trio in present)
     }
     sentences = [data.stand_ins, *(loaded.stand_ins for loaded in weights.values())]
     stand_ins = next(filter(None, sentences), None)
@@ -196,9 +198,9 @@ def _provenance(paths: Paths, present: list[Trio]) -> tuple[Provenance, str | No
 
 
 def _context(
-    job: Job, present: list[Trio], task_accuracy: pd.DataFrame, stand_ins: str | None
+    job: Job, present: list[Trio], accuracy: pd.DataFrame, stand_ins: str | None
 ) -> Context:
-    found = set(task_accuracy["task"])
+    scored = set(accuracy["task"])
     return Context(
         profile=job.paths.profile,
         title=job.profile.title,
@@ -206,15 +208,13 @@ def _context(
         comparable=_is_full(job.profile) and not stand_ins,
         stand_ins=stand_ins,
         trios=[trio.key for trio in present],
-        missing_trios=[
-            trio.key for trio in trios(job.params.grid, job.paths.profile) if trio not in present
-        ],
-        missing_tasks=[task.key for task in TASKS if task.key not in found],
+        missing_trios=[trio.key for trio in _grid(job) if trio not in present],
+        missing_tasks=[task.key for task in TASKS if task.key not in scored],
     )
 
 
 def _is_full(profile: Profile) -> bool:
-    """Whether the profile takes all of the real data, so that its numbers may be held against the paper's."""
+    """Return whether all of the real data is taken, so that the paper's numbers are comparable."""
     data = profile.data
     caps = (data.max_train_pairs, data.max_test_pairs, data.max_items_per_task)
     return not isinstance(data.source, MiniatureData) and not any(caps)

@@ -1,4 +1,4 @@
-"""How many claims and how many parts of them are decided, and how: what every summary says beside the verdicts."""
+"""How many claims, and how many parts of them, have which verdict."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of parts. `unknown` are those among the `open` ones that have no number, or no interval."""
+    """Counts of parts; `unknown` are those of the `open` ones without a number or an interval."""
 
     hold: int
     contradicted: int
@@ -26,17 +26,16 @@ class Tally:
 
 def tally(claims: Sequence[DecidedClaim]) -> Tally:
     """Count the parts of all claims by their verdicts."""
-    found = Counter(part.verdict for claim in claims for part in claim.parts)
-    unknown = found["not applicable"]
-    return Tally(
-        found["reproduced"], found["not reproduced"], found["undecided"] + unknown, unknown
-    )
+    counts = Counter(part.verdict for claim in claims for part in claim.parts)
+    unknown = counts["not applicable"]
+    still_open = counts["undecided"] + unknown
+    return Tally(counts["reproduced"], counts["not reproduced"], still_open, unknown)
 
 
 def summarise(claims: Sequence[DecidedClaim]) -> str:
-    """Say in two plain sentences how many claims have which verdict, and how many of their parts hold."""
-    found, parts = Counter(claim.verdict for claim in claims), tally(claims)
-    verdicts = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS)
+    """Say in two sentences how many claims have which verdict, and how many parts hold."""
+    counts, parts = Counter(claim.verdict for claim in claims), tally(claims)
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
     unknown = (
         f" ({parts.unknown} of them without a number or without an interval)"
         if parts.unknown

@@ -1,4 +1,4 @@
-"""The sets of tasks that the paper's claims are about (METHOD.md section 7), and whose own they are."""
+"""The sets of tasks that the paper's claims are about (METHOD.md section 7)."""
 
 from rm_tension.paper.tasks import TASKS, Group, group_tasks
 
@@ -19,5 +19,5 @@ WEAK = ["math", "chat", "factuality"]
 
 
 def without(tasks: list[str], others: list[str]) -> list[str]:
-    """The tasks that are not among the others, in order."""
+    """Return the tasks that are not among the others, in order."""
     return [task for task in tasks if task not in others]

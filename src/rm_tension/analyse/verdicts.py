@@ -44,31 +44,30 @@ class Evidence:
         parts: str | Iterable[str],
         percents: Iterable[int] = (0,),
     ) -> pd.Series:
-        """The mean over those of the parts (tasks, backbones) and percents that have a value."""
+        """Return the mean over the parts (tasks, backbones) and percents that have a value."""
         parts = [parts] if isinstance(parts, str) else parts
-        found = [
+        columns = [
             self.get(measure, objective, kind, part, percent)
             for percent, part in product(percents, parts)
         ]
-        return pd.concat(found, axis=1).mean(axis=1) if found else self._nothing
+        return pd.concat(columns, axis=1).mean(axis=1) if columns else self._nothing
 
     def percents(self, measure: str, kind: str) -> set[int]:
-        """At which a kind of ablation has a measure."""
-        return {
-            percent for name, _, its, _, percent in self._columns if (name, its) == (measure, kind)
-        }
+        """Return those at which a kind of ablation has a measure."""
+        return {column[4] for column in self._columns if (column[0], column[2]) == (measure, kind)}
 
     def parts(self, measure: str) -> list[str]:
-        """The parts of a measure, in order."""
-        return list(dict.fromkeys(part for name, _, _, part, _ in self._columns if name == measure))
+        """Return the parts of a measure, in order."""
+        return list(dict.fromkeys(column[3] for column in self._columns if column[0] == measure))
 
 
 @dataclass(frozen=True)
 class Part:
-    """One number of a claim, by `Replicates.index`; it holds if the number lies strictly between `low` and `high`.
+    """One number of a claim, by `Replicates.index`; it holds strictly between `low` and `high`.
 
-    `of_sets` says that the number compares sets of neurons by scores averaged over seeds. Such numbers are biased under
-    resampling: where a seed is drawn twice, fewer are averaged, so that sets agree less. Their intervals are corrected.
+    `of_sets` says that the number compares sets of neurons by scores averaged over seeds. Such
+    numbers are biased under resampling: where a seed is drawn twice, fewer are averaged, so that
+    sets agree less. Their intervals are corrected.
     """
 
     name: str
@@ -79,45 +78,49 @@ class Part:
 
     @property
     def effect(self) -> float:
-        """The point estimate."""
+        """Return the point estimate."""
         return float(self.values.iloc[0])
 
     @cached_property
     def interval(self) -> Interval:
-        """Return the 95% interval with the backbones fixed, which decides; NaN if a single value has no spread.
+        """Return the 95% interval with the backbones fixed, which decides.
 
-        The percentiles of the draws of items and seeds, widened around the effect by t / z, with the degrees of freedom
-        that few seeds leave (`_degrees_of_freedom`).
+        It is made of the percentiles of the draws of items and seeds, widened around the effect by
+        t / z, with the degrees of freedom that few seeds leave (`_degrees_of_freedom`). NaN if a
+        single value has no spread.
         """
         low, high = self._percentiles(DRAWN)
         if math.isnan(low):
             return UNKNOWN_INTERVAL
         spread = (high - low) / (2 * Z)
-        widening = stdtrit(_degrees_of_freedom(self._rows(LEFT_OUT), spread), INTERVAL[1] / 100) / Z
-        return self.effect - widening * (self.effect - low), self.effect + widening * (
-            high - self.effect
-        )
+        freedom = _degrees_of_freedom(self._rows(LEFT_OUT), spread)
+        widening = stdtrit(freedom, INTERVAL[1] / 100) / Z
+        effect = self.effect
+        return effect - widening * (effect - low), effect + widening * (high - effect)
 
     @cached_property
     def interval_over_backbones(self) -> Interval:
-        """Return the percentiles where backbones are drawn as well; of six, they are only nominally 95%."""
+        """Return the percentiles where backbones are drawn as well; of six, only nominally 95%."""
         return self._percentiles(DRAWN_BACKBONES)
 
     @property
     def margin(self) -> float:
-        """How far inside the bounds the number lies."""
+        """Return how far inside the bounds the number lies."""
         return min(self.effect - self.low, self.high - self.effect)
 
     @property
     def published_verdict(self) -> PublishedVerdict:
-        """By the number alone, because the published ones have no intervals."""
+        """Return the verdict by the number alone: the published ones have no intervals."""
         if math.isnan(self.effect):
             return None
         return "holds" if self.margin > 0 else "does not hold"
 
     @property
     def verdict(self) -> Verdict:
-        """Return what effect and interval both say, else undecided; not applicable without a value or an interval."""
+        """Return what effect and interval both say, else undecided.
+
+        Not applicable without a value or an interval.
+        """
         low, high = self.interval
         if not math.isfinite(self.effect + low + high):
             return "not applicable"
@@ -132,9 +135,8 @@ class Part:
 
     def _percentiles(self, what: str) -> Interval:
         replicates = self._rows(what)
-        if replicates.empty or math.isnan(
-            self.effect
-        ):  # a few draws may have what the data themselves lack
+        # a few draws may have what the data themselves lack
+        if replicates.empty or math.isnan(self.effect):
             return UNKNOWN_INTERVAL
         low, high = np.percentile(replicates, INTERVAL)
         bias = float(replicates.median()) - self.effect if self.of_sets else 0.0
@@ -142,11 +144,11 @@ class Part:
 
 
 def _degrees_of_freedom(left_out: pd.Series, spread: float) -> float:
-    """Return those of a standard error `spread` of which the jackknife of each backbone's seeds explains a part.
+    """Return those of a standard error of which seeds make a part (Satterthwaite, 1946).
 
-    `left_out` has a statistic without one trio, by backbone and seed. With V the part of the variance that a backbone's
-    n seeds make, the seeds together have sum(V)^2 / sum(V^2 / (n - 1)) degrees of freedom (Satterthwaite, 1946); items
-    have so many that theirs count as infinite.
+    `left_out` has a statistic without one trio, by backbone and seed: the jackknife. With V the
+    part of the variance that a backbone's n seeds make, the seeds together have sum(V)^2 / sum(V^2
+    / (n - 1)) degrees of freedom; items have so many that theirs count as infinite.
     """
     by_backbone = left_out.groupby(level=1)
     n = by_backbone.size()
@@ -168,18 +170,21 @@ class Claim:
 
     id: str
     claim: str
+    where: str  # the paper's tables and figures that show it
     predicate: str
     unit: str
-    parts: Callable[[Evidence], list[Part]]
+    parts: Callable[[Evidence], Iterable[Part]]
     note: Callable[[Evidence], str] = lambda _: ""
 
 
 @dataclass(frozen=True)
 class DecidedPart:
-    """What stands in claims.json of a part of a claim; None is what is not known.
+    """A part of a claim in claims.json; None is what is not known.
 
-    `interval` decides, with the backbones fixed; `interval_over_backbones` is of draws of backbones as well.
-    `published` is the paper's number, and `published_verdict` says whether the predicate holds of it.
+    `interval` decides, with the backbones fixed; `interval_over_backbones` is of draws of backbones
+    as well. `published` is the paper's number, and `published_verdict` says whether the predicate
+    holds of it. The part holds where its number lies strictly between `low` and `high`; None is no
+    bound.
     """
 
     part: str
@@ -189,11 +194,33 @@ class DecidedPart:
     published: float | None
     published_verdict: PublishedVerdict
     verdict: Verdict
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, part: Part, paper: Part) -> "DecidedPart":
+        """Round our number and the paper's, of which only the effect is known."""
+        return cls(
+            part=part.name,
+            effect=_number(part.effect),
+            interval=_numbers(part.interval),
+            interval_over_backbones=_numbers(part.interval_over_backbones),
+            published=_number(paper.effect),
+            published_verdict=paper.published_verdict,
+            verdict=part.verdict,
+            low=_number(part.low),
+            high=_number(part.high),
+        )
 
 
 @dataclass(frozen=True)
 class DecidedClaim:
-    """What stands in claims.json of a claim; its numbers are those of the part that `decides`, which is its name."""
+    """A claim in claims.json.
+
+    Effect, interval, published value are those of the part that `decides`, which is its name: of
+    the parts with the verdict that counts, the one least inside its bounds. `published_verdict` is
+    what the paper's own numbers say.
+    """
 
     id: str
     claim: str
@@ -211,32 +238,15 @@ class DecidedClaim:
 
 
 def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) -> DecidedClaim:
-    """A claim as it stands in claims.json.
-
-    Effect, interval and published value are those of the part that decides: of the parts with the verdict that
-    counts, the one least inside its bounds. `published_verdict` is what the paper's own numbers say.
-    """
-    parts = claim.parts(ours)
-    known = {part.name: part for part in claim.parts(published)}
-    theirs = [known.get(part.name, UNKNOWN) for part in parts]
+    """Return a claim as it stands in claims.json."""
+    parts = list(claim.parts(ours))
+    of_paper = {part.name: part for part in claim.parts(published)}
+    decided = [DecidedPart.of(part, of_paper.get(part.name, UNKNOWN)) for part in parts]
     verdict = min((part.verdict for part in parts), key=WORST_FIRST.index)
-    place = min(
-        (place for place, part in enumerate(parts) if part.verdict == verdict),
-        key=lambda place: _last_if_nan(parts[place].margin),
-    )
-    rows = [
-        DecidedPart(
-            part=part.name,
-            effect=_number(part.effect),
-            interval=_numbers(part.interval),
-            interval_over_backbones=_numbers(part.interval_over_backbones),
-            published=_number(paper.effect),
-            published_verdict=paper.published_verdict,
-            verdict=part.verdict,
-        )
-        for part, paper in zip(parts, theirs, strict=True)
-    ]
-    shown = rows[place]
+    candidates = [place for place, part in enumerate(parts) if part.verdict == verdict]
+    deciding = min(candidates, key=lambda place: _last_if_nan(parts[place].margin))
+    shown = decided[deciding]
+    note = claim.note(ours)
     return DecidedClaim(
         id=claim.id,
         claim=claim.claim,
@@ -245,17 +255,17 @@ def decide(claim: Claim, ours: Evidence, published: Evidence, required: bool) ->
         unit=claim.unit,
         interval=shown.interval,
         published=shown.published,
-        published_verdict=_published_verdict([paper.published_verdict for paper in theirs]),
+        published_verdict=_published_verdict([part.published_verdict for part in decided]),
         verdict=verdict,
         decides=shown.part,
-        detail=" ".join(filter(None, (_detail(parts[place], len(parts)), claim.note(ours)))),
+        detail=" ".join(filter(None, (_detail(parts[deciding], len(parts)), note))),
         required=required,
-        parts=rows,
+        parts=decided,
     )
 
 
 def _published_verdict(of_parts: list[PublishedVerdict]) -> PublishedVerdict:
-    """One part that fails decides; otherwise all must be known."""
+    """Return that of all parts: one that fails decides; otherwise all must be known."""
     if "does not hold" in of_parts:
         return "does not hold"
     return None if None in of_parts else "holds"
@@ -265,11 +275,8 @@ def _detail(deciding: Part, parts: int) -> str:
     which = f"The part that decides, of {parts}: {deciding.name}."
     if deciding.verdict != "not applicable":
         return which
-    why = (
-        "A single value says nothing of its spread."
-        if math.isfinite(deciding.effect)
-        else "There is no such number."
-    )
+    known = math.isfinite(deciding.effect)
+    why = "A single value says nothing of its spread." if known else "There is no such number."
     return f"{which} {why}"
 
 

@@ -1,1 +1,1 @@
-"""The six backbones, and where their neurons are."""
+"""The backbones, and where their neurons are."""

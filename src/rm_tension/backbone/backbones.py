@@ -30,11 +30,12 @@ MODEL_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.jso
 def make_backbone(
     source: HubFiles | RandomWeights, tokenizer: Path, pairs: Path, positions: int
 ) -> tuple[PreTrainedModel, Snapshot | None]:
-    """Return the backbone without its language-model head, and the files of the hub that it was loaded from.
+    """Return the backbone without its language-model head, and the hub's files that it is from.
 
-    `pairs` are the training pairs in its tokenizer's ids. Weights from the hub keep their type and must be safetensors;
-    random ones are float32, know `positions` tokens and come from no file. Raises UserError if the hub has no such
-    weights, or if they lack positions or ids of the tokenizer.
+    `pairs` are the training pairs in its tokenizer's ids. Weights from the hub keep their type and
+    must be safetensors; random ones are float32, know `positions` tokens and come from no file.
+    Raise UserError if the hub has no such weights, or if they lack positions or ids of the
+    tokenizer.
     """
     quiet()
     loaded = None
@@ -51,17 +52,17 @@ def make_backbone(
             raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
     family(model)  # fail here, not after hours of training
     if model.config.max_position_embeddings < positions:
+        known = model.config.max_position_embeddings
         raise UserError(
-            f"tokens.max_length is {positions}, but the backbone has {model.config.max_position_embeddings} positions"
+            f"tokens.max_length is {positions}, but the backbone has {known} positions: lower it "
+            "in params.yaml"
         )
-    ids, known = (
-        read_tokenizer(tokenizer).get_vocab_size(),
-        model.get_input_embeddings().num_embeddings,
-    )
+    ids = read_tokenizer(tokenizer).get_vocab_size()
+    known = model.get_input_embeddings().num_embeddings
     if ids > known:
         raise UserError(
-            f"{tokenizer}: the tokenizer has {ids} ids, but the backbone knows {known}: name the backbone's own as its "
-            "tokenizer in params.yaml"
+            f"{tokenizer}: the tokenizer has {ids} ids, but the backbone knows {known}: name the "
+            "backbone's own as its tokenizer in params.yaml"
         )
     return model, loaded
 
@@ -78,14 +79,13 @@ def _random_model(
     torch.manual_seed(source.seed)
     config = _random_config(source, tokenizer, positions)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    # In a pretrained model a few neurons carry much of a block; freshly drawn ones are alike and none is missed.
+    # In a pretrained model a few neurons carry much of a block; drawn ones are all alike.
     for weights in input_weights(model.base_model):
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
     if source.pretraining:
         table = read_table(pairs, TRAINING)
-        sides = table.loc[
-            ~table["too_long"], "answers"
-        ].str  # those are cut, and no EOS belongs behind them
+        # those that are too long are cut, and no EOS belongs behind them
+        sides = table.loc[~table["too_long"], "answers"].str
         texts = [*sides[0], *sides[1]]
         pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
     backbone: PreTrainedModel = model.base_model
@@ -93,11 +93,11 @@ def _random_model(
 
 
 def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:
-    words = stock_tokenizer(tokenizer)
-    eos = words.eos_token_id
+    vocabulary = stock_tokenizer(tokenizer)
+    eos = vocabulary.eos_token_id
     if source.family == "gpt2":
         return GPT2Config(
-            vocab_size=len(words),
+            vocab_size=len(vocabulary),
             n_positions=positions,
             n_embd=source.width,
             n_layer=source.layers,
@@ -107,7 +107,7 @@ def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> Pr
             eos_token_id=eos,
         )
     return LlamaConfig(
-        vocab_size=len(words),
+        vocab_size=len(vocabulary),
         max_position_embeddings=positions,
         hidden_size=source.width,
         intermediate_size=4 * source.width,

@@ -1,7 +1,7 @@
-"""Where a model's MLP neurons are: the one place that knows model families.
+"""Where a model's MLP neurons are: the one module that knows model families.
 
-A neuron is one unit of a block's MLP hidden layer, its activation the output of the activation function
-(METHOD.md section 4).
+A neuron is one unit of a block's MLP hidden layer, its activation the output of the activation
+function (METHOD.md section 4).
 """
 
 from collections.abc import Callable, Iterator
@@ -35,22 +35,13 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     # GPT-2's Conv1D keeps its weight as [in, out], Linear as [out, in]
-    "gpt2": Family(
-        "h", "mlp.act", input="mlp.c_fc", input_axis=1, output="mlp.c_proj", output_axis=0
-    ),
-    "llama": Family(
-        "layers",
-        "mlp.act_fn",
-        input="mlp.gate_proj",
-        input_axis=0,
-        output="mlp.down_proj",
-        output_axis=1,
-    ),
+    "gpt2": Family("h", "mlp.act", "mlp.c_fc", 1, "mlp.c_proj", 0),
+    "llama": Family("layers", "mlp.act_fn", "mlp.gate_proj", 0, "mlp.down_proj", 1),
 }
 
 
 def family(model: PreTrainedModel) -> Family:
-    """The family of a model, by its config's model_type."""
+    """Return the family of a model, by its config's model_type. Raise UserError for others."""
     model_type = model.config.model_type
     if model_type not in FAMILIES:
         raise UserError(
@@ -60,10 +51,9 @@ def family(model: PreTrainedModel) -> Family:
 
 
 def _parts(model: PreTrainedModel, path: str) -> list[nn.Module]:
-    """The module at `path` in every block, in order."""
-    return [
-        block.get_submodule(path) for block in model.base_model.get_submodule(family(model).blocks)
-    ]
+    """Return the module at `path` of every block, in order."""
+    blocks = model.base_model.get_submodule(family(model).blocks)
+    return [block.get_submodule(path) for block in blocks]
 
 
 def _weights(model: PreTrainedModel, path: str, neuron_axis: int) -> list[Tensor]:
@@ -72,17 +62,17 @@ def _weights(model: PreTrainedModel, path: str, neuron_axis: int) -> list[Tensor
 
 
 def input_weights(model: PreTrainedModel) -> list[Tensor]:
-    """Per block, a view [neurons, width] of the weights that drive its neurons."""
+    """Return for each block a view [neurons, width] of the weights that drive its neurons."""
     return _weights(model, family(model).input, family(model).input_axis)
 
 
 def output_weights(model: PreTrainedModel) -> list[Tensor]:
-    """Per block, a view [neurons, width] of the weights through which its neurons act."""
+    """Return for each block a view [neurons, width] of the weights that its neurons act through."""
     return _weights(model, family(model).output, family(model).output_axis)
 
 
 def neuron_shape(model: PreTrainedModel) -> tuple[int, int]:
-    """(layers, neurons per layer)."""
+    """Return (layers, neurons per layer)."""
     weights = output_weights(model)
     return len(weights), len(weights[0])
 
@@ -91,15 +81,16 @@ def neuron_shape(model: PreTrainedModel) -> tuple[int, int]:
 def on_activations(
     model: PreTrainedModel, see: Callable[[int, Tensor], Tensor | None]
 ) -> Iterator[None]:
-    """Call `see(layer, activations [rows, length, neurons])` in every forward pass; what it returns replaces them."""
+    """Call `see(layer, activations [rows, length, neurons])` in every forward pass.
+
+    What it returns, if not None, replaces the activations.
+    """
 
     def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
         return lambda _module, _inputs, output: see(layer, output)
 
-    handles = [
-        part.register_forward_hook(hook(i))
-        for i, part in enumerate(_parts(model, family(model).activation))
-    ]
+    parts = _parts(model, family(model).activation)
+    handles = [part.register_forward_hook(hook(layer)) for layer, part in enumerate(parts)]
     try:
         yield
     finally:
@@ -108,10 +99,11 @@ def on_activations(
 
 
 def activations_by_layer(model: PreTrainedModel, forward: Callable[[], Any]) -> Iterator[Tensor]:
-    """The activations of each layer in turn in the forward pass that `forward` would make of the model.
+    """Yield the activations of each layer in the pass that `forward` would make of the model.
 
-    A layer is computed when it is asked for, and nothing of the earlier ones is kept: several models in step, a layer
-    of each at a time, need the memory of one layer.
+    A layer is computed when it is asked for, and nothing of the earlier ones is kept: several
+    models in step, a layer of each at a time, need the memory of one layer. So `forward` runs only
+    to the first block, whose arguments it has prepared, and the blocks are called here, one by one.
     """
     seen: list[Tensor] = []
     with on_activations(model, lambda _layer, activations: seen.append(activations)):
@@ -122,13 +114,13 @@ def activations_by_layer(model: PreTrainedModel, forward: Callable[[], Any]) -> 
 
 
 class _Reached(Exception):  # noqa: N818
-    """The first block, with its arguments."""
+    """Ends a forward pass at the first block; holds the block's arguments."""
 
 
 def _into_blocks(
     model: PreTrainedModel, forward: Callable[[], Any]
 ) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
-    """What the first block would be called with: all of them get the same, but for the hidden states."""
+    """Return what all blocks would be called with; of the hidden states, the first block's."""
 
     def stop(_block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Reached(arguments, named)
@@ -146,23 +138,20 @@ def _into_blocks(
 
 @contextmanager
 def ablated(model: PreTrainedModel, mask: NDArray[np.bool_]) -> Iterator[None]:
-    """Silence the neurons of `mask` [layers, neurons] inside the block, and restore them whatever happens.
+    """Silence the neurons of `mask` [layers, neurons] within the `with` block, then restore them.
 
-    A neuron whose activation is zero adds nothing to the residual stream; zeroing its weights in the output projection
-    does the same at every position, without a hook and at no cost per token.
+    A neuron whose activation is zero adds nothing to the residual stream; zeroing its weights in
+    the output projection does the same at every position, without a hook and at no cost per token.
     """
     if mask.shape != neuron_shape(model):
         raise ValueError(f"mask of shape {mask.shape} for neurons of shape {neuron_shape(model)}")
     weights = output_weights(model)
-    chosen = [
-        torch.from_numpy(layer).to(weight.device)
-        for layer, weight in zip(mask, weights, strict=True)
-    ]
-    saved = [weight[where].clone() for weight, where in zip(weights, chosen, strict=True)]
+    layers = [torch.from_numpy(layer).to(weights[0].device) for layer in mask]
+    saved = [weight[layer].clone() for weight, layer in zip(weights, layers, strict=True)]
     try:
-        for weight, where in zip(weights, chosen, strict=True):
-            weight[where] = 0
+        for weight, layer in zip(weights, layers, strict=True):
+            weight[layer] = 0
         yield
     finally:
-        for weight, where, before in zip(weights, chosen, saved, strict=True):
-            weight[where] = before
+        for weight, layer, before in zip(weights, layers, saved, strict=True):
+            weight[layer] = before

@@ -16,7 +16,7 @@ def main(*, profile: str, backbone: str) -> None:
 
 
 def run(job: Job) -> None:
-    """tokens/<P>/<b>/ -> models/<P>/backbones/<b>/ and models/<P>/provenance/<b>.json, what it was loaded from."""
+    """Read tokens/<P>/<b>/; write models/<P>/backbones/<b>/ and models/<P>/provenance/<b>.json."""
     backbone = job.backbone
     config = job.profile.backbones[backbone]
     with record(job.paths.run("backbone", backbone), job.parameters("backbones")) as metrics:

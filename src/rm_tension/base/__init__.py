@@ -1,1 +1,1 @@
-"""The ground floor: what every stage may use, and what decides no result by itself."""
+"""Shared utilities, which decide no result."""

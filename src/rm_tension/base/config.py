@@ -1,15 +1,14 @@
 """params.yaml as frozen models: the one place that knows its keys.
 
 Unknown keys, wrong types and impossible values are refused with the path of the key, e.g.
-`profiles.mini.evaluate.hh_percents.random.3: Input should be less than or equal to 100 (got 120)`. What the settings
-alone decide is decided here, before the first stage; no stage checks it again.
+`profiles.mini.evaluate.hh_percents.random.3: Input should be less than or equal to 100 (got 120)`.
+What the settings alone decide is decided here, before the first stage; no stage checks it again.
 """
 
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -30,18 +29,17 @@ ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
-Score = Literal[
-    "random", "change", "magnitude", "absolute"
-]  # of neurons: SCORES of evaluate/selection.py
+# Of neurons: SCORES of evaluate/selection.py
+Score = Literal["random", "change", "magnitude", "absolute"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-TRIO = "-trio"  # behind the names of stages of profiles that have a part of the grid
+SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid
 HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
 HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
-
 HH_SOURCES: tuple[HHSource, ...] = get_args(HHSource)
 TestFiles = Mapping[str, tuple[HHSource, ...]]  # of HH-RLHF, by objective
 
-# What LaTeX with these fonts can print: Latin letters, their accents, and the usual punctuation, but for UNPRINTABLE.
+# What LaTeX with these fonts can print: Latin letters, their accents, and the usual punctuation,
+# but for UNPRINTABLE.
 PRINTABLE = r"[ -~\u00a0-\u017f\u2013\u2014\u2018-\u201d\u2026]"
 UNPRINTABLE = "ĦħĸĿŀŉŦŧſ‛"
 FORMULA = "$"  # between two of which figures and pages look for a formula
@@ -50,15 +48,10 @@ LARGEST = 2**20  # tokens of a vocabulary or a text
 
 
 def _shown(text: str) -> str:
-    refused = [
-        c for c in text if not re.fullmatch(PRINTABLE, c) or c in UNPRINTABLE or c == FORMULA
-    ]
-    if refused or not text.strip():
-        what = (
-            f"{', '.join(map(repr, dict.fromkeys(refused)))} cannot be printed"
-            if refused
-            else "nothing to print"
-        )
+    letters = re.sub(PRINTABLE, "", text) + "".join(c for c in text if c in UNPRINTABLE + FORMULA)
+    if letters or not text.strip():
+        refused = ", ".join(map(repr, dict.fromkeys(letters)))
+        what = f"{refused} cannot be printed" if refused else "nothing to print"
         raise ValueError(
             f"{what} in tables and figures: write Latin letters, digits and punctuation"
         )
@@ -67,11 +60,11 @@ def _shown(text: str) -> str:
 
 def _of_the_hub(repo: str) -> str:
     part = r"\w(?:[\w.-]*\w)?"
-    if not re.fullmatch(rf"(?:{part}/)?{part}", repo, re.ASCII) or re.search(
-        r"--|\.\.|\.git$", repo
-    ):
+    name = re.fullmatch(rf"(?:{part}/)?{part}", repo, re.ASCII)
+    if not name or re.search(r"--|\.\.|\.git$", repo):
         raise ValueError(
-            "not the OWNER/NAME of a repository of the hub; files of this machine go into the hub's cache"
+            "not the OWNER/NAME of a repository of the hub; files of this machine go into the "
+            "hub's cache"
         )
     return repo
 
@@ -92,7 +85,8 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _of_every_source(numbers: dict[HHSource, int]) -> dict[HHSource, int]:
     if missing := [source for source in HH_SOURCES if source not in numbers]:
         raise ValueError(
-            f"no number of {', '.join(missing)}: give one, for the miniature has all files of HH-RLHF"
+            f"no number of {', '.join(missing)}: give one, for the miniature has all files of "
+            "HH-RLHF"
         )
     return numbers
 
@@ -107,6 +101,7 @@ Value = TypeVar("Value")
 Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
 Some = Annotated[tuple[Value, ...], AfterValidator(_some), AfterValidator(_distinct)]
 Positive = Annotated[int, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Percent = Annotated[int, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy, pandas and torch take
 Shown = Annotated[str, AfterValidator(_shown)]
@@ -116,7 +111,7 @@ Template = Annotated[str, AfterValidator(_with_places)]
 
 
 def _refusal(key: str, message: str) -> PydanticCustomError:
-    """Return the error of a check of several keys: at the key below the section that is checked (`_explain`)."""
+    """Return the error of a check of several keys, at a key of the section (`_explain`)."""
     return PydanticCustomError("setting", "{message}", {"key": key, "message": message})
 
 
@@ -130,15 +125,17 @@ class Pairs(Settings):
     """The files of HH-RLHF that an objective is trained and tested on."""
 
     train: Some[HHSource]
+    """Sources whose train files the objective is trained on."""
     test: Some[HHSource]
+    """Sources whose test files its accuracy is measured on."""
 
 
 class Axes(Settings):
-    """Which reward models the `profiles` have."""
+    """Which reward models some profiles have."""
 
-    profiles: Distinct[Name]
-    backbones: Distinct[Name]
-    seeds: Distinct[Seed]
+    profiles: Distinct[Name]  # that have these backbones and seeds
+    backbones: Distinct[Name]  # keys of `backbones` of each of the profiles
+    seeds: Distinct[Seed]  # of the head, the order of the pairs, and random neuron scores
 
     @model_validator(mode="after")
     def _profiles_have_models(self) -> "Axes":
@@ -151,39 +148,38 @@ class Axes(Settings):
 
 
 class Grid(Settings):
-    """One reward model per backbone x objective x seed (METHOD.md section 1) in the profiles of `whole`.
-
-    Those of `trio` have a part of it, in stages that are called `train-trio` instead of `train`. `not_ablated` are the
-    parts of the suites that no table has, as suite/subset with shell wildcards.
-    """
+    """One reward model per backbone, objective and seed (METHOD.md section 1)."""
 
     profiles: Some[Name]
-    whole: Axes
-    trio: Axes
+    """All keys of `profiles` in params.yaml."""
+    full: Axes
+    """Backbones and seeds of the profiles that have the full grid."""
+    subset: Axes
+    """Those of the profiles with a part of it, in stages called `train-subset`, not `train`."""
     objectives: Distinct[Objective]
+    """What reward models are trained for: all of OBJECTIVES, in the order of the tables."""
     pairs: dict[Objective, Pairs]
+    """The files of each objective."""
     not_ablated: Distinct[str]
+    """Parts of the suites that no table has: suite/subset, with shell wildcards."""
 
     @model_validator(mode="after")
     def _every_objective_has_pairs(self) -> "Grid":
-        if set(self.objectives) != set(
-            OBJECTIVES
-        ):  # which a trio is made of, in dvc.yaml and in every table
-            raise _refusal(
-                "objectives", f"{', '.join(self.objectives)}: must be {', '.join(OBJECTIVES)}"
-            )
+        # a trio is made of them, in dvc.yaml and in every table
+        if set(self.objectives) != set(OBJECTIVES):
+            named, known = ", ".join(self.objectives), ", ".join(OBJECTIVES)
+            raise _refusal("objectives", f"{named}: must be {known}")
         if set(self.objectives) != set(self.pairs):
-            raise _refusal(
-                "pairs", f"of {', '.join(self.pairs)}: must be of {', '.join(self.objectives)}"
-            )
+            named, known = ", ".join(self.pairs), ", ".join(self.objectives)
+            raise _refusal("pairs", f"of {named}: must be of {known}")
         return self
 
     @model_validator(mode="after")
     def _every_profile_has_axes(self) -> "Grid":
-        named = [*self.whole.profiles, *self.trio.profiles]
+        named = [*self.full.profiles, *self.subset.profiles]
         if sorted(self.profiles) != sorted(named):
             raise _refusal(
-                "profiles", f"{', '.join(self.profiles)}: whole and trio have {', '.join(named)}"
+                "profiles", f"{', '.join(self.profiles)}: full and subset have {', '.join(named)}"
             )
         return self
 
@@ -193,222 +189,216 @@ class Grid(Settings):
             if not any(fnmatch(f"{subset.suite}/{subset.name}", pattern) for subset in SUBSETS):
                 known = "suite/subset, as in paper/subsets.csv, with shell wildcards"
                 raise _refusal("not_ablated", f"{pattern!r} fits no part of a suite: write {known}")
-        if not any(
-            self.ablates(subset.suite, subset.name) for task in TASKS for subset in task.subsets
-        ):
+        used = [subset for task in TASKS for subset in task.subsets]
+        if not any(self.ablates(subset.suite, subset.name) for subset in used):
             raise _refusal("not_ablated", "leaves no task to ablate neurons on: leave one out")
         return self
 
     def axes(self, profile: str) -> Axes:
-        return self.trio if profile in self.trio.profiles else self.whole
+        """Return the backbones and seeds of a profile."""
+        return self.subset if profile in self.subset.profiles else self.full
 
     def stage(self, kind: str, profile: str, key: str) -> str:
-        """The name in dvc.yaml of a stage that computes on a model, such as train@mini-gpt2-small-helpful-0."""
-        return f"{kind}{TRIO if profile in self.trio.profiles else ''}@{profile}-{key}"
+        """Return a stage's name in dvc.yaml, such as train@mini-gpt2-small-helpful-0."""
+        return f"{kind}{SUBSET if profile in self.subset.profiles else ''}@{profile}-{key}"
 
     @property
     def test_files(self) -> TestFiles:
-        """By objective."""
+        """Return the files that each objective is tested on."""
         return {objective: self.pairs[objective].test for objective in self.objectives}
 
     def ablates(self, suite: str, subset: str) -> bool:
-        """Whether a part of a suite is scored under ablations, too."""
+        """Return whether a part of a suite is scored under ablations, too."""
         return not any(fnmatch(f"{suite}/{subset}", pattern) for pattern in self.not_ablated)
 
 
 class HubRepo(Settings):
     """A repository of the Hugging Face hub at a revision."""
 
-    repo: Annotated[str, AfterValidator(_of_the_hub)]
-    revision: Annotated[str, Field(pattern=r"^[!-~]+$")]
+    repo: Annotated[str, AfterValidator(_of_the_hub)]  # OWNER/NAME
+    revision: Annotated[str, Field(pattern=r"^[!-~]+$")]  # a commit, a tag or a branch
 
 
 class HubData(Settings):
-    """The real data sets. `stand_ins` says what is taken for the official files, and every report says it again; null
-    refuses whatever is not official."""
+    """The real data sets."""
 
-    kind: Literal["hub"]
+    kind: Literal["hub"]  # of source
     stand_ins: Shown | None
-    hh_rlhf: HubRepo
-    reward_bench: HubRepo
+    """What is taken for the official files, for every report; null refuses other files."""
+    hh_rlhf: HubRepo  # the preference pairs
+    reward_bench: HubRepo  # these three: the suites
     reward_bench_2: HubRepo
     rm_bench: HubRepo
 
 
 class MiniatureData(Settings):
-    """Generated data in the official files' formats; `label_noise` is the share of pairs with the label flipped."""
+    """Generated data in the official files' formats."""
 
-    kind: Literal["miniature"]
-    seed: Seed
-    train_pairs: PairNumbers
-    test_pairs: PairNumbers
-    items_per_task: Positive
-    label_noise: Annotated[float, Field(ge=0, lt=0.5)]
+    kind: Literal["miniature"]  # of source
+    seed: Seed  # of all texts
+    train_pairs: PairNumbers  # by source of HH-RLHF
+    test_pairs: PairNumbers  # the same
+    items_per_task: Positive  # prompts of each part of a suite
+    label_noise: Annotated[float, Field(ge=0, lt=0.5)]  # share of pairs with the label flipped
 
 
 class DataConfig(Settings):
-    """Caps are seeded random samples; null keeps all.
+    """Where data come from, and caps: seeded random samples; null keeps all.
 
-    `max_train_pairs` and `max_test_pairs` cap the pairs of all files that an objective names, taken together: a file
-    keeps its share of them, and an objective has what was drawn of its files. So the mixed objective is the union of
-    what it names, in the proportion of the whole files (the paper's is 2.8 helpful pairs for a harmless one).
-    `max_items_per_task` caps each part of a suite.
+    Pairs are capped over all files that an objective names, taken together: a file keeps its share,
+    and an objective has what was drawn of its files. So the mixed objective has its files in the
+    proportion of the full files (the paper's is 2.8 helpful pairs for a harmless one).
     """
 
     source: Annotated[HubData | MiniatureData, Field(discriminator="kind")]
-    max_train_pairs: Positive | None
-    max_test_pairs: Positive | None
-    max_items_per_task: Positive | None
+    max_train_pairs: Positive | None  # of all train files together
+    max_test_pairs: Positive | None  # of all test files together
+    max_items_per_task: Positive | None  # of each part of a suite
 
 
 class HubFiles(HubRepo):
-    """A tokenizer or a model's weights from the hub."""
+    """A tokenizer or a model's weights."""
 
-    kind: Literal["hub"]
+    kind: Literal["hub"]  # of tokenizer or weights
 
 
 class TrainedTokenizer(Settings):
     """A byte-level BPE trained on the profile's training texts."""
 
-    kind: Literal["trained"]
-    vocabulary: Annotated[int, Field(ge=300, le=LARGEST)]
+    kind: Literal["trained"]  # of tokenizer
+    vocabulary: Annotated[int, Field(ge=300, le=LARGEST)]  # tokens, the 256 bytes and EOS included
 
 
 class TokensConfig(Settings):
-    """`max_length` in tokens: longer texts are cut, and training drops pairs that would be longer with an EOS."""
+    """How texts become tokens."""
 
     max_length: Annotated[int, Field(ge=2, le=LARGEST)]
+    """Tokens of a text: longer ones are cut, and training drops pairs longer with an EOS."""
     template: Template
+    """The text of a benchmark item, with {prompt} and {answer}; pairs are whole dialogues."""
     tokenizers: dict[Name, Annotated[HubFiles | TrainedTokenizer, Field(discriminator="kind")]]
+    """By the names that backbones use."""
 
 
 class Pretraining(Settings):
-    """Language modelling on the profile's training texts, in chunks of `length` tokens."""
+    """Language modelling on the profile's training texts."""
 
-    steps: Positive
-    chunks_per_step: Positive
-    length: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
+    steps: Positive  # of the optimiser
+    chunks_per_step: Positive  # the batch size
+    length: Annotated[int, Field(ge=2)]  # of a chunk, in tokens
+    learning_rate: Annotated[float, Field(gt=0)]  # of the first step; falls linearly to 0
 
 
 class RandomWeights(Settings):
-    """A randomly initialised backbone; `width` is the residual stream's, the MLP is four times as wide.
+    """A randomly initialised backbone."""
 
-    `init_std` is the weights' standard deviation, `gain_spread` that of the logarithm of a factor on each neuron's
-    input weights: the larger, the fewer neurons matter. `pretraining` comes before any reward training; null is none.
-    """
-
-    kind: Literal["random"]
-    family: Family
-    layers: Positive
-    width: Positive
-    heads: Positive
-    init_std: Annotated[float, Field(gt=0)]
+    kind: Literal["random"]  # of weights
+    family: Family  # which architecture of transformers
+    layers: Positive  # blocks
+    width: Positive  # of the residual stream; the MLP is four times as wide
+    heads: Positive  # of attention, in each block
+    init_std: Annotated[float, Field(gt=0)]  # standard deviation of the weights
     gain_spread: Annotated[float, Field(ge=0)]
-    seed: Seed
-    pretraining: Pretraining | None
+    """Standard deviation of the logarithm of a factor on each neuron's input weights: the larger,
+    the fewer neurons matter."""
+    seed: Seed  # of weights and pretraining
+    pretraining: Pretraining | None  # before any reward training; null is none
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "RandomWeights":
         if self.width % (2 * self.heads):
-            raise _refusal(
-                "width", f"{self.width} must be a multiple of twice the heads ({self.heads})"
-            )
+            message = f"{self.width} must be a multiple of twice the heads ({self.heads})"
+            raise _refusal("width", message)
         return self
 
 
 class Backbone(Settings):
-    """`name` is what tables show; the key in `backbones` is the place in the grid."""
+    """A pretrained language model; its key in `backbones` is that of the grid."""
 
-    name: Shown
-    tokenizer: Name
+    name: Shown  # in tables and figures
+    tokenizer: Name  # a key of `tokens.tokenizers`
     weights: Annotated[HubFiles | RandomWeights, Field(discriminator="kind")]
+    """What reward models are trained from."""
 
 
 class TrainConfig(Settings):
-    """The recipe of METHOD.md section 1. `tokens_per_micro_batch` changes memory, not gradients.
+    """The recipe of METHOD.md section 1."""
 
-    `weights` is the type of weights and optimiser state, `precision` that of the products. A training that is killed
-    loses at most `save_every_minutes`; 0 saves after every step.
-    """
-
-    epochs: dict[Objective, Positive]
-    learning_rate: Annotated[float, Field(gt=0)]
-    pairs_per_step: Positive
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
-    head_std: Annotated[float, Field(gt=0)]
-    weights: Dtype
-    precision: Precision
-    tokens_per_micro_batch: Positive
+    epochs: dict[Objective, Positive]  # passes over the pairs of each objective
+    learning_rate: Annotated[float, Field(gt=0)]  # of the first step; falls linearly to 0
+    pairs_per_step: Positive  # the batch size
+    betas: tuple[Beta, Beta]  # of AdamW
+    weight_decay: Annotated[float, Field(ge=0)]  # of AdamW
+    max_grad_norm: Annotated[float, Field(gt=0)]  # gradients are clipped to this norm
+    head_std: Annotated[float, Field(gt=0)]  # standard deviation of the new head's weights
+    weights: Dtype  # type of weights and optimiser state
+    precision: Precision  # of the products
+    tokens_per_micro_batch: Positive  # changes memory, not gradients
     save_every_minutes: Annotated[float, Field(ge=0)]
+    """What a killed training loses at most; 0 saves after every step."""
 
     @model_validator(mode="after")
     def _weights_have_the_precision(self) -> "TrainConfig":
         if self.weights == "bfloat16" != self.precision:
-            raise _refusal(
-                "precision", f"{self.precision}: weights in bfloat16 are multiplied in bfloat16"
-            )
+            message = f"{self.precision}: weights in bfloat16 are multiplied in bfloat16"
+            raise _refusal("precision", message)
         return self
 
 
 class ActivationsConfig(Settings):
-    """`max_pairs`: a seeded sample of the RM's training split, long pairs too; null is all of it."""
+    """Activation statistics (METHOD.md section 4)."""
 
     max_pairs: Positive | None
-    precision: Precision
-    tokens_per_batch: Positive
+    """Size of a seeded sample of an RM's training split, long pairs too; null is all of it."""
+    precision: Precision  # of the products
+    tokens_per_batch: Positive  # changes memory, not results beyond rounding
 
 
 class EvaluateConfig(Settings):
-    """The conditions of METHOD.md section 5, as shares (%) of all neurons that are silenced.
+    """The conditions of METHOD.md section 5, as shares (%) of all neurons that are silenced."""
 
-    By neuron score (`SCORES` of evaluate/selection.py): `hh_percents` on the HH test sets, `task_percents` on the
-    benchmarks. `set_percents`: of the mixed RM's shared and only sets on the benchmarks. Tables show `task_percent`.
-    """
-
-    hh_percents: dict[Score, Distinct[Percent]]
-    task_percents: dict[Score, Distinct[Percent]]
+    hh_percents: dict[Score, Distinct[Percent]]  # by neuron score, on the HH test sets
+    task_percents: dict[Score, Distinct[Percent]]  # by neuron score, on the benchmarks
     set_percents: Distinct[Percent]
-    task_percent: Percent
-    precision: Precision
-    tokens_per_batch: Positive
+    """Of the tops whose shared and only sets are silenced in the mixed RM, on the benchmarks."""
+    task_percent: Percent  # the share that tables show
+    precision: Precision  # of the products
+    tokens_per_batch: Positive  # changes memory, not results beyond rounding
 
     @model_validator(mode="after")
     def _tables_have_their_percent(self) -> "EvaluateConfig":
-        for key, percents in (
-            ("task_percents.magnitude", self.task_percents.get("magnitude")),
-            (
-                "set_percents",
-                self.set_percents,
-            ),
-        ):
-            if self.task_percent not in (percents or ()):
-                raise _refusal(
-                    "task_percent",
-                    f"{self.task_percent}, which tables show, is not in {key}: add it there",
-                )
+        magnitude = self.task_percents.get("magnitude", ())
+        shown = {"task_percents.magnitude": magnitude, "set_percents": self.set_percents}
+        for key, percents in shown.items():
+            if self.task_percent not in percents:
+                message = f"{self.task_percent}, which tables show, is not in {key}: add it there"
+                raise _refusal("task_percent", message)
         return self
 
 
+class Needs(Settings):
+    """What a machine must have for a profile, in GB (docs/COSTS.md)."""
+
+    gpu_gb: Positive
+    """GPU memory for the largest cell; without a GPU, the machine must have as much."""
+    memory_gb: Positive  # of the machine, beside a GPU, for the largest cell
+    disk_gb: Positive  # outputs of all cells, DVC's copy of them, downloads and scratch
+
+
 class Profile(Settings):
-    """One way to run the pipeline; `title` heads every page of its reports.
+    """One way to run the pipeline."""
 
-    `required_claims` are those of METHOD.md section 7 without which `analyse.check` fails. `gpu` is what the preflight
-    makes of a machine without one; how much memory and disk a machine needs is estimated (`estimate/`). `threads` of
-    a CPU that a model computes with, of which the bits of its results depend; null is as many as there are. `portable`:
-    results are the same bits on every x86-64 CPU with AVX2 (base/portable.py); large models would be slow so.
-    """
-
-    title: Shown
-    required_claims: tuple[ClaimId, ...]
-    gpu: Literal["none", "useful", "required"]
+    title: Shown  # heads every page of its reports
+    required_claims: tuple[ClaimId, ...]  # of METHOD.md section 7: `analyse.check` fails without
+    gpu: Literal["none", "useful", "required"]  # what preflight makes of a machine without one
+    needs: Needs  # the sizes that preflight looks for
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None
+    """Of a CPU that a model computes with; bits of results depend on it. Null is all there are."""
     portable: bool
-    data: DataConfig
+    """The same bits on every x86-64 CPU with AVX2 (base/portable.py); slow for large models."""
+    data: DataConfig  # this and the sections below: by the stages that read them
     tokens: TokensConfig
-    backbones: dict[Name, Backbone]
+    backbones: dict[Name, Backbone]  # by the names of the grid
     train: TrainConfig
     activations: ActivationsConfig
     evaluate: EvaluateConfig
@@ -416,9 +406,8 @@ class Profile(Settings):
     @model_validator(mode="after")
     def _portable_is_of_cpus(self) -> "Profile":
         if self.portable and (self.gpu != "none" or self.threads is None):
-            raise ValueError(
-                f"portable needs gpu none (is {self.gpu}) and a number of threads (is {self.threads})"
-            )
+            needs = f"gpu none (is {self.gpu}) and a number of threads (is {self.threads})"
+            raise ValueError(f"portable needs {needs}")
         return self
 
     @model_validator(mode="after")
@@ -430,34 +419,28 @@ class Profile(Settings):
                 raise _refusal(key, f"{backbone.tokenizer!r} is not one of {known}")
             trained = isinstance(self.tokens.tokenizers[backbone.tokenizer], TrainedTokenizer)
             if trained and isinstance(backbone.weights, HubFiles):
-                raise _refusal(
-                    key,
-                    f"{backbone.tokenizer!r} is trained here: weights of the hub know their own ids only",
-                )
+                what = "is trained here: weights of the hub know their own ids only"
+                raise _refusal(key, f"{backbone.tokenizer!r} {what}")
         return self
 
     @model_validator(mode="after")
     def _chunks_have_positions(self) -> "Profile":
         for name, backbone in self.backbones.items():
-            life = (
-                backbone.weights.pretraining
-                if isinstance(backbone.weights, RandomWeights)
-                else None
-            )
-            if life and life.length > self.tokens.max_length:
+            pretraining = getattr(backbone.weights, "pretraining", None)
+            if pretraining and pretraining.length > self.tokens.max_length:
                 raise _refusal(
                     f"backbones.{name}.weights.pretraining.length",
-                    f"{life.length} tokens, but the backbone has {self.tokens.max_length} positions: lower it, or "
-                    "raise tokens.max_length",
+                    f"{pretraining.length} tokens, but the backbone has {self.tokens.max_length} "
+                    "positions: lower it, or raise tokens.max_length",
                 )
         return self
 
 
 class Params(Settings):
-    """The whole of params.yaml."""
+    """All of params.yaml."""
 
     grid: Grid
-    profiles: dict[Name, Profile]
+    profiles: dict[Name, Profile]  # by name
 
     @model_validator(mode="after")
     def _profiles_fill_the_grid(self) -> "Params":
@@ -465,29 +448,25 @@ class Params(Settings):
             names = ", ".join(self.grid.profiles)
             raise _refusal("profiles", f"{', '.join(self.profiles)}: grid.profiles has {names}")
         for name, profile in self.profiles.items():
-            if set(profile.backbones) != set(self.grid.axes(name).backbones):
-                names = ", ".join(self.grid.axes(name).backbones)
-                raise _refusal(
-                    f"profiles.{name}.backbones", f"{', '.join(profile.backbones)}: must be {names}"
-                )
-            if set(profile.train.epochs) != set(self.grid.objectives):
-                names = ", ".join(self.grid.objectives)
-                raise _refusal(
-                    f"profiles.{name}.train.epochs",
-                    f"of {', '.join(profile.train.epochs)}: must be of {names}",
-                )
+            backbones, objectives = self.grid.axes(name).backbones, self.grid.objectives
+            if set(profile.backbones) != set(backbones):
+                message = f"{', '.join(profile.backbones)}: must be {', '.join(backbones)}"
+                raise _refusal(f"profiles.{name}.backbones", message)
+            if set(profile.train.epochs) != set(objectives):
+                named = ", ".join(profile.train.epochs)
+                message = f"of {named}: must be of {', '.join(objectives)}"
+                raise _refusal(f"profiles.{name}.train.epochs", message)
         return self
 
     def refuse_unknown(self, profiles: Iterable[str]) -> None:
-        """Raises UserError that names the profiles that are not here."""
+        """Raise UserError that names the profiles that are not here."""
         if unknown := set(profiles) - set(self.profiles):
-            raise UserError(
-                f"no profile {', '.join(sorted(unknown))}: params.yaml has {', '.join(self.profiles)}"
-            )
+            names = ", ".join(sorted(unknown))
+            raise UserError(f"no profile {names}: params.yaml has {', '.join(self.profiles)}")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml; raises UserError with the path of each key at fault."""
+    """Read and check params.yaml. Raise UserError with the path of each key at fault."""
     try:
         # YAML 1.2, as DVC reads it: 5e-5 is a number there, and `no` a text
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -499,25 +478,17 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def parse_params(raw: Any, name: str = "params.yaml") -> Params:
-    """Check an already parsed params.yaml; raises UserError with the path of each key at fault."""
+    """Check an already parsed params.yaml. Raise UserError with the path of each key at fault."""
     try:
-        written = json.dumps(raw, default=_date)
+        written = json.dumps(raw)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{name} holds what is no setting: {error}") from error
+        raise UserError(f"{name} holds what is no setting: {error}; quote dates") from error
     try:
         # Strict JSON mode, because YAML sequences must become tuples but "3" must not become 3.
         return Params.model_validate_json(written)
     except ValidationError as error:
-        raise UserError(
-            "\n".join([f"{name} is refused:", *(_explain(e, raw) for e in error.errors())])
-        ) from error
-
-
-def _date(value: object) -> str:
-    """Return a date as the text that it is in a title or a revision; TypeError for what else JSON does not know."""
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{value!r} is neither a text, a number, a list nor a section")
+        faults = [_explain(fault, raw) for fault in error.errors()]
+        raise UserError("\n".join([f"{name} is refused:", *faults])) from error
 
 
 def _explain(error: Mapping[str, Any], raw: Any) -> str:
@@ -528,7 +499,7 @@ def _explain(error: Mapping[str, Any], raw: Any) -> str:
     last = error.get("ctx", {}).get("key") or (parents.pop() if parents else "(top level)")
     for part in parents:
         if isinstance(node, dict) and part not in node:
-            continue  # pydantic puts the chosen member of a union ("hub") into the path; the file has no such key
+            continue  # the chosen member of a union ("hub"), which is no key of the file
         keys.append(str(part))
         node = node[part]
     keys += [] if last == "[key]" else [str(last)]  # then it is the key before that is at fault

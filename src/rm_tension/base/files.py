@@ -1,8 +1,7 @@
-"""Files that appear whole or not at all, and JSON."""
+"""Atomic file writes and JSON."""
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +17,14 @@ T = TypeVar("T")
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file or folder to; rename it into place only if the block succeeds.
+    """Yield a path beside `path` to write a file or folder to; rename it into place at the end.
 
-    It replaces a file by a file and a folder by a folder, and is on the disk before it does, so that a loss of power
-    leaves no empty file. A link stays one, and what it leads to is replaced; but a link into DVC's cache is replaced
-    itself, and the cache stays as it is. What is new has the modes of the umask, whatever a library gave it; a file
-    that is replaced keeps its mode, and for root its owner. Raises IsADirectoryError or NotADirectoryError, and
-    removes nothing, if `path` is the other.
+    If the block raises, `path` stays as it was. The content is on disk before it is renamed, so
+    that a loss of power leaves no empty file. A link, such as DVC makes into its cache, is
+    replaced, and what it leads to stays. Files get the modes of the umask, whatever a library gave
+    them. Raise IsADirectoryError or NotADirectoryError, and remove nothing, if a file would replace
+    a folder or a folder a file.
     """
-    path = _destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)  # what a killed run left
@@ -34,74 +32,32 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         umask = _umask()
         for file in [partial, *partial.rglob("*")]:
-            if not (
-                file.is_symlink() or is_linked_to_cache(file)
-            ):  # whose mode is that of what they lead to
+            if not _is_link(file):  # whose mode is that of what it leads to
                 file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
                 _flush(file)
-        if (
-            path.is_file()
-            and partial.is_file()
-            and not any(map(is_linked_to_cache, (path, partial)))
-        ):
-            _keep_mode_and_owner(path, partial)
-        if path.is_dir() and partial.is_dir():
-            shutil.rmtree(path)
+        if partial.is_dir() and (path.is_dir() or path.is_symlink()):
+            _remove(path)
         partial.replace(path)
         _flush(path.parent)
     finally:
         _remove(partial)
 
 
-def is_linked_to_cache(path: Path) -> bool:
-    """Return whether DVC made `path` a symbolic or hard link to a file of its cache, as `cache.type` may say.
-
-    A symbolic link is known by the name of what it leads to, which may be gone, and a hard link by the mode that DVC
-    gives what it links. Which folder is the cache is not asked: it may be shared, or another checkout's.
-    """
-    if path.is_symlink():
-        return _is_named_by_md5(path.parent / path.readlink())
-    return path.is_file() and path.stat().st_nlink > 1 and not path.stat().st_mode & 0o222
-
-
 def unlink_from_cache(path: Path) -> None:
-    """Replace a link into DVC's cache by a copy, for those who write to a file in place; other files stay."""
-    if is_linked_to_cache(path):
+    """Replace a link by a copy, for those who write to a file in place; other files stay."""
+    if path.exists() and _is_link(path):
         with whole(path) as partial:
             shutil.copyfile(path, partial)
 
 
-def _destination(path: Path) -> Path:
-    """Follow links, but not into DVC's cache: the last link before it is the destination then."""
-    if not _is_named_by_md5(path.resolve()):
-        return path.resolve()
-    while path.is_symlink() and not is_linked_to_cache(path):
-        path = path.parent / path.readlink()
-    return path.parent.resolve() / path.name
-
-
-def _is_named_by_md5(path: Path) -> bool:
-    """Return whether a path ends as those of DVC's cache: the md5 of the content, with a / after two digits.
-
-    No other file has such a name, and a file that has must never change.
-    """
-    return (
-        re.fullmatch("[0-9a-f]{2}/[0-9a-f]{30}", f"{path.parent.resolve().name}/{path.name}")
-        is not None
-    )
+def _is_link(path: Path) -> bool:
+    return path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
 
 
 def _umask() -> int:
     mask = os.umask(0)  # there is no way to look at it without setting it
     os.umask(mask)
     return mask
-
-
-def _keep_mode_and_owner(old: Path, new: Path) -> None:
-    known = old.stat()
-    new.chmod(known.st_mode)
-    if os.geteuid() == 0:
-        os.chown(new, known.st_uid, known.st_gid)
 
 
 def _flush(path: Path) -> None:
@@ -113,7 +69,7 @@ def _flush(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -126,7 +82,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """What a stage wrote, as pydantic reads the type, such as a dataclass; raises UserError if it is something else."""
+    """Return a file of a stage as the type, such as a dataclass.
+
+    Raise UserError if the file is something else.
+    """
     remedy = f"`dvc checkout {path}`, or run the stage that makes it"
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
@@ -136,7 +95,6 @@ def read_json(path: Path, kind: type[T]) -> T:
         raise UserError(f"{path}: cannot be read ({error}); {remedy} again") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "all of it"
-        raise UserError(
-            f"{path}: not what it should be: {place}: {first['msg']}; {remedy} again"
-        ) from None
+        key = ".".join(map(str, first["loc"])) or "all of it"
+        message = f"{path}: not what it should be: {key}: {first['msg']}; {remedy} again"
+        raise UserError(message) from None

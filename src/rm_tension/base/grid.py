@@ -13,7 +13,7 @@ Split = Literal["train", "test", "benchmarks"]
 
 @dataclass(frozen=True, order=True)
 class Trio:
-    """The helpful, harmless and mixed reward model of one backbone and seed: the unit after training."""
+    """The reward models of one backbone and seed, one per objective: the unit after training."""
 
     backbone: str
     seed: int
@@ -44,19 +44,19 @@ class Model:
 
 
 def trios(grid: Grid, profile: str) -> Iterator[Trio]:
-    """All trios of a profile, backbone by backbone (18 in the paper)."""
+    """Yield all trios of a profile, backbone by backbone (18 in the paper)."""
     axes = grid.axes(profile)
     return (Trio(backbone, seed) for backbone, seed in product(axes.backbones, axes.seeds))
 
 
 def models(grid: Grid, profile: str) -> Iterator[Model]:
-    """All reward models of a profile, trio by trio (54 in the paper)."""
+    """Yield all reward models of a profile, trio by trio (54 in the paper)."""
     return (trio.model(objective) for trio in trios(grid, profile) for objective in grid.objectives)
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where a profile keeps its artefacts, below `root` (the repository). dvc.yaml names the same paths."""
+    """Where a profile keeps its files, below `root`, the repository, as dvc.yaml has it."""
 
     profile: str
     root: Path = Path()
@@ -66,7 +66,7 @@ class Paths:
         return self.root / "data" / self.profile
 
     def texts(self, split: Split) -> Path:
-        """Columns dataset, subset, item_id, prompt, answers (the chosen ones first), n_chosen.
+        """Return a table with dataset, subset, item_id, prompt, answers (chosen first), n_chosen.
 
         Of HH-RLHF's pairs (train, test) the answers are whole dialogues and the prompt is empty.
         """
@@ -74,7 +74,7 @@ class Paths:
 
     @property
     def provenance(self) -> Path:
-        """JSON: the files that the data came from, their checks, what stood in for others."""
+        """Return the JSON of the files that the data came from, their checks and stand-ins."""
         return self.data / "provenance.json"
 
     @property
@@ -82,9 +82,9 @@ class Paths:
         return self.root / "tokens" / self.profile
 
     def tokens(self, backbone: str, split: Split) -> Path:
-        """Columns dataset, subset, item_id, answers: a list of token ids for each.
+        """Return a table with dataset, subset, item_id, and answers as lists of token ids.
 
-        Of the training pairs also too_long: whether training drops the pair, whose sides are cut here.
+        Of the training pairs also too_long: training drops the pair, whose sides are cut here.
         """
         return self.all_tokens / backbone / f"{split}.parquet"
 
@@ -95,7 +95,7 @@ class Paths:
         return self.root / "models" / self.profile / "backbones" / backbone
 
     def backbone_provenance(self, backbone: str) -> Path:
-        """JSON: what the weights of a backbone were loaded from (`provenance.LoadedWeights`)."""
+        """Return the JSON of what a backbone was loaded from (`provenance.LoadedWeights`)."""
         return self.root / "models" / self.profile / "provenance" / f"{backbone}.json"
 
     def reward_model(self, model: Model) -> Path:
@@ -105,7 +105,7 @@ class Paths:
         return self.root / "activations" / self.profile / f"{trio.key}.safetensors"
 
     def rewards(self, trio: Trio) -> Path:
-        """Columns objective, kind, percent, dataset, item_id, answer_index, reward."""
+        """Return a table with `evaluate.conditions.COLUMNS`."""
         return self.root / "rewards" / self.profile / f"{trio.key}.parquet"
 
     @property
@@ -117,7 +117,7 @@ class Paths:
         return self.root / "reports" / self.profile
 
     def run(self, stage: str, key: str = "") -> Path:
-        """What the stage did, as JSON; how it ran is in `runs.machine_of` of it."""
+        """Return the JSON of what the stage did; how it ran is in `runs.machine_of` of it."""
         return self.root / "runs" / self.profile / f"{'-'.join(filter(None, (stage, key)))}.json"
 
     @property
@@ -125,9 +125,9 @@ class Paths:
         return self.root / "runs" / self.profile / "steps"
 
     def history(self, model: Model) -> Path:
-        """Metrics of every training step, one JSON object a line."""
+        """Return the metrics of every training step, one JSON object a line."""
         return self.histories / f"{model.key}.jsonl"
 
     def state(self, stage: str, key: str) -> Path:
-        """Scratch of an interrupted stage, outside its outputs because DVC deletes those before it runs a stage."""
+        """Return where an interrupted stage keeps its state; DVC deletes outputs at the start."""
         return self.root / ".state" / self.profile / f"{stage}-{key}"

@@ -1,10 +1,14 @@
-"""Files of the Hugging Face hub, or of its cache ($HF_HOME), at the revisions of params.yaml."""
+"""Files of the Hugging Face hub, or of its cache ($HF_HOME), at the revisions of params.yaml.
+
+Offline the downloads are told so. They would find out themselves, but make a client before they
+look into the cache, and a proxy that it does not know (ALL_PROXY=socks5://...) breaks it.
+"""
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import constants, hf_hub_download, snapshot_download
 
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
@@ -12,20 +16,31 @@ from rm_tension.base.provenance import LoadedFile, Snapshot
 
 
 def data_file(repo: HubRepo, name: str) -> Path:
-    """Return one file of a data set. Raise UserError if it is neither on the hub nor in its cache."""
+    """Return one file of a data set. Raise UserError if neither the hub nor its cache has it."""
     return _fetch(
         repo,
         name,
-        lambda: hf_hub_download(repo.repo, name, repo_type="dataset", revision=repo.revision),
+        lambda: hf_hub_download(
+            repo.repo,
+            name,
+            repo_type="dataset",
+            revision=repo.revision,
+            local_files_only=constants.HF_HUB_OFFLINE,
+        ),
     )
 
 
 def model_folder(repo: HubRepo, *patterns: str) -> Path:
-    """Return the folder with the files of a model that match one of the patterns; else as `data_file`."""
+    """Return the folder with a model's files that match a pattern; else as `data_file`."""
     return _fetch(
         repo,
         ", ".join(patterns),
-        lambda: snapshot_download(repo.repo, revision=repo.revision, allow_patterns=list(patterns)),
+        lambda: snapshot_download(
+            repo.repo,
+            revision=repo.revision,
+            allow_patterns=list(patterns),
+            local_files_only=constants.HF_HUB_OFFLINE,
+        ),
     )
 
 

@@ -1,6 +1,5 @@
 """What all stages share: one cell of the grid, its parameters and paths."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from rm_tension.base.tables import TOKENS, TRAINING, read_table
 class Job:
     """One cell of a stage: everything that was on the command line or in params.yaml.
 
-    `cell` holds the command line's part: profile and, where the stage has them, backbone, objective and seed.
+    `cell` holds the command line's part: profile and, where the stage has them, backbone, objective
+    and seed.
     """
 
     params: Params
@@ -32,7 +32,8 @@ class Job:
     def open(cls, profile: str, **axes: str | int) -> "Job":
         """Read params.yaml, and set threads and instructions as the profile asks.
 
-        Raises UserError for a profile or cell that is not in the grid, and for other code than this checkout's.
+        Raise UserError for a profile or cell that is not in the grid, and for code of another
+        checkout.
         """
         _refuse_code_of_elsewhere()
         params = load_params()
@@ -41,9 +42,8 @@ class Job:
         settings = params.profiles[profile]
         if settings.portable:
             portable.require(profile)
-        if settings.threads and (
-            torch := sys.modules.get("torch")
-        ):  # stages without it must not pay for its import
+        torch = sys.modules.get("torch")  # stages without it must not pay for its import
+        if settings.threads and torch is not None:
             torch.set_num_threads(settings.threads)
         return cls(params, settings, Paths(profile), {"profile": profile, **axes})
 
@@ -60,15 +60,15 @@ class Job:
         return self.trio.model(self.cell["objective"])
 
     def tokens(self, split: Split) -> Path:
-        """Those of the backbone's tokenizer."""
+        """Return the table of the backbone's tokens."""
         return self.paths.tokens(self.backbone, split)
 
     def pairs(
         self, split: Literal["train", "test"], objective: Objective | None = None
     ) -> pd.DataFrame:
-        """Return tokenised pairs, all or an objective's, under the index of all, with those that are too long.
+        """Return tokenised pairs, all or an objective's, with those that are too long.
 
-        Raises UserError if there are none.
+        Their index is that of all pairs. Raise UserError if there are none.
         """
         table = read_table(self.tokens(split), TRAINING if split == "train" else TOKENS)
         if objective is None:
@@ -81,16 +81,12 @@ class Job:
 
     @property
     def stand_ins(self) -> str | None:
-        """What the profile says of the files that it takes for official ones; None if it takes none."""
+        """Return what the profile says of files that it takes for official ones, if it does."""
         source = self.profile.data.source
         return source.stand_ins if isinstance(source, HubData) else None
 
-    def fitting(self, tokens: int) -> int:
-        """How many tokens go through a model at a time: half as many, once the launcher saw that memory was short."""
-        return tokens // 2 if os.environ.get("RM_TENSION_HALF_BUDGET") else tokens
-
     def parameters(self, section: str) -> dict[str, Any]:
-        """What a run record keeps: the cell of the grid and the section of params.yaml that decides it."""
+        """Return for the run record the cell and the section of params.yaml that decides it."""
         value = getattr(self.profile, section)
         if section == "backbones":
             value = value[self.backbone]
@@ -98,12 +94,13 @@ class Job:
 
 
 def _refuse_code_of_elsewhere() -> None:
-    """DVC records the code of this checkout; the code that runs may be another's, installed in the environment."""
-    here, running = Path("src/rm_tension"), Path(__file__).parents[1]
-    if here.is_dir() and not here.samefile(running):
+    """Raise UserError if the code that runs is not this checkout's, which DVC records."""
+    source, running = Path("src/rm_tension"), Path(__file__).parents[1]
+    if source.is_dir() and not source.samefile(running):
         raise UserError(
-            f"{here.absolute()}: not the code that runs, which is {running}: set PYTHONPATH={here.parent.absolute()}, "
-            "or `make setup` in this checkout and use its environment"
+            f"{source.absolute()}: not the code that runs, which is {running}: set PYTHONPATH=src "
+            "(before `dvc exp run --temp`, too), or `make setup` in this checkout and use its "
+            "environment"
         )
 
 

@@ -1,14 +1,13 @@
 """dvc.lock, which says what each stage read and wrote, and the md5s by which it does."""
 
 import hashlib
-from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rm_tension.base.config import TRIO
+from rm_tension.base.config import SUBSET
 
 
 class _Entry(BaseModel):
@@ -39,29 +38,8 @@ def stages_of(text: str) -> dict[str, Any]:
 
 
 def kind_of(stage: str) -> str:
-    """Of train@mini-gpt2-small-helpful-0 and of train-trio@evening-smollm2-135m-helpful-0: train."""
-    return stage.partition("@")[0].removesuffix(TRIO)
-
-
-def stage_named(stages: Container[str], kind: str, cell: str) -> str | None:
-    """The stage of a kind and a cell of the grid, such as mini-gpt2-small-helpful-0, if it is there."""
-    return next(
-        (name for name in (f"{kind}@{cell}", f"{kind}{TRIO}@{cell}") if name in stages), None
-    )
-
-
-def changed_inputs(stages: Mapping[str, Any], stage: str) -> Iterator[tuple[str, str, str]]:
-    """What a stage read that was made again since: path, the md5 that it read, and the one that was made."""
-    made = {
-        out["path"]: out["md5"]
-        for one in stages.values()
-        for out in one.get("outs", ())
-        if "md5" in out
-    }
-    for read in stages[stage].get("deps", ()):
-        path, md5 = read["path"], read.get("md5")
-        if md5 and made.get(path, md5) != md5:
-            yield path, md5, made[path]
+    """Of train@mini-gpt2-small-helpful-0 and of train-subset@evening-smollm2-135m-helpful-0: train."""
+    return stage.partition("@")[0].removesuffix(SUBSET)
 
 
 def file_md5(path: Path) -> str:

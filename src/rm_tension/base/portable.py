@@ -1,12 +1,13 @@
-"""Settings under which CPUs of every vendor compute the same bits: what `portable: true` of a profile asks for.
+"""Settings for `portable: true` of a profile: every x86-64 CPU with AVX2 computes the same bits.
 
-Our libraries choose kernels by the CPU, and kernels differ in the order of sums and in how they approximate exp, log
-and their like. The variables below choose kernels that every x86-64 CPU with AVX2 has. numpy and its OpenBLAS read
-theirs when they are imported, long before a program knows its profile: `cli.main` sets them for every command, for
-they cost nothing that we could measure. torch, MKL and oneDNN read theirs at the first operation: `require` sets them
-for the profiles that ask for them, in a process of its own and in one that the launcher forked.
+Our libraries choose kernels by the CPU, and kernels differ in the order of sums and in how they
+approximate exp, log and their like. The variables below choose kernels that every x86-64 CPU with
+AVX2 has. numpy and its OpenBLAS read theirs when they are imported, before a program knows its
+profile: `cli.main` sets them for every command, for they cost nothing that we could measure. torch,
+MKL and oneDNN read theirs at the first operation: `require` sets them for the profiles that ask for
+them, in a process of its own and in one that the launcher forked.
 
-What no variable makes portable, and docs/PRECISION.md, which says how all this was tried: tests/test_portable.py.
+docs/PRECISION.md says how this was tried, tests/test_portable.py what no variable makes portable.
 """
 
 import ctypes
@@ -18,72 +19,70 @@ from pathlib import Path
 from rm_tension.base.errors import UserError
 
 NUMPY = {
-    "NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR",  # leaves SSE4.2, its build's baseline
+    # leaves SSE4.2, the baseline of numpy's build
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_NUM_THREADS": "1",
 }
 TORCH = {
     "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "COMPATIBLE",  # AVX2 would be Intel's alone: MKL's other branches are not for other vendors
+    "MKL_CBWR": "COMPATIBLE",  # MKL's other branches are Intel's alone
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "CUDA_VISIBLE_DEVICES": "",
 }
-MKL_ALL, MKL_COMPATIBLE = (
-    -1,
-    3,
-)  # of mkl_cbwr_get: which settings are asked for, and the branch it returns
+# Of mkl_cbwr_get: which settings are asked for, and the branch that it returns
+MKL_ALL, MKL_COMPATIBLE = -1, 3
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def is_x86() -> bool:
-    """Whether there is anything to set: other architectures round otherwise, whatever they are told."""
+    """Return whether there is anything to set: other architectures always round otherwise."""
     return platform.machine() in ("x86_64", "AMD64")
 
 
 def has_avx2() -> bool:
-    """Whether this CPU has AVX2 and FMA, by the kernel's list of its features."""
-    flags = next(
-        (line.split() for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), []
-    )
-    return {"avx2", "fma"} <= {*flags}
+    """Return whether this CPU has AVX2 and FMA, by the kernel's list of its features."""
+    lines = CPUINFO.read_text().splitlines()
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return {"avx2", "fma"} <= {*flags.split()}
 
 
 def before_numpy() -> None:
-    """Set numpy's variables; to be called before anything imports numpy. A CPU without AVX2 is left as it is."""
-    if (
-        is_x86() and has_avx2()
-    ):  # OpenBLAS would run Haswell's kernels on an older CPU, and die of them
+    """Set numpy's variables, where the CPU has AVX2. Call it before anything imports numpy."""
+    # OpenBLAS would run Haswell's kernels on an older CPU, and die of them
+    if is_x86() and has_avx2():
         os.environ |= NUMPY
 
 
 def require(profile: str) -> None:
-    """Set torch's variables; to be called before torch computes anything.
+    """Set torch's variables. Call it before torch computes anything.
 
-    Raises UserError on a CPU without AVX2, and for the variables, by name, that come too late.
+    Raise UserError on a CPU without AVX2, and for the variables, by name, that come too late.
     """
     if not is_x86():
         return
     if not has_avx2():
         raise UserError(
-            f"profiles.{profile}.portable: this CPU has no AVX2, and would compute other bits than all that have it; "
-            f"use another machine, or set profiles.{profile}.portable to false in params.yaml"
+            f"profiles.{profile}.portable: this CPU has no AVX2, and would compute other bits than "
+            f"all that have it; use another machine, or set profiles.{profile}.portable to false "
+            "in params.yaml"
         )
     os.environ |= TORCH
     if faults := [*_faults_of_numpy(), *_faults_of_torch()]:
         raise UserError(
-            f"profiles.{profile}.portable: {', '.join(faults)} come too late: numpy was imported, or torch has "
-            f"computed, before they were set; run `rm-tension STAGE --profile {profile}` in a process of its "
-            "own, with the libraries of uv.lock"
+            f"profiles.{profile}.portable: {', '.join(faults)} come too late: numpy was imported, "
+            "or torch has computed, before they were set; run `rm-tension STAGE --profile "
+            f"{profile}` in a process of its own, with the libraries of uv.lock"
         )
 
 
 def holds() -> bool:
-    """Whether the libraries that are loaded compute the bits that they compute on every CPU with AVX2."""
+    """Return whether the loaded libraries compute the bits of every CPU with AVX2."""
     return is_x86() and not (_faults_of_numpy() or _faults_of_torch())
 
 
 def _faults_of_numpy() -> list[str]:
-    """The variables, as NAME=VALUE, that numpy does not compute by; none where it is not loaded."""
+    """Return the variables, as NAME=VALUE, that numpy, if it is loaded, does not compute by."""
     if "numpy" not in sys.modules:
         return []
     core = sys.modules["numpy._core._multiarray_umath"]
@@ -102,7 +101,7 @@ def _faults_of_numpy() -> list[str]:
 
 
 def _faults_of_torch() -> list[str]:
-    """The variables, as NAME=VALUE, that torch does not compute by; none where it is not loaded."""
+    """Return the variables, as NAME=VALUE, that torch, if it is loaded, does not compute by."""
     torch = sys.modules.get("torch")
     if torch is None:
         return []

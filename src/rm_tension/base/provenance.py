@@ -1,4 +1,4 @@
-"""What was loaded, written down where it is loaded, so that a report shows this and not what params.yaml asked for."""
+"""What was loaded, recorded where it is: a report shows this, not what params.yaml asked for."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class LoadedFile:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Files of a repository: `revision` was asked for, `commit` is what the hub or its cache made of it."""
+    """Files of a repository: `revision` was asked for, `commit` is what the hub resolved it to."""
 
     repo: str
     revision: str
@@ -24,10 +24,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """models/<profile>/provenance/<backbone>.json: None from the hub for weights that were drawn at random.
+    """models/<profile>/provenance/<backbone>.json; `hub` is None for randomly drawn weights.
 
-    `stand_ins` is what the profile says of files that it takes for official ones: what the cache has under the
-    repository's name and commit was then compared with nothing. None: they were compared with hub.sha256.
+    `stand_ins` is what the profile says of files that it takes for official ones. With None, the
+    commit of the hub says what was loaded.
     """
 
     hub: Snapshot | None
@@ -38,8 +38,8 @@ class LoadedWeights:
 class DataFile:
     """An entry of `files` in data/<profile>/provenance.json; `commit` is None for a generated file.
 
-    `rows` are counts by source of HH-RLHF or by subset of a benchmark. `official`: the rows and, where it is known,
-    the digest are the expected ones.
+    `rows` are counts by source of HH-RLHF or by subset of a benchmark. `official`: the rows and,
+    where it is known, the sha256 are the expected ones.
     """
 
     repo: str
@@ -53,7 +53,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class LoadedData:
-    """Of data/<profile>/provenance.json; `stand_ins`: what was taken for official files."""
+    """data/<profile>/provenance.json; `stand_ins`: what was taken for official files."""
 
     stand_ins: str | None
     files: list[DataFile]
@@ -61,7 +61,7 @@ class LoadedData:
 
 @dataclass(frozen=True)
 class Provenance:
-    """results/<profile>/provenance.json: the data files that came from the hub, and the weights by backbone."""
+    """results/<profile>/provenance.json: the data files of the hub, and the weights by backbone."""
 
     data: list[DataFile]
     backbones: dict[str, LoadedWeights]

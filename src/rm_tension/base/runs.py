@@ -1,12 +1,14 @@
-"""What a stage did, runs/<profile>/<stage>-<key>.json, and how it ran, runs/<profile>/machine/<stage>-<key>.json.
+"""Run records: what a stage did, and how it ran.
 
-The first is decided by what the stage reads and is an output of DVC: the same bytes wherever the results are the same.
-The second tells of the machine and differs each time; DVC does not know it.
+runs/<profile>/<stage>-<key>.json is decided by what the stage reads and is an output of DVC: the
+same bytes wherever the results are the same. runs/<profile>/machine/<stage>-<key>.json tells of the
+machine and differs each time; DVC does not know it.
 """
 
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -24,48 +26,33 @@ from rm_tension.base.surroundings import recorded
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "reports")
-ELSEWHERE = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-)
+GIT_VARIABLES = {
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
+}
 LIBRARIES = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "tokenizers",
-    "datasets",
-    "numpy",
-    "pandas",
-    "dvc",
+    *("torch", "transformers", "accelerate", "tokenizers"),
+    *("datasets", "numpy", "pandas", "dvc"),
 )
-
-
 # Metrics that tell of the machine; all others tell of the result
 OF_THE_MACHINE = {
-    "seconds",
-    "cpu_seconds",
-    "steps_seconds",
-    "peak_memory_mib",
-    "tokens_per_second",
-    "memory_mib",
+    *("seconds", "cpu_seconds", "steps_seconds", "tokens_per_second"),
+    *("memory_mib", "peak_memory_mib"),
 }
 
 
 @contextmanager
 def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Time a stage and yield the dict of its metrics; if the stage succeeds, write them to `path` and `machine_of`."""
+    """Time a stage and yield the dict of its metrics.
+
+    If the stage succeeds, write them to `path` and `machine_of(path)`.
+    """
     metrics: dict[str, Any] = {}
     start, computed = time.perf_counter(), time.process_time()
     yield metrics
     metrics["seconds"] = round(time.perf_counter() - start, 3)
-    metrics["cpu_seconds"] = round(
-        time.process_time() - computed, 3
-    )  # whatever else the machine does
-    metrics["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    metrics["cpu_seconds"] = round(time.process_time() - computed, 3)
+    metrics["peak_memory_mib"] = peak_memory_mib()
     of_result, of_machine = split(metrics)
     write_json(machine_of(path), {"metrics": of_machine, "environment": environment()})
     write_json(path, {"parameters": parameters, "metrics": of_result})
@@ -83,8 +70,8 @@ def machine_of(path: Path) -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Where and with what this process runs."""
-    found: dict[str, Any] = {
+    """Return where and with what this process runs."""
+    values: dict[str, Any] = {
         "git_commit": git_commit(),
         "host": platform.node(),
         "python": platform.python_version(),
@@ -97,23 +84,27 @@ def environment() -> dict[str, Any]:
     }
     torch = sys.modules.get("torch")  # stages without torch must not pay for its import
     if torch is not None and torch.cuda.is_available():
-        found["accelerator"] = torch.cuda.get_device_name()
-        found["accelerator_peak_mib"] = torch.cuda.max_memory_allocated() // 2**20
-    return found
+        values["accelerator"] = torch.cuda.get_device_name()
+        values["accelerator_peak_mib"] = torch.cuda.max_memory_allocated() // 2**20
+    return values
 
 
 def cpu_model() -> str:
-    """What the CPU calls itself, where the system says it."""
+    """Return the name of the CPU, where the system says it."""
     info = Path("/proc/cpuinfo")
-    lines = (
-        info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
-    )
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+    return name[1] if name else platform.processor()
+
+
+def peak_memory_mib() -> int:
+    """Return the most that this process has held; macOS counts in bytes, Linux in KiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
 def memory_mib() -> int:
-    """What this process holds now: of the accelerator's memory where torch uses one, else of the machine's."""
+    """Return what this process holds now: of the accelerator's memory, else of the machine's."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return int(torch.cuda.memory_allocated()) // 2**20
@@ -121,19 +112,24 @@ def memory_mib() -> int:
 
 
 def git_commit() -> str:
-    """The commit of the working tree, with `+` if it has other changes than WRITTEN; `unknown` outside a checkout."""
+    """Return the commit of the working tree, with `+` if it has other changes than WRITTEN.
+
+    Outside a checkout it is `unknown`.
+    """
     if shutil.which("git") is None:
         return "unknown"
     commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
-    changed = _git(
-        "diff", "--quiet", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN)
-    ).returncode
+    others = [":/", *(f":(top,exclude){path}" for path in WRITTEN)]
+    changed = _git("diff", "--quiet", "HEAD", "--", *others).returncode
     return f"{commit}{'+' if changed else ''}" if commit else "unknown"
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """In the repository around the working folder; a git hook, for one, sets variables that name another."""
-    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    """Run git in the repository around the working folder.
+
+    A git hook, for one, sets variables that name another repository.
+    """
+    environment = {k: v for k, v in os.environ.items() if k not in GIT_VARIABLES}
     return subprocess.run(
         ["git", *arguments], env=environment, capture_output=True, text=True, check=False
     )

@@ -1,9 +1,10 @@
-"""What our libraries read of the user's surroundings; results depend on params.yaml, the locks and the code alone.
+"""Environment variables that libraries read: refused if they change results, else recorded.
 
-Most of it is set where it is used: accelerate's precision, steps and compiler and torch's TF32 in model/device.py,
-matplotlib's style and LaTeX's environment in report/, git's repository in base/runs.py. What cannot be set and asks for
-other numbers is refused here, by name. What changes no more than the order of sums, as another machine would, is set by
-base/portable.py where a profile asks for it, and goes into the run records.
+Results depend on params.yaml, the locks and the code alone. Most settings are made where they are
+used: accelerate's precision, steps and compiler and torch's TF32 in model/device.py, matplotlib's
+style and LaTeX's environment in report/, git's repository in base/runs.py. What cannot be set and
+asks for other numbers is refused here, by name. What changes no more than the order of sums, as
+another machine would, base/portable.py sets where a profile asks for it, and run records keep it.
 """
 
 import io
@@ -27,52 +28,54 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": OFF,
     "PYTHONOPTIMIZE": ("0", "1"),  # 2 takes the docstrings away that transformers reads
 }
-# Beginnings of the names of variables that choose devices, threads, instructions or algorithms. None holds a secret.
+# Beginnings of the names of variables that choose devices, threads, instructions or algorithms.
+# None holds a secret.
 RECORDED = (
-    "ACCELERATE_", "ATEN_", "CUBLAS", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "GOTO_", "KMP_", "MKL_", "NPY_", "NVIDIA_",
-    "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "RAYON_", "RM_TENSION_HALF_BUDGET", "TORCH_", "TRANSFORMERS_",
+    "ACCELERATE_", "ATEN_", "CUBLAS", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "GOTO_", "KMP_", "MKL_",
+    "NPY_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "RAYON_",
+    "TORCH_", "TRANSFORMERS_",
 )  # fmt: skip
 
 
 def check() -> None:
-    """To be called by every program before it computes; raises UserError for a variable that it must not run under."""
+    """Raise UserError for a variable or locale that no program may compute under."""
     for stream in (sys.stdout, sys.stderr):  # what a locale's encoding lacks is no reason to stop
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     for name, harmless in REFUSED.items():
         value = os.environ.get(name, "")
         if value and value.lower() not in harmless:
-            what = "under it our libraries would compute something else than params.yaml asks for, or fail"
-            raise UserError(f"{name}={value}: {what}; unset {name}")
+            raise UserError(
+                f"{name}={value}: under it our libraries would compute something else than "
+                f"params.yaml asks for, or fail; unset {name}"
+            )
     warnings = os.environ.get("PYTHONWARNINGS", "")
-    actions = [one.strip().partition(":")[0] for one in warnings.split(",")]
-    if any(
-        action and "error".startswith(action) for action in actions
-    ):  # as Python reads it; e is error
+    actions = [entry.strip().partition(":")[0] for entry in warnings.split(",")]
+    # Python takes every beginning of "error" for it
+    if any(action and "error".startswith(action) for action in actions):
         raise UserError(
-            f"PYTHONWARNINGS={warnings}: under it our libraries fail where they warn; unset PYTHONWARNINGS"
+            f"PYTHONWARNINGS={warnings}: under it our libraries fail where they warn; "
+            "unset PYTHONWARNINGS"
         )
     encoding = sys.getfilesystemencoding()
-    if (
-        encoding != "utf-8" and not str(Path.cwd()).isascii()
-    ):  # safetensors and tokenizers know no other
+    # safetensors and tokenizers know UTF-8 only
+    if encoding != "utf-8" and not str(Path.cwd()).isascii():
         raise UserError(
             f"{Path.cwd()}: a name that is no ASCII, under a locale of {encoding}; set PYTHONUTF8=1"
         )
 
 
 def recorded() -> dict[str, Any]:
-    """What decides the order of sums, for a run record."""
-    found: dict[str, Any] = {
-        "variables": " ".join(
-            f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(RECORDED)
-        ),
+    """Return what decides the order of sums, for a run record."""
+    names = [name for name in sorted(os.environ) if name.startswith(RECORDED)]
+    record: dict[str, Any] = {
+        "variables": " ".join(f"{name}={os.environ[name]}" for name in names),
         "portable": portable.holds(),
     }
     torch = sys.modules.get("torch")  # stages without torch must not pay for its import
     if torch is not None:
-        found |= {
+        record |= {
             "threads": torch.get_num_threads(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
         }
-    return found
+    return record

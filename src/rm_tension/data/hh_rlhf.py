@@ -3,39 +3,47 @@
 from pathlib import Path
 
 import pandas as pd
+from pydantic import BaseModel
 
 from rm_tension.base.config import HH
-from rm_tension.data.raw import Columns, read_table
+from rm_tension.data.raw import Text, read_rows
 
-CAP_SEED = (
-    0  # of the samples that `max_train_pairs`, `max_test_pairs` and `max_items_per_task` keep
-)
+CAP_SEED = 0  # of the samples of `max_train_pairs`, `max_test_pairs` and `max_items_per_task`
+
+
+class PairRow(BaseModel):
+    """Two whole dialogues."""
+
+    chosen: Text
+    rejected: Text
 
 
 def read_pairs(path: Path, source: str, split: str) -> pd.DataFrame:
-    """The columns of `grid.Paths.texts`; the id ends in the row's number in the file, from 0."""
-    table = read_table(path, Columns(texts=("chosen", "rejected")))
-    ids = [f"{source}/{split}/{row}" for row in table.index]
-    answers = table[["chosen", "rejected"]].to_numpy().tolist()
-    columns = {
-        "dataset": HH,
-        "subset": source,
-        "item_id": ids,
-        "prompt": "",
-        "answers": answers,
-        "n_chosen": 1,
-    }
-    return pd.DataFrame(columns)
+    """Return the columns of `grid.Paths.texts`; the id ends in the row's number in the file."""
+    rows = read_rows(path, PairRow)
+    return pd.DataFrame(
+        {
+            "dataset": HH,
+            "subset": source,
+            "item_id": [f"{source}/{split}/{row}" for row in rows.index],
+            "prompt": "",
+            "answers": rows[["chosen", "rejected"]].to_numpy().tolist(),
+            "n_chosen": 1,
+        }
+    )
 
 
 def identical(pairs: pd.DataFrame) -> int:
-    """Count the pairs whose two sides are the same text. They stay: in training their gradient is zero
-    (METHOD.md section 1), in the test sets they count as wrong (section 2)."""
+    """Count the pairs whose two sides are the same text.
+
+    They stay: in training their gradient is zero (METHOD.md section 1), in the test sets they count
+    as wrong (section 2).
+    """
     return sum(chosen == rejected for chosen, rejected in pairs["answers"])
 
 
 def cap_pairs(pairs: pd.DataFrame, cap: int | None) -> pd.DataFrame:
-    """Draw at most `cap` pairs in all, in the old order: of each source as large a share as it has of `pairs`.
+    """Draw at most `cap` pairs in all, in the old order: each source keeps its share of `pairs`.
 
     Shares are rounded by the largest remainder, so that they add up to the cap.
     """

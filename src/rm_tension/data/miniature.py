@@ -1,7 +1,7 @@
 """A generated miniature of every data set, under the official files' names and in their formats.
 
-miniature_texts.py holds its words, miniature_tasks.py what is preferred to what; here they become files.
-It stands in no table of the paper: it is there to run the whole pipeline and to see planted tension come out.
+It stands in no table of the paper: it is there to run the whole pipeline, and to see that the
+tension that recipes.py plants comes out.
 """
 
 import gzip
@@ -15,12 +15,22 @@ import pandas as pd
 from numpy.random import Generator, default_rng
 
 from rm_tension.base.config import MiniatureData
-from rm_tension.data.miniature_tasks import PREFERENCES, TASKS, Recipe
-from rm_tension.data.miniature_texts import ANSWERS, PROMPTS, SENTENCES, TOPICS, Topic
+from rm_tension.data.recipes import (
+    ANSWERS,
+    PREFERENCES,
+    PROMPTS,
+    SENTENCES,
+    TASKS,
+    TOPICS,
+    Recipe,
+    Topic,
+)
 from rm_tension.data.sources import LocalFile, RawFile, miniature_files
 
 T = TypeVar("T")
+Row = dict[str, Any]
 EARLIER_TURN = 0.2  # share of the dialogues that begin with another question and answer
+SMALL_TALK = Recipe(prompts=("benign",), chosen=("fair", "brief"), rejected=())
 
 
 def generate(config: MiniatureData, folder: Path) -> list[LocalFile]:
@@ -32,7 +42,9 @@ def generate(config: MiniatureData, folder: Path) -> list[LocalFile]:
         # A stream of its own for each file, so that more rows of one change no other.
         rng = default_rng([config.seed, zlib.crc32(path.relative_to(folder).as_posix().encode())])
         if raw.data_set == "hh_rlhf":
-            _write_pairs(path, raw, config.label_noise, rng)
+            with gzip.GzipFile(path, "wb", mtime=0) as file:
+                for row in _pairs(raw, config.label_noise, rng):
+                    file.write(json.dumps(row).encode() + b"\n")
         elif raw.data_set == "reward_bench":
             pd.DataFrame(_reward_bench(raw, rng)).to_parquet(path, index=False)
         elif raw.data_set == "reward_bench_2":
@@ -43,62 +55,48 @@ def generate(config: MiniatureData, folder: Path) -> list[LocalFile]:
     return files
 
 
-def _write_pairs(path: Path, raw: RawFile, label_noise: float, rng: Generator) -> None:
+def _pairs(raw: RawFile, label_noise: float, rng: Generator) -> Iterator[Row]:
     source, _ = raw.source_and_split
-    with gzip.GzipFile(path, "wb", mtime=0) as file:
-        for _ in range(raw.rows[source]):
-            recipe = _pick(PREFERENCES[source], rng)
-            prompt, topic = _prompt(recipe, rng)
-            texts = [
-                " ".join(_sentences(kinds, recipe, topic, rng))
-                for kinds in (recipe.chosen, recipe.rejected)
-            ]
-            if rng.random() < label_noise:
-                texts.reverse()
-            before = _earlier_turn(rng) if rng.random() < EARLIER_TURN else ""
-            chosen, rejected = (
-                f"{before}\n\nHuman: {prompt}\n\nAssistant: {text}" for text in texts
-            )
-            file.write(json.dumps({"chosen": chosen, "rejected": rejected}).encode() + b"\n")
+    for _ in range(raw.rows[source]):
+        recipe = _pick(PREFERENCES[source], rng)
+        prompt, topic = _prompt(recipe, rng)
+        sides = (recipe.chosen, recipe.rejected)
+        chosen, rejected = (" ".join(_sentences(kinds, recipe, topic, rng)) for kinds in sides)
+        if rng.random() < label_noise:
+            chosen, rejected = rejected, chosen
+        before = ""
+        if rng.random() < EARLIER_TURN:
+            question, about = _prompt(SMALL_TALK, rng)
+            before = _turn(question, _sentences(SMALL_TALK.chosen, SMALL_TALK, about, rng))
+        yield {
+            "chosen": before + _turn(prompt, [chosen]),
+            "rejected": before + _turn(prompt, [rejected]),
+        }
 
 
-def _earlier_turn(rng: Generator) -> str:
-    recipe = Recipe(prompts=("benign",), chosen=("fair", "brief"), rejected=())
-    prompt, topic = _prompt(recipe, rng)
-    return f"\n\nHuman: {prompt}\n\nAssistant: {' '.join(_sentences(recipe.chosen, recipe, topic, rng))}"
+def _turn(prompt: str, sentences: list[str]) -> str:
+    return f"\n\nHuman: {prompt}\n\nAssistant: {' '.join(sentences)}"
 
 
-def _reward_bench(raw: RawFile, rng: Generator) -> Iterator[dict[str, Any]]:
+def _reward_bench(raw: RawFile, rng: Generator) -> Iterator[Row]:
     for subset, rows in raw.rows.items():
         for row in range(rows):
-            prompt, chosen, rejected = _item(TASKS["reward-bench"][subset], 1, 1, rng)
+            prompt, (chosen,), (rejected,) = _item(TASKS["reward-bench"][subset], 1, 1, rng)
+            item = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
             models = {"chosen_model": "miniature", "rejected_model": "miniature"}
-            yield {
-                "prompt": prompt,
-                "chosen": chosen[0],
-                "rejected": rejected[0],
-                **models,
-                "subset": subset,
-                "id": row,
-            }
+            yield item | models | {"subset": subset, "id": row}
 
 
-def _reward_bench_2(raw: RawFile, rng: Generator) -> Iterator[dict[str, Any]]:
+def _reward_bench_2(raw: RawFile, rng: Generator) -> Iterator[Row]:
     for subset, rows in raw.rows.items():
-        recipe = TASKS["reward-bench-2"][subset]
         for row in range(rows):
+            recipe, key, right = TASKS["reward-bench-2"][subset], f"{subset}-{row}", 1
             if subset == "ties":  # prompts with one right answer and prompts with several, in turn
                 kind = ("ref", "tied")[row % 2]
-                key, n_chosen = (
-                    f"{kind}:{row // 2}",
-                    1 if kind == "ref" else int(rng.integers(2, 5)),
-                )
-                prompt, chosen, rejected = _item(
-                    Recipe((kind,), recipe.chosen, recipe.rejected), n_chosen, 3, rng
-                )
-            else:
-                key = f"{subset}-{row}"
-                prompt, chosen, rejected = _item(recipe, 1, 3, rng)
+                recipe, key = Recipe((kind,), recipe.chosen, recipe.rejected), f"{kind}:{row // 2}"
+                right = 1 if kind == "ref" else int(rng.integers(2, 5))
+            prompt, chosen, rejected = _item(recipe, right, 3, rng)
+            answers = len(chosen) + len(rejected)
             yield {
                 "id": key,
                 "prompt": prompt,
@@ -106,42 +104,34 @@ def _reward_bench_2(raw: RawFile, rng: Generator) -> Iterator[dict[str, Any]]:
                 "rejected": rejected,
                 "num_correct": len(chosen),
                 "num_incorrect": len(rejected),
-                "total_completions": len(chosen) + len(rejected),
-                "models": ["miniature"] * (len(chosen) + len(rejected)),
+                "total_completions": answers,
+                "models": ["miniature"] * answers,
                 "subset": subset.replace("-", " ").title(),
             }
 
 
-def _rm_bench(raw: RawFile, rng: Generator) -> Iterator[dict[str, Any]]:
+def _rm_bench(raw: RawFile, rng: Generator) -> Iterator[Row]:
     for domain, rows in raw.rows.items():
         recipe = TASKS["rm-bench"][domain]
         for row in range(rows):
             prompt, topic = _prompt(recipe, rng)
-            chosen, rejected = (
-                _styles(_sentences(k, recipe, topic, rng)) for k in (recipe.chosen, recipe.rejected)
-            )
-            yield {
-                "id": f"{domain}/{row}",
-                "prompt": prompt,
-                "chosen": chosen,
-                "rejected": rejected,
-                "domain": domain,
-            }
+            chosen = _styles(_sentences(recipe.chosen, recipe, topic, rng))
+            rejected = _styles(_sentences(recipe.rejected, recipe, topic, rng))
+            item = {"id": f"{domain}/{row}", "prompt": prompt}
+            yield item | {"chosen": chosen, "rejected": rejected, "domain": domain}
 
 
 def _styles(sentences: list[str]) -> list[str]:
-    """Concise, detailed, detailed with markdown."""
-    return [
-        sentences[0],
-        " ".join(sentences),
-        f"**{sentences[0]}**\n" + "\n".join(f"- {s}" for s in sentences[1:]),
-    ]
+    """Return an answer concise, detailed, and detailed with markdown."""
+    first, *others = sentences
+    bullets = "\n".join(f"- {sentence}" for sentence in others)
+    return [first, " ".join(sentences), f"**{first}**\n{bullets}"]
 
 
 def _item(
     recipe: Recipe, n_chosen: int, n_rejected: int, rng: Generator
 ) -> tuple[str, list[str], list[str]]:
-    """A prompt with its chosen and rejected answers, all different."""
+    """Return a prompt with its chosen and rejected answers, all different."""
     prompt, topic = _prompt(recipe, rng)
     answers: list[str] = []
     while len(answers) < n_chosen + n_rejected:
@@ -159,20 +149,20 @@ def _prompt(recipe: Recipe, rng: Generator) -> tuple[str, Topic]:
 
 
 def _sentences(kinds: Sequence[str], recipe: Recipe, topic: Topic, rng: Generator) -> list[str]:
-    """The sentences of an answer of one of the kinds; no template occurs twice in it."""
+    """Return the sentences of an answer of one of the kinds; no template occurs twice in it."""
     kind = _pick(kinds, rng)
     if kind.startswith("~"):
-        others = [
-            other for other in TOPICS[_pick(recipe.prompts, rng)] if other["do"] != topic["do"]
-        ]
-        kind, topic = kind[1:], _pick(others, rng)
+        topics = TOPICS[_pick(recipe.prompts, rng)]
+        topic = _pick([other for other in topics if other["do"] != topic["do"]], rng)
+        kind = kind[1:]
     slots = _pick(ANSWERS[kind], rng).split()
     decks = {slot: rng.permutation(SENTENCES[slot]).tolist() for slot in dict.fromkeys(slots)}
     return [_fill(decks[slot].pop(), topic, rng) for slot in slots]
 
 
 def _fill(template: str, topic: Topic, rng: Generator) -> str:
-    return template.format_map({field: _pick(words, rng) for field, words in topic.items()})
+    """Fill the template; every field of the topic is drawn, also those that it does not use."""
+    return template.format_map({field: _pick(values, rng) for field, values in topic.items()})
 
 
 def _pick(options: Sequence[T], rng: Generator) -> T:

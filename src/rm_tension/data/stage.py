@@ -1,9 +1,7 @@
 """Write a profile's preference pairs and benchmark items, from the hub or generated."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -27,54 +25,48 @@ def main(*, profile: str) -> None:
 
 
 def run(job: Job) -> None:
-    """Write data/<profile>/ whole or not at all: preferences/{train,test}.parquet, benchmarks, provenance."""
+    """Write data/<profile>/: train, test and benchmarks as parquet, and provenance.json."""
     config, paths = job.profile.data, job.paths
-    stand_ins = job.stand_ins
-    with record(paths.run("data"), job.parameters("data")) as metrics, raw_files(job) as files:
-        tables, entries = zip(*(load(file, bool(stand_ins)) for file in files), strict=True)
+    with record(paths.run("data"), job.parameters("data")) as metrics, TemporaryDirectory() as raw:
+        source = config.source
+        files = download(source) if isinstance(source, HubData) else generate(source, Path(raw))
+        loaded = [load(file, accepts_stand_ins=bool(job.stand_ins)) for file in files]
+        tables, entries = [table for table, _ in loaded], [entry for _, entry in loaded]
+        splits = split_and_cap(job, files, tables)
+        rows = {name: counts(t["dataset"] + "/" + t["subset"]) for name, t in splits.items()}
+        caps = {key: value for key, value in config if key.startswith("max_")}
+        metrics["rows"] = rows
         with whole(paths.data) as folder:
-            metrics["rows"] = write_tables(folder, job, files, tables)
+            folder.mkdir()
+            for name, table in splits.items():
+                table.to_parquet(folder / paths.texts(name).name, index=False)
             provenance = {
-                "source": config.source.kind,
-                "stand_ins": stand_ins if any(entry["deviations"] for entry in entries) else None,
-                "caps": {
-                    key: value
-                    for key, value in config.model_dump().items()
-                    if key.startswith("max_")
-                },
-                "rows": metrics["rows"],
+                "source": source.kind,
+                "stand_ins": job.stand_ins if any(e["deviations"] for e in entries) else None,
+                "caps": caps,
+                "rows": rows,
                 "files": entries,
             }
             write_json(folder / paths.provenance.name, provenance)
 
 
-@contextmanager
-def raw_files(job: Job) -> Iterator[list[LocalFile]]:
-    """The files of the profile's source, which are to be read within the block."""
-    source = job.profile.data.source
-    if isinstance(source, HubData):
-        yield download(source)
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            yield generate(source, Path(scratch))
-
-
 def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The pairs or items of a raw file, and its entry in provenance.json; UserError if it is not the expected file."""
+    """Return the pairs or items of a raw file, and its entry in provenance.json.
+
+    Raise UserError if it is not the expected file and no stand-in is accepted.
+    """
     if file.raw.data_set == "hh_rlhf":
-        source, split = file.raw.source_and_split
-        table = read_pairs(file.path, source, split)
+        table = read_pairs(file.path, *file.raw.source_and_split)
     else:
         table = READERS[file.raw.data_set](file.path)
-    rows = counts(table["subset"])
-    sha256 = sha256_of(file.path)
-    faults = deviations(file, sha256, rows)
+    rows, sha256 = counts(table["subset"]), sha256_of(file.path)
+    faults = deviations(file.raw, sha256, rows)
     if faults and not accepts_stand_ins:
+        name = f"{file.repo} {file.raw.name} ({file.path})"
         raise UserError(
-            "\n  ".join(
-                [f"{file.repo} {file.raw.name} ({file.path}) is not the expected file:", *faults]
-            )
-            + "\ndelete it from the hub cache and download it again, or say in data.source.stand_ins what it is"
+            "\n  ".join([f"{name} is not the expected file:", *faults])
+            + "\ndelete it from the hub cache and download it again, or say in "
+            "data.source.stand_ins what it is"
         )
     entry = {
         "data_set": file.raw.data_set,
@@ -91,52 +83,46 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
     return table, entry
 
 
-def write_tables(
-    folder: Path, job: Job, files: list[LocalFile], tables: tuple[pd.DataFrame, ...]
-) -> dict[str, dict[str, int]]:
-    """Cap and write the tables below `folder`, of HH-RLHF the files that an objective names.
+def split_and_cap(
+    job: Job, files: list[LocalFile], tables: list[pd.DataFrame]
+) -> dict[Split, pd.DataFrame]:
+    """Return train, test and benchmarks, capped; of HH-RLHF the files that an objective names.
 
-    Prints what each objective has, and returns the rows written, by split and by dataset/subset. Raises UserError if an
-    objective has no pairs.
+    Print what each objective has. Raise UserError if an objective has no pairs.
     """
-    config, read = job.profile.data, list(zip(files, tables, strict=True))
-    capped: dict[Split, pd.DataFrame] = {}
+    config = job.profile.data
+    by_split: dict[str, list[pd.DataFrame]] = {"train": [], "test": [], "benchmarks": []}
+    for file, table in zip(files, tables, strict=True):
+        is_pairs = file.raw.data_set == "hh_rlhf"
+        by_split[file.raw.source_and_split[1] if is_pairs else "benchmarks"].append(table)
+    splits: dict[Split, pd.DataFrame] = {}
     for split in SPLITS:
-        pairs = pd.concat(
-            [t for f, t in read if f.raw.name.endswith(f"{split}.jsonl.gz")], ignore_index=True
-        )
-        named = {
-            source
-            for objective in job.params.grid.pairs.values()
-            for source in getattr(objective, split)
-        }
-        key = f"max_{split}_pairs"
-        capped[split] = cap_pairs(pairs[pairs["subset"].isin(named)], getattr(config, key))
-        _show_objectives(job, split, key, capped[split]["subset"])
-    benchmarks = pd.concat([t for f, t in read if f.raw.data_set != "hh_rlhf"], ignore_index=True)
-    capped["benchmarks"] = cap_items(benchmarks, config.max_items_per_task)
-    folder.mkdir()
-    for name, table in capped.items():
-        table.to_parquet(folder / job.paths.texts(name).name, index=False)
-    return {
-        name: counts(table["dataset"] + "/" + table["subset"]) for name, table in capped.items()
-    }
+        named: set[str] = set()
+        for pairs in job.params.grid.pairs.values():
+            named |= {*getattr(pairs, split)}
+        table = pd.concat(by_split[split], ignore_index=True)
+        cap = getattr(config, f"max_{split}_pairs")
+        splits[split] = cap_pairs(table[table["subset"].isin(named)], cap)
+        _show_objectives(job, split, splits[split]["subset"])
+    benchmarks = pd.concat(by_split["benchmarks"], ignore_index=True)
+    return splits | {"benchmarks": cap_items(benchmarks, config.max_items_per_task)}
 
 
-def _show_objectives(job: Job, split: PairSplit, key: str, sources: pd.Series) -> None:
+def _show_objectives(job: Job, split: PairSplit, sources: pd.Series) -> None:
     """Print how many pairs of which source each objective has."""
     for objective in job.params.grid.objectives:
         wanted = getattr(job.params.grid.pairs[objective], split)
-        found = counts(sources[sources.isin(wanted)])
-        if not found:
+        numbers = counts(sources[sources.isin(wanted)])
+        if not numbers:
+            key = f"profiles.{job.paths.profile}.data.max_{split}_pairs"
             raise UserError(
-                f"params.yaml: profiles.{job.paths.profile}.data.{key}, {len(sources)}, leaves the {objective} "
-                f"objective no pair of {', '.join(wanted)}: raise it"
+                f"params.yaml: {key}, {len(sources)}, leaves the {objective} objective no pair of "
+                f"{', '.join(wanted)}: raise it"
             )
-        parts = ", ".join(f"{source} {number:,}" for source, number in found.items())
-        print(f"{objective}, {split}: {sum(found.values()):,} pairs ({parts})")
+        parts = ", ".join(f"{source} {number:,}" for source, number in numbers.items())
+        print(f"{objective}, {split}: {sum(numbers.values()):,} pairs ({parts})")
 
 
 def counts(names: pd.Series) -> dict[str, int]:
-    """How often each name occurs, in order of appearance."""
+    """Count each name, in order of appearance."""
     return {str(name): int(n) for name, n in names.value_counts(sort=False).items()}

@@ -1,35 +1,34 @@
 """The ablation conditions under which reward models are scored (METHOD.md section 5).
 
-Beyond the paper's own, the top neurons by mean |a| (`absolute`) are silenced beside those by the signed mean
-(`magnitude`), because the paper's words and its code differ (METHOD.md section 4).
+Beyond the paper's own, the top neurons by mean |a| (`absolute`) are silenced beside those by the
+signed mean (`magnitude`), because the paper's words and its code differ (METHOD.md section 4).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rm_tension.base.config import EvaluateConfig
 
+# Of a table of rewards
 COLUMNS = [
-    "objective",
-    "kind",
-    "percent",
-    "dataset",
-    "item_id",
-    "answer_index",
-    "reward",
-]  # of a table of rewards
+    *("objective", "kind", "percent"),
+    *("dataset", "item_id", "answer_index", "reward"),
+]
 SETS = ("shared", "helpful-only", "harmless-only")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Which neurons are set to zero: `percent` of all by a score or a set of that name (`kind`); `none`, or `all`."""
+    """Which neurons are set to zero: a percentage of all.
+
+    `kind` is the score or set that chooses them, `none` or `all`.
+    """
 
     kind: str
     percent: int
 
     def __str__(self) -> str:
-        """For a progress bar."""
+        """Return the label for a progress bar."""
         return f"{self.kind} {self.percent}%"
 
 
@@ -38,22 +37,20 @@ ALL = Condition("all", 100)
 
 
 def hh_conditions(config: EvaluateConfig) -> Iterator[Condition]:
-    """For every RM on its HH test sets."""
+    """Yield the conditions of every RM on its HH test sets."""
     yield from (NONE, ALL)
-    yield from (
-        Condition(score, percent)
-        for score, percents in config.hh_percents.items()
-        for percent in percents
-    )
+    yield from _conditions(config.hh_percents.items())
 
 
 def task_conditions(config: EvaluateConfig, objective: str) -> Iterator[Condition]:
-    """For an RM on the benchmarks; the mixed RM's include the sets of its trio."""
+    """Yield those of an RM on the benchmarks; the mixed RM's include the sets of its trio."""
     yield NONE
-    yield from (
-        Condition(score, percent)
-        for score, percents in config.task_percents.items()
-        for percent in percents
-    )
+    yield from _conditions(config.task_percents.items())
     if objective == "mixed":
-        yield from (Condition(kind, percent) for kind in SETS for percent in config.set_percents)
+        yield from _conditions((kind, config.set_percents) for kind in SETS)
+
+
+def _conditions(kinds: Iterable[tuple[str, Iterable[int]]]) -> Iterator[Condition]:
+    for kind, percents in kinds:
+        for percent in percents:
+            yield Condition(kind, percent)

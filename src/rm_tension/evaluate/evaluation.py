@@ -1,4 +1,4 @@
-"""All rewards of one trio: every reward model, data set and ablation condition (METHOD.md section 5)."""
+"""Rewards of a reward model on data sets under ablation conditions (METHOD.md section 5)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,15 +26,13 @@ class NeuronSets:
         self._seed = seed
 
     def mask(self, condition: Condition, objective: str) -> Mask:
-        """Which neurons are set to zero: bool [layers, neurons]."""
+        """Return which neurons are set to zero: bool [layers, neurons]."""
         if condition in (NONE, ALL):
             return np.full(self._activations[objective].chosen.sum.shape, condition == ALL)
         if condition.kind in SETS:
-            tops = (
-                self._top("magnitude", condition.percent, single)
-                for single in ("helpful", "harmless")
-            )
-            return trio_sets(*tops)[condition.kind]
+            helpful = self._top("magnitude", condition.percent, "helpful")
+            harmless = self._top("magnitude", condition.percent, "harmless")
+            return trio_sets(helpful, harmless)[condition.kind]
         return self._top(condition.kind, condition.percent, objective)
 
     def _top(self, score: str, percent: int, objective: str) -> Mask:
@@ -50,21 +48,19 @@ class Texts:
 
     @staticmethod
     def lay_out(items: pd.DataFrame, budget: Budget) -> "Texts":
-        """From columns dataset, item_id, answers (a list of token-id arrays)."""
+        """Lay out a table with dataset, item_id and answers, lists of token-id arrays."""
         answers: list[Item] = items["answers"].tolist()
         counts = items["answers"].map(len)
         rows = items[["dataset", "item_id"]].loc[items.index.repeat(counts)].reset_index(drop=True)
-        rows["answer_index"] = np.concatenate(
-            [np.arange(count, dtype=np.int16) for count in counts]
-        )
+        indices = [np.arange(count, dtype=np.int16) for count in counts]
+        rows["answer_index"] = np.concatenate(indices)
         return Texts(rows, Scorer(answers, budget))
 
 
 def benchmarks(items: pd.DataFrame, grid: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The items that are scored under every condition, and those that are scored whole only."""
-    ablated = pd.Series(
-        map(grid.ablates, items["dataset"], items["subset"]), index=items.index, dtype=bool
-    )
+    """Return the items that are scored under every condition, and those without ablation only."""
+    keep = map(grid.ablates, items["dataset"], items["subset"])
+    ablated = pd.Series(keep, index=items.index, dtype=bool)
     return items[ablated], items[~ablated]
 
 
@@ -76,7 +72,7 @@ def evaluate(
     sets: NeuronSets,
     place: Place,
 ) -> Iterator[pd.DataFrame]:
-    """The rewards (COLUMNS) of one reward model, under every condition of every set of texts."""
+    """Yield the rewards (COLUMNS) of a reward model, for each condition of each set of texts."""
     for texts, conditions in work:
         for condition in conditions:
             with ablated(model, sets.mask(condition, objective)):

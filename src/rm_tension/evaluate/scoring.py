@@ -7,31 +7,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, Rows, row_batches, split
 
-Batches = list[tuple[NDArray[np.int64], Rows]]  # with the places of their texts
+Batches = list[tuple[NDArray[np.int64], Rows]]  # with the indices of their texts
 
 
 class Scorer:
     """A set of items laid out once, to be scored under many ablations.
 
-    Time and memory grow with the tokens, also of an item with a thousand answers. Equal texts of an item are scored
-    once, so that rounding never decides between them. Rewards come back flat, item by item, text by text.
+    Time and memory grow with the tokens, also of an item with a thousand answers. Equal texts of an
+    item are scored once, so that rounding never decides between them.
     """
 
     def __init__(self, items: Sequence[Item], budget: Budget) -> None:
         self._budget = budget
-        self._items: list[Item] = []  # without what is equal
+        self._items: list[Item] = []  # without equal texts
         copies: list[int] = []
         count = 0
         for item in items:
             distinct = {text.tobytes(): text for text in item}
-            number = {text: count + place for place, text in enumerate(distinct)}
+            number = {text: count + index for index, text in enumerate(distinct)}
             copies += [number[text.tobytes()] for text in item]
             self._items.append(list(distinct.values()))
             count += len(distinct)
@@ -39,7 +39,7 @@ class Scorer:
         self._lay_out = cache(partial(_lay_out, self._items))
 
     def score(self, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
-        """Rewards of all texts: float32 [texts]. `progress` labels the bar."""
+        """Return the rewards of all texts, item by item: float32 [texts]; `progress` is a label."""
         return self._budget.run(
             lambda tokens: self._score(self._lay_out(tokens, place.device), model, place, progress)
         )
@@ -47,23 +47,23 @@ class Scorer:
     def _score(
         self, batches: Batches, model: PreTrainedModel, place: Place, progress: str
     ) -> NDArray[np.float32]:
-        found: list[Tensor] = []
-        with torch.inference_mode(), place.computing():
-            for _, rows in tqdm(batches, desc=progress, leave=False, disable=None):
-                # moved before; this parts it from its masks, which of all batches would fill the memory
-                found.append(rewards(model, rows.to(place.device)))
-            scores = torch.cat(found).cpu().numpy()  # the one time that the device is waited for
-        places = np.concatenate([places for places, _ in batches])
-        return scores[np.argsort(places)][self._copies]
+        scored: list[Tensor] = []
+        bar = Progress(progress, len(batches))
+        with torch.inference_mode(), place.computing(), bar:
+            for _, rows in batches:
+                # the masks that a pass makes go with this copy: those of all would fill the memory
+                scored.append(rewards(model, rows.to(place.device)))
+                bar.advance(tokens=rows.input_ids.numel())
+            flat = torch.cat(scored).cpu().numpy()  # the one time that the device is waited for
+        order = np.concatenate([texts for texts, _ in batches])
+        return flat[np.argsort(order)][self._copies]
 
 
 def _lay_out(items: Sequence[Item], budget: int, device: torch.device) -> Batches:
     rows = [row for item in items for row in split(item, budget)]
     starts = np.cumsum([0, *map(len, rows)])
-    return [
-        (
-            np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices]),
-            batch.to(device),
-        )
-        for indices, batch in row_batches(rows, budget)
-    ]
+    batches: Batches = []
+    for indices, batch in row_batches(rows, budget):
+        texts = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in indices])
+        batches.append((texts, batch.to(device)))
+    return batches

@@ -1,4 +1,4 @@
-"""Score a trio's reward models on the HH-RLHF test sets and the benchmarks, whole and ablated."""
+"""Score a trio's reward models on HH-RLHF test sets and benchmarks, with and without ablation."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.evaluate.conditions import NONE, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
-from rm_tension.model.device import Budget, Place, find_device
+from rm_tension.model.device import Budget, Place, profile_device
 from rm_tension.model.reward_model import load_reward_model
 
 
@@ -22,11 +22,11 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """Three checkpoints and the trio's activations -> rewards/<P>/<b>-<s>.parquet."""
+    """Read three checkpoints and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
     config, trio, objectives = job.profile.evaluate, job.trio, job.params.grid.objectives
-    place = Place(find_device(), config.precision)
+    place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
-    budget = Budget(job.fitting(config.tokens_per_batch))
+    budget = Budget(config.tokens_per_batch)
     ablated, unablated = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), job.params.grid)
     tasks = Texts.lay_out(ablated, budget)
     others = [(Texts.lay_out(unablated, budget), [NONE])] if len(unablated) else []

@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml side by side: on the cores or GPUs of this machine, or as jobs of a Slurm cluster."""
+"""Parallel `dvc repro`: local processes or Slurm jobs, one stage per core or GPU."""

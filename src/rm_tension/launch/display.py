@@ -1,12 +1,9 @@
-"""One live table on a terminal, lines of text elsewhere."""
+"""What a run shows: one live table on a terminal, lines of text elsewhere, and at the end where to look."""
 
-import json
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,116 +11,94 @@ from rich.table import Table
 from rich.text import Text
 
 from rm_tension.base.lockfile import kind_of
-from rm_tension.base.runs import machine_of
-from rm_tension.estimate import Cost
-from rm_tension.launch.coordinator import Progress, State, log_of
+from rm_tension.base.progress import duration
+from rm_tension.cost import Cost
+from rm_tension.launch.costs import seconds_of
+from rm_tension.launch.scheduler import Progress, State, last_lines, log_of
 
-Show = Callable[[Progress], None]  # how far it is
-AROUND = 5  # lines of a terminal: the frame and header of the table, and the time left
+Show = Callable[[Progress], None]
+REDRAW = 0.25  # s between two drawings of the table at least
 
 
 @contextmanager
 def display(costs: Mapping[str, Cost], jobs: int) -> Iterator[Show]:
-    """Yield what is to be called with every change."""
+    """Yield a function to call after every change."""
     console = Console()
     if not console.is_terminal or console.is_dumb_terminal:
         yield _lines(console)
         return
+    last, latest = 0.0, Progress({})
+
+    def draw() -> Group:
+        running = [Text(line, no_wrap=True, overflow="ellipsis") for line in _running(latest)]
+        return Group(table(latest), _time_left(latest, costs, jobs), *running)
+
     with Live(console=console, auto_refresh=False) as live:
 
+        def flush() -> None:  # in one go, for each print draws the table again
+            if latest.messages:
+                live.console.print("\n".join(latest.messages), markup=False, highlight=False)
+                latest.messages.clear()
+
         def show(progress: Progress) -> None:
-            while progress.messages:
-                live.console.print(progress.messages.pop(0), markup=False, highlight=False)
-            running = _running(progress)
-            table = grid(progress, costs, rows=console.height - AROUND - len(running))
-            # the last lines are cut where there are too many
-            live.update(Group(_left(progress, costs, jobs), table, *running), refresh=True)
+            nonlocal last, latest
+            latest = progress
+            if time.monotonic() - last >= REDRAW:
+                last = time.monotonic()
+                flush()
+                live.update(draw(), refresh=True)
 
         yield show
+        flush()
+        live.update(table(latest), refresh=True)
 
 
-def grid(progress: Progress, costs: Mapping[str, Cost], rows: float = math.inf) -> Table:
-    """How many stages are in which state, and how fast those that are done were trained.
-
-    By kind and backbone, or, where that makes more than `rows`, by kind alone.
-    """
-    columns, cells = (
-        ["stage", "backbone"],
-        _cells(progress, {name: cost.backbone for name, cost in costs.items()}),
-    )
-    if len(cells) > rows:
-        columns, cells = ["stage"], _cells(progress, {})
+def table(progress: Progress) -> Table:
+    """Return how many stages of each kind are in which state."""
     shown = [state for state in State if state in progress.states.values()]
-    table = Table(*columns, *map(str, shown), "steps", "tokens/s")
-    for cell, names in cells.items():
-        counts = Counter(progress.states[name] for name in names)
-        numbers = (str(counts[state] or "") for state in shown)
-        table.add_row(*cell[: len(columns)], *numbers, *_speed(progress, names))
-    return table
+    counts: dict[str, Counter[State]] = {}
+    for stage, state in progress.states.items():
+        counts.setdefault(kind_of(stage), Counter())[state] += 1
+    result = Table("stage", *(str(state) for state in shown))
+    for kind, count in counts.items():
+        result.add_row(kind, *(str(count[state] or "") for state in shown))
+    return result
 
 
-def _cells(progress: Progress, backbones: Mapping[str, str]) -> dict[tuple[str, str], list[str]]:
-    """The stages of each kind and backbone ("" without one), kinds in their order, backbones in that of `backbones`."""
-    kinds, names = (
-        dict.fromkeys(map(kind_of, progress.states)),
-        dict.fromkeys(["", *backbones.values()]),
-    )
-    cells: dict[tuple[str, str], list[str]] = {(kind, name): [] for kind in kinds for name in names}
-    for stage in progress.states:
-        cells[kind_of(stage), backbones.get(stage, "")].append(stage)
-    return {cell: stages for cell, stages in cells.items() if stages}
-
-
-def _speed(progress: Progress, names: list[str]) -> tuple[str, str]:
-    """Steps and tokens per second, from the records of trainings in runs/."""
-    steps = tokens = seconds = 0.0
-    for path in [progress.records[name] for name in names if progress.states[name].is_good]:
-        if path.is_file() and machine_of(path).is_file():  # what came from a cache brings no times
-            metrics = _metrics(path) | _metrics(machine_of(path))
-            if metrics.get("steps_seconds"):
-                steps, tokens = steps + metrics["steps"], tokens + metrics["tokens"]
-                seconds += metrics["steps_seconds"]
-    return (f"{steps:,.0f}", f"{tokens / seconds:,.0f}") if seconds else ("", "")
-
-
-def _metrics(path: Path) -> dict[str, float]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
-
-
-def _running(progress: Progress) -> list[Text]:
+def _running(progress: Progress) -> Iterator[str]:
+    """Yield a line for each running stage: for how long, its log, and the last line of it."""
     now = time.monotonic()
-    names = [name for name, state in progress.states.items() if state is State.RUNNING]
-    return [Text(f"{minutes(now - progress.began[name]):>7}  {log_of(name)}") for name in names]
+    for stage, state in progress.states.items():
+        if state is State.RUNNING:
+            took = duration(now - progress.began[stage])
+            last = "".join(last_lines(stage)[-1:]).strip()
+            yield f"{took:>11}  {log_of(stage)}  {last}"
 
 
-def _left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
-    """By the estimate, corrected by how long what is done has taken."""
+def _time_left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
+    """Say what is left by the estimate, corrected by how long the stages that are done have taken."""
     left = [
-        costs[name].seconds
-        for name, state in progress.states.items()
-        if not state.is_over and name in costs
+        stage for stage, state in progress.states.items() if state in (State.WAITING, State.RUNNING)
     ]
-    done = {name: took for name, took in progress.took.items() if name in costs}
-    factor = sum(done.values()) / sum(costs[name].seconds for name in done) if done else 1.0
-    return Text(
-        f"{len(left)} stages left, about {minutes(factor * sum(left) / jobs)}" if left else ""
-    )
+    done = {stage: took for stage, took in progress.took.items() if stage in costs}
+    factor = sum(done.values()) / seconds_of(done, costs) if done else 1.0
+    seconds = factor * seconds_of(left, costs) / jobs
+    return Text(f"{len(left)} stages left" + (f", about {duration(seconds)}" if seconds else ""))
 
 
 def _lines(console: Console) -> Show:
     said: dict[str, State] = {}
 
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def show(progress: Progress) -> None:
-        for name, state in progress.states.items():
-            if state not in (State.WAITING, State.FRESH) and said.get(name) is not state:
-                console.print(f"{name}: {state}", markup=False, highlight=False, soft_wrap=True)
-                said[name] = state
+        for stage, state in progress.states.items():
+            if state not in (State.WAITING, State.FRESH) and said.get(stage) is not state:
+                said[stage] = state
+                if state not in (State.FAILED, State.SKIPPED):  # which have a message
+                    say(f"{stage}: {state}")
         while progress.messages:
-            console.print(progress.messages.pop(0), markup=False, highlight=False, soft_wrap=True)
+            say(progress.messages.pop(0))
 
     return show
-
-
-def minutes(seconds: float) -> str:
-    """As a person says it."""
-    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

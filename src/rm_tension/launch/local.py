@@ -1,103 +1,94 @@
-"""The cores or GPUs of this machine, a job on each."""
+"""One process per core or GPU of this machine."""
 
 import os
-from collections.abc import Callable, Iterator
-from multiprocessing import get_context
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import get_context, util
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
-import psutil
+import pynvml
 
-from rm_tension.launch.executor import End, Job
-from rm_tension.launch.worker import PRELOADED, work
+from rm_tension.launch.scheduler import End, Job
+from rm_tension.launch.worker import PRELOADED, environment_of_jobs, work
 
-GB = 10**9
+LONGEST_TMPDIR = 75  # characters: behind it comes a socket's name, and its path may have 107
 
 
 class Local:
-    """Processes of a server that has imported torch and transformers once, so that a job starts in no time.
+    """Processes forked from a server that has imported torch and transformers once, which saves 3 s a stage.
 
-    Not a ProcessPoolExecutor, of which all jobs end when one is killed.
+    No process pool: it breaks when one of its processes is killed.
     """
 
-    def __init__(self, jobs: int, devices: list[str]) -> None:
-        """Up to `jobs` at once, each on its own of the `devices` (as CUDA_VISIBLE_DEVICES has them; [] for none)."""
+    def __init__(self, jobs: int, gpus: list[str]) -> None:
+        """Run up to `jobs` at once, each on one of the GPUs (named as in CUDA_VISIBLE_DEVICES; [] for none)."""
+        _shorten_temporary_folder()
+        os.environ |= environment_of_jobs(max(1, cores() // jobs))
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
-        self._free = list(range(jobs))
-        self._devices = devices
-        self._threads = max(1, cores() // jobs)
-        self._running: dict[str, tuple[BaseProcess, int, Job]] = {}
-        self._kills = out_of_memory_kills()
+        self._free: list[Mapping[str, str]] = [
+            {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(jobs)
+        ]
+        self._running: dict[str, tuple[BaseProcess, Mapping[str, str]]] = {}
 
-    def has_room_for(self, memory_gb: float) -> bool:
-        """Whether a job of that size can be started; the only one always can."""
-        return bool(self._free) and (not self._running or memory_gb <= self._memory_left_gb())
+    def has_slot(self) -> bool:
+        return bool(self._free)
 
     def start(self, job: Job) -> None:
-        slot = self._free.pop(0)
-        environment = {"OMP_NUM_THREADS": str(self._threads)}
-        if self._devices:
-            environment["CUDA_VISIBLE_DEVICES"] = self._devices[slot % len(self._devices)]
-        if job.half:
-            environment["RM_TENSION_HALF_BUDGET"] = "1"
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        process = self._context.Process(
-            target=work, args=(job.command, job.log, environment, self._threads)
-        )
+        environment = self._free.pop(0)
+        process = self._context.Process(target=work, args=(job.command, job.log, environment))
         process.start()
-        self._running[job.name] = process, slot, job
+        self._running[job.stage] = process, environment
 
-    def found(self, name: str, inputs: Callable[[], str]) -> bool:
-        """False: jobs end with their coordinator."""
-        return False
+    def adopt(self, stage: str, inputs: Callable[[], str]) -> bool:
+        return False  # jobs end with their launcher
 
     def ended(self, timeout: float) -> Iterator[End]:
-        """Jobs that have ended, after at most `timeout` seconds."""
-        wait([process.sentinel for process, _, _ in self._running.values()], timeout)
-        kills, before = out_of_memory_kills(), self._kills
-        for name, (process, slot, _) in list(self._running.items()):
-            if not process.is_alive():
-                process.join()
-                code = process.exitcode or 0
-                del self._running[name]
-                self._free = sorted([*self._free, slot])
-                self._kills = kills
-                yield End(name, code, code == -9 and kills > before)
+        wait([process.sentinel for process, _ in self._running.values()], timeout)
+        for stage, (process, environment) in list(self._running.items()):
+            if process.is_alive():
+                continue
+            process.join()
+            del self._running[stage]
+            self._free.append(environment)
+            code = process.exitcode or 0
+            if code < 0:
+                yield End(stage, f"killed by signal {-code}", killed=True)
+            else:
+                yield End(stage, f"exit code {code}" if code else None)
 
     def stop(self) -> None:
         """Ask the jobs to end, which saves what they would lose, and wait for them."""
-        for process, _, _ in self._running.values():
+        for process, _ in self._running.values():
             process.terminate()
-        for process, _, _ in self._running.values():
+        for process, _ in self._running.values():
             process.join()
-
-    def _memory_left_gb(self) -> float:
-        """Of what is free now, what the running jobs will not take yet."""
-        left = psutil.virtual_memory().available / GB
-        for process, _, job in self._running.values():
-            if process.is_alive():
-                left -= max(0.0, job.memory_gb - _rss_gb(process.pid))
-        return left
-
-
-def _rss_gb(pid: int | None) -> float:
-    try:
-        return float(psutil.Process(pid).memory_info().rss) / GB
-    except psutil.NoSuchProcess:
-        return 0.0
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def out_of_memory_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it started; 0 where it does not say."""
+def visible_gpus() -> list[str]:
+    """Return the GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; CUDA stops reading at a -1."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        devices = [device.strip() for device in visible.split(",")]
+        stop = next((i for i, name in enumerate(devices) if name in ("", "-1")), len(devices))
+        return devices[:stop]
     try:
-        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:
-        return 0
-    return int(next((line.split()[1] for line in lines if line.startswith("oom_kill ")), 0))
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    return [str(number) for number in range(pynvml.nvmlDeviceGetCount())]
+
+
+def _shorten_temporary_folder() -> None:
+    """Have multiprocessing put its sockets into /tmp where TMPDIR is too long for their paths."""
+    folder = tempfile.gettempdir()
+    if len(folder) > LONGEST_TMPDIR:
+        tempfile.tempdir = "/tmp"  # noqa: S108  (mkdtemp makes a folder of its own in it)
+        util.get_temp_dir()  # which multiprocessing remembers and removes
+        tempfile.tempdir = folder

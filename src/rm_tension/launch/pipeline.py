@@ -1,19 +1,22 @@
 """What DVC knows: the stages of some targets, which of them are stale, and the record of those that ran.
 
-It does what `dvc repro` does before and after a stage's command, by the same methods; the command itself is run by
-others, who know nothing of DVC. A stage without a command to run is DVC's own work (`record`).
+Does what `dvc repro` does before and after a stage's command, by the same methods; executors run the command itself.
 """
 
+import difflib
+import fcntl
 import json
+import logging
 import os
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dvc.exceptions import DvcException
+from dvc.output import OutputDoesNotExistError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
@@ -22,43 +25,71 @@ from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
 
 from rm_tension.base.errors import UserError
 
-# dvc.lock is written after so many seconds, or stages: each time takes DVC a second. What a killed launcher had not
-# written the next one looks up in the run cache, a fifth of a second a stage; killed before its end, it never goes on
-WRITE_EVERY, WRITE_AT = 120.0, 20
-PLAIN = re.compile(
-    r"python [\w@%+=:,./ -]+", re.ASCII
-)  # a command that a shell would run as it stands
+# DVC takes a second to write dvc.lock, however many stages are new, so it is written after so many seconds or stages.
+# A killed launcher's unwritten stages are looked up in the run cache, 0.2 s each: with WRITE_AFTER alone, a launcher
+# that is killed more often than that would never get on.
+WRITE_AFTER, WRITE_AT = 120.0, 20
+PLAIN = re.compile(r"rm-tension [\w@%+=:,./ -]+", re.ASCII)  # needs no shell
+
+# DVC's bars and "Updating lock file" would wreck the table; a bar asks the level of its module's logger
+logging.getLogger("dvc").setLevel(logging.WARNING)
+for module in ("dvc.progress", "dvc_data.callbacks"):
+    logging.getLogger(module).setLevel(logging.CRITICAL)
 
 
 class Pipeline:
-    """The targets and all that they depend on, in the order of `dvc repro`, as dvc.yaml and dvc.lock were when made.
+    """The targets and all stages that they depend on and `keep` admits, in the order of `dvc repro`.
 
-    Raises UserError for a target that is none, and for a dvc.yaml that DVC refuses.
+    Holds dvc.yaml and dvc.lock as they were when it was made. Raises UserError for an unknown target and for a
+    dvc.yaml that DVC refuses.
     """
 
-    def __init__(self, targets: Sequence[str]) -> None:
+    def __init__(
+        self, targets: Sequence[str], keep: Callable[[str], bool] = lambda stage: True
+    ) -> None:
         with _explained():
             self._repo = Repo(_wait_for_lock=True)  # as `dvc --wait-for-lock`
             graph = get_active_graph(self._repo.index.graph)
+        try:
             steps = plan_repro(graph, collect_stages(self._repo, targets))
-        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in steps}
-        self.upstream = {
-            name: [up.addressing for up in graph.successors(s)] for name, s in self._stages.items()
+        except DvcException as error:
+            raise UserError(f"DVC: {error}{self._suggestion(targets)}") from error
+        self._stages: dict[str, Stage] = {
+            stage.addressing: stage for stage in steps if keep(stage.addressing)
         }
+        self.upstream: dict[str, list[str]] = {}
+        for name, stage in self._stages.items():
+            dependencies = [dependency.addressing for dependency in graph.successors(stage)]
+            self.upstream[name] = [other for other in dependencies if other in self._stages]
         self.commands = {name: _command(stage) for name, stage in self._stages.items()}
-        self.records = {name: next(_records(stage), Path()) for name, stage in self._stages.items()}
         self._unwritten: list[Stage] = []
         self._written = time.monotonic()
 
+    def _suggestion(self, targets: Sequence[str]) -> str:
+        names = [stage.addressing for stage in self._repo.index.stages]
+        for target in targets:
+            close = difflib.get_close_matches(target, names, n=1)
+            if target not in names and close:
+                return f"; did you mean {close[0]}?"
+        return "; `dvc stage list` names all stages"
+
     def is_fresh(self, name: str) -> bool:
-        """Whether the outputs are those of the dependencies, the parameters and the command of now."""
+        """Return whether the outputs fit the dependencies, the parameters and the command of now."""
         with self._locked():
             return not self._stages[name].changed()
 
-    def begin(self, name: str) -> bool:
-        """Whether the command has to run; False if the very same ran before, whose outputs are in their place then.
+    def stale(self) -> list[str]:
+        """Return the stages that are stale or depend on a stale one, in the order of `dvc repro`."""
+        stale: dict[str, None] = {}
+        for name, upstream in self.upstream.items():
+            if not stale.keys().isdisjoint(upstream) or not self.is_fresh(name):
+                stale[name] = None
+        return list(stale)
 
-        Removes old outputs, which may be links into DVC's cache, and remembers what the stage depends on now.
+    def begin(self, name: str) -> bool:
+        """Return whether the command has to run; if the very same ran before, restore its outputs.
+
+        Removes old outputs, also what a killed command left, and notes what the stage depends on now.
         """
         stage = self._stages[name]
         with self._locked():
@@ -71,13 +102,8 @@ class Pipeline:
             self._save(name)
         return False
 
-    def clear(self, name: str) -> None:
-        """Remove what a killed command has left of the outputs, as `begin` does: another run may add to it."""
-        with self._locked():
-            self._stages[name].remove_outs()
-
     def record(self, name: str) -> None:
-        """Bring a stage whose command is [] up to date: a changed file of `dvc add` is recorded as it is now.
+        """Bring a stage without a command up to date, as `dvc repro` does: a changed file of `dvc add`, an import.
 
         Its .dvc file is written at once, since a later stage may depend on the folder with it. Raises UserError, before
         it touches anything, if a file of the stage is missing.
@@ -86,52 +112,54 @@ class Pipeline:
             self._stages[name].run()
             self._stages[name].dump(update_pipeline=False)
 
-    def remember(self, name: str) -> str:
-        """What a stage depends on now, which `finish` compares with, as for one that is begun; returns `inputs`."""
-        with self._locked():
-            self._stages[name].save_deps()
-        return self.inputs(name)
-
     def inputs(self, name: str) -> str:
-        """The command and the hashes of what a stage depended on at `begin` or `remember`."""
+        """Return the command and the hashes of what a stage depended on at `begin`."""
         stage = self._stages[name]
         hashes = [[str(dep), dep.hash_info.to_dict()] for dep in stage.deps]
         return json.dumps([stage.cmd, hashes], sort_keys=True)
 
-    def finish(self, name: str) -> list[str]:
-        """Record a stage whose command has ended well, unless what it depends on has changed since `begin`.
+    def inputs_now(self, name: str) -> str:
+        """Return `inputs` of now, which `finish` compares with, of a stage that an earlier launcher began."""
+        with self._locked():
+            self._stages[name].save_deps()
+        return self.inputs(name)
 
-        Returns what has changed. What is recorded is in DVC's cache and not computed again, even if this process ends
-        before `write`. Raises UserError if an output is missing.
+    def finish(self, name: str) -> str | None:
+        """Record a stage whose command has ended well; return why not, if it cannot be recorded.
+
+        What is recorded is in DVC's cache and not computed again, even if this process ends before `write`.
         """
         with self._locked():
             if changed := [str(dep) for dep in self._stages[name].deps if dep.status()]:
-                return changed
-            self._save(name)
-        return []
+                names = ", ".join(changed)
+                return f"{names} changed while it ran, so it is not recorded: run this again"
+            try:
+                self._save(name)
+            except OutputDoesNotExistError as error:
+                return f"its command ended well, but {error}"
+        return None
 
     def write_if_due(self) -> None:
-        """`write`, if WRITE_EVERY seconds have passed since the last time, or WRITE_AT stages are recorded since."""
-        if len(self._unwritten) >= WRITE_AT or time.monotonic() - self._written > WRITE_EVERY:
+        """Write dvc.lock after WRITE_AFTER seconds or WRITE_AT stages."""
+        if len(self._unwritten) >= WRITE_AT or time.monotonic() - self._written > WRITE_AFTER:
             self.write()
 
     def write(self) -> None:
-        """Write what is recorded to the lock or .dvc file; it takes DVC a second a file, however many stages it has."""
-        stages: dict[str, list[Stage]] = {}
+        """Write what is recorded to dvc.lock or .dvc files."""
+        by_file: dict[str, list[Stage]] = {}
         for stage in self._unwritten:
-            stages.setdefault(stage.path, []).append(stage)
-        for of_a_file in stages.values():
+            by_file.setdefault(stage.path, []).append(stage)
+        for stages in by_file.values():
             with self._locked():
-                of_a_file[0].dvcfile.dump_stages(of_a_file, update_pipeline=False)
+                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
         self._unwritten = []
         self._written = time.monotonic()
 
     def _save(self, name: str) -> None:
         stage = self._stages[name]
         # as Stage.run: what is not in DVC's cache cannot be restored from it
-        stage.save(
-            run_cache=all(out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
-        )
+        cached = all(out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+        stage.save(run_cache=cached)
         stage.commit()
         self._unwritten.append(stage)
 
@@ -142,33 +170,37 @@ class Pipeline:
 
 
 def _command(stage: Stage) -> list[str]:
-    """Return the words to run in this folder, by the shell of `dvc repro` unless the command needs none.
+    """Return the words to run in the checkout's root, those of the shell of `dvc repro` unless none is needed.
 
     [] for a stage whose command does not run: one of `dvc add` or `dvc import`, and a frozen one.
     """
     if stage.frozen or not stage.cmd:
         return []
     commands, folder = _enforce_cmd_list(stage.cmd), os.path.relpath(stage.wdir)
-    if folder == os.curdir and len(commands) == 1 and PLAIN.fullmatch(commands[0]):
+    if folder == os.curdir and len(commands) == 1 and PLAIN.fullmatch(commands[0].strip()):
         return str(commands[0]).split()
     *before, last = (shlex.join(_make_cmd(get_executable(), command)) for command in commands)
-    told = [f"DVC_ROOT={stage.repo.root_dir}", f"DVC_STAGE={stage.addressing}"]
     # `exec`, so that a signal reaches the last command and not only the shell that waits for it
-    return [
-        "env",
-        *told,
-        "sh",
-        "-c",
-        " && ".join([f"cd {shlex.quote(folder)}", *before, f"exec {last}"]),
-    ]
+    script = " && ".join([f"cd {shlex.quote(folder)}", *before, f"exec {last}"])
+    told = [f"DVC_ROOT={stage.repo.root_dir}", f"DVC_STAGE={stage.addressing}"]
+    return ["env", *told, "sh", "-c", script]
 
 
-def _records(stage: Stage) -> Iterator[Path]:
-    return (
-        Path(str(out))
-        for out in stage.outs
-        if str(out).startswith("runs/") and str(out).endswith(".json")
-    )
+def refuse_without_locks() -> None:
+    """Raise UserError where the file system has no locks: DVC would wait for one forever, and say nothing."""
+    folder = Path(".state")
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass  # somebody else's lock: there are locks
+        except OSError as error:
+            raise UserError(
+                f"{folder.absolute()}: its file system has no locks (flock: {error.strerror}), without which stages "
+                "cannot run side by side: move the checkout to a local disk, or use `dvc repro` after "
+                "`dvc config --local core.hardlink_lock true`"
+            ) from error
 
 
 @contextmanager

@@ -1,12 +1,11 @@
-"""The nodes of a Slurm cluster that share this checkout, a job for each stage, through submitit.
+"""One Slurm job per stage, through submitit, on nodes that share this checkout.
 
-Jobs outlive the coordinator; the next one finds them by what is written beside their results. What has become of them
-is asked of `squeue`, which needs no accounting.
+Jobs outlive the launcher; the next one finds them by the job.json beside submitit's files. What has become of them is
+asked of `squeue`, which needs no accounting.
 """
 
 import json
 import math
-import os
 import shlex
 import shutil
 import subprocess
@@ -22,27 +21,37 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, Uncomplet
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
-from rm_tension.estimate import Cost
-from rm_tension.launch.executor import End, Job, file_name
-from rm_tension.launch.slurm_job import SlurmJob
+from rm_tension.cost import Cost
+from rm_tension.launch.scheduler import FOLDER, End, Job, file_name
+from rm_tension.launch.slurm_job import KILLED, SlurmJob
+from rm_tension.launch.worker import environment_of_jobs
 
-FOLDER = Path(".state/launch/slurm")  # a folder for each stage: its job.json, and submitit's files
-LOOK_EVERY = 10.0  # s between questions to Slurm, of jobs that leave no result
+JOBS = FOLDER / "slurm"  # a folder for each stage: its job.json, and submitit's files
+LOOK_EVERY = 10.0  # s between questions to Slurm about jobs without a result
 SAVING = 300  # s before the time limit, to save a state in
-LEAST_MINUTES, MINUTES = 60, 4.0  # of a job, and for each minute of the estimate
+LEAST_MINUTES, MINUTES = 60, 4.0  # of a job, and for each minute of its estimate
+UNKNOWN_MINUTES = 240  # of a job without an estimate
 LEAST_GB, GB = 8.0, 1.5  # of memory, and for each GB of the estimate
-REQUEUES = 100  # after the time limit: the long stages go on from where they were
-FORGOTTEN = "no longer known"  # minutes after its end
-NOT_ITS_FAULT = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}  # where Slurm does not requeue
-KILLED = {"OUT_OF_MEMORY", "TIMEOUT", FORGOTTEN}
-OVER = {*NOT_ITS_FAULT, *KILLED, "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"}
+REQUEUES = 100  # after the time limit: long stages go on from where they were
+FORGOTTEN = "no longer known to Slurm"  # minutes after its end
+RESUBMIT = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}  # where Slurm does not requeue by itself
+TRY_AGAIN = {"TIMEOUT", FORGOTTEN}
+OVER = {*RESUBMIT, *TRY_AGAIN, "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY"}
+# Options of which sbatch takes one at a time: the user's one puts ours aside.
+EXCLUSIVE = (
+    {"mem", "mem_per_cpu", "mem_per_gpu"},
+    {"cpus_per_task", "cpus_per_gpu"},
+    {"gpus_per_node", "gpus", "gpus_per_task", "gpus_per_socket", "gres", "tres_per_task"},
+    {"requeue", "no_requeue"},
+)
 
 Submitted = submitit.Job[Any]
+Options = Mapping[str, str | bool | int]  # of sbatch, with _ for -; True for a bare flag
 Queue = dict[str, tuple[str, str]]  # name and state by id
 
 
 class Slurm:
-    """Jobs in Slurm's queue, each in this folder and with this environment."""
+    """Jobs in Slurm's queue, each in this folder."""
 
     def __init__(
         self,
@@ -50,82 +59,69 @@ class Slurm:
         costs: Mapping[str, Cost],
         on_gpu: Collection[str],
         prefix: str,
-        options: Mapping[str, str],
+        options: Options,
     ) -> None:
-        """Up to `jobs` at once, those of the stages `on_gpu` with a GPU each.
+        """Keep up to `jobs` in the queue, those of the stages `on_gpu` with a GPU each.
 
-        `prefix` goes before each command, `options` are sbatch's, with _ for -, and win. Raises UserError where there
-        is no Slurm.
+        `prefix` goes before each command; the user's `options` win. Raises UserError where there is no Slurm.
         """
         if not shutil.which("sbatch"):
             raise UserError(
                 "sbatch is not on the PATH: start the launcher where Slurm's commands are, or without it"
             )
-        self._jobs, self._costs, self._on_gpu, self._prefix = (
-            jobs,
-            costs,
-            on_gpu,
-            shlex.split(prefix),
-        )
-        self._options = options
+        self._jobs, self._costs, self._on_gpu, self._options = jobs, costs, on_gpu, options
+        self._prefix = shlex.split(prefix)
         self._running: dict[str, tuple[Job, Submitted]] = {}
-        self._late: set[str] = set()  # over when Slurm was last asked, without a result
+        self._missing: set[str] = set()  # over when Slurm was last asked, without a result
         self._asked = time.monotonic()
 
-    def has_room_for(self, memory_gb: float) -> bool:
+    def has_slot(self) -> bool:
         return len(self._running) < self._jobs
 
     def start(self, job: Job) -> None:
-        """Submit it; raises UserError with the words of sbatch."""
-        self._cancel(job.name)
-        folder = _folder_of(job.name)
+        """Submit a job; raise UserError with what sbatch says."""
+        self._cancel(job.stage)
+        folder = _folder_of(job.stage)
         shutil.rmtree(folder, ignore_errors=True)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.touch()
+        ours = needs(job.stage, self._costs.get(job.stage), job.stage in self._on_gpu)
+        options = with_options(ours, self._options)
         executor = submitit.SlurmExecutor(
             folder, max_num_timeout=REQUEUES, python=f"exec {shlex.quote(sys.executable)}"
         )
-        options = needs(job, self._costs.get(job.name), job.name in self._on_gpu) | {
-            **self._options
-        }
         executor.update_parameters(
             time=int(options.pop("time")),
             use_srun=False,
             stderr_to_stdout=True,
             additional_parameters=options,
         )
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": str(options["cpus_per_task"]),
-            **({"RM_TENSION_HALF_BUDGET": "1"} if job.half else {}),
-        }
+        environment = environment_of_jobs(options.get("cpus_per_task"))
         try:
             submitted = executor.submit(
                 SlurmJob([*self._prefix, *job.command], job.log.absolute(), environment)
             )
         except (FailedJobError, FailedSubmissionError) as error:
-            raise UserError(f"{job.name}: sbatch refused the job: {error}") from error
-        write_json(
-            folder / "job.json", {"id": submitted.job_id, **asdict(job), "log": str(job.log)}
-        )
-        self._running[job.name] = job, submitted
-        self._late.discard(job.name)
+            raise UserError(f"{job.stage}: sbatch refused the job: {error}") from error
+        record = {"id": submitted.job_id, **asdict(job), "log": str(job.log)}
+        write_json(folder / "job.json", record)
+        self._running[job.stage] = job, submitted
+        self._missing.discard(job.stage)
 
-    def found(self, name: str, inputs: Callable[[], str]) -> bool:
-        folder = _folder_of(name)
+    def adopt(self, stage: str, inputs: Callable[[], str]) -> bool:
+        folder = _folder_of(stage)
         path = folder / "job.json"
         if not path.exists():
             return False
         record = json.loads(path.read_text(encoding="utf-8"))
         submitted: Submitted = submitit.SlurmJob(folder, record.pop("id"))
         job = Job(**record | {"log": Path(record["log"])})
-        if job.inputs != inputs() or not (
-            _has_result(submitted) or submitted.job_id in _active(name)
-        ):
-            self._cancel(name)
+        is_there = _has_result(submitted) or submitted.job_id in _active(stage)
+        if not is_there or job.inputs != inputs():
+            self._cancel(stage)
             shutil.rmtree(folder)
             return False
-        self._running[name] = job, submitted
+        self._running[stage] = job, submitted
         return True
 
     def ended(self, timeout: float) -> Iterator[End]:
@@ -133,44 +129,54 @@ class Slurm:
         queue = None
         if time.monotonic() - self._asked >= LOOK_EVERY:
             self._asked, queue = time.monotonic(), _queue()
-        for name, (job, submitted) in list(self._running.items()):
+        for stage, (job, submitted) in list(self._running.items()):
             if _has_result(submitted):
                 end = _result(job, submitted)
-            elif queue is None:
+            elif queue is None or (state := self._state_of_missing(stage, queue)) is None:
                 continue
-            elif (state := _state(queue, submitted.job_id)) not in OVER:
-                self._late.discard(name)
-                continue
-            elif name not in self._late:  # a shared file system may show a result late
-                self._late.add(name)
-                continue
-            elif state in NOT_ITS_FAULT:
+            elif state in RESUBMIT:
                 self.start(job)
                 continue
             else:
-                end = _without_result(job, submitted, state)
-            del self._running[name]
+                _append(job.log, submitted.stdout() or "")
+                end = End(stage, f"Slurm ended job {submitted.job_id}: {state}", state in TRY_AGAIN)
+            del self._running[stage]
             yield end
-            if name not in self._running:  # not started once more
-                (_folder_of(name) / "job.json").unlink()
+            (_folder_of(stage) / "job.json").unlink()  # the end is noted now
 
     def stop(self) -> None:
-        """Leave the jobs: they are found again."""
+        """Leave the jobs to themselves: the next launcher finds them."""
 
-    def _cancel(self, name: str) -> None:
-        """End what an earlier coordinator left of a stage, and wait until it is gone."""
-        while ids := _active(name):
+    def _state_of_missing(self, stage: str, queue: Queue) -> str | None:
+        """Return the state of a job that has been over without a result for two questions, else None.
+
+        A shared file system may show a result late.
+        """
+        id_ = self._running[stage][1].job_id
+        state = queue[id_][1] if id_ in queue else FORGOTTEN
+        if state not in OVER:
+            self._missing.discard(stage)
+            return None
+        if stage not in self._missing:
+            self._missing.add(stage)
+            return None
+        return state
+
+    def _cancel(self, stage: str) -> None:
+        """End what an earlier launcher left of a stage, and wait until it is gone."""
+        while ids := _active(stage):
             subprocess.run(["scancel", *ids], check=True)
             time.sleep(1)
 
 
-def needs(job: Job, cost: Cost | None, gpu: bool) -> dict[str, Any]:
-    """The options of sbatch for a job, with _ for -; `time` is in minutes."""
-    minutes = MINUTES * cost.seconds / 60 if cost else 0.0
+def needs(stage: str, cost: Cost | None, gpu: bool) -> dict[str, Any]:
+    """Return sbatch's options for a stage, `time` in minutes."""
+    minutes = UNKNOWN_MINUTES if cost is None else math.ceil(MINUTES * cost.seconds / 60)
+    memory = 0.0 if cost is None else cost.memory_gb
     return {
-        "job_name": job.name,
-        "time": max(LEAST_MINUTES, math.ceil(minutes)),
-        "mem": f"{math.ceil(max(LEAST_GB, GB * job.memory_gb))}G",
+        "job_name": stage,
+        "time": max(LEAST_MINUTES, minutes),
+        "mem": f"{math.ceil(max(LEAST_GB, GB * memory))}G",
         "cpus_per_task": 4 if gpu else 2,
         **({"gpus_per_node": 1} if gpu else {}),
         "requeue": True,
@@ -178,27 +184,33 @@ def needs(job: Job, cost: Cost | None, gpu: bool) -> dict[str, Any]:
     }
 
 
+def with_options(ours: Mapping[str, Any], users: Options) -> dict[str, Any]:
+    """Return the user's options, and those of ours that none of them excludes."""
+    put_aside: set[str] = set()
+    for name, value in users.items():
+        if name in ("gres", "tres_per_task") and "gpu" not in str(value):
+            continue  # something else than a GPU, beside which ours stands
+        put_aside |= {other for group in EXCLUSIVE if name in group for other in group}
+    return {name: value for name, value in ours.items() if name not in put_aside} | dict(users)
+
+
 def jobs_left() -> list[str]:
-    """Stages of which Slurm has a job that waits or runs, or may have, where it cannot be asked."""
-    names = sorted(
-        json.loads(path.read_text(encoding="utf-8"))["name"] for path in FOLDER.glob("*/job.json")
-    )
+    """Return the stages of which Slurm has a job that waits or runs, or may have, where it cannot be asked."""
+    paths = JOBS.glob("*/job.json")
+    names = sorted(json.loads(path.read_text(encoding="utf-8"))["stage"] for path in paths)
     queue = _queue() if names and shutil.which("squeue") else None
     if queue is None:
         return names
-    return [
-        name
-        for name in names
-        if any(one == name and state not in OVER for one, state in queue.values())
-    ]
+    active = {name for name, state in queue.values() if state not in OVER}
+    return [name for name in names if name in active]
 
 
-def _folder_of(name: str) -> Path:
-    return FOLDER / file_name(name)
+def _folder_of(stage: str) -> Path:
+    return JOBS / file_name(stage)
 
 
 def _queue() -> Queue | None:
-    """This checkout's jobs, also those that ended minutes ago; None if Slurm does not answer."""
+    """Return this checkout's jobs, also those that ended minutes ago; None if Slurm does not answer."""
     command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i|%T|%Z|%j"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -207,18 +219,14 @@ def _queue() -> Queue | None:
     return {id_: (name, state) for id_, state, folder, name in rows if folder == str(Path.cwd())}
 
 
-def _state(queue: Queue, id_: str) -> str:
-    return queue[id_][1] if id_ in queue else FORGOTTEN
-
-
-def _active(name: str) -> list[str]:
-    """The ids of a stage's jobs that wait or run. Raises UserError if Slurm does not answer."""
+def _active(stage: str) -> list[str]:
+    """Return the ids of a stage's jobs that wait or run; raise UserError if Slurm does not answer."""
     queue = _queue()
     if queue is None:
         raise UserError(
             "squeue does not answer: wait until Slurm does, and start this again; jobs that run go on"
         )
-    return [id_ for id_, (one, state) in queue.items() if one == name and state not in OVER]
+    return [id_ for id_, (name, state) in queue.items() if name == stage and state not in OVER]
 
 
 def _has_result(submitted: Submitted) -> bool:
@@ -227,20 +235,15 @@ def _has_result(submitted: Submitted) -> bool:
 
 def _result(job: Job, submitted: Submitted) -> End:
     try:
-        code, out_of_memory = submitted.result()
+        code = submitted.result()
     except UncompletedJobError as error:  # not the stage's: submitit's own
         _append(job.log, str(error))
-        return End(job.name, 1, False)
-    return End(job.name, code, out_of_memory)
-
-
-def _without_result(job: Job, submitted: Submitted, state: str) -> End:
-    """Of a job that Slurm, or the node's kernel, ended whole."""
-    words = submitted.stdout() or ""
-    _append(job.log, f"{words}job {submitted.job_id} of Slurm ended without a result: {state}")
-    return End(job.name, -9 if state in KILLED else 1, state == "OUT_OF_MEMORY")
+        return End(job.stage, "submitit failed")
+    if code in KILLED:
+        return End(job.stage, "killed by signal 9", killed=True)
+    return End(job.stage, f"exit code {code}" if code else None)
 
 
 def _append(log: Path, text: str) -> None:
     with log.open("a", encoding="utf-8") as file:
-        file.write(f"{text}\n")
+        file.write(f"{text}\n" if text else "")

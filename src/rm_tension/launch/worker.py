@@ -1,4 +1,4 @@
-"""One job: a stage's own program, in a process that has imported the slow libraries before."""
+"""The process that runs one stage, forked from a server that has imported the slow libraries."""
 
 import atexit
 import multiprocessing
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-# Of other people, and imported once for all jobs; our own modules are imported by each, as they are then.
+# Other people's, imported once for all jobs. Our own modules are imported by each job, as they are then.
 PRELOADED = [
     "accelerate",
     "pandas",
@@ -27,37 +27,54 @@ PRELOADED = [
 ]
 
 
-def work(command: list[str], log: Path, environment: Mapping[str, str], threads: int) -> None:
-    """Run a stage's command with its output in `log`; ends with its exit code, and with the coordinator's end."""
+def environment_of_jobs(threads: int | None) -> dict[str, str]:
+    """Return the variables of every job: the environment's programs, threads, and memory that does not fragment."""
+    allocator = os.environ.get("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    return {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTORCH_ALLOC_CONF": allocator,
+        **({"OMP_NUM_THREADS": str(threads)} if threads else {}),
+    }
+
+
+def work(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
+    """Run a stage's command with its output in `log`; end with its exit code, or when the launcher ends."""
     with log.open("a", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= environment
     from rm_tension import cli
 
-    threading.Thread(target=_end_with_the_coordinator, daemon=True).start()
-    # of a coordinator that was killed, the worker may still be putting its state away
+    threading.Thread(target=_end_with_the_launcher, daemon=True).start()
+    # the job of a launcher that was killed may still be saving its state
     with FileLock(log.with_suffix(".lock")):
         if command[0] != "rm-tension":
             sys.exit(_run(command))
-        sys.modules["torch"].set_num_threads(threads)  # imported before OMP_NUM_THREADS was set
         try:
             cli.main(command[1:])
         finally:
-            atexit._run_exitfuncs()  # what a process of its own would do, and one of multiprocessing does not
+            atexit._run_exitfuncs()  # multiprocessing skips them
 
 
 def _run(command: list[str]) -> int:
-    """Run a program, and return its exit code. When this process is asked to end, so are all of the program."""
+    """Run a program and return its exit code, or end by the signal that killed it.
+
+    Whoever asks this process to end asks all of the program.
+    """
     program = subprocess.Popen(command, process_group=0)
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(asked, lambda *_: os.killpg(program.pid, signal.SIGTERM))
-    return program.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.killpg(program.pid, signal.SIGTERM))
+    code = program.wait()
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
 
 
-def _end_with_the_coordinator() -> None:
-    """Ask this process to end, so that it saves its state, once the one that started it is gone."""
-    coordinator = multiprocessing.parent_process()
-    if coordinator is not None:
-        wait([coordinator.sentinel])
+def _end_with_the_launcher() -> None:
+    """Ask this process to end, so that it saves its state, once the launcher is gone."""
+    launcher = multiprocessing.parent_process()
+    if launcher is not None:
+        wait([launcher.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)

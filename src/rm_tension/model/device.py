@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -27,26 +27,38 @@ class Place:
     @property
     def computes_in(self) -> Precision:
         """What the precision comes to: where there is no TF32, the float32 that it approximates."""
-        return (
-            "float32" if self.precision == "tf32" and not has_tf32(self.device) else self.precision
-        )
+        if self.precision == "tf32" and not has_tf32(self.device):
+            return "float32"
+        return self.precision
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Compute so, whatever torch was told before, by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE for one."""
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high" if self.computes_in == "tf32" else "highest")
-        try:
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-            ):
-                yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+        """Compute in the precision, whatever torch was told before (TORCH_ALLOW_TF32_CUBLAS_OVERRIDE)."""
+        with (
+            _float32_products("high" if self.computes_in == "tf32" else "highest"),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"),
+        ):
+            yield
+
+    @contextmanager
+    def summing(self) -> Iterator[None]:
+        """Compute float32 products in float32, for sums: TF32 would round each term first."""
+        with _float32_products("highest"), torch.autocast(self.device.type, enabled=False):
+            yield
+
+
+@contextmanager
+def _float32_products(precision: Literal["high", "highest"]) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def find_device(name: str | None = None) -> torch.device:
-    """A torch device by name, or the best there is; raises UserError if it cannot be used."""
+    """Return a torch device by name, or the best there is; raise UserError if it cannot be used."""
     best: torch.device = torch.accelerator.current_accelerator(
         check_available=True
     ) or torch.device("cpu")
@@ -60,50 +72,83 @@ def find_device(name: str | None = None) -> torch.device:
     return device
 
 
+def profile_device(profile: str, gpu: Literal["none", "useful", "required"]) -> torch.device:
+    """Return the device that a profile's stages compute on, by its `gpu` in params.yaml.
+
+    `none` is the CPU, also beside a GPU, whose bits would be others. `useful` is the best there is.
+    `required` is CUDA; raise UserError, with torch's reason, where it cannot be used.
+    """
+    if gpu == "none":
+        return torch.device("cpu")
+    if gpu == "useful":
+        return find_device()
+    device = torch.device("cuda")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"profiles.{profile}.gpu: required, but torch {torch.__version__} cannot use CUDA here: "
+            f"{error}; look at `nvidia-smi`, start the container with `--gpus all`, or set it to "
+            "useful in params.yaml to compute on a CPU"
+        ) from error
+    return device
+
+
 def has_tf32(device: torch.device) -> bool:
-    """NVIDIA's GPUs since Ampere."""
+    """Return whether the device is an NVIDIA GPU of Ampere or later."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def make_accelerator(precision: Precision) -> Accelerator:
-    """Return an Accelerator for a training in one process, on the best device there is.
+def make_accelerator(precision: Precision, device: torch.device | None = None) -> Accelerator:
+    """Return an Accelerator for a training in one process, on the device or the best there is.
 
-    Its `autocast` is on where products are in bfloat16, also with weights in bfloat16: the release has both
-    (METHOD.md section 1). Raises UserError if several processes were started.
+    Its `autocast` is on where products are in bfloat16, also with weights in bfloat16: the release
+    has both (METHOD.md section 1). Raise UserError if several processes were started, or if
+    accelerate's own environment variables ask for another device.
     """
-    accelerator = (
-        Accelerator(  # what is left out, accelerate takes from the environment (ACCELERATE_*)
-            mixed_precision="bf16" if precision == "bfloat16" else "no",
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-            dynamo_backend="no",
-        )
+    accelerator = Accelerator(  # takes from the environment (ACCELERATE_*) what is left out
+        cpu=device is not None and device.type == "cpu",
+        mixed_precision="bf16" if precision == "bfloat16" else "no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        dynamo_backend="no",
     )
     if accelerator.num_processes > 1:
         raise UserError(
-            f"started as {accelerator.num_processes} processes, but one reward model trains on one device; "
-            "run the stages of the grid side by side instead, one process each: `rm-tension run`"
+            f"started as {accelerator.num_processes} processes, but one reward model trains on one "
+            "device; run the stages of the grid side by side instead, one process each: "
+            "`rm-tension run`"
+        )
+    if device is not None and accelerator.device.type != device.type:
+        raise UserError(
+            f"accelerate chose {accelerator.device} instead of {device}: unset ACCELERATE_USE_CPU"
         )
     tf32 = Place(accelerator.device, precision).computes_in == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")  # for backward passes, too
     return accelerator
 
 
-class Budget:
-    """How many tokens go through a model together: halved, once, where memory does not suffice for them.
+# Beside accelerate's list: failures of CUDA's own allocations, outside torch's allocator
+OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-    Nothing but rounding depends on it.
-    """
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether the error says that memory did not suffice, of a GPU or of the machine."""
+    return should_reduce_batch_size(error) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+class Budget:
+    """Micro-batch size in tokens, halved once on out-of-memory; only rounding depends on it."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self._halved = False
 
     def run(self, work: Callable[[int], Result]) -> Result:
-        """What `work` makes of so many tokens at a time; it must be able to begin again. Raises UserError."""
+        """Return `work(tokens)`, which must be able to begin again; UserError if halving fails, too."""
         try:
             return work(self.tokens)
         except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+            if not is_out_of_memory(error):
                 raise
             if self._halved:
                 raise UserError(

@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from rm_tension.base.errors import UserError
 from rm_tension.model import attention
+from rm_tension.model.fused import fuse
 from rm_tension.model.rows import Rows
 from rm_tension.model.settings import ScoringSettings, save_settings
 from rm_tension.model.tokenizer import stock_tokenizer
@@ -59,7 +60,7 @@ def _load(folder: Path, dtype: str) -> PreTrainedModel:
     for module in model.modules():  # the recipe trains without dropout (METHOD.md section 1)
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    return model
+    return fuse(model)
 
 
 def quiet() -> None:

@@ -28,6 +28,9 @@ Item = Sequence[
 ]  # the tokenised texts that share a row: (chosen, rejected), or the answers to a prompt
 
 PREFIX = 0  # segment
+# Tokens of a prefix by those of the longest answer behind it: CPUs attend to a shorter one through
+# a mask that costs more than sharing saves (docs/PERFORMANCE.md).
+LEAST_SHARED = 1 / 8
 
 
 def prefix_length(item: Item) -> int:
@@ -48,8 +51,14 @@ def token_count(items: Sequence[Item]) -> int:
 
 
 def split(item: Item, budget: int) -> Iterator[Item]:
-    """The item in one or several rows of at most `budget` tokens each, or of one text that is longer."""
+    """Yield the item's rows of at most `budget` tokens each, or of one text that is longer.
+
+    Texts that share next to nothing get rows of their own (LEAST_SHARED).
+    """
     prefix = prefix_length(item)
+    if prefix * (1 + LEAST_SHARED) < LEAST_SHARED * max(map(len, item)):
+        yield from ([text] for text in item)
+        return
     row: list[Tokens] = []
     length = prefix
     for text in item:

@@ -1,4 +1,4 @@
-"""Who sees whom in a batch of rows, as the indices that attention kernels ask for."""
+"""Which tokens attend to which in a batch of rows, as the indices that attention kernels take."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,45 +16,53 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Span:
-    """A run of tokens: each sees all of the context, and of the run itself what is not behind it."""
+    """A run of query tokens and the prefix it attends to; within itself it is causal.
 
-    context: int  # number of tokens, the first ones of
-    home: int  # the number of a span
-    mask: (
-        Tensor | None
-    )  # bool [own, context + own]; None where there is no context and plain causality says the same
+    The prefix is the first `context` tokens of the span number `prefix_span`. `mask` is bool
+    [own, context + own], and None where there is no context and plain causality says the same.
+    """
+
+    context: int
+    prefix_span: int
+    mask: Tensor | None
 
 
 @dataclass(frozen=True)
 class Padded:
-    """Some spans as a rectangle with a line for each; beyond the end of a line stand tokens that count for nothing."""
+    """Some spans as a rectangle, one a line; what stands beyond the end of a span counts for nothing.
 
-    queries: Tensor  # int64 [spans, longest own]: places in the batch
-    keys: Tensor  # int64 [spans, most keys]: places in the batch
-    mask: (
-        Tensor | None
-    )  # bool [spans, 1, longest own, most keys]; None where plain causality says the same
-    real: Tensor  # int64 [tokens]: where the spans' tokens stand among the queries
+    `queries` [spans, longest own] and `keys` [spans, most keys] are places in the batch, int64;
+    `mask` is bool [spans, 1, longest own, most keys], None where plain causality says the same;
+    `real` says where the spans' tokens stand among the queries, int64 [tokens].
+    """
+
+    queries: Tensor
+    keys: Tensor
+    mask: Tensor | None
+    real: Tensor
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Spans that lie end to end and cover the batch. The keys of each are its context, then its own tokens.
+    """Spans that lie end to end and cover the batch.
 
-    A context is the beginning of a span, of which its answers' prefix is a part.
+    The keys of each are its context, then its own tokens; a context is the beginning of a span, of
+    which the answers' prefix is a part. `start` is the first token of the context, `context` and
+    `own`, which is at least one, are numbers of tokens: [spans] each.
     """
 
-    start: Integers  # [spans]: first token of the context
-    context: Integers  # [spans]: its number of tokens
-    own: Integers  # [spans]: number of own tokens, at least one
+    start: Integers
+    context: Integers
+    own: Integers
     device: torch.device = CPU
 
     @staticmethod
     def of(spans: Iterable[tuple[int, int, int]]) -> "Spans":
-        """From start, context and own of each; those without tokens of their own are left out."""
+        """Make spans of (start, context, own); those without tokens of their own are left out."""
         return Spans(*np.array([span for span in spans if span[2]], dtype=np.int64).T)
 
     def to(self, device: torch.device) -> "Spans":
+        """Return the same spans with indices on another device, and none computed yet."""
         return replace(self, device=device)
 
     @property
@@ -63,52 +71,62 @@ class Spans:
         return self.context + self.own
 
     @property
+    def longest(self) -> tuple[int, int]:
+        """The most queries and the most keys of a span."""
+        return int(self.own.max()), int(self.keys.max())
+
+    @property
     def shared(self) -> bool:
         """Whether there is any context."""
         return bool(self.context.any())
 
     @cached_property
     def each(self) -> list[Span]:
-        """One by one, with masks in the machine's memory."""
-        homes = np.searchsorted(self._begin, self.start)
-        found = []
-        for context, own, home in np.stack([self.context, self.own, homes], axis=1).tolist():
-            mask = (
-                torch.ones(own, context + own, dtype=torch.bool).tril(context) if context else None
-            )
-            found.append(Span(context, home, mask))
-        return found
+        """The spans one by one, with masks in the machine's memory."""
+        prefix_spans = np.searchsorted(self._begin, self.start).tolist()
+        spans = []
+        for context, own, prefix_span in zip(
+            self.context.tolist(), self.own.tolist(), prefix_spans, strict=True
+        ):
+            mask = None
+            if context:
+                mask = torch.ones(own, context + own, dtype=torch.bool).tril(context)
+            spans.append(Span(context, prefix_span, mask))
+        return spans
 
     @cached_property
     def query_ends(self) -> Tensor:
-        """Where the queries of each span end, after a 0: int32 [spans + 1]."""
-        return self._ends(self.own)
+        """cu_seqlens of the queries: int32 [spans + 1]."""
+        return self._cumulated(self.own)
 
     @cached_property
     def key_ends(self) -> Tensor:
-        """Where the keys of each span end among `key_places`, after a 0: int32 [spans + 1]."""
-        return self._ends(self.keys)
+        """cu_seqlens of the keys, among `key_places`: int32 [spans + 1]."""
+        return self._cumulated(self.keys)
 
     @cached_property
     def key_places(self) -> Tensor:
         """The keys of all spans, end to end: int64 [keys], places in the batch."""
-        ranges = zip(
-            self.start, self.start + self.context, self._begin, self._begin + self.own, strict=True
-        )
-        return self._tensor(np.concatenate([np.r_[a:b, c:d] for a, b, c, d in ranges]))
+        begin = self._begin
+        ranges = []
+        for start, context, first, own in zip(
+            self.start, self.context, begin, self.own, strict=True
+        ):
+            ranges += [np.arange(start, start + context), np.arange(first, first + own)]
+        return self._tensor(np.concatenate(ranges))
 
     @cached_property
     def padded(self) -> list[Padded]:
         """The spans without context, and the others."""
-        return [self._rectangle(chosen) for chosen in self._kinds]
+        return [self._rectangle(numbers) for numbers in self._kinds]
 
     @cached_property
     def unpadded(self) -> Tensor:
         """Where each token of the batch stands among those of `padded`: int64 [tokens]."""
+        begin = self._begin
         runs = [
-            np.arange(self._begin[one], self._begin[one] + self.own[one])
-            for kind in self._kinds
-            for one in kind
+            np.arange(begin[number], begin[number] + self.own[number])
+            for number in np.concatenate(self._kinds)
         ]
         return self._tensor(np.argsort(np.concatenate(runs)))
 
@@ -118,23 +136,30 @@ class Spans:
         kinds = (np.flatnonzero(self.context == 0), np.flatnonzero(self.context))
         return [kind for kind in kinds if len(kind)]
 
-    def _rectangle(self, chosen: Integers) -> Padded:
-        begin, start, context, size = (
-            of[chosen, None] for of in (self._begin, self.start, self.context, self.own)
+    def _rectangle(self, numbers: Integers) -> Padded:
+        begin, start, context, own = (
+            of[numbers, None] for of in (self._begin, self.start, self.context, self.own)
         )
         last = self.own.sum() - 1  # token of the batch
-        own, keys = np.arange(size.max()), np.arange((context + size).max())
-        places = np.where(keys < context, start + keys, np.minimum(begin - context + keys, last))
-        mask = self._tensor(keys <= (context + own)[:, None, :, None]) if context.any() else None
-        queries, real = np.minimum(begin + own, last), np.flatnonzero(own < size)
-        return Padded(self._tensor(queries), self._tensor(places), mask, self._tensor(real))
+        query, key = np.arange(own.max()), np.arange((context + own).max())
+        keys = np.where(key < context, start + key, np.minimum(begin - context + key, last))
+        mask = None
+        if context.any():  # made on the device: a mask is megabytes, its bounds are not
+            bounds = self._tensor(context + query)[:, None, :, None]
+            mask = torch.arange(len(key), device=self.device) <= bounds
+        return Padded(
+            queries=self._tensor(np.minimum(begin + query, last)),
+            keys=self._tensor(keys),
+            mask=mask,
+            real=self._tensor(np.flatnonzero(query < own)),
+        )
 
     @property
     def _begin(self) -> Integers:
         """First own token: [spans]."""
         return np.cumsum(self.own) - self.own
 
-    def _ends(self, counts: Integers) -> Tensor:
+    def _cumulated(self, counts: Integers) -> Tensor:
         return self._tensor(np.cumsum([0, *counts]).astype(np.int32))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:

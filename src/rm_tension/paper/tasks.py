@@ -1,6 +1,7 @@
 """The 25 tasks of the paper (METHOD.md section 2) and the items that each one scores.
 
-tasks.csv has a line for each task, subsets.csv one for each part of a suite with its official number of rows.
+tasks.csv has a line for each task, subsets.csv one for each part of a suite with its official
+number of rows.
 """
 
 import csv
@@ -53,5 +54,5 @@ BY_KEY: dict[str, Task] = {task.key: task for task in TASKS}
 
 
 def group_tasks(group: Group) -> tuple[Task, ...]:
-    """The tasks of one group: 17 for helpfulness, 8 for harmlessness."""
+    """Return the tasks of one group: 17 for helpfulness, 8 for harmlessness."""
     return tuple(task for task in TASKS if task.group == group)

@@ -1,4 +1,4 @@
-"""The report's averages as `dvc metrics` and `dvc plots` read them: metrics.json and wide CSVs, one column a line."""
+"""The report's averages for `dvc metrics` and `dvc plots`: metrics.json and plots/*.csv."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,69 +16,71 @@ from rm_tension.report.tables import OBJECTIVES
 
 
 def write_dvc_views(source: Source, folder: Path) -> None:
-    """metrics.json and plots/{loss,ablation,accuracy}.csv below `folder`."""
+    """Write metrics.json and plots/{loss,ablation,accuracy}.csv below `folder`."""
     write_json(folder / "metrics.json", metrics(source))
+    plots = {"loss": loss, "ablation": ablation, "accuracy": accuracy}
     (folder / "plots").mkdir()
-    for name, table in {
-        "loss": loss(source),
-        "ablation": ablation(source),
-        "accuracy": accuracy(source),
-    }.items():
-        table.to_csv(folder / "plots" / f"{name}.csv", index=False, float_format="%.4f")
+    for name, make in plots.items():
+        path = folder / "plots" / f"{name}.csv"
+        make(source).to_csv(path, index=False, float_format="%.4f")
 
 
 def metrics(source: Source) -> dict[str, Any]:
-    """Averages over backbones and seeds, the verdicts, and how many parts of claims hold."""
-    # astype: where all numbers of a CSV are whole, they are read as integers of numpy's, which JSON does not know
-    retained = source.means("retention", measure="retention", backbone="average")["mean"].astype(
-        float
-    )
-    hh = source.means("hh_accuracy", backbone="average", kind="none", percent=0, subset="own")[
-        "mean"
-    ].astype(float)
-    groups = _group_accuracy(source)
+    """Return averages over backbones and seeds, the verdicts, and how many parts of claims hold."""
+    groups, hh = _group_accuracy(source), _hh_accuracy(source)
+    retained = source.means("retention", measure="retention", backbone="average")["mean"]
     claims = source.record("claims", list[DecidedClaim])
     return {
         "accuracy": {
-            group: {
-                objective: round(value, 2)
-                for objective, value in groups.xs(group, level="task").items()
-            }
+            group: _rounded(groups.xs(group, level="task"), 2)
             for group in GROUPS
             if group in groups.index.get_level_values("task")
         },
-        "retention": {
-            group: round(retained[group], 4) for group in GROUPS if group in retained.index
-        },
-        "hh_accuracy": {
-            objective: round(hh[objective], 2) for objective in OBJECTIVES if objective in hh.index
-        },
+        "retention": _rounded(retained.reindex(GROUPS), 4),
+        "hh_accuracy": _rounded(hh.xs(("none", 0)).reindex(list(OBJECTIVES)), 2),
         "claims": {claim.id: claim.verdict for claim in claims},
         "parts": asdict(tally(claims)),
     }
 
 
 def loss(source: Source) -> pd.DataFrame:
-    """Mean training loss of all RMs of an objective: columns progress (%), helpful, harmless, mixed."""
+    """Return the mean training loss of all RMs of an objective.
+
+    Columns progress (%), helpful, harmless, mixed.
+    """
     curves = source.table("means/training_curves", *CURVES).query("backbone == 'average'")
     wide = curves.pivot(index="progress", columns="objective", values="loss")
     return wide.reindex(columns=list(OBJECTIVES)).reset_index()
 
 
 def ablation(source: Source) -> pd.DataFrame:
-    """HH-RLHF accuracy of an objective's RMs (%) by share of neurons ablated by magnitude (%), columns as in `loss`."""
-    own = source.means("hh_accuracy", backbone="average", subset="own")["mean"].unstack("objective")
-    curve = own[own.index.isin(["none", "magnitude"], level="kind")].droplevel("kind").sort_index()
-    return curve.reset_index()
+    """Return HH-RLHF accuracy (%) by percent of neurons ablated by magnitude; columns as `loss`."""
+    wide = _hh_accuracy(source).unstack("objective")
+    curve = wide[wide.index.isin(["none", "magnitude"], level="kind")].droplevel("kind")
+    return curve.sort_index().reset_index()
 
 
 def accuracy(source: Source) -> pd.DataFrame:
-    """A bar for each group of tasks and objective: columns models, accuracy (%)."""
+    """Return a bar for each group of tasks and objective: columns models, accuracy (%)."""
     groups = _group_accuracy(source)
     names = [f"{group}, {OBJECTIVES[objective]}" for objective, group in groups.index]
     return pd.DataFrame({"models": names, "accuracy": groups.to_numpy()}).sort_values("models")
 
 
+def _rounded(values: pd.Series, digits: int) -> dict[str, float]:
+    """Return Python floats, because JSON does not know numpy's; values that are missing left out."""
+    known = values.dropna().astype(float)
+    return {str(key): round(float(value), digits) for key, value in known.items()}
+
+
+def _hh_accuracy(source: Source) -> pd.Series:
+    """Return accuracy (%) on the RMs' own HH-RLHF test sets, mean of backbones."""
+    levels = ("kind", "percent", "objective")
+    means = source.means("hh_accuracy", *levels, backbone="average", subset="own")
+    return means["mean"].sort_index()
+
+
 def _group_accuracy(source: Source) -> pd.Series:
-    means = source.means("accuracy", backbone="average")["mean"].astype(float)
+    """Return accuracy (%) by objective and group, mean of backbones."""
+    means = source.means("accuracy", backbone="average")["mean"]
     return means[means.index.get_level_values("task").isin(GROUPS)]

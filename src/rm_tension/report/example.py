@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from rm_tension.analyse.example import Example as Record
 from rm_tension.paper.figures import COLOURS
-from rm_tension.report.drawing import WIDTH, Drawing, blank
+from rm_tension.report.drawing import GREY, WIDTH, Drawing, blank
 from rm_tension.report.source import Source
 from rm_tension.report.tables import OBJECTIVES
 
-LONGEST = 14  # lines of a text; the rest is cut
+MOST_LINES = 14  # of a text; the rest is cut
 LINE = 0.16  # inches
 SIDES = {"answer": "Chosen: the answer", "refusal": "Rejected: the refusal"}
+TITLES = {"prompt": "Prompt", **SIDES}
 HEADING = "One prompt, two answers, three rewards"
 
 
@@ -33,84 +34,78 @@ class Example(Drawing):
 
 
 def example(source: Source) -> Iterator[Drawing]:
-    """Figure 1; where no item fits the rule, an empty panel that says so."""
+    """Draw Figure 1; where no item fits the rule, an empty panel that says so."""
     record = source.record("example", Record)
     if record.example is None:
         figure = Figure(figsize=(WIDTH, 1.2), layout="constrained")
         axes = figure.subplots()
         axes.set_axis_off()
         blank(axes, "\n".join(textwrap.wrap(record.reason or "", 100)))
-        yield Drawing("1", HEADING, record.rule, figure)
+        yield Drawing("1", HEADING, record.rule, figure, "No item fits the rule.")
         return
-    found = asdict(record.example)
-    full = {name: visible(found[name].strip()) for name in ("prompt", *SIDES)}
-    texts = {"prompt": _wrapped(full["prompt"], 104)} | {
-        side: _wrapped(full[side], 50) for side in SIDES
-    }
-    lines = [len(texts["prompt"]), max(len(texts[side]) for side in SIDES)]
-    heights = [*(LINE * (count + 2) for count in lines), 1.7]
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    panels = figure.subplot_mosaic(
-        [["prompt", "prompt"], list(SIDES), ["rewards", "rewards"]], height_ratios=heights
-    )
-    titles = {"prompt": "Prompt", **SIDES}
-    for name, title in titles.items():
-        _text(panels[name], title, texts[name])
-    _bars(panels["rewards"], found["rewards"])
-    backbone = source.backbones.get(found["backbone"], found["backbone"])
+    item = asdict(record.example)
+    texts = {name: visible(item[name].strip()) for name in TITLES}
+    backbone = source.backbones.get(item["backbone"], item["backbone"])
     yield Example(
         "1",
         HEADING,
-        f"Item {found['item_id']} of {found['suite']}, {found['subset']}; {backbone}, seed {found['seed']}. "
-        f"{record.rule} The text is from a safety benchmark and may disturb.",
-        figure,
-        {title: full[name] for name, title in titles.items()},
-        found["rewards"],
+        f"Item {item['item_id']} of {item['suite']}, {item['subset']}; {backbone}, "
+        f"seed {item['seed']}. {record.rule} The text is from a safety benchmark and may disturb.",
+        _figure(texts, item["rewards"]),
+        "A prompt, two answers, and bars of their rewards by three RMs.",
+        {title: texts[name] for name, title in TITLES.items()},
+        item["rewards"],
     )
+
+
+def _figure(texts: dict[str, str], rewards: dict[str, dict[str, float]]) -> Figure:
+    """Draw the prompt above the two answers above the rewards."""
+    lines = {name: _wrapped(text, 50 if name in SIDES else 104) for name, text in texts.items()}
+    counts = [len(lines["prompt"]), max(len(lines[side]) for side in SIDES)]
+    heights = [*(LINE * (count + 2) for count in counts), 1.7]
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    mosaic: list[Any] = [["prompt", "prompt"], list(SIDES), ["rewards", "rewards"]]
+    panels = figure.subplot_mosaic(mosaic, height_ratios=heights)
+    for name, title in TITLES.items():
+        _text(panels[name], title, lines[name])
+    _bars(panels["rewards"], rewards)
+    return figure
 
 
 def _text(axes: Axes, title: str, lines: list[str]) -> None:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set(xticks=[], yticks=[], facecolor="0.96")
     axes.spines[:].set_visible(False)
+    offset: dict[str, Any] = {"xytext": (4, -4), "textcoords": "offset points", "va": "top"}
     # data sets hold dollar signs, which are not mathematics
-    place: dict[str, Any] = {
-        "xycoords": "axes fraction",
-        "xytext": (4, -4),
-        "textcoords": "offset points",
-    }
-    axes.annotate("\n".join(lines), (0, 1), va="top", parse_math=False, **place)
+    axes.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", parse_math=False, **offset)
 
 
 def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
-    for place, (objective, label) in enumerate(OBJECTIVES.items()):
+    beside = axes.get_yaxis_transform()
+    for row, (objective, label) in enumerate(OBJECTIVES.items()):
         for side, offset, alpha in ("answer", -0.2, 1.0), ("refusal", 0.2, 0.4):
-            value = rewards[objective][side]
-            axes.barh(place + offset, value, 0.36, color=COLOURS[objective], alpha=alpha)
-            text = f" {side} {value:+.2f} "
-            axes.text(
-                value, place + offset, text, va="center", ha="left" if value >= 0 else "right"
-            )
-        axes.text(
-            -0.01, place, label, transform=axes.get_yaxis_transform(), ha="right", va="center"
-        )
+            value, y = rewards[objective][side], row + offset
+            axes.barh(y, value, 0.36, color=COLOURS[objective], alpha=alpha)
+            outwards = "left" if value >= 0 else "right"
+            axes.text(value, y, f" {side} {value:+.2f} ", va="center", ha=outwards)
+        axes.text(-0.01, row, label, transform=beside, ha="right", va="center")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.axvline(0, color="0.45", linewidth=0.8)
+    axes.axvline(0, color=GREY, linewidth=0.8)
     axes.margins(x=0.25)
     axes.invert_yaxis()
     axes.set_xlabel("reward")
 
 
 def visible(text: str) -> str:
-    """Control characters, which XML forbids, as people write them: \\x07."""
-    return re.sub(
-        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]",
-        lambda found: rf"\x{ord(found[0]):02x}",
-        text,
-    )
+    r"""Write control characters, which XML forbids, as people do: \x07."""
+    forbidden = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]"
+    return re.sub(forbidden, lambda match: rf"\x{ord(match[0]):02x}", text)
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width) or [""]]
-    return lines if len(lines) <= LONGEST else [*lines[: LONGEST - 1], "[...]"]
+    lines = []
+    for line in text.splitlines():
+        lines += textwrap.wrap(line, width) or [""]
+    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "[...]"]

@@ -4,20 +4,19 @@ import math
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from rm_tension.report.table import Cell, Line, Table, TextTable, header, sections
+from rm_tension.report.table import Cell, Line, Table, TextTable, header, printed_sections
 
 PACKAGES = (
     r"\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}"
-    r"\usepackage{adjustbox,booktabs,rotating,tabularx}\usepackage[table]{xcolor}"
+    r"\usepackage{adjustbox,booktabs,pdflscape,xltabular}\usepackage[table]{xcolor}"
 )
 ROWS = TableFormat(None, None, None, None, None, DataRow("", " & ", r" \\"), 0, None)
 WIDE = 13  # columns up to which a table stands upright
 LABELS = 80  # letters up to which column labels stand upright
-LINE = 115  # letters that fit into a line of a table, about
-TALL = {
-    "table": 60,
-    "sidewaystable": 40,
-}  # lines up to which a table is one float, not one a section
+# Lines up to which a table is one float, not one a section, upright and on a turned page
+TALL = 66
+TALL_TURNED = 40
+STYLE = r"\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}"
 STEEPEST = 40.0  # points of change at which the shading is full
 SYMBOLS = {
     "<": "<",
@@ -41,33 +40,49 @@ ESCAPES = str.maketrans(
 )
 
 
-def latex(table: Table | TextTable, caption: str) -> str:
-    """One or more floats, the first with caption and label `tab:<number>`; needs the packages in PACKAGES."""
-    bodies, float_name = (
-        (_words(table), "table") if isinstance(table, TextTable) else _numbers(table)
-    )
-    opening = rf"\caption[{escape(table.heading)}]{{{escape(caption)}}}\label{{tab:{table.number}}}"
-    floats = [f"% needs {PACKAGES}"]
-    for body in bodies:
-        floats += [
-            rf"\begin{{{float_name}}}[!htbp]",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}",
-            rf"\renewcommand{{\thetable}}{{{table.number}}}",  # the paper's number, whichever tables are included
-            opening,
-            *body,
-            rf"\end{{{float_name}}}",
+def latex(table: Table | TextTable, caption: str, provenance: str) -> str:
+    r"""Return a table with caption, label `tab:<number>` and the paper's number.
+
+    A document that includes it needs the packages in PACKAGES. The caption ends with the macro
+    \provenance, which is the text of that name unless the document defines it before.
+    """
+    lines = [f"% needs {PACKAGES}", rf"\providecommand{{\provenance}}{{ {escape(provenance)}}}"]
+    # the paper's number, whichever tables are included
+    number = rf"\renewcommand{{\thetable}}{{{table.number}}}"
+    heading = escape(table.heading)
+    label = rf"\label{{tab:{table.number}}}"
+    opening = rf"\caption[{heading}]{{{escape(caption)}\provenance}}{label}"
+    continued = rf"\caption[]{{{heading} (continued)}}"
+    if isinstance(table, TextTable):
+        lines += [
+            rf"\begingroup{STYLE}\setlength{{\LTcapwidth}}{{\linewidth}}{number}",
+            *_long_table(table, opening, continued),
         ]
-        opening = rf"\caption[]{{{escape(table.heading)} (continued)}}"
-    return "\n".join([*floats, ""])
+        return "\n".join([*lines, r"\endgroup", ""])
+    tabulars, turned_page = _number_tabulars(table)
+    for tabular in tabulars:
+        # a turned page each: LaTeX turns only the first page of a landscape environment's floats
+        lines += [r"\begin{landscape}"] if turned_page else []
+        lines += [
+            r"\begin{table}[!htbp]",
+            rf"\centering{STYLE}",
+            number,
+            opening,
+            *tabular,
+            r"\end{table}",
+        ]
+        lines += [r"\end{landscape}"] if turned_page else []
+        opening = continued
+    return "\n".join([*lines, ""])
 
 
 def escape(text: str) -> str:
-    """Plain text for LaTeX."""
+    """Escape plain text for LaTeX."""
     return text.translate(ESCAPES)
 
 
 def number(cell: Cell, digits: int) -> str:
-    """`$81.0_{\\pm 1.2}$`, shaded if it is a change, grey if it is published, bold if it is too far from that."""
+    r"""Return `$81.0_{\pm 1.2}$`: shaded if a change, grey if published, bold if too far from it."""
     if math.isnan(cell.value):
         return "--"
     spread = "" if math.isnan(cell.spread) else rf"_{{\pm {cell.spread:.{digits}f}}}"
@@ -81,61 +96,51 @@ def number(cell: Cell, digits: int) -> str:
     return text
 
 
-def _words(table: TextTable) -> list[list[str]]:
-    """A tabular for each float."""
+def _long_table(table: TextTable, opening: str, continued: str) -> list[str]:
+    """Return a table that LaTeX breaks over pages where it must."""
     columns = table.align.replace("X", r">{\raggedright\arraybackslash}X")
-    return [_worded(table, columns, rows) for rows in _pages(table)]
-
-
-def _pages(table: TextTable) -> list[list[list[str]]]:
-    """The rows of each float, of which none is too tall, by an estimate of how many lines each row takes."""
-    wide = [place for place, kind in enumerate(table.align) if kind == "X"]
-    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-    taken = sum(width for place, width in enumerate(widths) if place not in wide)
-    left = max(LINE / 4, LINE - taken - 2 * len(widths))
-    pages: list[list[list[str]]] = [[]]
-    lines = 0
-    for row in table.rows:
-        height = max((math.ceil(len(row[place]) * len(wide) / left) for place in wide), default=1)
-        if lines + height > TALL["table"]:
-            pages.append([])
-            lines = 0
-        pages[-1].append(row)
-        lines += height
-    return pages
-
-
-def _worded(table: TextTable, columns: str, rows: list[list[str]]) -> list[str]:
-    escaped = [[escape(text) for text in row] for row in rows]
+    header = [r"\toprule", " & ".join(map(escape, table.columns)) + r" \\", r"\midrule"]
+    rows = [[escape(text) for text in row] for row in table.rows]
     return [
-        rf"\begin{{tabularx}}{{\linewidth}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(map(escape, table.columns)) + r" \\",
-        r"\midrule",
-        tabulate(escaped, tablefmt=ROWS, disable_numparse=True),
+        rf"\begin{{xltabular}}{{\linewidth}}{{{columns}}}",
+        rf"{opening}\\",
+        *header,
+        r"\endfirsthead",
+        rf"{continued}\\",
+        *header,
+        r"\endhead",
         r"\bottomrule",
-        r"\end{tabularx}",
+        r"\endfoot",
+        tabulate(rows, tablefmt=ROWS, disable_numparse=True),
+        r"\end{xltabular}",
     ]
 
 
-def _numbers(table: Table) -> tuple[list[list[str]], str]:
-    """A tabular for each float, and the name of the float."""
+def _number_tabulars(table: Table) -> tuple[list[list[str]], bool]:
+    """Return a tabular for each float, and whether they stand on turned pages."""
     width = 1 + sum(span for _, span in header(table))
-    float_name = "sidewaystable" if width > WIDE else "table"
-    parts = sections(table)
-    tall = sum(len(lines) for _, lines in parts) > TALL[float_name]
-    return [
-        _tabular(table, part, width) for part in ([[part] for part in parts] if tall else [parts])
-    ], float_name
+    turned_page = width > WIDE
+    sections = printed_sections(table)
+    tall = sum(len(lines) for _, lines in sections) > (TALL_TURNED if turned_page else TALL)
+    floats = [[section] for section in sections] if tall else [sections]
+    return [_tabular(table, shown, width) for shown in floats], turned_page
 
 
-def _tabular(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> list[str]:
+def _tabular(table: Table, sections: list[tuple[str, list[Line]]], width: int) -> list[str]:
+    """Return the lines of a tabular with `width` columns; columns are aligned over all sections."""
+    texts = [_texts(line, table.digits) for _, lines in sections for line in lines]
+    rows = iter(tabulate(texts, tablefmt=ROWS).split("\n"))
+    body = []
+    for index, (label, lines) in enumerate(sections):
+        body += [r"\midrule"] if index else []
+        body += [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(label)}}}}} \\"] if label else []
+        body += [next(rows) for _ in lines]
     return [
         r"\begin{adjustbox}{max width=\linewidth, max totalheight=0.85\textheight}",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         *_header(table),
-        *_body(table, parts, width),
+        *body,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{adjustbox}",
@@ -145,11 +150,9 @@ def _tabular(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> l
 def _header(table: Table) -> list[str]:
     labels = header(table)
     if all(span == 1 for _, span in labels):
-        rotated = sum(len(label) for label, _ in labels) > LABELS
-        names = [
-            rf"\rotatebox{{90}}{{{escape(label)}}}" if rotated else escape(label)
-            for label, _ in labels
-        ]
+        names = [escape(label) for label, _ in labels]
+        if sum(len(label) for label, _ in labels) > LABELS:
+            names = [rf"\rotatebox{{90}}{{{name}}}" for name in names]
         return [" & ".join(["", *names]) + r" \\", r"\midrule"]
     above, rules, below, first = [""], [], [""], 2
     for label, span in labels:
@@ -158,20 +161,6 @@ def _header(table: Table) -> list[str]:
         below += ["ours", r"\textcolor{black!55}{paper}", "diff."] if span > 1 else [""]
         first += span
     return [" & ".join(above) + r" \\", " ".join(rules), " & ".join(below) + r" \\", r"\midrule"]
-
-
-def _body(table: Table, parts: list[tuple[str, list[Line]]], width: int) -> list[str]:
-    rows = iter(
-        tabulate(
-            [_texts(line, table.digits) for _, lines in parts for line in lines], tablefmt=ROWS
-        ).split("\n")
-    )
-    body = []
-    for index, (label, lines) in enumerate(parts):
-        body += [r"\midrule"] if index else []
-        body += [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(label)}}}}} \\"] if label else []
-        body += [next(rows) for _ in lines]
-    return body
 
 
 def _texts(line: Line, digits: int) -> list[str]:

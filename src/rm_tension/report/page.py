@@ -1,36 +1,87 @@
-"""What the page says of each number so that a script can filter by it and switch what is shown."""
+"""What the page shows beside tables and figures, and what its script filters by."""
 
 import math
+from base64 import b64encode
 from collections.abc import Sequence
+from pathlib import Path
 
+from rm_tension.analyse.tally import tally
+from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.paper.tasks import GROUPS
+from rm_tension.report.contents import Report
+from rm_tension.report.drawing import Drawing
 from rm_tension.report.item import Item
 from rm_tension.report.table import Cell, Table
 from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES, task_columns
 
 AXES = ("backbone", "objective", "task")
+SIGNS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "not applicable": "–"}
 
 
 def axes(table: Table, key: Sequence[str], first: int = 0) -> dict[str, str]:
-    """`data-backbone` and the like for a row's key, or with `first` = -1 for a column's."""
+    """Return `data-backbone` and the like of a row's key, or with `first` = -1 of a column's."""
     names = table.cells.index.names[first:]
     return {f"data-{name}": value for name, value in zip(names, key, strict=False) if name in AXES}
 
 
-def choices(tables: Sequence[Item]) -> dict[str, dict[str, dict[str, str]]]:
-    """What each axis can be filtered by: labels by key, under the heading of their group."""
-    numbers = [table for table in tables if isinstance(table, Table)]
-    backbones = [table.columns for table in numbers if table.cells.index.names[-1] == "backbone"]
+def choices(items: Sequence[Item]) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what each axis can be filtered by: labels by key, under the heading of their group."""
+    backbones: dict[str, str] = {}
+    for table in items:
+        if isinstance(table, Table) and table.cells.index.names[-1] == "backbone":
+            backbones |= table.columns
     return {
-        "backbone": {"": {key: label for columns in backbones for key, label in columns.items()}},
+        "backbone": {"": backbones},
         "objective": {"": OBJECTIVES},
         "task": {GROUP_LABELS[group]: task_columns(group) for group in GROUPS},
     }
 
 
-def words(cell: Cell, digits: int) -> str:
-    """A number as plain text, e.g. `81.0* ± 1.2`."""
+def plain(cell: Cell, digits: int) -> str:
+    """Return a number as plain text, e.g. `81.0* ± 1.2`."""
     if math.isnan(cell.value):
         return "–"
     spread = "" if math.isnan(cell.spread) else f" ± {cell.spread:.{digits}f}"
     return f"{cell.text(digits)}{'*' if cell.partial else ''}{spread}"
+
+
+def squares(claims: Sequence[DecidedClaim]) -> list[tuple[str, str, str]]:
+    """Return id, verdict and the verdict's sign of each claim."""
+    return [(claim.id, claim.verdict, SIGNS[claim.verdict]) for claim in claims]
+
+
+def tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Return what the first screen says in numbers: a title, the number and what it means."""
+    verdicts = [claim.verdict for claim in report.claims]
+    parts = tally(report.claims)
+    reproduced, against = verdicts.count("reproduced"), verdicts.count("not reproduced")
+    trios = len(report.context.trios)
+    models, missing = 3 * trios, 3 * len(report.context.missing_trios)
+    shown = [
+        (
+            f"of {len(verdicts)} claims reproduced",
+            str(reproduced),
+            f"{against} not, {len(verdicts) - reproduced - against} open",
+        ),
+        (
+            f"of {parts.parts} parts of claims hold",
+            str(parts.hold),
+            f"{parts.contradicted} contradicted, {parts.open} open",
+        ),
+    ]
+    for group, (ours, paper) in report.retention.items():
+        shown.append(
+            (
+                f"of what a single RM gets right the mixed RM keeps, {group} tasks",
+                "–" if math.isnan(ours) else f"{100 * ours:.0f}%",
+                "" if math.isnan(paper) else f"the paper's: {100 * paper:.0f}%",
+            )
+        )
+    every = f"{missing} of the grid missing" if missing else "all of the grid"
+    return [*shown, ("reward models compared", str(models), every)]
+
+
+def embedded(drawing: Drawing, folder: Path) -> str:
+    """Return a saved figure as a data URI, so that the page shows it wherever it is sent."""
+    svg = (folder / "figures" / f"{drawing.name}.svg").read_bytes()
+    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"

@@ -1,4 +1,4 @@
-"""What tables and figures are made of: the analysed results, the published numbers beside them, the settings."""
+"""What tables and figures are made of: results, published numbers beside them, settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,6 @@ import pandas as pd
 
 from rm_tension.analyse.comparison import PUBLISHED_CELL
 from rm_tension.analyse.context import Context
-from rm_tension.analyse.files import RESULTS
 from rm_tension.base.config import Params, Profile
 from rm_tension.base.files import read_json
 from rm_tension.base.provenance import Provenance
@@ -21,7 +20,7 @@ CELL = [*OURS, *PUBLISHED_CELL, "difference", "beyond"]
 
 @dataclass(frozen=True)
 class Source:
-    """`results` is results/<profile>/.
+    """The results of a profile; `results` is results/<profile>/.
 
     `backbones` maps the grid's names to those that a reader sees.
     """
@@ -33,36 +32,37 @@ class Source:
 
     @classmethod
     def of(cls, results: Path, profile: str, params: Params) -> "Source":
-        """Raises UserError if there are no results."""
+        """Open a profile's results; raise UserError if there are none."""
         settings = params.profiles[profile]
         names = {key: settings.backbones[key].name for key in params.grid.axes(profile).backbones}
         return cls(read_json(results / "context.json", Context), settings, results, names)
 
     @property
     def task_percent(self) -> int:
+        """The share (%) of neurons that the ablations on the tasks take."""
         return self.context.task_percent
 
     def table(self, name: str, *columns: str) -> pd.DataFrame:
-        """One of the tidy CSVs; raises UserError if it is missing, or has not its columns."""
-        return read_table(self.results / f"{name}.csv", columns or RESULTS[name].split())
+        """Read a tidy CSV; raise UserError if it is missing, or lacks one of `columns`."""
+        return read_table(self.results / f"{name}.csv", columns)
 
     def record(self, name: str, kind: type[T]) -> T:
-        """One of the JSON files; raises UserError if it is missing, or something else."""
+        """Read a JSON file; raise UserError if it is missing, or something else."""
         return read_json(self.results / f"{name}.json", kind)
 
     def provenance(self) -> Provenance:
-        """What was loaded from the hub."""
+        """Read what was loaded from the hub."""
         return self.record("provenance", Provenance)
 
     def means(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
-        """Averages of `analyse.means` by file name: mean, spread, error, tasks.
+        """Return averages of `analyse.means` by file name: mean, spread, error, tasks.
 
-        Indexed by `levels`, or by all of its keys; `at` selects the value of some of them, which are then left out.
+        Indexed by `levels`, or by all keys; `at` selects one value of some keys and drops them.
         """
         return self._indexed(name, OURS, levels, at).dropna(subset=["mean"])[OURS]
 
     def compared(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
-        """As `means`, with the columns of CELL: the published value beside each, from `analyse.comparison`."""
+        """Return `means` with the columns of CELL, the published values of `analyse.comparison`."""
         return self._indexed(name, CELL, levels, at)[CELL]
 
     def _indexed(

@@ -1,4 +1,4 @@
-"""The paper's tables and figures from the analysed results, with the published values beside ours, as files to read."""
+"""Tables, figures, page and PDF from the analysed results, the published values beside ours."""
 
 from rm_tension.base.files import whole
 from rm_tension.base.job import Job
@@ -15,7 +15,7 @@ def main(*, profile: str) -> None:
 
 
 def run(job: Job) -> None:
-    """results/<P>/ -> reports/<P>/: tables/, figures/, artifact.pdf, pages, DVC's views."""
+    """Make reports/<P>/ from results/<P>/: tables/, figures/, artifact.pdf, pages, DVC's views."""
     paths = job.paths
     source = Source.of(paths.results, paths.profile, job.params)
     with record(paths.run("report"), dict(job.cell)) as metrics, whole(paths.reports) as folder:

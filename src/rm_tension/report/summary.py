@@ -1,4 +1,4 @@
-"""What a reader wants to know first: verdicts on the paper's claims, and agreement with its tables."""
+"""Tables of verdicts on the paper's claims, and of agreement with its tables."""
 
 import math
 
@@ -11,29 +11,32 @@ QUANTITIES = ["Verdict", "Effect", "Interval", "Published", "Paper's own"]
 
 
 def agreement(number: str, source: Source, tables: list[Table]) -> TextTable:
-    """How much of each published table ours agree with, by the rule of `comparison.beside`."""
-    found = source.table(
-        "means/agreement", "table", "cells", "agreeing", "share", "difference"
-    ).set_index("table")
-    counts = {str(number): row for number, row in found.to_dict("index").items()}
-    rows = [
-        [
-            table.label,
-            table.heading,
-            f"{row['cells']:.0f}",
-            "--" if math.isnan(row["agreeing"]) else f"{row['agreeing']:.0f} ({row['share']:.0f}%)",
-            f"{row['difference']:.{table.digits}f}",
-        ]
-        for table in tables
-        if (row := counts.get(table.number))
-    ]
+    """Show how much of each published table ours agree with, by `analyse.comparison.beside`."""
+    columns = ("table", "cells", "agreeing", "share", "difference")
+    frame = source.table("means/agreement", *columns).astype({"table": str}).set_index("table")
+    counts = frame.to_dict("index")
+    rows = []
+    for table in tables:
+        if table.number in counts:
+            count = counts[table.number]
+            share = f"{count['agreeing']:.0f} ({count['share']:.0f}%)"
+            rows.append(
+                [
+                    table.label,
+                    table.heading,
+                    f"{count['cells']:.0f}",
+                    "--" if math.isnan(count["agreeing"]) else share,
+                    f"{count['difference']:.{table.digits}f}",
+                ]
+            )
     return TextTable(
         number,
         "Agreement with the published tables",
-        "Of the cells that have a value on both sides, those that agree within max(3 points, 3 standard errors of the "
-        "difference). A mean over n seeds, ours or the paper's, has the standard error s/sqrt(n - 1), s being the "
-        "population standard deviation; a mean of k backbones has sqrt(sum of their squares)/k. One that is not known "
-        "counts as 0. Three points are 0.03 of a retention; RMSD has no such scale. Averages over tasks or backbones "
+        "Of the cells that have a value on both sides, those that agree within max(3 points, 3 "
+        "standard errors of the difference). A mean over n seeds, ours or the paper's, has the "
+        "standard error s/sqrt(n - 1), s being the population standard deviation; a mean of k "
+        "backbones has sqrt(sum of their squares)/k. One that is not known counts as 0. Three "
+        "points are 0.03 of a retention; RMSD has no such scale. Averages over tasks or backbones "
         "are cells too.",
         ["", "Table", "Cells", "Agree", "Mean |difference|"],
         rows,
@@ -42,67 +45,59 @@ def agreement(number: str, source: Source, tables: list[Table]) -> TextTable:
 
 
 def claims(number: str, verdicts: list[DecidedClaim]) -> TextTable:
-    """The verdict on each claim of METHOD.md section 7."""
+    """Show the verdict on each claim of METHOD.md section 7."""
+    rows = []
+    for claim in verdicts:
+        of_parts = f", of {len(claim.parts)}" if len(claim.parts) > 1 else ""
+        sentence = f"{claim.claim} Decides{of_parts}: {claim.decides}."
+        rows.append([claim.id, sentence, *quantities(claim, claim.unit)])
     return TextTable(
         number,
         "The paper's claims and whether they hold here",
-        "A program decides each verdict from a predicate on our numbers. A claim is as good as its worst part (Table "
-        f"{number}b), the one that decides, whose numbers stand here. {INTERVALS} Paper's own: what the same predicate "
-        "says of the published numbers, where they are all known.",
+        "A program decides each verdict from a predicate on our numbers. A claim is as good as its "
+        f"worst part (Table {number}b), the one that decides, whose numbers stand here. "
+        f"{INTERVALS} Paper's own: what the same predicate says of the published numbers, where "
+        "they are all known.",
         ["", "Claim, and the part that decides", *QUANTITIES],
-        [
-            [claim.id, f"{claim.claim} {_deciding(claim)}", *quantities(claim, claim.unit)]
-            for claim in verdicts
-        ],
+        rows,
         "lXlrrrl",
     )
 
 
 def claim_parts(number: str, verdicts: list[DecidedClaim]) -> TextTable:
-    """What the verdict on each claim is made of."""
-    rows = [
-        [
-            claim.id,
-            part.part,
-            *quantities(part, claim.unit),
-            _interval(part.interval_over_backbones),
-        ]
-        for claim in verdicts
-        for part in claim.parts
-    ]
-    note = (
-        f"All must hold. {INTERVALS} Over backbones: the interval where the backbones are drawn, too; it decides "
-        "nothing, and of six backbones that differ more than their items it covers about 89% instead of 95%. C5, C9 "
-        "and C20 compare sets of neurons, which agree less under resampling; their intervals are corrected for that."
-    )
-    header = ["", "Part", *QUANTITIES, "Over backbones"]
-    return TextTable(number, "The parts of each claim", note, header, rows, "lXlrrrlr")
-
-
-def _deciding(claim: DecidedClaim) -> str:
-    return (
-        f"Decides, of {len(claim.parts)}: {claim.decides}."
-        if len(claim.parts) > 1
-        else f"Decides: {claim.decides}."
+    """Show what the verdict on each claim is made of."""
+    rows = []
+    for claim in verdicts:
+        for part in claim.parts:
+            over_backbones = _interval(part.interval_over_backbones)
+            rows.append([claim.id, part.part, *quantities(part, claim.unit), over_backbones])
+    return TextTable(
+        number,
+        "The parts of each claim",
+        f"All must hold. {INTERVALS} Over backbones: the interval where the backbones are drawn, "
+        "too; it decides nothing, and of six backbones that differ more than their items it covers "
+        "about 89% instead of 95%. C5, C9 and C20 compare sets of neurons, which agree less under "
+        "resampling; their intervals are corrected for that.",
+        ["", "Part", *QUANTITIES, "Over backbones"],
+        rows,
+        "lXlrrrlr",
     )
 
 
-def quantities(found: DecidedClaim | DecidedPart, unit: str) -> list[str]:
-    """As text, `--` for what is not known: verdict, effect, interval, published value, and whether that one holds."""
-    effect, interval = estimate(found.effect, found.interval, unit)
+def quantities(decided: DecidedClaim | DecidedPart, unit: str) -> list[str]:
+    """Return the columns QUANTITIES as text, `--` for what is not known."""
     return [
-        found.verdict,
-        effect,
-        interval,
-        _text(found.published),
-        found.published_verdict or "--",
+        decided.verdict,
+        *estimate(decided.effect, decided.interval, unit),
+        _text(decided.published),
+        decided.published_verdict or "--",
     ]
 
 
 def estimate(
     effect: float | None, interval: tuple[float | None, float | None], unit: str = ""
 ) -> list[str]:
-    """An effect and its interval as text, `--` for what is not known."""
+    """Return an effect and its interval as text, `--` for what is not known."""
     return [f"{_text(effect)} {unit}".strip(), _interval(interval)]
 
 

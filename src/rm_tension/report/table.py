@@ -1,9 +1,8 @@
-"""Tables as data: what their rows and columns are, and what stands in each cell."""
+"""Tables as data: their rows and columns, and what each printed cell holds."""
 
 import math
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
@@ -11,15 +10,17 @@ import pandas as pd
 from rm_tension.analyse.averages import is_partial
 from rm_tension.report.item import Item
 
-PAPER = {"paper": math.nan, "paper_spread": math.nan, "difference": math.nan, "beyond": False}
-
+NO_PAPER = {"paper": math.nan, "paper_spread": math.nan, "difference": math.nan, "beyond": False}
+MOST_BESIDE = 4  # columns up to which those of published values fit beside them
 Kind = Literal["ours", "paper", "difference"]
+KINDS: tuple[Kind, ...] = ("ours", "paper", "difference")
 
 
 class Row(NamedTuple):
-    """`key` are the index values of the row's cells, without the column's; `change` marks points, shaded by sign.
+    """A row of a table: the index values of its cells without the column's, and its label.
 
-    `paper` labels the line of published values below the row.
+    `change` marks values in points, printed with a sign and shaded by it. `paper` labels the line
+    of published values below the row.
     """
 
     key: tuple[str | int, ...]
@@ -37,7 +38,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class TextTable(Item):
-    """A table of words; `align` has a LaTeX column type for each column, where X shares the width that is left."""
+    """A table of text; `align` has a LaTeX column type per column, where X shares what is left."""
 
     kind: ClassVar[str] = "Table"
     columns: list[str]
@@ -47,10 +48,12 @@ class TextTable(Item):
 
 @dataclass(frozen=True)
 class Table(Item):
-    """A table of numbers. `cells`, of `Source.means` or `.compared`, is indexed by the rows' keys, then the column's.
+    """A table of numbers.
 
-    `columns` maps keys to labels. The published values and the differences stand in lines below each row, or in
-    columns after each one. `points` is up to where a difference was judged as none; None: it was not.
+    `cells`, of `Source.means` or `.compared`, is indexed by the rows' keys, then the column's.
+    `columns` maps keys to labels. Published values and differences stand in lines below each row,
+    or in columns after each one. `points` is up to where a difference was judged as none; None:
+    it was not. `changes` are the columns of values in points, as `Row.change` marks rows of them.
     """
 
     kind: ClassVar[str] = "Table"
@@ -60,10 +63,14 @@ class Table(Item):
     published: Literal["row", "column"] = "row"
     digits: int = 1
     points: float | None = None
+    changes: frozenset[str] = frozenset()
 
 
 class Cell(NamedTuple):
-    """One number as it is shown; `value` is NaN where it is missing, `beyond` marks a difference that is too large."""
+    """One printed number; NaN where it is missing. `beyond` marks a difference that is too large.
+
+    `partial` marks an average over some of the tasks of its group.
+    """
 
     value: float
     spread: float
@@ -73,7 +80,7 @@ class Cell(NamedTuple):
     beyond: bool = False
 
     def text(self, digits: int) -> str:
-        """The value without its spread, signed if it is a change; `--` if it is missing."""
+        """Return the value without its spread, signed if it is a change; `--` if missing."""
         if math.isnan(self.value):
             return "--"
         sign = "+" if self.change or self.kind == "difference" else ""
@@ -81,95 +88,125 @@ class Cell(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One printed line."""
+    """One printed line of the row with `key`."""
 
     label: str
     kind: Kind
     cells: list[Cell]
+    key: tuple[str | int, ...]
 
 
-class Entry(NamedTuple):
-    """One place of a table: ours, the published value, and how far apart they are."""
+def printed_cells(table: Table) -> pd.DataFrame:
+    """Return the cells that the table prints, row by row, with the columns of `Source.compared`.
 
-    ours: Cell
-    paper: Cell
-    difference: Cell
-
-
-class Block(NamedTuple):
-    """A row, an entry for each column, and the lines that they are printed in."""
-
-    row: Row
-    entries: list[Entry]
-    lines: list[Line]
-
-
-def shown(table: Table) -> pd.DataFrame:
-    """The cells that the table prints, row by row; those of an average that lacks some of its tasks are `partial`."""
+    `partial` marks those of an average that lacks some of its tasks.
+    """
     keys = [
         (*row.key, column)
-        for part in table.sections
-        for row in part.rows
+        for section in table.sections
+        for row in section.rows
         for column in table.columns
     ]
-    cells = table.cells.reindex(pd.MultiIndex.from_tuples(keys, names=table.cells.index.names))
+    index = pd.MultiIndex.from_tuples(keys, names=table.cells.index.names)
+    cells = table.cells.reindex(index)
     if "paper" not in cells:
-        cells = cells.assign(**PAPER)
-    tasks = (
-        cells.index.get_level_values("task") if "task" in cells.index.names else [""] * len(cells)
-    )
-    partial = [is_partial(task, n) for task, n in zip(tasks, cells["tasks"], strict=True)]
+        cells = cells.assign(**NO_PAPER)
+    partial = [False] * len(cells)
+    if "task" in index.names:
+        tasks = zip(index.get_level_values("task"), cells["tasks"], strict=True)
+        partial = [is_partial(task, count) for task, count in tasks]
     return cells.assign(partial=partial, beyond=cells["beyond"].eq(True))
 
 
+def turned(table: Table) -> Table:
+    """Return a table with its columns as rows: what is wide is tall then.
+
+    The rows of all sections must have the same last keys, which become the columns.
+    """
+    first = table.sections[0].rows
+    columns = {str(row.key[-1]): row.label for row in first}
+    sections = []
+    for section in table.sections:
+        outer = section.rows[0].key[:-1]
+        rows = [Row((*outer, key), label) for key, label in table.columns.items()]
+        sections.append(Section(section.label, rows))
+    *others, row_level, column_level = map(str, table.cells.index.names)
+    return replace(
+        table,
+        cells=table.cells.reorder_levels([*others, column_level, row_level]),
+        sections=sections,
+        columns=columns,
+        published="column" if len(columns) <= MOST_BESIDE else "row",
+        changes=frozenset(str(row.key[-1]) for row in first if row.change),
+    )
+
+
+def tidy(table: Table | TextTable) -> pd.DataFrame:
+    """Return what a table prints as a frame to download, a row for each of its cells.
+
+    Columns are the keys, ours (mean, spread over seeds, standard error), the paper's, the
+    difference, and whether that is beyond agreement.
+    """
+    if isinstance(table, TextTable):
+        names = [name or "id" for name in table.columns]
+        return pd.DataFrame(table.rows, columns=names).replace("--", "")
+    cells = printed_cells(table).drop(columns="partial")
+    if cells["paper"].isna().all():
+        cells = cells.drop(columns=[name for name in (*NO_PAPER, "paper_error") if name in cells])
+    return cells.dropna(subset=["mean"]).reset_index()
+
+
 def header(table: Table) -> list[tuple[str, int]]:
-    """The columns' labels and how many printed columns each spans: three where the published one stands beside ours."""
+    """Return each column's label and how many printed columns it spans.
+
+    Three where the published value and the difference stand beside ours, else one.
+    """
     if table.published == "row":
         return [(label, 1) for label in table.columns.values()]
-    known = shown(table)["paper"].notna()
+    known = printed_cells(table)["paper"].notna()
     columns = set(known.index[known].get_level_values(-1))
     return [(label, 3 if key in columns else 1) for key, label in table.columns.items()]
 
 
-def sections(table: Table) -> list[tuple[str, list[Line]]]:
-    """The printed lines of each section."""
-    return [
-        (label, [line for block in rows for line in block.lines]) for label, rows in blocks(table)
-    ]
-
-
-def blocks(table: Table) -> list[tuple[str, list[Block]]]:
-    """The rows of each section."""
-    cells = iter(shown(table).to_dict("records"))
+def printed_sections(table: Table) -> list[tuple[str, list[Line]]]:
+    """Return the label and the printed lines of each section."""
+    cells = iter(printed_cells(table).to_dict("records"))
     spans = [span for _, span in header(table)]
-    made: list[tuple[str, list[Block]]] = []
-    for part in table.sections:
-        found = [(row, [_entry(row, next(cells)) for _ in spans]) for row in part.rows]
-        rows = [
-            Block(row, entries, list(_lines(table, row, entries, spans))) for row, entries in found
-        ]
-        made.append((part.label, rows))
-    return made
+    sections = []
+    for section in table.sections:
+        lines: list[Line] = []
+        for row in section.rows:
+            entries = [
+                _entry(next(cells), row.change or column in table.changes)
+                for column in table.columns
+            ]
+            lines += _lines(table, row, entries, spans)
+        sections.append((section.label, lines))
+    return sections
 
 
-def _entry(row: Row, cell: dict[Hashable, Any]) -> Entry:
-    return Entry(
-        Cell(cell["mean"], cell["spread"], "ours", row.change, bool(cell["partial"])),
-        Cell(cell["paper"], cell["paper_spread"], "paper", row.change),
-        Cell(cell["difference"], math.nan, "difference", beyond=bool(cell["beyond"])),
-    )
+def _entry(cell: Mapping[Hashable, Any], change: bool) -> dict[Kind, Cell]:
+    """Return ours, the published value and the difference at one place of a table."""
+    difference = Cell(cell["difference"], math.nan, "difference", beyond=bool(cell["beyond"]))
+    return {
+        "ours": Cell(cell["mean"], cell["spread"], "ours", change, bool(cell["partial"])),
+        "paper": Cell(cell["paper"], cell["paper_spread"], "paper", change),
+        "difference": difference,
+    }
 
 
-def _lines(table: Table, row: Row, entries: list[Entry], spans: list[int]) -> Iterator[Line]:
+def _lines(
+    table: Table, row: Row, entries: list[dict[Kind, Cell]], spans: list[int]
+) -> Iterator[Line]:
+    """Yield the printed lines of a row: one, or up to three below each other."""
     if table.published == "column":
-        beside = zip(entries, spans, strict=True)
-        yield Line(
-            row.label, "ours", list(chain.from_iterable(entry[:span] for entry, span in beside))
-        )
+        cells: list[Cell] = []
+        for entry, span in zip(entries, spans, strict=True):
+            cells += [entry[kind] for kind in KINDS[:span]]
+        yield Line(row.label, "ours", cells, row.key)
         return
-    ours, paper, apart = (list(cells) for cells in zip(*entries, strict=True))
-    yield Line(row.label, "ours", ours)
-    if not all(math.isnan(cell.value) for cell in paper):
-        yield Line(row.paper, "paper", paper)
-    if not all(math.isnan(cell.value) for cell in apart):
-        yield Line("difference", "difference", apart)
+    labels: dict[Kind, str] = {"ours": row.label, "paper": row.paper, "difference": "difference"}
+    for kind, label in labels.items():
+        cells = [entry[kind] for entry in entries]
+        if kind == "ours" or not all(math.isnan(cell.value) for cell in cells):
+            yield Line(label, kind, cells, row.key)

@@ -1,259 +1,205 @@
-"""Checkpoints by key: dvc.lock says which files they are, and DVC's public file system fetches them.
-
-Each file is checked before it gets its name. This is not `dvc pull`, through which a damaged file goes into the cache
-and the working tree without a word unless the remote has `verify = true`, and which waits for a running `dvc repro`.
-"""
+"""Find trained checkpoints: in the working tree, through DVC, or on the Hugging Face hub."""
 
 import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.api import DVCFileSystem
 from dvc.fs.callbacks import TqdmCallback
 from filelock import FileLock
 
+from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError, without_passwords
 from rm_tension.base.files import whole
-from rm_tension.base.lockfile import file_md5, kind_of, stage_named, stages_of
+from rm_tension.base.hub import model_folder
+from rm_tension.base.lockfile import file_md5, stages_of
 
-REMEDIES = (
-    "what came whole is kept: once this is mended, the same call goes on from there",
-    "what DVC's cache lacks comes from the default remote: `dvc remote add --default public URL` (docs/CACHE.md)",
+HUB_SCHEME = "hf://"
+REMEDY = (
+    "what DVC's cache lacks comes from the default remote: `dvc remote add --default public URL` "
+    "(docs/CACHE.md); what git refuses because another user owns it: "
+    "`git config --global --add safe.directory DIR`"
 )
-WRITING = "damaged, or a running `dvc repro` is writing it: try again, or `git checkout` it"
-
-
-@dataclass(frozen=True)
-class Output:
-    """A folder that a stage made, as dvc.lock knows it; `md5` is that of its list of files."""
-
-    files: DVCFileSystem
-    place: str
-    md5: str
-
-    @property
-    def path(self) -> str:
-        """Of the folder or the file, in the repository."""
-        return self.place
-
-    def exists_in(self, folder: Path) -> bool:
-        """Whether it or something in its place is there."""
-        return folder.is_dir()
-
-    def is_in(self, folder: Path) -> bool:
-        """Whether all of it is there, and whole; this needs no list, and so neither DVC's cache nor a remote."""
-        paths = [path for path in folder.rglob("[!.]*") if path.is_file()]  # no .DS_Store
-        found = {path.relative_to(folder).as_posix(): file_md5(path) for path in paths}
-        return _md5_of_list(found) == self.md5
-
-    def listed(self) -> dict[str, str]:
-        """The md5 of each of its files by name; DVC reads all of dvc.yaml for it, which takes it many seconds."""
-        with _named(f"{self.place}, list of files (md5 {self.md5}.dir)"):
-            found = self.files.find(f"/{self.place}", detail=True).items()
-            entries = {
-                name.removeprefix(f"/{self.place}/"): entry.get("dvc_info", {})
-                for name, entry in found
-            }
-            listed = {name: entry["md5"] for name, entry in entries.items() if "md5" in entry}
-            if _md5_of_list(listed) != self.md5 or any(".." in Path(name).parts for name in listed):
-                kept = self.files.repo.site_cache_dir
-                raise ValueError(
-                    f"damaged, and DVC keeps it: once the remote is mended, remove {kept}"
-                )
-        return listed
-
-
-@dataclass(frozen=True)
-class OutputFile(Output):
-    """One file of the folder `place`, and the file's `md5`."""
-
-    name: str
-
-    @property
-    def path(self) -> str:
-        return f"{self.place}/{self.name}"
-
-    def exists_in(self, folder: Path) -> bool:
-        return (folder / self.name).exists()
-
-    def is_in(self, folder: Path) -> bool:
-        return not _lacking(folder, self.listed())
-
-    def listed(self) -> dict[str, str]:
-        return {self.name: self.md5}
 
 
 def find_checkpoint(
-    key: str, profile: str, repo: str | os.PathLike[str] | None, rev: str | None
+    key: str, profile: str, repo: str | os.PathLike[str] | None = None, rev: str | None = None
 ) -> Path:
-    """The folder of the checkpoint `key`: of the working tree, or of this user's cache, into which it is fetched.
+    """Return the folder of the reward model `key` of a repository like this one.
 
-    `repo` is a path or git URL of a repository like this one (None: the one around the working directory), `rev` any
-    git revision of it (None: the working tree of one at a path, the default branch of one at a URL). Raises UserError
-    if the checkpoint was never trained, or if DVC's cache and remote cannot provide all of its files whole.
+    `repo` is its path or git URL (None: the one around the working directory), `rev` a git revision
+    of it (None: the working tree, or a URL's default branch). The folder is the working tree's, if
+    it is there, else one of this user's cache that is named by its md5 and fetched once, through
+    DVC. Raise UserError if nobody has trained it, or if it cannot be fetched undamaged.
     """
-    return find_output(
-        _locate(open_repository(os.fspath(repo or Path.cwd()), rev), key, profile), rev is None
-    )
-
-
-def find_output(output: Output, of_the_tree: bool = True) -> Path:
-    """The folder that holds it, as in `find_checkpoint`; the working tree is looked at only if it is `of_the_tree`."""
-    repo = output.files.repo
-    here = Path(repo.root_dir, output.place)
-    in_tree = of_the_tree and repo.url is None and output.exists_in(here)
-    folder = here if in_tree else cache_folder() / output.md5
-    with _named(os.fspath(folder), remedies=()):
-        if output.is_in(folder):
-            _say(f"{output.path}: already in {folder}, nothing is downloaded")
-        elif not in_tree:
-            _fill(folder, output)
-        elif lacking := _lacking(folder, output.listed()):
-            raise UserError(
-                f"{here}: not what dvc.lock records, in {', '.join(lacking)}; if it is damaged, remove it and try "
-                "again, if it is newer, `dvc commit` it"
-            )
+    repository = open_repository(repo or Path.cwd(), rev)
+    path = f"models/{profile}/reward/{key}"
+    outputs = read_outputs(repository)
+    if path not in outputs:
+        nearest = get_close_matches(
+            path, (name for name in outputs if "/reward/" in name), cutoff=0
+        )
+        raise UserError(
+            f"{path}: not in dvc.lock, so nobody has trained it; the nearest are: "
+            f"{', '.join(nearest) or 'none'}; name a repository or revision that has it (repo, "
+            f"rev), or `dvc repro train@{profile}-{key}`"
+        )
+    local = Path(repository.repo.root_dir, path)
+    if rev is None and repository.repo.url is None and local.is_dir():
+        print(f"{path}: of the working tree, nothing is downloaded", file=sys.stderr)
+        return local
+    md5: str = outputs[path]["md5"]
+    folder = cache_folder() / md5.removesuffix(".dir")
+    with explained(folder):
+        if not folder.is_dir():
+            _fetch(repository, path, md5, folder)
     return folder
 
 
 def cache_folder() -> Path:
-    """Where fetched checkpoints are kept, each in a folder that is named by its md5."""
+    """Return the folder that fetched checkpoints are kept in."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rm-tension")
 
 
-def _md5_of_list(listed: Mapping[str, str]) -> str:
-    """Of names and md5s of a folder's files, as DVC has it."""
-    written = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(listed.items())])
-    return hashlib.md5(written.encode(), usedforsecurity=False).hexdigest()
+def open_repository(where: str | os.PathLike[str], rev: str | None = None) -> DVCFileSystem:
+    """Open a DVC repository at a path or git URL; raise UserError if there is none."""
+    # copies, since cache.type may say that what comes from DVC's cache is a link into it
+    settings = {"cache": {"type": ["copy"]}}
+    with explained(f"{os.fspath(where)}{f' at {rev}' if rev else ''}"):
+        repository = DVCFileSystem(os.fspath(where), rev=rev, config=settings)
+        _ = repository.repo  # opened now, and cloned if it is at a URL
+        return repository
 
 
-def open_repository(where: str, rev: str | None) -> DVCFileSystem:
-    """A repository that has a dvc.lock; UserError if there is none."""
-    owned = "if another user owns it, `git config --global --add safe.directory DIR`"
-    with _named(f"{where}{f' at {rev}' if rev else ''}", remedies=(owned,)):
-        files = DVCFileSystem(where, rev=rev)
-        repo = files.repo  # opened here, and cloned if it is at a URL
-        if not repo.fs.isfile(repo.fs.join(repo.root_dir, "dvc.lock")):
-            raise FileNotFoundError(
-                "no dvc.lock there: it is no repository like this one, or nothing was trained"
-            )
-        return files
+def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
+    """Return what dvc.lock records of each output, with "params" and "deps" of its stage, by path.
 
+    "params" are values of params.yaml by key, "deps" are md5s by path.
 
-def read_stages(files: DVCFileSystem) -> dict[str, Any]:
-    """What dvc.lock says of every stage, by name; UserError if it cannot be read."""
-    repo = files.repo
-    with _named("dvc.lock", remedies=(WRITING,)):
-        return stages_of(
-            repo.fs.read_text(repo.fs.join(repo.root_dir, "dvc.lock"), encoding="utf-8")
-        )
-
-
-def as_output(files: DVCFileSystem, path: str, md5: str) -> Output:
-    """From an entry of dvc.lock, whose md5s become names of folders; UserError if it is none."""
-    with _named("dvc.lock", remedies=(WRITING,)):
-        if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
-            raise ValueError(f"{md5!r} is not an md5")
-        if md5.endswith(".dir"):
-            return Output(files, path, md5.removesuffix(".dir"))
-        return OutputFile(files, os.path.dirname(path), md5, os.path.basename(path))
-
-
-def _locate(files: DVCFileSystem, key: str, profile: str) -> Output:
-    """Reads dvc.lock alone: today's code may refuse an old params.yaml, and DVC needs long for dvc.yaml."""
-    stages = read_stages(files)
-    stage = stage_named(stages, "train", f"{profile}-{key}")
-    with _named("dvc.lock", remedies=(WRITING,)):
-        if stage:
-            place, md5 = next(
-                (out["path"], out["md5"])
-                for out in stages[stage]["outs"]
-                if Path(out["path"]).name == key
-            )
-            if not md5.endswith(".dir"):
-                raise ValueError(f"{md5!r} is not the md5 of a folder")
-            return as_output(files, place, md5)
-        trained = [name.partition("@")[2] for name in stages if kind_of(name) == "train"]
-    nearest = ", ".join(get_close_matches(f"{profile}-{key}", trained, cutoff=0))
-    raise UserError(
-        f"{profile}-{key}: not in dvc.lock, so nobody has trained it; of its {len(trained)} reward models the nearest "
-        f"are: {nearest or 'none'}; name a repository or revision that has it (repo, rev), or "
-        f"`dvc repro train@{profile}-{key}`; if a `dvc repro` is running, it may be writing the file: try again"
-    )
-
-
-def _fill(folder: Path, output: Output) -> None:
-    """Fetch into a folder of this user's cache what it lacks; of two processes the second finds it there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")), _scratch(folder.with_suffix(".partial")) as scratch:
-        listed = output.listed()
-        lacking = _lacking(folder, listed)
-        _say(f"{output.path}: {len(lacking)} files to fetch into {folder}")
-        for name in lacking:
-            _fetch(output, name, listed[name], scratch, folder / name)
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder that is empty at the start, whatever a killed run left in it, and gone at the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    Only dvc.lock is read: DVC takes seconds for dvc.yaml. Raise UserError if that cannot be.
+    """
+    files = repository.repo.fs
+    lock = files.join(repository.repo.root_dir, "dvc.lock")
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+        stages = stages_of(files.read_text(lock, encoding="utf-8")).values()
+    except FileNotFoundError:
+        raise UserError(
+            f"{repository.repo.root_dir}: no dvc.lock there: nothing was trained in it, or it is "
+            "no repository like this one"
+        ) from None
+    except ValueError as error:
+        raise UserError(
+            f"dvc.lock: {error}; damaged, or a `dvc repro` is writing it: try again, or "
+            "`git checkout` it"
+        ) from None
+    outputs = {}
+    for stage in stages:
+        params = _mapping(_mapping(stage.get("params")).get("params.yaml"))
+        deps = {dep["path"]: dep.get("md5") for dep in stage.get("deps", ())}
+        for out in stage.get("outs", ()):
+            if md5 := out.get("md5"):
+                if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):  # it becomes a folder's name
+                    raise UserError(f"dvc.lock: {md5!r} is not an md5; `git checkout` it")
+                outputs[out["path"]] = {**out, "params": params, "deps": deps}
+    return outputs
 
 
-def _lacking(folder: Path, listed: Mapping[str, str]) -> list[str]:
-    """The files that are not there or not whole; others in the folder are nobody's concern."""
-    return [
-        n for n, md5 in listed.items() if not (folder / n).is_file() or file_md5(folder / n) != md5
-    ]
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _fetch(output: Output, name: str, md5: str, scratch: Path, target: Path) -> None:
-    """Copy a file to `target`, where it appears whole and with the right md5, or not at all."""
-    place, part = f"{output.place}/{name}", scratch / "part"
-    with _named(f"{place} (md5 {md5})"), TqdmCallback(desc=place, bytes=True) as bar:
-        output.files.get_file(f"/{place}", os.fspath(part), callback=bar)
-        if (found := file_md5(part)) != md5:
-            raise ValueError(f"damaged: {part.stat().st_size} bytes with md5 {found}")
-        with whole(target) as partial:
-            if (
-                part.is_symlink() or part.stat().st_nlink > 1
-            ):  # to DVC's cache, as its cache.type may say
-                shutil.copyfile(part, partial)
-                part.unlink()
-            else:
-                part.replace(partial)
+def recorded_setting(outputs: Mapping[str, Any], path: object, name: str) -> Any:
+    """Return the value of params.yaml that an output was made with, whatever it is today."""
+    params = outputs.get(str(path), {}).get("params", {})
+    if name not in params:
+        raise UserError(f"dvc.lock: {path} has no {name} on record: `dvc repro` its stage")
+    return params[name]
+
+
+def download(repository: DVCFileSystem, path: str, target: Path, md5: str | None = None) -> None:
+    """Copy a file, or the files of a folder without subfolders, into the folder `target`.
+
+    Raise UserError if one is not what DVC has on record, or the list of a folder's files is not
+    that of `md5`: DVC itself does not compare what a remote sends (docs/CACHE.md).
+    """
+    with explained(path):
+        sums: dict[str, str] = {}
+        addresses = repository.find(f"/{path}")
+        for address in addresses:
+            # the bare name: a forged list must not lead out of `target`
+            sums[PurePosixPath(address).name] = repository.info(address)["dvc_info"]["md5"]
+        if len(sums) < max(1, len(addresses)):
+            raise FileNotFoundError("no such file, or two of one name")
+        if md5 and md5_of_folder(sums) != md5:
+            kept = repository.repo.site_cache_dir
+            raise ValueError(
+                f"the list of its files (md5 {md5}) is damaged, and DVC keeps it: once the remote "
+                f"is mended, remove {kept}"
+            )
+        for address, (name, expected) in zip(addresses, sums.items(), strict=True):
+            with explained(f"{address[1:]} (md5 {expected})"):
+                with TqdmCallback(desc=address[1:], bytes=True) as bar:
+                    repository.get_file(address, os.fspath(target / name), callback=bar)
+                if (received := file_md5(target / name)) != expected:
+                    size = (target / name).stat().st_size
+                    raise ValueError(f"damaged: {size} bytes with md5 {received}")
+
+
+def md5_of_folder(sums: Mapping[str, str]) -> str:
+    """Return the md5 that DVC gives a folder with these files, from their md5s by name."""
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(sums.items())]
+    listing = json.dumps(entries).encode()
+    return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+
+
+def find_on_hub(address: str) -> Path:
+    """Return the folder of hf://ORG/NAME@REV in the hub's own cache, fetched if it is not there.
+
+    REV is a commit, or a branch or tag, which may move. Raise UserError without one, or if neither
+    the hub nor its cache has it.
+    """
+    repo, _, revision = address.removeprefix(HUB_SCHEME).partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise UserError(f"{address}: not hf://ORG/NAME@REV, such as hf://ORG/NAME@COMMIT")
+    if not revision:
+        raise UserError(
+            f"{address}: names no revision, and what is there may be another model tomorrow; add "
+            f"the commit that the repository's page lists under its history: hf://{repo}@COMMIT"
+        )
+    patterns = ("*.json", "*.safetensors")  # nothing that runs
+    return model_folder(HubRepo(repo=repo, revision=revision), *patterns)
 
 
 @contextmanager
-def _named(what: str, remedies: tuple[str, ...] = REMEDIES) -> Iterator[None]:
-    """Say of which file or place an error is."""
+def explained(subject: object) -> Iterator[None]:
+    """Turn an error of DVC, git, HTTP, S3 or the disk, which share no base, into a UserError."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # of DVC, git, HTTP, S3 and the disk: they share no other base
+    except Exception as error:
         reasons: list[str] = []
         cause: BaseException | None = error
-        while cause:  # where DVC says no more than "SCM error"
+        while cause:  # DVC's own says no more than "SCM error"
             reasons.append(str(cause) or type(cause).__name__)
             cause = cause.__cause__
-        raise UserError(
-            "\n  ".join([f"{what}: {': '.join(dict.fromkeys(reasons))}", *remedies])
-        ) from error
+        raise UserError(f"{subject}: {', '.join(dict.fromkeys(reasons))}\n  {REMEDY}") from error
 
 
-def _say(text: str) -> None:
-    print(without_passwords(text), file=sys.stderr)
+def _fetch(repository: DVCFileSystem, path: str, md5: str, folder: Path) -> None:
+    """Download a checkpoint into the cache; of two processes the second finds it there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.is_dir():
+            return
+        print(without_passwords(f"{path}: to be fetched into {folder}"), file=sys.stderr)
+        with whole(folder) as partial:
+            partial.mkdir()
+            download(repository, path, partial, md5)

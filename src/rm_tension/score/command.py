@@ -1,10 +1,10 @@
 """`rm-tension score`: JSON lines in, the same lines with rewards out."""
 
 import codecs
-import errno
+import gzip
 import json
-import os
 import sys
+import zlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +12,12 @@ from cyclopts import Parameter
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
-from rm_tension.score.loading import fault_of, load_reward_model
+from rm_tension.score.items import Item, read_item
+from rm_tension.score.loading import load_reward_model
 
 Name = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
-SHOWN = 20  # faults of a file beyond this many are counted, not listed
+SHOWN = 20  # faults of a file; more are counted
+GZIP = b"\x1f\x8b"
 
 
 def main(
@@ -30,17 +32,19 @@ def main(
 ) -> None:
     """Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
 
-    Each line is an object with "prompt", a text, and "answers", a list of texts; what else it holds is kept. The
-    checkpoint is fetched through DVC if it is not here; stderr says how many files come, and shows their progress. A
-    reward is that of the pipeline's own evaluation; rewards compare answers to one prompt under one model, they have no
-    absolute meaning.
+    Each line is an object with "prompt" and "answers", a list of texts; or with "chosen" and
+    "rejected"; or with "messages". What else it holds is kept; blank lines are left out. Without a
+    prompt, texts are dialogues in HH-RLHF's form. The checkpoint is fetched through DVC if it is
+    not here. Rewards compare answers to one prompt under one model, they have no absolute meaning.
 
     Args:
-        input: A JSON-lines file; - is stdin.
-        output: Appears whole or not at all; - is stdout.
-        model: BACKBONE-OBJECTIVE-SEED, such as gpt2-small-helpful-0; or a folder: ./DIR; or a hub's: hf://ORG/NAME@REV.
+        input: A JSON-lines file, which may be packed (.gz); - is stdin.
+        output: A file that appears complete or not at all; - is stdout.
+        model: BACKBONE-OBJECTIVE-SEED, such as gpt2-small-helpful-0; or a folder, ./DIR; or one of
+            the hub, hf://ORG/NAME@REV.
         profile: That it was trained under.
-        repo: Path or git URL of a repository like this one. Default: the one around the working directory.
+        repo: Path or git URL of a repository like this one. Default: the one around the working
+            directory.
         rev: A git revision of it. Default: its working tree.
         device: A torch device, such as cpu or cuda:1. Default: the best there is.
     """
@@ -48,85 +52,110 @@ def main(
         raise UserError(f"{output}: a folder; name a file to write the rewards to")
     lines = read(input)
     reward_model = load_reward_model(model, profile=profile, repo=repo, rev=rev, device=device)
-    rewards = reward_model.score_all([(line["prompt"], line["answers"]) for line in lines])
-    write(output, [line | {"rewards": scored} for line, scored in zip(lines, rewards, strict=True)])
+    rewards = reward_model.score_items([item for _, item in lines])
+    write(
+        output,
+        [line | {"rewards": scored} for (line, _), scored in zip(lines, rewards, strict=True)],
+    )
 
 
-def read(name: str) -> list[dict[str, Any]]:
-    """The lines of a file, or of stdin for "-"; UserError that names the line of every fault."""
-    try:
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read ({error.strerror})") from error
-    found, faults = [], []
-    for number, line in enumerate(raw.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
+def read(name: str) -> list[tuple[dict[str, Any], Item]]:
+    """Return each line of a file, or of stdin for "-", and what is to be scored of it.
+
+    Raise UserError that names the line of every fault.
+    """
+    shown_name = "stdin" if name == "-" else name
+    lines, faults = [], []
+    for number, line in enumerate(_read_text(name, shown_name).split("\n"), start=1):
         try:
-            found.append(_parse(line))
+            if line.strip():
+                lines.append(_parse(line))
         except (ValueError, RecursionError) as error:
             faults.append(f"line {number}: {error}")
-    if not found and not faults:
+    if not lines and not faults:
         faults.append("there is no line to score")
     if faults:
         more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        raise UserError("\n  ".join([f"{shown_name}:", *faults[:SHOWN], *more]))
+    return lines
+
+
+def _read_text(name: str, shown_name: str) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with its mark, packed or not.
+
+    A byte that is no UTF-8 becomes half a surrogate pair, by which `_parse` refuses its line.
+    """
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if raw.startswith(GZIP):
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or f"damaged: {error}"
+        raise UserError(f"{shown_name}: cannot be read ({reason})") from error
+    is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return raw.decode("utf-16") if is_utf_16 else raw.decode("utf-8-sig", "surrogateescape")
+    except UnicodeDecodeError as error:
         raise UserError(
-            "\n  ".join([f"{'stdin' if name == '-' else name}:", *faults[:SHOWN], *more])
-        )
-    return found
+            f"{shown_name}: damaged UTF-16 ({error.reason}): save it as UTF-8"
+        ) from error
 
 
-def _parse(line: bytes) -> dict[str, Any]:
-    """Raises ValueError, of which wrong JSON and wrong UTF-8 are two kinds."""
-    value = json.loads(line.decode("utf-8"), object_pairs_hook=_without_doubles)
-    if not isinstance(value, dict) or not {"prompt", "answers"} <= value.keys():
-        raise ValueError('must be an object with "prompt" and "answers"')
+def _parse(line: str) -> tuple[dict[str, Any], Item]:
+    """Return the object and the item of a line; raise ValueError that says what is wrong."""
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"character {error.start + 1} is not UTF-8: save the file as UTF-8"
+        ) from None
+    try:
+        value = json.loads(line, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON, from character {error.pos + 1}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError('must be an object, such as {"prompt": "...", "answers": ["...", "..."]}')
     if "rewards" in value:
         raise ValueError('has "rewards" already')
-    if fault := fault_of(value["prompt"], value["answers"]):
-        raise ValueError(fault)
+    item = read_item(value)
     _dump(value)
-    return value
+    return value, item
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; ValueError for a key that stands in it twice, of which JSON readers take the first or the last."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"{next(name for name in names if names.count(name) > 1)!r} stands there twice"
-        )
-    return value
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; raise ValueError for a key that stands in it twice."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} stands there twice")
+    return dict(pairs)
 
 
 def _dump(value: dict[str, Any]) -> bytes:
-    """One line; raises ValueError for what JSON in UTF-8 cannot hold: NaN, and half of a surrogate pair."""
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    """Return one line; raise ValueError for what JSON in UTF-8 cannot hold."""
+    try:
+        return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"half a surrogate pair, which is no letter ({error.reason})") from None
+    except ValueError:
+        raise ValueError("holds NaN or Infinity, which are no JSON") from None
 
 
 def write(name: str, lines: list[dict[str, Any]]) -> None:
-    """To a file, or to stdout for "-"."""
+    """Write to a file, or to stdout for "-"; raise UserError if a file cannot be written."""
     raw, path = b"".join(map(_dump, lines)), Path(name)
+    if name == "-":
+        if sys.stdout is None:
+            raise UserError("-: stdout is closed; name a file to write the rewards to")
+        sys.stdout.buffer.write(raw)  # cli.main says what goes wrong with it
+        return
     try:
-        if name == "-":
-            _to_stdout(raw)
-        elif path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
+        if path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
             path.write_bytes(raw)
         else:
             with whole(path) as partial:
                 partial.write_bytes(raw)
     except OSError as error:
         raise UserError(f"{name}: cannot be written ({error.strerror})") from error
-
-
-def _to_stdout(raw: bytes) -> None:
-    """Raises OSError where it is closed, or its reader is gone, or its disk is full: here, not as Python exits."""
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "stdout is closed")
-    try:
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-    except OSError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or Python tries once more as it exits
-        raise

@@ -13,47 +13,47 @@ from rm_tension.model.tokenizer import read_tokenizer
 EOS = "<|endoftext|>"
 # config.json, because only there GPT-2's files say of which kind the tokenizer is
 TOKENIZER_FILES = (
-    "config.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
+    *("config.json", "tokenizer*.json", "special_tokens_map.json"),
+    *("vocab.json", "merges.txt"),
 )
 
 
 def make_tokenizer(
     source: HubFiles | TrainedTokenizer, texts: Iterable[str]
 ) -> PreTrainedTokenizerFast:
-    """The tokenizer of the hub's tokenizer.json, or a byte-level BPE trained on `texts`; it pads with its EOS."""
+    """Return the tokenizer of the hub's tokenizer.json, or a byte-level BPE trained on `texts`.
+
+    It pads with its EOS. Raise UserError if the hub has none, or one without EOS.
+    """
     if isinstance(source, TrainedTokenizer):
-        words, eos = _train(source.vocabulary, texts), EOS
+        tokenizer, eos = _train(source.vocabulary, texts), EOS
     else:
-        words, eos = _fetch(source)
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=eos, pad_token=eos)
+        tokenizer, eos = _fetch(source)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=eos, pad_token=eos)
 
 
 def _fetch(source: HubFiles) -> tuple[Tokenizer, str]:
-    """The hub's tokenizer and its EOS."""
+    """Return the hub's tokenizer and its EOS."""
     name = f"tokenizer {source.repo} at {source.revision}"
     folder = model_folder(source, *TOKENIZER_FILES)
     try:
-        words = read_tokenizer(folder)
+        tokenizer = read_tokenizer(folder)
         # its class may have other ids, but the name of its EOS is right
         eos = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).eos_token
     except (OSError, ValueError, UserError) as error:
         raise UserError(f"{name}: {error}") from error
-    if eos is None or words.token_to_id(eos) is None:
+    if eos is None or tokenizer.token_to_id(eos) is None:
         raise UserError(f"{name}: must have an EOS token, found {eos!r}")
-    return words, eos
+    return tokenizer, eos
 
 
 def _train(vocabulary: int, texts: Iterable[str]) -> Tokenizer:
-    words = Tokenizer(models.BPE())
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary, special_tokens=[EOS], initial_alphabet=alphabet, show_progress=False
     )
-    words.train_from_iterator(texts, trainer)
-    return words
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer

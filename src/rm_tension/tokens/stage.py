@@ -16,7 +16,7 @@ from rm_tension.tokens.encode import encode_test_items, encode_training_pairs
 from rm_tension.tokens.make_tokenizer import make_tokenizer
 
 Items = dict[Split, pd.DataFrame]
-CHECKED = 1000  # texts of which transformers must make the same ids
+CHECKED_TEXTS = 1000  # of which transformers must make the same ids
 
 
 def main(*, profile: str) -> None:
@@ -25,9 +25,9 @@ def main(*, profile: str) -> None:
 
 
 def run(job: Job) -> None:
-    """data/<P>/ -> tokens/<P>/<backbone>/, the same for all backbones of a tokenizer.
+    """Read data/<P>/ and write tokens/<P>/<backbone>/, alike for all backbones of a tokenizer.
 
-    A stage of one backbone depends on files of its own folder, so that another tokenizer's change is none of its.
+    A stage of one backbone depends on its own folder: another tokenizer may change without it.
     """
     items: Items = {split: read_table(job.paths.texts(split), TEXTS) for split in get_args(Split)}
     backbones: dict[str, list[str]] = {}
@@ -44,17 +44,18 @@ def run(job: Job) -> None:
 
 
 def tokenise(job: Job, name: str, items: Items, folder: Path) -> dict[str, int]:
-    """Write tokenizer, train, test and benchmarks below `folder`; returns counts of rows and of what was left out."""
+    """Write tokenizer, train, test and benchmarks below `folder`; return their counts."""
     config = job.profile.tokens
     sides = items["train"]["answers"].str
     texts = pd.concat([sides[0], sides[1]])
     make_tokenizer(config.tokenizers[name], texts).save_pretrained(folder / "tokenizer")
-    words = read_tokenizer(folder / "tokenizer")
-    stock_tokenizer(folder / "tokenizer", texts.head(CHECKED))
-    counts: dict[str, int] = {"vocabulary": words.get_vocab_size()}
-    for split, texts_of in items.items():
+    tokenizer = read_tokenizer(folder / "tokenizer")
+    stock_tokenizer(folder / "tokenizer", texts.head(CHECKED_TEXTS))
+    counts: dict[str, int] = {"vocabulary": tokenizer.get_vocab_size()}
+    for split, split_items in items.items():
         encode = encode_training_pairs if split == "train" else encode_test_items
-        table, left = encode(words, texts_of, config.template, config.max_length)
+        table, lengths = encode(tokenizer, split_items, config.template, config.max_length)
         table.to_parquet(folder / f"{split}.parquet", index=False)
-        counts |= {f"{split}_{what}": count for what, count in {"rows": len(table), **left}.items()}
+        counts[f"{split}_rows"] = len(table)
+        counts |= {f"{split}_{name}": count for name, count in lengths.items()}
     return counts

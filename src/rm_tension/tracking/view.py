@@ -225,7 +225,7 @@ def read_results(folder: Path) -> Iterator[tuple[str, Point]]:
     yield from _points(full["hh_accuracy"], "hh/{subset}", "accuracy")
     yield from _points(full["retention"], "retention/{task}", "retention")
     tasks = full["retention"].assign(group=full["retention"]["task"].map(GROUPS))
-    means = tasks.groupby(["backbone", "seed", "group"], as_index=False)[["retention"]].mean()
+    means = tasks.groupby(["backbone", "seed", "group"])["retention"].mean().reset_index()
     yield from _points(means, "retention/{group}", "retention")
 
 

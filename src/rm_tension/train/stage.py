@@ -1,17 +1,19 @@
-"""Train one reward model on its objective's pairs. Killed and started again, it goes on from its last state."""
+"""Train one reward model on its objective's pairs; an interrupted training resumes."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import whole
 from rm_tension.base.job import Job
 from rm_tension.base.runs import machine_of, record, split
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import Budget, make_accelerator, profile_device
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
 from rm_tension.model.settings import ScoringSettings
 from rm_tension.tracking.live import stream
-from rm_tension.train.training import Pairs, train
+from rm_tension.train.training import Metrics, Pairs, train
 
 
 def main(*, profile: str, backbone: str, objective: str, seed: int) -> None:
@@ -20,14 +22,15 @@ def main(*, profile: str, backbone: str, objective: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """tokens/<P>/<b>/ and the backbone -> models/<P>/reward/<b>-<o>-<s>/, and what was measured, per step too."""
+    """Read tokens and backbone; write models/<P>/reward/<b>-<o>-<s>/ and metrics of each step."""
     config, key, seed = job.profile.train, job.model, job.model.seed
     epochs = config.epochs[key.objective]
     pairs = _pairs(job)
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
-    budget = Budget(job.fitting(config.tokens_per_micro_batch))
+    budget = Budget(config.tokens_per_micro_batch)
+    device = profile_device(job.paths.profile, job.profile.gpu)
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(
             job.paths.backbone(key.backbone), seed, config.head_std, config.weights
@@ -38,7 +41,7 @@ def run(job: Job) -> None:
             config,
             epochs=epochs,
             seed=seed,
-            accelerator=make_accelerator(config.precision),
+            accelerator=make_accelerator(config.precision, device),
             budget=budget,
             state=state,
             progress=key.key,
@@ -46,22 +49,13 @@ def run(job: Job) -> None:
         )
         with whole(job.paths.reward_model(key)) as folder:
             save_reward_model(model, folder, job.paths.tokenizer(key.backbone), _settings(job))
-        path, (of_result, of_machine) = (
-            job.paths.history(key),
-            zip(*map(split, history), strict=True),
-        )
-        for file, steps in ((path, of_result), (machine_of(path.parent) / path.name, of_machine)):
-            with whole(file) as partial:
-                partial.write_text(
-                    "".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8"
-                )
+        _write_history(job.paths.history(key), history)
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]
         metrics |= {
             "pairs": len(pairs.ids),
             "steps": len(history),
-            "steps_seconds": round(
-                sum(step["seconds"] for step in history), 3
-            ),  # also of those before a kill
+            # also of the steps before a kill
+            "steps_seconds": round(sum(step["seconds"] for step in history), 3),
             "tokens": epochs * token_count(pairs.items),
             "tokens_per_micro_batch": budget.tokens,
             "last_epoch_loss": sum(step["loss"] for step in last_epoch) / len(last_epoch),
@@ -70,20 +64,29 @@ def run(job: Job) -> None:
     state.unlink(missing_ok=True)
 
 
+def _write_history(path: Path, history: Sequence[Metrics]) -> None:
+    """Write metrics of the result to `path`, those of the machine to its machine folder."""
+    of_result, of_machine = zip(*map(split, history), strict=True)
+    for file, steps in ((path, of_result), (machine_of(path.parent) / path.name, of_machine)):
+        with whole(file) as partial:
+            lines = "".join(json.dumps(step) + "\n" for step in steps)
+            partial.write_text(lines, encoding="utf-8")
+
+
 def _pairs(job: Job) -> Pairs:
-    """Return the objective's pairs less those that are too long, which training drops; UserError if all are."""
+    """Return the objective's pairs that are not too long. Raise UserError if all are."""
     table = job.pairs("train", job.model.objective)
     kept = table[~table["too_long"]]
     if kept.empty:
         raise UserError(
-            f"{job.tokens('train')}: all {len(table)} pairs of {job.model.objective} are too long to train on: "
-            f"raise tokens.max_length, {job.profile.tokens.max_length}, in params.yaml"
+            f"{job.tokens('train')}: all {len(table)} pairs of {job.model.objective} are too long "
+            f"to train on: raise tokens.max_length, {job.profile.tokens.max_length}, in params.yaml"
         )
     return Pairs(kept["item_id"].tolist(), kept["answers"].tolist())
 
 
 def _settings(job: Job) -> ScoringSettings:
-    """A record, no parameter: another template, which the evaluation alone reads, must not train anything again."""
+    """Return what scoring needs; a record, no parameter: a new template must not retrain."""
     tokens = job.profile.tokens
     return ScoringSettings(
         profile=job.paths.profile,

@@ -1,4 +1,4 @@
-"""What an interrupted training resumes from: one safetensors file with weights, AdamW's moments and the metrics.
+"""What an interrupted training resumes from: a file with weights, AdamW's moments and metrics.
 
 Data order and learning rate follow from the step, and there is no dropout: no other state exists.
 """
@@ -14,28 +14,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rm_tension.base.config import TrainConfig
 from rm_tension.base.files import whole
 from rm_tension.model.rows import Item
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def fingerprint(
-    model: nn.Module,
-    ids: Sequence[str],
-    items: Sequence[Item],
-    config: TrainConfig,
-    epochs: int,
-    seed: int,
-) -> str:
-    """A digest of all that decides the trained weights, the code too; a state with another one is of another run."""
-    digest = hashlib.blake2b(
-        json.dumps([_code(), config.model_dump(), epochs, seed, list(ids)]).encode(),
-        digest_size=16,
-    )
-    for text in (text for item in items for text in item):
-        digest.update(text.tobytes())
+def fingerprint(model: nn.Module, items: Sequence[Item], settings: Any) -> str:
+    """Return a digest of all that decides the trained weights, the code too.
+
+    `settings` is JSON of whatever else decides them. A state with another digest is of another run.
+    """
+    digest = hashlib.blake2b(json.dumps([_code(), settings]).encode(), digest_size=16)
+    for item in items:
+        for text in item:
+            digest.update(text.tobytes())
     for name, weight in model.state_dict().items():
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
@@ -60,7 +53,7 @@ def save(
 def load(
     path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> list[dict[str, Any]]:
-    """Put the state back into model and optimizer and return its metrics; [] where there is none of this run."""
+    """Put the state back into model and optimizer and return its metrics, [] if there is none."""
     if not path.exists():
         return []
     try:
@@ -73,12 +66,12 @@ def load(
     if metadata.get("fingerprint") != key:
         print(f"{path}: of other code, data, weights or settings: starting from step 0")
         return []
-    model.load_state_dict(
-        {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    )
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
     groups = optimizer.state_dict()["param_groups"]
-    indices = [index for group in groups for index in group["params"]]
-    moments = {index: {name: tensors[f"{name}.{index}"] for name in MOMENTS} for index in indices}
+    moments = {}
+    for group in groups:
+        for index in group["params"]:
+            moments[index] = {name: tensors[f"{name}.{index}"] for name in MOMENTS}
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     history: list[dict[str, Any]] = json.loads(metadata["history"])
     print(f"{path}: resuming after step {len(history)}")

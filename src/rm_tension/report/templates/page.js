@@ -44,6 +44,7 @@
   function read(element) {
     const columns = columnsOf(element);
     const bodies = [...element.tBodies].map((body) => ({ body, blocks: blocksOf(body) }));
+    for (const rows of bodies.flatMap(({ blocks }) => blocks)) keepShown(rows, columns);
     const table = { element, columns, bodies, sorting: null, nothing: element.closest("section").querySelector(".nothing") };
     for (const column of columns) {
       if (!column.head.textContent.trim()) continue;
@@ -51,6 +52,19 @@
       column.button.addEventListener("click", () => turn(table, column));
     }
     return table;
+  }
+
+  /* What the switch writes into each of our cells: copies of what stands there, below it, or beside it. */
+  function keepShown(rows, columns) {
+    const below = (kind) => rows.find((row) => row.matches(kind))?.cells;
+    columns.forEach(({ span, beside }, index) => {
+      const cell = rows[0].cells[index];
+      if (!cell.matches("td.ours") || beside) return;
+      const [published, difference] = span > 1
+        ? [rows[0].cells[index + 1], rows[0].cells[index + 2]]
+        : [below(".paper")?.[index], below(".difference")?.[index]];
+      cell.shown = { ours: cell.cloneNode(true), published, difference };
+    });
   }
 
   function turn(table, column) {
@@ -116,17 +130,13 @@
       row.hidden = !fits || (shows !== "beside" && isBeside(row));
       for (const { index, visible } of columns) row.cells[index].hidden = !visible;
     }
-    for (const cell of rows[0].cells) if ("ours" in cell.dataset) write(cell, shows);
+    for (const cell of rows[0].cells) if (cell.shown) write(cell, shows);
   }
 
   function write(cell, shows) {
-    const [value, spread] = (cell.dataset[shows === "beside" ? "ours" : shows] ?? DASH).split(" ± ");
-    cell.replaceChildren(value);
-    cell.classList.toggle("beyond", shows === "difference" && "beyond" in cell.dataset);
-    if (!spread) return;
-    const small = document.createElement("small");
-    small.textContent = ` ± ${spread}`;
-    cell.append(small);
+    const source = cell.shown[shows === "beside" ? "ours" : shows];
+    cell.replaceChildren(...(source ? source.cloneNode(true).childNodes : [DASH]));
+    cell.classList.toggle("beyond", Boolean(source?.matches(".beyond")));
   }
 
   function update() {
@@ -140,6 +150,8 @@
     status.textContent = `Showing ${what}${where}: ${left.length} of ${numbers.length} tables of numbers.`;
   }
 
+  // the contents are open beside the page, and closed above it where that is narrow
+  if (matchMedia("(max-width: 75rem)").matches) document.querySelector("nav details").open = false;
   const tables = [...document.querySelectorAll(".scroll > table")].map(read);
   const numbers = tables.filter(({ nothing }) => nothing);
   controls.hidden = false;

@@ -1,0 +1,279 @@
+"""`rm-tension release`: model cards of a finished profile, and uploads to the hub."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from cyclopts import App, Parameter
+from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, ModelCardData
+from jinja2 import Template
+
+from rm_tension.analyse.context import Context
+from rm_tension.analyse.tally import summarise
+from rm_tension.analyse.verdicts import DecidedClaim
+from rm_tension.base.config import HH, load_params
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json, whole
+from rm_tension.base.grid import Model, Paths, models
+from rm_tension.base.lockfile import file_md5
+from rm_tension.base.provenance import Provenance
+from rm_tension.base.runs import git_commit
+from rm_tension.base.tables import read_table
+from rm_tension.paper.tasks import BY_KEY
+from rm_tension.report.notes import warnings
+from rm_tension.score.checkpoints import (
+    find_checkpoint,
+    md5_of_folder,
+    open_repository,
+    read_outputs,
+    recorded_setting,
+)
+
+# of backbones by their owner on the hub (ARTIFACT.md)
+LICENCES = {"HuggingFaceTB": "apache-2.0", "openai-community": "mit"}
+OUR_LICENCE = "apache-2.0"
+PAPER = "arxiv:2606.13209"  # the hub links tags of this form
+TEMPLATES = Path(__file__).parent / "release_templates"
+
+app = App(name="release", default_parameter=Parameter(negative=()))
+
+
+@app.command
+def prepare(*, profile: str = "mini") -> None:
+    """Write dist/release/PROFILE: model cards, and the steps to publish; needs no checkpoint.
+
+    Args:
+        profile: Of params.yaml.
+    """
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    run = FinishedProfile.open(profile)
+    trained = run.models()
+    steps = Template((TEMPLATES / "STEPS.txt").read_text(encoding="utf-8")).render(
+        version=project["version"],
+        profile=profile,
+        count=len(trained),
+        example=run.name(trained[0]),
+        warnings=warnings(run.context),
+    )
+    with whole(Path("dist", "release", profile)) as folder:
+        for model in trained:
+            card = folder / "models" / run.name(model) / "README.md"
+            card.parent.mkdir(parents=True)
+            run.card(model).save(card)
+        (folder / "STEPS.txt").write_text(steps, encoding="utf-8")
+    print(f"dist/release/{profile}: read its STEPS.txt")
+
+
+@app.command
+def push(
+    owner: str,
+    *,
+    profile: str = "mini",
+    only: Annotated[list[str] | None, Parameter(name="--model")] = None,
+    dry_run: bool = False,
+) -> None:
+    """Send checkpoints with their cards to the hub, but for files that are there already.
+
+    Args:
+        owner: User or organisation on the Hugging Face hub; each checkpoint gets a repository.
+        profile: Of params.yaml.
+        only: Only this one, such as gpt2-small-helpful-0; repeatable.
+        dry_run: Say what would be sent, after all checks but those of the hub.
+    """
+    run = FinishedProfile.open(profile)
+    trained = {model.key: model for model in run.models()}
+    if unknown := set(only or ()) - trained.keys():
+        raise UserError(f"--model {unknown.pop()}: dvc.lock has {', '.join(trained)}")
+    for number, key in enumerate(only or trained, start=1):
+        repo = f"{owner}/{run.name(trained[key])}"
+        files = run.checkpoint_files(trained[key])
+        card = str(run.card(trained[key])).encode()
+        size = sum(path.stat().st_size for path in files.values()) / 1e6
+        if not dry_run:
+            send(repo, {**files, "README.md": card})
+        verb = "would be sent" if dry_run else "is there"
+        print(f"{number}/{len(only or trained)} {repo}: {verb}, {size:.1f} MB", flush=True)
+
+
+def send(repo: str, files: Mapping[str, Path | bytes]) -> None:
+    """Commit files to a repository of the hub, whose client leaves out what is there."""
+    api = HfApi()
+    try:
+        api.create_repo(repo, exist_ok=True)
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        api.create_commit(repo, operations, commit_message="Checkpoint and card")
+    except Exception as error:  # of the client, HTTP and the disk: they share no other base
+        raise UserError(
+            f"{repo}: was not sent ({error}); the same command goes on from there"
+        ) from error
+
+
+@dataclass(frozen=True)
+class FinishedProfile:
+    """What dvc.lock and results/ say of a profile, whatever params.yaml says today."""
+
+    profile: str
+    outputs: Mapping[str, Any]  # of dvc.lock, by path
+    context: Context
+    claims: list[DecidedClaim]
+
+    @staticmethod
+    def open(profile: str) -> "FinishedProfile":
+        """Read the profile around the working directory; raise UserError if it was not analysed."""
+        load_params().refuse_unknown([profile])
+        results = Paths(profile).results
+        context = read_json(results / "context.json", Context)
+        claims = read_json(results / "claims.json", list[DecidedClaim])
+        return FinishedProfile(profile, read_outputs(open_repository(".")), context, claims)
+
+    def models(self) -> list[Model]:
+        """Return the trained models; raise UserError if results are of others, or there is none."""
+        grid = load_params().grid
+        paths = Paths(self.profile)
+        trained = [
+            model
+            for model in models(grid, self.profile)
+            if str(paths.reward_model(model)) in self.outputs
+        ]
+        if not trained:
+            raise UserError(
+                f"dvc.lock: no reward model of {self.profile} in it: "
+                f"`dvc repro report@{self.profile}`"
+            )
+        for model in trained:
+            read = self.outputs.get(str(paths.rewards(model.trio)), {"deps": {}})["deps"]
+            for path, md5 in read.items():
+                if self.outputs.get(path, {"md5": md5})["md5"] != md5:
+                    raise UserError(
+                        f"dvc.lock: {model.trio.key} was evaluated with another {path} than was "
+                        f"made since: `dvc repro report@{self.profile}`"
+                    )
+        return trained
+
+    def name(self, model: Model) -> str:
+        """Return the name of a model's repository on the hub."""
+        return f"rm-tension-{self.profile}-{model.key}"
+
+    def checkpoint_files(self, model: Model) -> dict[str, Path]:
+        """Return a checkpoint's files by name; raise UserError if dvc.lock records others."""
+        folder = find_checkpoint(model.key, self.profile)
+        files = {path.name: path for path in sorted(folder.glob("[!.]*"))}
+        recorded = self.outputs[str(Paths(self.profile).reward_model(model))]["md5"]
+        if md5_of_folder({name: file_md5(path) for name, path in files.items()}) != recorded:
+            raise UserError(
+                f"{folder}: not the files that dvc.lock records: `dvc checkout --force {folder}`, "
+                "or remove what is not the checkpoint's"
+            )
+        return files
+
+    def setting(self, output: Path, name: str) -> Any:
+        """Return profiles.<profile>.<name> of params.yaml as an output was made with it."""
+        return recorded_setting(self.outputs, output, f"profiles.{self.profile}.{name}")
+
+    def card(self, model: Model) -> ModelCard:
+        """Return a model's card; the paper's accuracies stand beside those of every profile."""
+        paths = Paths(self.profile)
+        path = paths.reward_model(model)
+        backbones = self.setting(paths.backbone(model.backbone), "backbones")
+        data = self.setting(paths.data, "data")
+        train = self.setting(path, "train")
+        official = data["source"]["kind"] == "hub" and not self.context.stand_ins
+        accuracies = read_accuracies(paths.results, model)
+        weights = backbones[model.backbone]["weights"]
+        loaded = read_json(paths.results / "provenance.json", Provenance).backbones
+        card: ModelCard = ModelCard.from_template(
+            metadata(model, weights, data["source"] if official else None, accuracies),
+            template_path=str(TEMPLATES / "card.md"),
+            name=self.name(model),
+            model=model,
+            md5=self.outputs[str(path)]["md5"],
+            path=path,
+            official=official,
+            backbone=backbones[model.backbone],
+            loaded=loaded.get(model.backbone),
+            claims=summarise(self.claims),
+            data=data,
+            pairs=recorded_setting(self.outputs, path, f"grid.pairs.{model.objective}.train"),
+            recipe=train | {"epochs": train["epochs"][model.objective]},
+            tokens=self.setting(paths.all_tokens, "tokens"),
+            context=self.context,
+            commit=git_commit(),
+            warnings=warnings(self.context),
+            accuracies=accuracies,
+        )
+        return card
+
+
+def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
+    """Return label, items, accuracy (percent) and the paper's of each task, without ablation."""
+    columns = ["backbone", "objective", "seed", "kind", "accuracy"]
+    own = read_table(results / "hh_accuracy.csv", columns).query("subset == 'own'")
+    tasks = pd.concat([own, read_table(results / "accuracy.csv", columns)])
+    its = (tasks["backbone"] == model.backbone) & (tasks["objective"] == model.objective)
+    rows = tasks[its & (tasks["seed"] == model.seed) & (tasks["kind"] == "none")].to_dict("records")
+    means = read_table(
+        results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"]
+    )
+    paper = means.set_index(["objective", "backbone", "task"])["paper"].dropna().to_dict()
+    accuracies = []
+    for row in rows:
+        task = BY_KEY.get(row["task"])
+        accuracies.append(
+            {
+                "task": task.key if task else None,
+                "label": task.label if task else "HH-RLHF test, own files",
+                "items": row["items"],
+                "accuracy": row["accuracy"],
+                "paper": paper.get((model.objective, model.backbone, row["task"])),
+            }
+        )
+    return accuracies
+
+
+def metadata(
+    model: Model,
+    weights: Mapping[str, Any],
+    source: Mapping[str, Any] | None,
+    accuracies: list[dict[str, Any]],
+) -> ModelCardData:
+    """Return the hub's metadata; without a `source` on the hub the card claims nothing official."""
+    owner = weights["repo"].partition("/")[0] if weights["kind"] == "hub" else None
+    if owner and owner not in LICENCES:
+        raise UserError(f"{weights['repo']}: its licence is not in LICENCES of release.py: add it")
+    results = list(eval_results(source, accuracies)) if source else []
+    return ModelCardData(
+        base_model=weights["repo"] if source and owner else None,
+        datasets=[source["hh_rlhf"]["repo"]] if source else None,
+        language="en",
+        library_name="transformers",
+        license=LICENCES[owner] if owner else OUR_LICENCE,
+        pipeline_tag="text-classification",
+        tags=["reward-model", "rm-tension", model.objective, PAPER],
+        model_name=model.key if results else None,
+        eval_results=results or None,
+    )
+
+
+def eval_results(
+    source: Mapping[str, Any], accuracies: list[dict[str, Any]]
+) -> Iterator[EvalResult]:
+    """Yield each accuracy on one data set, with its revision; tasks of two suites are left out."""
+    for row in accuracies:
+        subsets = BY_KEY[row["task"]].subsets if row["task"] else ()
+        suites: set[str] = {subset.suite for subset in subsets} or {HH}
+        if len(suites) > 1:
+            continue
+        suite, part = suites.pop(), row["task"] or "own test files"
+        repo = source[suite.replace("-", "_")]
+        yield EvalResult(
+            task_type="text-classification",
+            dataset_type=repo["repo"],
+            dataset_name=f"{suite} {part}",
+            dataset_config=part,
+            dataset_revision=repo["revision"],
+            metric_type="accuracy",
+            metric_value=row["accuracy"],
+        )

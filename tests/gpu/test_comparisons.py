@@ -1,0 +1,257 @@
+"""What `make gpu-check` compares is within its limits, and faults are not.
+
+The CPU always, and CUDA under `TEST_GPU=1 pytest -m gpu`, which `make gpu-check` runs.
+"""
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import compare, gpu_check
+from benchmarks.material import Material
+from rm_tension.activations import stats
+from rm_tension.backbone import neurons
+from rm_tension.base.config import load_params
+from rm_tension.model import attention
+from rm_tension.model.device import Budget, Place
+from rm_tension.model.rows import Rows
+from rm_tension.train import state, training
+
+PAPER = load_params().profiles["paper"]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")],
+    ),
+]
+COMPARERS = ("kernels", "models", "resume")
+
+
+def compared(backbone, comparer, device="cpu"):
+    material = Material.of(PAPER, backbone, tiny=True)
+    return compare.comparers(material, PAPER.train, torch.device(device))[comparer]()
+
+
+@pytest.fixture(autouse=True)
+def _accelerator_for_others():
+    """Other tests of this process expect an accelerator of float32."""
+    yield
+    compare.accelerator_for(Place(torch.device("cpu"), "float32"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("backbone", ["gpt2-small", "smollm2-135m", "smollm2-1.7b"])
+@pytest.mark.parametrize("comparer", COMPARERS)
+def test_all_results_are_within_their_limits(backbone, comparer, device):
+    comparisons = compared(backbone, comparer, device)
+    assert [one for one in comparisons if not one.ok] == []
+    if comparer == "models":
+        whats = {one.what for one in comparisons if one.precision == "bfloat16"}
+        assert {what.split(",")[0] for what in whats} == {"rewards", "statistics", "gradient"}
+        assert "bfloat16 weights" in {one.precision for one in comparisons}
+
+
+def kernel(shift=0, scale=1.0, top_left=False, other_prefix=False):
+    """Attention with a fault."""
+
+    def faulty(query, key, value, spans, scaling):
+        key, value = (x.repeat_interleave(len(query) // len(x), dim=0) for x in (key, value))
+        start = spans.start * (0 if other_prefix else 1)
+        outputs, begin = [], 0
+        for first, context, own in zip(start, spans.context, spans.own, strict=True):
+            places = [*range(first, first + context), *range(begin, begin + own)]
+            scores = query[:, begin : begin + own] @ key[:, places].mT * scaling * scale
+            diagonal = shift + (0 if top_left else context)
+            seen = torch.ones(own, context + own, dtype=torch.bool).tril(diagonal)
+            seen[:, 0] = True  # or the first token would see nothing
+            weights = scores.masked_fill(~seen, -torch.inf).softmax(dim=-1)
+            outputs.append(weights @ value[:, places])
+            begin += own
+        return torch.cat(outputs, dim=1)
+
+    return faulty
+
+
+KERNELS = {
+    "sees one token ahead": kernel(shift=1),
+    "does not see itself": kernel(shift=-1),
+    "scale": kernel(scale=1.2),
+    "mask aligned at the top left": kernel(top_left=True),
+    "prefix of another row": kernel(other_prefix=True),
+}
+
+
+@pytest.mark.parametrize("backbone", ["gpt2-small", "smollm2-135m"])
+@pytest.mark.parametrize("fault", KERNELS)
+def test_a_faulty_kernel_is_seen_in_every_precision(fault, backbone, monkeypatch):
+    monkeypatch.setattr(attention, "span_by_span", KERNELS[fault])
+    bad = {one.precision for one in compared(backbone, "kernels") if not one.ok}
+    assert bad == {"bfloat16", "float32"}
+
+
+def changed_sums(change):
+    """Statistics with one sum of each side replaced."""
+    collect = stats.collect
+
+    def faulty(*arguments):
+        sums = collect(*arguments)["rm"]
+        sides = [replace(side, **change(side)) for side in sums.sides]
+        return {"rm": type(sums)(*sides)}
+
+    return faulty
+
+
+def restored(*, model=True, optimizer=True, steps=0):
+    """What a state brings back, less what is left out."""
+    load = state.load
+
+    def faulty(path, key, into_model, into_optimizer):
+        weights = {name: x.clone() for name, x in into_model.state_dict().items()}
+        history = load(path, key, into_model, into_optimizer)
+        if history and not model:
+            into_model.load_state_dict(weights)
+        if history and not optimizer:
+            into_optimizer.state.clear()
+        return history[: len(history) + steps]
+
+    return faulty
+
+
+def half_summed(self, text):
+    """Tokens of a text without those of the shared prefix."""
+    return self.segments == text + 1
+
+
+FAULTS = {
+    "statistics: the backbone's sum is the model's": (
+        "models",
+        (stats, "collect", changed_sums(lambda side: {"backbone_sum": side.sum})),
+        "statistics, backbone_sum",
+    ),
+    "statistics: no change": (
+        "models",
+        (stats, "collect", changed_sums(lambda side: {"change_square_sum": 0 * side.sum})),
+        "statistics, change_square_sum",
+    ),
+    "statistics: |a| without its sign": (
+        "models",
+        (stats, "collect", changed_sums(lambda side: {"abs_sum": side.sum})),
+        "statistics, abs_sum",
+    ),
+    "statistics: prefixes left out": (
+        "models",
+        (Rows, "belongs_to", half_summed),
+        "statistics, sum",
+    ),
+    "ablation: none": (
+        "models",
+        (neurons, "ablated", lambda *_: nullcontext()),
+        "rewards, effect of an ablation",
+    ),
+    "loss: twice": (
+        "models",
+        (training, "bradley_terry", lambda margin: 2 * torch.nn.functional.softplus(-margin)),
+        "gradient",
+    ),
+    "resume: nothing restored": (
+        "resume",
+        (state, "load", restored(model=False, optimizer=False)),
+        "resumed training",
+    ),
+    "resume: old weights": ("resume", (state, "load", restored(model=False)), "resumed training"),
+    "resume: no moments": (
+        "resume",
+        (state, "load", restored(optimizer=False)),
+        "resumed training",
+    ),
+    "resume: a step twice": (
+        "resume",
+        (state, "load", restored(steps=-1)),
+        "resumed, deterministic",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_path_is_seen(fault, monkeypatch):
+    comparer, patch, what = FAULTS[fault]
+    monkeypatch.setattr(*patch)
+    bad = {one.what for one in compared("gpt2-small", comparer) if not one.ok}
+    assert what in bad
+
+
+def run_check(monkeypatch, folder, *arguments):
+    """Run `make gpu-check`'s program on tiny shapes; return what it left."""
+    command = ["gpu_check", "--tiny", "--device", "cpu", "--out", str(folder), *arguments]
+    monkeypatch.setattr(sys, "argv", command)
+    try:
+        gpu_check.main()
+        end = None
+    except (SystemExit, KeyboardInterrupt) as error:
+        end = str(error)
+    return end, json.loads((folder / "cpu.json").read_text(encoding="utf-8"))
+
+
+def test_what_passes_is_written_with_the_stages_speeds(tmp_path, monkeypatch):
+    end, found = run_check(monkeypatch, tmp_path, "--only", "smollm2-135m")
+    assert end is None
+    assert all(one["ok"] for one in found["checks"])
+    stages = found["speeds"]["smollm2-135m"]["stages"]
+    assert {stage: one["precision"] for stage, one in stages.items()} == {
+        "train": "bfloat16", "activations": "float32", "evaluate": "float32",
+    }  # fmt: skip
+    assert all(one["tokens_per_second"] > 0 for one in stages.values())
+
+
+def test_a_kernel_that_raises_fails_the_check_and_the_next_goes_on(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("CUDA error: an illegal instruction was encountered")
+
+    monkeypatch.setattr(attention, "padded", broken)
+    end, found = run_check(monkeypatch, tmp_path, "--only", "gpt2-small")
+    assert end.endswith("comparisons failed")
+    bad = [one for one in found["checks"] if not one["ok"]]
+    assert [(one["what"], one["error"]) for one in bad] == [("kernels", str_of(broken))]
+    assert len(found["checks"]) > 10
+
+
+def str_of(broken):
+    """The text of an error."""
+    with pytest.raises(RuntimeError) as error:
+        broken()
+    return str(error.value)
+
+
+def test_each_backbone_is_written_before_the_next(tmp_path, monkeypatch):
+    checked = gpu_check.checked
+
+    def interrupted(backbone, *arguments):
+        if backbone == "gpt2-small":
+            raise KeyboardInterrupt
+        return checked(backbone, *arguments)
+
+    monkeypatch.setattr(gpu_check, "checked", interrupted)
+    _, found = run_check(monkeypatch, tmp_path, "--only", "gpt2-small", "smollm2-135m")
+    assert [*found["speeds"]] == ["smollm2-135m"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_batch_that_memory_does_not_suffice_for_is_halved():
+    device = torch.device("cuda")
+    material = Material.of(PAPER, "smollm2-360m")
+    model, pairs = material.model(device, torch.bfloat16).train(), material.pairs(64)
+    accelerator = compare.accelerator_for(Place(device, "bfloat16"))
+    expected = training.backward(model, pairs, accelerator, 4096)
+    torch.cuda.empty_cache()
+    fill = torch.empty(torch.cuda.mem_get_info()[0] - 10**10, dtype=torch.uint8, device=device)
+    budget = Budget(8192)
+    margins = budget.run(lambda tokens: training.backward(model, pairs, accelerator, tokens))
+    del fill
+    assert budget.tokens == 4096
+    assert float((margins - expected).norm() / expected.norm()) < 5e-2

@@ -1,0 +1,90 @@
+"""What the launcher asks of Slurm, and how many jobs it starts, where there need be no Slurm."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rm_tension.base.config import load_params
+from rm_tension.base.errors import UserError
+from rm_tension.cost import Cost
+from rm_tension.launch.costs import costs_of, fitting_jobs, on_gpu
+from rm_tension.launch.slurm import Slurm, needs, with_options
+
+PAPER = [
+    "data@paper",
+    "backbone@paper-gpt2-small",
+    "train@paper-gpt2-small-mixed-0",
+    "evaluate@paper-smollm2-1.7b-0",
+]
+
+
+def test_each_job_asks_for_time_and_memory_by_its_cost_and_for_a_gpu_where_it_computes():
+    params = load_params()
+    stages = [*PAPER, "train@mini-gpt2-small-mixed-0", "own"]
+    assert on_gpu(params, stages) == {*PAPER[2:]}
+    costs = costs_of(params, stages, has_gpu=True)
+    assert costs.keys() == {*stages} - {"data@paper", "own"}
+    stage = PAPER[-1]
+    large = Cost(seconds=36_000.0, gpu_gb=40.0, memory_gb=20.0)
+    asked = needs(stage, large, gpu=True)
+    assert (asked["time"], asked["mem"], asked["gpus_per_node"]) == (2400, "30G", 1)
+    unknown = needs("own", None, gpu=False)
+    assert (unknown["time"], unknown["mem"], "gpus_per_node" in unknown) == (240, "8G", False)
+
+
+@pytest.mark.parametrize(
+    ("users", "gone"),
+    [
+        ({"mem": "64G"}, set()),
+        ({"mem_per_cpu": "4G"}, {"mem"}),
+        ({"gres": "gpu:a100:1"}, {"gpus_per_node"}),
+        ({"gres": "lscratch:100"}, set()),
+        ({"gpus": "1"}, {"gpus_per_node"}),
+        ({"cpus_per_gpu": "8"}, {"cpus_per_task"}),
+        ({"no_requeue": True, "exclusive": True}, {"requeue"}),
+    ],
+)
+def test_the_users_options_put_ours_aside(users, gone):
+    ours = needs("train@paper-gpt2-small-mixed-0", None, gpu=True)
+    assert with_options(ours, users) == {k: v for k, v in ours.items() if k not in gone} | users
+
+
+def test_without_a_gpu_no_more_jobs_start_than_memory_holds():
+    assert fitting_jobs({"a": Cost(1.0, 0.0, 1e6), "b": Cost(1.0, 0.0, 0.1)}, cores=8) == 1
+    assert fitting_jobs({"b": Cost(1.0, 0.0, 1e-6)}, cores=8) == 8
+    assert fitting_jobs({}, cores=8) == 8
+
+
+def test_a_backbone_that_the_estimate_does_not_know_costs_nobody_a_run(monkeypatch):
+    params = load_params()
+    hub = params.profiles["paper"].backbones["gpt2-small"].weights
+    other = hub.model_copy(update={"repo": "somebody/else"})
+    own = params.profiles["paper"].backbones["gpt2-small"].model_copy(update={"weights": other})
+    backbones = {**params.profiles["paper"].backbones, "gpt2-small": own}
+    paper = params.profiles["paper"].model_copy(update={"backbones": backbones})
+    params = params.model_copy(update={"profiles": {**params.profiles, "paper": paper}})
+    assert PAPER[2] not in costs_of(params, PAPER, has_gpu=True)
+    assert on_gpu(params, PAPER) == {*PAPER[2:]}
+
+
+def test_without_slurm_the_remedy_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="sbatch is not on the PATH: start the launcher where"):
+        Slurm(1, {}, (), "", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--executor", "slurm", "--sbatch", "=gpu"], "--sbatch =gpu: write KEY=VALUE, or KEY"),
+        (["--executor", "slurm", "--sbatch", "time=1:00"], "time=1:00: write a number of minutes"),
+        (["--prefix", "apptainer exec"], "--prefix and --sbatch are for --executor slurm"),
+        (["--jobs", "0"], "--jobs 0: must be at least 1"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(arguments, message):
+    command = [sys.executable, "-m", "rm_tension", "run", "report@mini", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr

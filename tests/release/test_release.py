@@ -1,0 +1,202 @@
+"""Cards say what was recorded and nothing that was not; checkpoints go to the hub with them, once."""
+
+import shutil
+import tomllib
+from functools import partial
+
+import pandas as pd
+import pytest
+import yaml
+from analysed_run import NAME, read_lock, write_lock
+from huggingface_hub import HfApi, ModelCard
+from local_hub import local_hub
+
+from rm_tension import cli, release
+from rm_tension.base.errors import UserError
+from small_repository import KEY, PLACE, REPOSITORY, STAGE, listed
+
+REPO = f"someone/{NAME}"
+
+
+def card_of():
+    release.prepare(profile="mini")
+    return ModelCard.load(f"dist/release/mini/models/{NAME}/README.md")
+
+
+def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed, params):
+    folder = analysed(title="the miniature: not the paper's numbers")
+    shutil.rmtree(folder / PLACE)  # no checkpoint is needed
+    card = card_of()
+    claimed = {"language", "library_name", "license", "pipeline_tag", "tags"}
+    assert card.data.to_dict().keys() == claimed
+    assert card.data.pipeline_tag == "text-classification"
+    assert "**Profile mini: the miniature: not the paper's numbers.**" in card.text
+    assert "knows no\n> language" in card.text
+    recipe = card.text.split("## Recipe\n\n")[1].split("\n\n")[0].splitlines()
+    assert all(line.startswith("| ") for line in recipe[2:])
+    assert recipe[2] == "| backbone | Mini-GPT2-S, random weights |"
+    settings = set(params.profiles["mini"].train.model_dump())
+    assert settings <= {line.split(" | ")[0][2:] for line in recipe}
+    assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
+    assert f"`models/mini/reward/{KEY}` with md5 `{listed(folder)['']}`" in card.text
+
+
+def test_accuracies_stand_beside_the_papers_in_one_table(analysed):
+    analysed()
+    card = card_of()
+    paper = pd.read_csv("reference/published.csv").query("table in ('13', '14')")
+    paper = paper.set_index(["backbone", "objective", "task"])
+    safety, math = (
+        paper.loc[("gpt2-small", "helpful", task), "value"] for task in ("safety", "math")
+    )
+    table = (
+        "| task | items | this model | paper |\n|---|---|---|---|\n"
+        f"| HH-RLHF test, own files | 30 | 70.5 |  |\n| Safety | 30 | 61.2 | {safety:.1f} |\n"
+        f"| Math | 30 | 50.5 | {math:.1f} |\n"
+    )
+    assert table.replace(" ", "") in card.text.replace(" ", "")
+    assert "**not comparable**" in card.text
+
+
+def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, params):
+    analysed("paper", comparable=True)
+    card = card_of()
+    assert card.data.base_model == "openai-community/gpt2"
+    assert card.data.datasets == ["Anthropic/hh-rlhf"]
+    assert card.data.license == "mit"
+    source = params.profiles["paper"].data.source
+    results = {(one.dataset_type, one.dataset_config): one for one in card.data.eval_results}
+    suite = source.reward_bench_2
+    assert results.keys() == {(source.hh_rlhf.repo, "own test files"), (suite.repo, "safety")}
+    safety = results[suite.repo, "safety"]
+    assert (safety.metric_value, safety.dataset_revision) == (61.25, suite.revision)
+    pairs = "helpful-base, helpful-online"
+    assert f"Anthropic/hh-rlhf at {source.hh_rlhf.revision}: {pairs}" in card.text
+    assert "not comparable" not in card.text
+
+
+def test_stand_ins_are_not_called_by_the_official_names(analysed):
+    analysed("paper", stand_ins="samples of them")
+    card = card_of()
+    assert not {"base_model", "datasets", "model-index"} & card.data.to_dict().keys()
+    assert "Stand-ins were taken for official files: samples of them." in card.text
+    (backbone,) = [line for line in card.text.splitlines() if line.startswith("| backbone |")]
+    assert backbone.endswith("; stand-ins: samples of them |")
+    assert f"| loaded for it | model.safetensors, 1234 bytes, sha256 `{'ab' * 32}` |" in card.text
+
+
+def test_the_recipe_is_the_recorded_one_not_todays(analysed):
+    folder = analysed()
+    stages = read_lock(folder)
+    stages[STAGE]["params"]["params.yaml"]["profiles.mini.train"]["learning_rate"] = 0.125
+    write_lock(folder, stages)
+    assert "| learning_rate | 0.125 |\n|" in card_of().text
+
+
+def test_the_kit_holds_cards_and_what_is_left_for_a_person(analysed, capsys):
+    kit = analysed() / "dist/release/mini"
+    cli.main(["release", "prepare"])
+    assert capsys.readouterr().out == "dist/release/mini: read its STEPS.txt\n"
+    names = {path.relative_to(kit).as_posix() for path in kit.rglob("*") if path.is_file()}
+    assert names == {f"models/{NAME}/README.md", "STEPS.txt"}
+    steps = (kit / "STEPS.txt").read_text()
+    for step in ("git tag", "DOI", "dvc push", f"hf://ORG/{NAME}@COMMIT", "Profile mini: a title."):
+        assert step in steps
+
+
+def without(stage):
+    return lambda stages: stages.pop(stage)
+
+
+def evaluated_with_another(stages):
+    dep = {"path": str(PLACE), "md5": f"{'0' * 32}.dir"}
+    stages["evaluate@mini-gpt2-small-0"]["deps"] = [dep]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without(STAGE), "no reward model of mini in it"),
+        (without("tokens@mini"), "tokens/mini has no profiles.mini.tokens on record"),
+        (evaluated_with_another, f"gpt2-small-0 was evaluated with another {PLACE} than was made"),
+    ],
+)
+def test_what_was_not_run_to_the_end_is_refused(analysed, damage, message):
+    folder = analysed()
+    stages = read_lock(folder)
+    damage(stages)
+    write_lock(folder, stages)
+    with pytest.raises(UserError, match=message):
+        release.prepare(profile="mini")
+    assert not (folder / "dist" / "release" / "mini").exists()
+
+
+def test_damaged_results_are_named(analysed):
+    path = analysed() / "results/mini/context.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(UserError, match=r"context\.json: not what it should be"):
+        release.prepare(profile="mini")
+
+
+def test_citation_and_changelog_are_of_the_version():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert citation["version"] == project["version"]
+    assert f"\n## {project['version']} " in changes
+
+
+@pytest.fixture
+def hub(analysed, monkeypatch):
+    analysed()
+    with local_hub() as hub:
+        monkeypatch.setattr(release, "HfApi", partial(HfApi, endpoint=hub.url, token="a-token"))
+        yield hub
+
+
+def commits(hub):
+    return sum(path.endswith("/commit/main") for _, path in hub.requests)
+
+
+def test_a_checkpoint_and_its_card_go_to_the_hub_in_one_commit_and_once(hub, capsys):
+    (PLACE / ".DS_Store").touch()
+    release.push("someone", dry_run=True)
+    assert f"1/1 {REPO}: would be sent, " in capsys.readouterr().out
+    assert not hub.requests
+    release.push("someone")
+    assert f"1/1 {REPO}: is there, " in capsys.readouterr().out
+    checkpoint = {path.name: path.read_bytes() for path in PLACE.glob("[!.]*")}
+    card = hub.repos[REPO].pop("README.md")
+    assert hub.repos[REPO] == checkpoint
+    assert card.decode() == str(card_of())
+    hub.repos[REPO]["README.md"] = card
+    assert commits(hub) == 1
+    release.push("someone", only=[KEY])
+    assert commits(hub) == 1
+    hub.repos[REPO]["model.safetensors"] = b"damaged"
+    release.push("someone")
+    assert commits(hub) == 2
+    assert hub.repos[REPO]["model.safetensors"] == checkpoint["model.safetensors"]
+
+
+def test_after_an_error_the_same_command_goes_on(hub):
+    hub.refused.add(NAME)
+    with pytest.raises(UserError, match=f"(?s){REPO}: was not sent .* the same command goes on"):
+        release.push("someone")
+    hub.refused.clear()
+    release.push("someone")
+    assert len(hub.repos[REPO]) == 6
+
+
+def test_what_is_not_the_recorded_checkpoint_is_not_sent(hub):
+    (PLACE / "notes.txt").touch()
+    with pytest.raises(UserError, match=f"{PLACE}: not the files that dvc.lock records"):
+        release.push("someone")
+    (PLACE / "notes.txt").unlink()
+    with (PLACE / "model.safetensors").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(UserError, match=f"{PLACE}: not the files that dvc.lock records"):
+        release.push("someone")
+    with pytest.raises(UserError, match=f"--model gpt2-small: dvc.lock has {KEY}"):
+        release.push("someone", only=["gpt2-small"])
+    assert not hub.repos
