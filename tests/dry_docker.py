@@ -1,9 +1,11 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Stands in for `docker`: checks the options that the documents use, and that the stages to run in it exist."""
 
 import argparse
 import subprocess
 from pathlib import Path
+
+from rm_tension import cli
 
 parser = argparse.ArgumentParser(prog="docker")
 commands = parser.add_subparsers(dest="command", required=True)
@@ -35,5 +37,5 @@ if arguments.command == "build":
 elif arguments.inner[:2] in (["dvc", "repro"], ["dvc", "pull"]):
     stages = [word for word in arguments.inner[2:] if not word.startswith("--")]
     subprocess.run(["dvc", "status", *stages], check=True)
-elif arguments.inner[:2] == ["python", "-m"]:
-    subprocess.run([*arguments.inner, "--help"], check=True)
+elif arguments.inner[:1] == ["rm-tension"]:
+    cli.parse(arguments.inner[1:])

@@ -191,6 +191,9 @@ def test_the_commands_of_a_document_do_what_it_says(
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
 
 
+PARSE = "import sys; from rm_tension import cli; cli.parse(sys.argv[1:])"
+
+
 def _dry(text):
     """The dry run of a command that needs a GPU or a hub; of a Docker command, that of what runs inside."""
     words = shlex.split(text.replace("\\\n", " ").replace("$PWD", "."))
@@ -200,8 +203,8 @@ def _dry(text):
             "status",
             *(word for word in words[2:] if not word.startswith("--")),
         ]  # fails without the stage
-    elif words[0] == "python":
-        words.append("--help")  # after the arguments, which are parsed first
+    elif words[0] == "rm-tension":
+        words = [sys.executable, "-c", PARSE, *words[1:]]
     else:
         assert words[0] == "docker", text
         return text

@@ -72,7 +72,8 @@ COMMANDS = {
 }
 
 
-def _app() -> App:
+def make_app() -> App:
+    """Return the command line, of which no command is imported yet."""
     app = App(
         name="rm-tension",
         help="Train, dissect and re-render the reward models of arXiv 2606.13209.",
@@ -87,6 +88,11 @@ def _app() -> App:
     return app
 
 
+def parse(arguments: Sequence[str]) -> None:
+    """Raise CycloptsError if a command and its arguments are not understood; run nothing."""
+    make_app().parse_args(arguments, exit_on_error=False, print_error=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command, by default that of `sys.argv`.
 
@@ -95,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     portable.before_numpy()
     try:
         check()
-        _app()(arguments, exit_on_error=False, print_error=False)
+        make_app()(arguments, exit_on_error=False, print_error=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # what cannot be written is known here, not as Python exits
     except CycloptsError as error:
