@@ -140,10 +140,10 @@ KEPT: dict[Family, tuple[int, int]] = {"llama": (13, 4), "gpt2": (9, 5)}
 # (tests/test_cost.py). Training is bfloat16 with autocast, forward and backward; the others float32
 # with padded attention.
 BLOCK: dict[tuple[Family, bool], tuple[int, int, int]] = {
-    ("gpt2", True): (80, 170, 170),
+    ("gpt2", True): (47, 170, 18),
     ("llama", True): (130, 440, 28),
-    ("gpt2", False): (34, 210, 72),
-    ("llama", False): (50, 300, 20),
+    ("gpt2", False): (23, 190, 8),
+    ("llama", False): (39, 257, 20),
 }
 OUTSIDE = 30  # kernels of a pass outside the blocks
 OPTIMISER = 10  # times that a step reads or writes each weight: norm, clipping, fused AdamW
