@@ -68,7 +68,7 @@ def test_a_batch_by_hand():
     assert TINY.block == 4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 8
     device = Device({"bfloat16": 16.0, "tf32": 16.0, "float32": 16.0}, 5.0, 1e-9)
     flop = 2 * 2 * (TINY.block * 10 + 2 * 4 * 10 * 6.3)  # each token sees 6.3 others
-    moved = 2 * 10 * (300 * 4 + 20 * 8)
+    moved = 2 * 10 * (257 * 4 + 20 * 8)
     scored = Batches("score", "pairs", "bfloat16", 1, 10, 10)
     assert roofline(device, TINY, scored) == pytest.approx(flop / 8 + moved / 4)
     step = replace(scored, kind="train", weights="bfloat16")
@@ -77,13 +77,13 @@ def test_a_batch_by_hand():
     assert roofline(device, TINY, step) == pytest.approx(flop / 8 + moved / 4)
     padded = 2 * 2 * (TINY.block * 10 + 3 * 2.6 * 2 * 4 * 10 * 6.3) / 8
     in_tf32 = replace(scored, precision="tf32")
-    moved = 2 * 10 * (300 * 4 + 20 * 8)
+    moved = 2 * 10 * (257 * 4 + 20 * 8)
     assert roofline(device, TINY, in_tf32) == pytest.approx(padded + moved / 4)
     sums = 2 * 10 * 11 * 4 * 8
     in_tf32 = replace(in_tf32, kind="sums")
     assert roofline(device, TINY, in_tf32) == pytest.approx(padded + (moved + sums) / 4)
     slow = replace(device, launch=1e6)
-    assert roofline(slow, TINY, scored) == (2 * 50 + 30) * 1e6
+    assert roofline(slow, TINY, scored) == (2 * 39 + 30) * 1e6
 
 
 class Count(TorchDispatchMode):
@@ -179,7 +179,7 @@ def test_what_attention_sees_and_what_padding_adds_are_those_of_real_lengths(kin
         for part in spans.padded:  # without a mask the kernel leaves the upper half out
             pairs = part.queries.numel() * part.keys.shape[1]
             padded += pairs if part.mask is not None else pairs / 2
-    seen = attended / tokens / (tokens / len(rows))
+    seen = attended / tokens / (tokens / len(items))
     assert cost.ATTENDED[kind] == pytest.approx(seen, rel=0.1)
     assert cost.PADDING[kind] == pytest.approx(padded / attended, rel=0.15)
 

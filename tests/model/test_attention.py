@@ -260,6 +260,13 @@ def test_a_packed_kernel_that_is_wrong_is_left_and_said(fault, monkeypatch, caps
     assert (fault or "") in said
 
 
+def test_models_without_numbers_compute_their_shapes(model):
+    """On the meta device, which knows no autocast: costs are counted there."""
+    meta = torch.device("meta")
+    rows = collate(random_items(2, 6, answers=3)).to(meta)
+    assert rewards(model.to(meta), rows).shape == (18,)
+
+
 def test_a_model_of_ours_is_a_stock_model_to_whoever_calls_it_plainly(model, backbone, tmp_path):
     new_reward_model(backbone, 3, 0.5, "float32").save_pretrained(tmp_path)
     stock = AutoModelForSequenceClassification.from_pretrained(tmp_path, pad_token_id=0)

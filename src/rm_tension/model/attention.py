@@ -66,7 +66,7 @@ def attend(
         )
         return plain
     kind = query.device.type
-    if torch.is_autocast_enabled(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         # as SDPA does; Llama's query and key arrive in float32, and the kernel depends on the type
         dtype = torch.get_autocast_dtype(kind)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
