@@ -157,7 +157,7 @@ def test_a_square_leads_to_its_claim(page, claims):
     assert len(axes) == len(claims[-1]["parts"])
 
 
-@pytest.mark.parametrize("name", ["figure_S01", "table_21"])
+@pytest.mark.parametrize("name", ["figure_06", "table_21"])
 def test_a_link_lands_on_its_item(driver, folder, name):
     resize(driver, 1440)
     driver.get("about:blank")
