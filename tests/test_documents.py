@@ -270,7 +270,7 @@ def test_each_promise_of_reliability_names_tests_that_exist():
 
 
 def test_where_to_change_what_names_folders_that_are_there():
-    rows = re.findall(r"^\| (a .*?) \| (.*?) \|", Path("README.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (a .*?) \| (.*?) \|", Path("docs/DEVELOP.md").read_text(), re.MULTILINE)
     folders = {
         what: re.findall(r"`((?:src/|\.dvc/)[^`]*)`", where)
         for what, where in rows
