@@ -23,6 +23,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from rm_tension.base.config import HubData, HubFiles, HubRepo, Profile, load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.lockfile import first_of
 from rm_tension.data.sources import OFFICIAL, DataSet
 
 GB = 1e9
@@ -230,11 +231,8 @@ def _has_name(uid: int) -> bool:
 
 def named_profiles(command: str, profiles: Collection[str]) -> set[str]:
     """Return the profiles of the stages that a command names, such as train@paper-gpt2-small-mixed-0."""
-    found = set()
-    for cell in re.findall(r"@([\w.-]+)", command):
-        fitting = [name for name in profiles if f"{cell}-".startswith(f"{name}-")]
-        found |= {max(fitting, key=len)} if fitting else set()
-    return found
+    cells = re.findall(r"@([\w.-]+)", command)
+    return {name for cell in cells if (name := first_of(cell, profiles))}
 
 
 def problems(profiles: Collection[str]) -> Iterator[Problem]:

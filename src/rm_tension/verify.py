@@ -14,7 +14,7 @@ from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
 from rm_tension.base.grid import Paths
-from rm_tension.base.lockfile import kind_of, stages_of
+from rm_tension.base.lockfile import first_of, kind_of, stages_of
 from rm_tension.base.runs import machine_of
 
 FLOW = ("data", "tokens", "backbone", "train", "activations", "evaluate", "analyse", "report")
@@ -89,7 +89,7 @@ def verify(profile: str, rev: str) -> list[str]:
 def _stages_of_profile(lock: str, profile: str) -> dict[str, Stage]:
     """Return a profile's stages of a dvc.lock, in the order of the flow."""
     stages = stages_of(lock)
-    own = [name for name in stages if f"{name.partition('@')[2]}-".startswith(f"{profile}-")]
+    own = [name for name in stages if first_of(name.partition("@")[2], [profile])]
     return {name: stages[name] for name in sorted(own, key=_position)}
 
 

@@ -1,6 +1,7 @@
 """dvc.lock, which says what each stage read and wrote, and the md5s by which it does."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def stages_of(text: str) -> dict[str, Any]:
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a lock file of DVC: {error}") from None
     return stages
+
+
+def first_of(cell: str, names: Iterable[str]) -> str | None:
+    """Return the name that a cell such as mini-gpt2-small-0 begins with, the longest of several."""
+    return max((name for name in names if f"{cell}-".startswith(f"{name}-")), key=len, default=None)
 
 
 def kind_of(stage: str) -> str:

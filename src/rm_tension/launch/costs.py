@@ -6,7 +6,7 @@ import psutil
 
 from rm_tension.base.config import Params
 from rm_tension.base.errors import UserError
-from rm_tension.base.lockfile import kind_of
+from rm_tension.base.lockfile import first_of, kind_of
 from rm_tension.cost import Cost, stage_costs
 
 ON_GPU = ("train", "activations", "evaluate")
@@ -24,9 +24,7 @@ def costs_of(params: Params, stages: Collection[str], has_gpu: bool) -> dict[str
 
 def profile_of(params: Params, stage: str) -> str | None:
     """Return the profile of a stage such as train@paper-gpt2-small-mixed-0, None for a stage of somebody's own."""
-    cell = stage.partition("@")[2]
-    names = [name for name in params.profiles if f"{cell}-".startswith(f"{name}-")]
-    return max(names, key=len, default=None)
+    return first_of(stage.partition("@")[2], params.profiles)
 
 
 def is_of(params: Params, stage: str, backbones: Collection[str]) -> bool:
@@ -38,7 +36,7 @@ def is_of(params: Params, stage: str, backbones: Collection[str]) -> bool:
     if unknown := {*backbones} - known:
         raise UserError(f"--only {', '.join(unknown)}: params.yaml has {', '.join(sorted(known))}")
     cell = stage.partition("@")[2].removeprefix(f"{profile_of(params, stage)}-")
-    own = max((name for name in known if f"{cell}-".startswith(f"{name}-")), key=len, default=None)
+    own = first_of(cell, known)
     return not backbones or own is None or own in backbones
 
 
