@@ -5,7 +5,7 @@ import argparse
 import subprocess
 from pathlib import Path
 
-from rm_tension import cli
+from rm_tension.cli import make_app
 
 parser = argparse.ArgumentParser(prog="docker")
 commands = parser.add_subparsers(dest="command", required=True)
@@ -38,4 +38,4 @@ elif arguments.inner[:2] in (["dvc", "repro"], ["dvc", "pull"]):
     stages = [word for word in arguments.inner[2:] if not word.startswith("--")]
     subprocess.run(["dvc", "status", *stages], check=True)
 elif arguments.inner[:1] == ["rm-tension"]:
-    cli.parse(arguments.inner[1:])
+    make_app().parse_args(arguments.inner[1:], exit_on_error=False, print_error=False)

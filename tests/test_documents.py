@@ -191,7 +191,9 @@ def test_the_commands_of_a_document_do_what_it_says(
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
 
 
-PARSE = "import sys; from rm_tension import cli; cli.parse(sys.argv[1:])"
+PARSE = """import sys
+from rm_tension.cli import make_app
+make_app().parse_args(sys.argv[1:], exit_on_error=False, print_error=False)"""
 
 
 def _dry(text):

@@ -88,11 +88,6 @@ def make_app() -> App:
     return app
 
 
-def parse(arguments: Sequence[str]) -> None:
-    """Raise CycloptsError if a command and its arguments are not understood; run nothing."""
-    make_app().parse_args(arguments, exit_on_error=False, print_error=False)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command, by default that of `sys.argv`.
 

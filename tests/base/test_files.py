@@ -5,7 +5,7 @@ import os
 import pytest
 from dvc.repo import Repo
 
-from rm_tension.base.files import unlink_from_cache, whole, write_json
+from rm_tension.base.files import whole, write_json
 from rm_tension.base.lockfile import file_md5
 
 
@@ -118,21 +118,6 @@ def test_a_link_into_dvcs_cache_may_be_put_in_place(linked):
             partial.hardlink_to(linked / "file")
     assert (linked / "other").samefile(linked / "file")
     assert_cache_is_right(linked)
-
-
-def test_who_writes_in_place_gets_a_copy(linked, tmp_path):
-    unlink_from_cache(linked / "file")
-    with (linked / "file").open("a", encoding="utf-8") as file:
-        file.write("2\n")
-    assert (linked / "file").read_text() == "1\n2\n"
-    assert_own(linked / "file")
-    assert_cache_is_right(linked)
-    write_json(tmp_path / "file", 3)
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    unlink_from_cache(tmp_path / "link")
-    unlink_from_cache(tmp_path / "absent")
-    assert (tmp_path / "link").is_symlink()
-    assert not (tmp_path / "absent").exists()
 
 
 def test_what_is_new_has_the_umasks_modes_and_what_is_replaced_keeps_its_own(tmp_path):

@@ -61,13 +61,6 @@ def is_linked_to_cache(path: Path) -> bool:
     return path.is_file() and path.stat().st_nlink > 1 and not path.stat().st_mode & 0o222
 
 
-def unlink_from_cache(path: Path) -> None:
-    """Replace a link into DVC's cache by a copy, for those who write to a file in place."""
-    if is_linked_to_cache(path):
-        with whole(path) as partial:
-            shutil.copyfile(path, partial)
-
-
 def _destination(path: Path) -> Path:
     """Follow links, but not into DVC's cache: the last link before it is the destination then."""
     if not _is_named_by_md5(path.resolve()):

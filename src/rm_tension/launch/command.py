@@ -5,12 +5,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from rm_tension.base.config import load_params
+from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.progress import duration
 from rm_tension.launch.closing import closing_lines
@@ -63,15 +64,15 @@ def run(
     options = dict(_option(text) for text in sbatch or ())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     refuse_without_locks()
+    params, names = load_params(), [target, *targets]
+    make_launch = partial(_Launch, params, names, jobs, executor == "slurm", only or ())
     try:
         if dry_run:
-            _Launch([target, *targets], jobs, executor == "slurm", only or ()).print_plan()
+            make_launch().print_plan()
             return
-        params = load_params()
-        require(named_profiles(" ".join([target, *targets]), params.profiles))
+        require(named_profiles(" ".join(names), params.profiles))
         with single_launcher():
-            launch = _Launch([target, *targets], jobs, executor == "slurm", only or ())
-            code = launch.run(prefix, options)
+            code = make_launch().run(prefix, options)
         sys.exit(code)
     except KeyboardInterrupt:
         slurm, local = "Slurm's jobs go on and will be found", "trainings have saved their state"
@@ -98,11 +99,16 @@ class _Launch:
     """A pipeline, what its stages cost, and how many of them run at a time."""
 
     def __init__(
-        self, targets: Sequence[str], jobs: int | None, slurm: bool, only: Sequence[str]
+        self,
+        params: Params,
+        targets: Sequence[str],
+        jobs: int | None,
+        slurm: bool,
+        only: Sequence[str],
     ) -> None:
         if jobs is not None and jobs < 1:
             raise UserError(f"--jobs {jobs}: must be at least 1")
-        self._targets, self._slurm, self._params = targets, slurm, load_params()
+        self._targets, self._slurm, self._params = targets, slurm, params
         self._pipeline = Pipeline(targets, lambda stage: is_of(self._params, stage, only))
         self._gpus = [] if slurm else visible_gpus()
         self._costs = costs_of(self._params, self._pipeline.commands, slurm or bool(self._gpus))
