@@ -93,8 +93,8 @@ def loaded_files(number: str, source: Source) -> TextTable:
         "Files that were loaded",
         "From the hub or its cache, as the run recorded when it loaded them; stand-ins first. "
         "Official: of a data file, whether its rows and, where that is known, its digest are the "
-        "published ones; a file of a backbone is the one in hub.sha256, but is compared with "
-        f"nothing where stand-ins are accepted. {_cut(source)}",
+        "published ones; of a file of a backbone, that its commit holds it, which is not known "
+        f"where stand-ins are accepted. {_cut(source)}",
         ["Official", "Repository", "File", "Size", "Commit", "sha256"],
         [
             [official, repo, name, size, commit, sha256[:DIGEST]]
