@@ -389,7 +389,8 @@ class Profile(Settings):
     """One way to run the pipeline."""
 
     title: Shown  # heads every page of its reports
-    required_claims: tuple[ClaimId, ...]  # of METHOD.md section 7: `rm-tension claims` fails without
+    required_claims: tuple[ClaimId, ...]
+    """Of METHOD.md section 7: `rm-tension claims` fails where one is not reproduced."""
     gpu: Literal["none", "useful", "required"]  # what preflight makes of a machine without one
     needs: Needs  # the sizes that preflight looks for
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None
