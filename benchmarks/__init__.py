@@ -1,1 +1,1 @@
-"""The speed of what computes, beside the plain way of doing the same: `python -m benchmarks` (docs/PERFORMANCE.md)."""
+"""Time what computes beside the plain way: `python -m benchmarks` (docs/PERFORMANCE.md)."""

@@ -1,4 +1,4 @@
-"""Time our training step, statistics, scoring and ablations beside the plain ways of doing the same.
+"""Time training steps, statistics, scoring and ablations beside the plain ways of doing each.
 
 Both sides get the same weights and texts, and must give the same numbers before they are timed.
 """
@@ -214,7 +214,7 @@ def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 
 def measure(tasks: Mapping[str, Mapping[str, Side]], tolerance: float, seconds: float) -> str:
-    """Return a table of times, each by ours; raise SystemExit where a side's numbers are not ours."""
+    """Return a table of times, each by ours; raise SystemExit where a side computes others."""
     lines: list[tuple[str, ...]] = []
     for task, sides in tasks.items():
         lines.append((f"**{task}**", "", "", ""))

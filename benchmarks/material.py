@@ -33,7 +33,7 @@ class Material:
 
     @staticmethod
     def of(profile: Profile, backbone: str, tiny: bool = False) -> "Material":
-        """Take a backbone of a profile; `tiny` shrinks the shape and keeps whether heads share keys."""
+        """Take a backbone of a profile; `tiny` shrinks it and keeps whether heads share keys."""
         shape = shape_of(profile, backbone)
         if tiny:
             key_heads = 4 if shape.key_heads == shape.heads else 2
@@ -48,7 +48,7 @@ class Material:
     def model(
         self, device: torch.device, dtype: torch.dtype = torch.float32, seed: int = 0
     ) -> PreTrainedModel:
-        """Make a reward model on the device; its weights depend on the seed and the device's kind."""
+        """Make a reward model on the device; weights depend on the seed and the device's kind."""
         torch.manual_seed(seed)
         with device:
             model = AutoModelForSequenceClassification.from_config(
@@ -57,7 +57,7 @@ class Material:
         return fuse(model.to(device, dtype)).eval()
 
     def pairs(self, count: int) -> list[Item]:
-        """Return (chosen, rejected) pairs, from the four sources in the official files' proportion."""
+        """Return (chosen, rejected) pairs, of the four sources in the official proportion."""
         numbers = {
             f"{HH}/{file.source_and_split[0]}": number
             for file in OFFICIAL

@@ -1,7 +1,8 @@
-"""What a precision costs: statistics, rewards and claims of some trios, computed again in each precision and compared.
+"""Compute statistics, rewards and claims of some trios in each precision, and compare them.
 
-TF32 exists on GPUs alone; here the operands of every product of matrices, attention's among them, are rounded to its
-ten bits and multiplied in float32. bfloat16 is torch's own autocast. The trios' models must be there (`dvc pull`).
+TF32 exists on GPUs alone; here the operands of every product of matrices, attention's among them,
+are rounded to its ten bits and multiplied in float32. bfloat16 is torch's own autocast. The trios'
+models must be there (`dvc pull`).
 """
 
 import argparse
@@ -88,7 +89,8 @@ class Emulated(Place):
 class Sample:
     """How much of a profile is computed: None for all that it has.
 
-    `pairs` of each file of test pairs are scored, and of each objective summed; `items` of each part of a benchmark.
+    `pairs` of each file of test pairs are scored, and of each objective summed; `items` of each
+    part of a benchmark.
     """
 
     trios: int | None
@@ -110,7 +112,7 @@ def cut(paths: Paths, split: Split, count: int | None) -> None:
 def measure(
     params: Params, settings: Profile, chosen: list[Trio], sample: Sample, paths: Paths
 ) -> pd.DataFrame:
-    """Run statistics, scoring and analysis of the trios below `paths.root`; returns the rewards of all."""
+    """Run statistics, scoring and analysis of the trios below `paths.root`; return all rewards."""
     for name in READ:
         (paths.root / name).symlink_to(Path(name).absolute())
     for name in CHANGED:
@@ -162,7 +164,7 @@ def claims(paths: Paths) -> dict[str, Any]:
 
 
 def compare(profile: str, sample: Sample) -> dict[str, Any]:
-    """The differences of each precision from float32, for the first trios of a profile, one of each backbone first."""
+    """Return what differs from float32, by precision; first a trio of each backbone."""
     params = load_params()
     settings = params.profiles[profile]
     chosen = list(
@@ -199,7 +201,7 @@ def compare(profile: str, sample: Sample) -> dict[str, Any]:
 
 
 def with_precision(settings: Profile, precision: Precision, pairs: int | None) -> Profile:
-    """The profile that measures in it, with statistics over so many pairs."""
+    """Return the profile that measures in a precision, with statistics over so many pairs."""
     summing, scoring = settings.activations, settings.evaluate
     changed = {
         "activations": summing.model_copy(

@@ -1,6 +1,7 @@
 """The one command: `rm-tension COMMAND ...`, or `python -m rm_tension COMMAND ...`.
 
-A command is a function, imported only when it is asked for. Its parameters are its options, its docstring its help.
+A command is a function, imported only when it is asked for. Its parameters are its options, its
+docstring its help.
 """
 
 import errno

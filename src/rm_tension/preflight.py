@@ -1,4 +1,4 @@
-"""Say at once what a machine lacks for a profile, instead of failing an hour in; then run a command.
+"""Say at once what a machine lacks for a profile, then run a command.
 
 The container starts every command with `rm-tension preflight -- COMMAND...`: `dvc` needs a checkout
 that it may write to, and `dvc repro` also what the profiles need that it names.
@@ -75,7 +75,7 @@ def machine_for(name: str, profile: Profile) -> Machine:
 
 
 def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
-    """What is wrong with the GPUs that a profile would use."""
+    """Yield what is wrong with the GPUs that a profile would use."""
     if profile.gpu == "none":
         return
     if not machine.gpus:
@@ -104,7 +104,7 @@ def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
 
 
 def size_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
-    """Which of memory and disk do not suffice."""
+    """Yield which of memory and disk do not suffice."""
     needs = profile.needs
     on_cpu = profile.gpu != "none" and not machine.gpus  # the machine holds what the GPU would
     memory = needs.gpu_gb if on_cpu else needs.memory_gb
@@ -120,7 +120,7 @@ def size_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
 
 
 def checkout_problems() -> Iterator[Problem]:
-    """What no `dvc` can do without."""
+    """Yield what is missing that every `dvc` needs."""
     folder, uid = Path.cwd(), os.geteuid()
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         yield Problem(
@@ -147,7 +147,7 @@ def checkout_problems() -> Iterator[Problem]:
 
 
 def hub_problems(profile: Profile) -> Iterator[Problem]:
-    """The first files that are neither in the hub's cache nor to be had; the next take as long."""
+    """Yield the first files that are neither in the hub's cache nor to be had."""
     for kind, repo, patterns in _wanted(profile):
         missing = ", ".join(_not_cached(kind, repo, patterns))
         address = f"{constants.ENDPOINT}/api/{kind}s/{repo.repo}/revision/{repo.revision}"
@@ -203,7 +203,7 @@ def _obstacle(address: str) -> str:
 
 
 def _gpus() -> tuple[tuple[Gpu, ...], str]:
-    """The GPUs that torch can use, or why it can use none."""
+    """Return the GPUs that torch can use, or why it can use none."""
     import torch  # takes seconds, which the miniature need not wait for
 
     try:
@@ -230,7 +230,7 @@ def _has_name(uid: int) -> bool:
 
 
 def named_profiles(command: str, profiles: Collection[str]) -> set[str]:
-    """Return the profiles of the stages that a command names, such as train@paper-gpt2-small-mixed-0."""
+    """Return the profiles of a command's stages, such as train@paper-gpt2-small-mixed-0."""
     cells = re.findall(r"@([\w.-]+)", command)
     return {name for cell in cells if (name := first_of(cell, profiles))}
 
@@ -270,7 +270,7 @@ def main(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
     profile: Annotated[list[str] | None, Parameter(name="--profile")] = None,
 ) -> None:
-    """Say at once what a machine lacks for a profile, instead of failing an hour in; then run a command.
+    """Say at once what a machine lacks for a profile, then run a command.
 
     Exit with 1 if something is missing, unless RM_TENSION_PREFLIGHT is `warn`.
 

@@ -21,9 +21,9 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; rename it into place at the end.
 
     If the block raises, `path` stays as it was. The content is on disk before it is renamed, so
-    that a loss of power leaves no empty file. A user's own link is followed; a link into DVC's cache
-    is replaced, and the cache stays as it is. New files get the modes of the umask, whatever a
-    library gave them; a file that is replaced keeps its mode and, for root, its owner. Raise
+    that a loss of power leaves no empty file. A user's own link is followed; a link into DVC's
+    cache is replaced, and the cache stays as it is. New files get the modes of the umask, whatever
+    a library gave them; a file that is replaced keeps its mode and, for root, its owner. Raise
     IsADirectoryError or NotADirectoryError, and remove nothing, if a file would replace a folder or
     a folder a file.
     """

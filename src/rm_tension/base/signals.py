@@ -8,7 +8,7 @@ from types import FrameType
 
 @contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """Yield a list that SIGINT or SIGTERM goes into, once, instead of having its effect; the next one has it."""
+    """Yield a list that the first SIGINT or SIGTERM goes into; the next one has its effect."""
     noted: list[signal.Signals] = []
 
     def note(number: int, frame: FrameType | None) -> None:

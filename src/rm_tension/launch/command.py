@@ -44,15 +44,16 @@ def run(
     only: Annotated[list[str] | None, Parameter(name="--only")] = None,
     dry_run: bool = False,
 ) -> None:
-    """Run stale stages of dvc.yaml in parallel, one per core or GPU, and record them as `dvc repro` would.
+    """Run stale stages of dvc.yaml in parallel, one per core or GPU; record them as `dvc repro`.
 
-    Killed or interrupted, the same command goes on where it stopped. `dvc repro` may be used before and after it.
-    Exit with 1 if a stage failed, after all others that do not depend on it.
+    Killed or interrupted, the same command goes on where it stopped. `dvc repro` may be used before
+    and after it. Exit with 1 if a stage failed, after all others that do not depend on it.
 
     Args:
         target: As for `dvc repro`, such as report@paper.
         targets: More of them.
-        jobs: At once. Default: one per GPU, or without one per core that has the memory; with Slurm 64.
+        jobs: At once. Default: one per GPU; without one, one per core that has the memory; with
+            Slurm 64.
         executor: Processes of this machine, or Slurm jobs.
         prefix: Slurm: before each command, such as 'apptainer exec --nv rm-tension.sif'.
         sbatch: Slurm: an option of sbatch as KEY=VALUE, or KEY alone for a flag; repeatable.
@@ -139,7 +140,7 @@ class _Launch:
         return 0 if GOOD.issuperset(progress.states.values()) else 1
 
     def _executor(self, prefix: str, options: Options) -> Executor:
-        """Raise UserError where there is no Slurm, and on this machine while Slurm may run this checkout's jobs."""
+        """Raise UserError without Slurm, and, here, while Slurm may run this checkout's jobs."""
         if self._slurm:
             gpu_stages = on_gpu(self._params, self._pipeline.commands)
             return Slurm(self._jobs, self._costs, gpu_stages, prefix, options)

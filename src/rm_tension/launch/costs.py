@@ -1,4 +1,4 @@
-"""What the launcher takes from the cost estimate: order, the time that is left, and what a Slurm job asks for."""
+"""What the launcher takes from the estimate: order, time left, what a Slurm job asks for."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -23,12 +23,12 @@ def costs_of(params: Params, stages: Collection[str], has_gpu: bool) -> dict[str
 
 
 def profile_of(params: Params, stage: str) -> str | None:
-    """Return the profile of a stage such as train@paper-gpt2-small-mixed-0, None for a stage of somebody's own."""
+    """Return the profile of a stage such as train@paper-gpt2-small-mixed-0; None of others' own."""
     return first_of(stage.partition("@")[2], params.profiles)
 
 
 def is_of(params: Params, stage: str, backbones: Collection[str]) -> bool:
-    """Return whether a stage is of one of the backbones, or of none; of any if `backbones` is empty.
+    """Return whether a stage is of one of the backbones, or of none; of any without `backbones`.
 
     Raise UserError for a backbone that no profile has.
     """
@@ -57,7 +57,7 @@ def seconds_of(stages: Iterable[str], costs: Mapping[str, Cost]) -> float:
 
 
 def fitting_jobs(costs: Mapping[str, Cost], cores: int) -> int:
-    """Return how many of the largest stage the memory holds at once, at most one per core and at least one."""
+    """Return how many of the largest stage fit the memory: at least one, at most one per core."""
     largest = max((cost.memory_gb for cost in costs.values()), default=0.0)
     if largest == 0:
         return cores

@@ -1,4 +1,4 @@
-"""What a run shows: one live table on a terminal, lines of text elsewhere, and at the end where to look."""
+"""What a run shows: a live table on a terminal, lines elsewhere, and at the end where to look."""
 
 import time
 from collections import Counter
@@ -76,7 +76,7 @@ def _running(progress: Progress) -> Iterator[str]:
 
 
 def _time_left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
-    """Say what is left by the estimate, corrected by how long the stages that are done have taken."""
+    """Say what is left by the estimate, corrected by how long the finished stages took."""
     left = [
         stage for stage, state in progress.states.items() if state in (State.WAITING, State.RUNNING)
     ]

@@ -16,13 +16,13 @@ LONGEST_TMPDIR = 75  # characters: behind it comes a socket's name, and its path
 
 
 class Local:
-    """Processes forked from a server that has imported torch and transformers once, which saves 3 s a stage.
+    """Processes forked from a server that has imported torch and transformers; saves 3 s a stage.
 
     No process pool: it breaks when one of its processes is killed.
     """
 
     def __init__(self, jobs: int, gpus: list[str]) -> None:
-        """Run up to `jobs` at once, each on one of the GPUs (named as in CUDA_VISIBLE_DEVICES; [] for none)."""
+        """Run up to `jobs` at once, each on one of the GPUs (by CUDA_VISIBLE_DEVICES' names)."""
         _shorten_temporary_folder()
         os.environ |= environment_of_jobs(max(1, cores() // jobs))
         self._context = get_context("forkserver")
@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; CUDA stops reading at a -1."""
+    """Return the GPUs that CUDA_VISIBLE_DEVICES admits, by its names; CUDA stops at a -1."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         devices = [device.strip() for device in visible.split(",")]
         stop = next((i for i, name in enumerate(devices) if name in ("", "-1")), len(devices))

@@ -1,6 +1,7 @@
-"""What DVC knows: the stages of some targets, which of them are stale, and the record of those that ran.
+"""What DVC knows: stages of some targets, which are stale, and the record of those that ran.
 
-Does what `dvc repro` does before and after a stage's command, by the same methods; executors run the command itself.
+Does what `dvc repro` does before and after a stage's command, by the same methods; executors run
+the command itself.
 """
 
 import difflib
@@ -25,23 +26,24 @@ from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
 
 from rm_tension.base.errors import UserError
 
-# DVC takes a second to write dvc.lock, however many stages are new, so it is written after so many seconds or stages.
-# A killed launcher's unwritten stages are looked up in the run cache, 0.2 s each: with WRITE_AFTER alone, a launcher
-# that is killed more often than that would never get on.
+# DVC takes a second to write dvc.lock, however many stages are new, so it is written after so many
+# seconds or stages. A killed launcher's unwritten stages are looked up in the run cache, 0.2 s
+# each: with WRITE_AFTER alone, a launcher that is killed more often than that would never get on.
 WRITE_AFTER, WRITE_AT = 120.0, 20
 PLAIN = re.compile(r"rm-tension [\w@%+=:,./ -]+", re.ASCII)  # needs no shell
 
-# DVC's bars and "Updating lock file" would wreck the table; a bar asks the level of its module's logger
+# DVC's bars and "Updating lock file" would wreck the table; a bar asks the level of its module's
+# logger
 logging.getLogger("dvc").setLevel(logging.WARNING)
 for module in ("dvc.progress", "dvc_data.callbacks"):
     logging.getLogger(module).setLevel(logging.CRITICAL)
 
 
 class Pipeline:
-    """The targets and all stages that they depend on and `keep` admits, in the order of `dvc repro`.
+    """Targets and all stages that they depend on and `keep` admits, in the order of `dvc repro`.
 
-    Holds dvc.yaml and dvc.lock as they were when it was made. Raises UserError for an unknown target and for a
-    dvc.yaml that DVC refuses.
+    Holds dvc.yaml and dvc.lock as they were when it was made. Raises UserError for an unknown
+    target and for a dvc.yaml that DVC refuses.
     """
 
     def __init__(
@@ -74,12 +76,12 @@ class Pipeline:
         return "; `dvc stage list` names all stages"
 
     def is_fresh(self, name: str) -> bool:
-        """Return whether the outputs fit the dependencies, the parameters and the command of now."""
+        """Return whether the outputs fit today's dependencies, parameters and command."""
         with self._locked():
             return not self._stages[name].changed()
 
     def stale(self) -> list[str]:
-        """Return the stages that are stale or depend on a stale one, in the order of `dvc repro`."""
+        """Return the stages that are stale or depend on a stale one, in `dvc repro`'s order."""
         stale: dict[str, None] = {}
         for name, upstream in self.upstream.items():
             if not stale.keys().isdisjoint(upstream) or not self.is_fresh(name):
@@ -89,7 +91,8 @@ class Pipeline:
     def begin(self, name: str) -> bool:
         """Return whether the command has to run; if the very same ran before, restore its outputs.
 
-        Removes old outputs, also what a killed command left, and notes what the stage depends on now.
+        Removes old outputs, also what a killed command left, and notes what the stage depends on
+        now.
         """
         stage = self._stages[name]
         with self._locked():
@@ -103,10 +106,10 @@ class Pipeline:
         return False
 
     def record(self, name: str) -> None:
-        """Bring a stage without a command up to date, as `dvc repro` does: a changed file of `dvc add`, an import.
+        """Bring a stage without a command up to date: a changed file of `dvc add`, an import.
 
-        Its .dvc file is written at once, since a later stage may depend on the folder with it. Raises UserError, before
-        it touches anything, if a file of the stage is missing.
+        Its .dvc file is written at once, since a later stage may depend on the folder with it.
+        Raises UserError, before it touches anything, if a file of the stage is missing.
         """
         with self._locked():
             self._stages[name].run()
@@ -119,7 +122,7 @@ class Pipeline:
         return json.dumps([stage.cmd, hashes], sort_keys=True)
 
     def inputs_now(self, name: str) -> str:
-        """Return `inputs` of now, which `finish` compares with, of a stage that an earlier launcher began."""
+        """Return today's `inputs` of a stage that an earlier launcher began, for `finish`."""
         with self._locked():
             self._stages[name].save_deps()
         return self.inputs(name)
@@ -127,7 +130,8 @@ class Pipeline:
     def finish(self, name: str) -> str | None:
         """Record a stage whose command has ended well; return why not, if it cannot be recorded.
 
-        What is recorded is in DVC's cache and not computed again, even if this process ends before `write`.
+        What is recorded is in DVC's cache and not computed again, even if this process ends before
+        `write`.
         """
         with self._locked():
             if changed := [str(dep) for dep in self._stages[name].deps if dep.status()]:
@@ -170,7 +174,7 @@ class Pipeline:
 
 
 def _command(stage: Stage) -> list[str]:
-    """Return the words to run in the checkout's root, those of the shell of `dvc repro` unless none is needed.
+    """Return the words to run in the root: those of `dvc repro`'s shell, unless none is needed.
 
     [] for a stage whose command does not run: one of `dvc add` or `dvc import`, and a frozen one.
     """
@@ -187,7 +191,7 @@ def _command(stage: Stage) -> list[str]:
 
 
 def refuse_without_locks() -> None:
-    """Raise UserError where the file system has no locks: DVC would wait for one forever, and say nothing."""
+    """Raise UserError where the file system has no locks: DVC would wait for one forever."""
     folder = Path(".state")
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as file:
@@ -197,9 +201,9 @@ def refuse_without_locks() -> None:
             pass  # somebody else's lock: there are locks
         except OSError as error:
             raise UserError(
-                f"{folder.absolute()}: its file system has no locks (flock: {error.strerror}), without which stages "
-                "cannot run side by side: move the checkout to a local disk, or use `dvc repro` after "
-                "`dvc config --local core.hardlink_lock true`"
+                f"{folder.absolute()}: its file system has no locks (flock: {error.strerror}), "
+                "without which stages cannot run side by side: move the checkout to a local disk, "
+                "or use `dvc repro` after `dvc config --local core.hardlink_lock true`"
             ) from error
 
 

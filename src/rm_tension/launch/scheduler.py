@@ -1,4 +1,4 @@
-"""Decide which stage runs when: as soon as all that it depends on is up to date, the most urgent first."""
+"""Decide which stage runs when: once all that it depends on is up to date, the longest first."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ TICK = 1.0  # s between looks at what runs
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to run: the words of its command, its log, and the inputs that `Pipeline.inputs` names."""
+    """A stage to run: the words of its command, its log, and its `Pipeline.inputs`."""
 
     stage: str
     command: list[str]
@@ -35,7 +35,7 @@ class Job:
 
 @dataclass(frozen=True)
 class End:
-    """How a job ended; `failure` says why it failed, and `killed` that it may do better the next time."""
+    """How a job ended; `failure` says why, and `killed` that another try may succeed."""
 
     stage: str
     failure: str | None = None
@@ -45,7 +45,8 @@ class End:
 class Executor(Protocol):
     """Runs jobs in parallel.
 
-    `adopt` returns whether an earlier launcher has started the stage with these inputs; `ended` reports it, too, then.
+    `adopt` returns whether an earlier launcher has started the stage with these inputs; `ended`
+    reports it, too, then.
     """
 
     def has_slot(self) -> bool: ...
@@ -84,7 +85,8 @@ class Progress:
 class Scheduler:
     """Runs a pipeline's stale stages on an executor and records each that ends well.
 
-    Of the stages that are ready, the longest by `costs` is first; `show` is called after every change.
+    Of the stages that are ready, the longest by `costs` is first; `show` is called after every
+    change.
     """
 
     def __init__(
@@ -222,5 +224,6 @@ def single_launcher() -> Iterator[None]:
             yield
     except Timeout:
         raise UserError(
-            f"another launcher runs in this checkout: {owner.read_text(encoding='utf-8')}; wait for its end, or end it"
+            f"another launcher runs in this checkout: {owner.read_text(encoding='utf-8')}; "
+            "wait for its end, or end it"
         ) from None

@@ -1,7 +1,7 @@
 """One Slurm job per stage, through submitit, on nodes that share this checkout.
 
-Jobs outlive the launcher; the next one finds them by the job.json beside submitit's files. What has become of them is
-asked of `squeue`, which needs no accounting.
+Jobs outlive the launcher; the next one finds them by the job.json beside submitit's files. What has
+become of them is asked of `squeue`, which needs no accounting.
 """
 
 import json
@@ -63,11 +63,13 @@ class Slurm:
     ) -> None:
         """Keep up to `jobs` in the queue, those of the stages `on_gpu` with a GPU each.
 
-        `prefix` goes before each command; the user's `options` win. Raises UserError where there is no Slurm.
+        `prefix` goes before each command; the user's `options` win. Raises UserError where there is
+        no Slurm.
         """
         if not shutil.which("sbatch"):
             raise UserError(
-                "sbatch is not on the PATH: start the launcher where Slurm's commands are, or without it"
+                "sbatch is not on the PATH: start the launcher where Slurm's commands are, or "
+                "without --slurm"
             )
         self._jobs, self._costs, self._on_gpu, self._options = jobs, costs, on_gpu, options
         self._prefix = shlex.split(prefix)
@@ -148,7 +150,7 @@ class Slurm:
         """Leave the jobs to themselves: the next launcher finds them."""
 
     def _state_of_missing(self, stage: str, queue: Queue) -> str | None:
-        """Return the state of a job that has been over without a result for two questions, else None.
+        """Return the state of a job that was over without a result for two questions, else None.
 
         A shared file system may show a result late.
         """
@@ -195,7 +197,7 @@ def with_options(ours: Mapping[str, Any], users: Options) -> dict[str, Any]:
 
 
 def jobs_left() -> list[str]:
-    """Return the stages of which Slurm has a job that waits or runs, or may have, where it cannot be asked."""
+    """Return the stages of which Slurm has, or where it does not answer may have, a job."""
     paths = JOBS.glob("*/job.json")
     names = sorted(json.loads(path.read_text(encoding="utf-8"))["stage"] for path in paths)
     queue = _queue() if names and shutil.which("squeue") else None
@@ -210,7 +212,7 @@ def _folder_of(stage: str) -> Path:
 
 
 def _queue() -> Queue | None:
-    """Return this checkout's jobs, also those that ended minutes ago; None if Slurm does not answer."""
+    """Return this checkout's jobs, also ones that ended minutes ago; None without an answer."""
     command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i|%T|%Z|%j"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -220,11 +222,12 @@ def _queue() -> Queue | None:
 
 
 def _active(stage: str) -> list[str]:
-    """Return the ids of a stage's jobs that wait or run; raise UserError if Slurm does not answer."""
+    """Return the ids of a stage's jobs that wait or run; raise UserError without an answer."""
     queue = _queue()
     if queue is None:
         raise UserError(
-            "squeue does not answer: wait until Slurm does, and start this again; jobs that run go on"
+            "squeue does not answer: wait until Slurm does, and start this again; running jobs go "
+            "on"
         )
     return [id_ for id_, (name, state) in queue.items() if name == stage and state not in OVER]
 

@@ -1,4 +1,4 @@
-"""What a Slurm job runs: a stage's program, asked to end before the time limit and begun again after a requeue."""
+"""What a Slurm job runs: a stage, asked to end before the time limit, begun again after it."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ KILLED = (128 + signal.SIGKILL, -signal.SIGKILL)  # the first by a shell or a co
 
 
 class SlurmJob:
-    """Called in the job by submitit, which calls `checkpoint` before the time limit and requeues what that returns."""
+    """Run a stage; submitit calls `checkpoint` before the time limit, and requeues its result."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class SlurmJob:
         environment: Mapping[str, str],
         ended: int | None = None,
     ) -> None:
-        """`ended` is the exit code of a program that ended while the job was being requeued."""
+        """Take the exit code of a program that ended while the job was being requeued."""
         self._command, self._log, self._environment = command, log, environment
         self._ended = ended
         self._program: subprocess.Popen[bytes] | None = None
@@ -50,14 +50,14 @@ class SlurmJob:
         return DelayedSubmission(SlurmJob(self._command, self._log, self._environment, ended))
 
     def _killed(self, number: int, frame: FrameType | None) -> None:
-        """End without a result: Slurm ends all processes of the job, and knows why and whether it begins again."""
+        """End without a result: Slurm ends the job's processes, and may begin it again."""
         if self._program:
             _end_of(self._program)
         sys.exit(128 + number)
 
 
 def _end_of(program: subprocess.Popen[bytes]) -> int:
-    """Return its exit code; waits in a thread, for a signal's handler cannot where it interrupted Popen.wait."""
+    """Return its exit code; a thread waits, since a handler that interrupted Popen.wait cannot."""
     waiting = threading.Thread(target=program.wait)
     waiting.start()
     waiting.join()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-# Other people's, imported once for all jobs. Our own modules are imported by each job, as they are then.
+# Other people's, imported once for all jobs. Our own modules are imported by each job, as they are
+# then.
 PRELOADED = [
     "accelerate",
     "pandas",
@@ -28,7 +29,7 @@ PRELOADED = [
 
 
 def environment_of_jobs(threads: int | None) -> dict[str, str]:
-    """Return the variables of every job: the environment's programs, threads, and memory that does not fragment."""
+    """Return every job's variables: the environment's programs, threads, unfragmented memory."""
     allocator = os.environ.get("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     return {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -38,7 +39,7 @@ def environment_of_jobs(threads: int | None) -> dict[str, str]:
 
 
 def work(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
-    """Run a stage's command with its output in `log`; end with its exit code, or when the launcher ends."""
+    """Run a stage's command with its output in `log`; end as it does, or when the launcher ends."""
     with log.open("a", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

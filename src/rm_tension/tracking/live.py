@@ -1,7 +1,8 @@
 """Send the steps of a training to the MLflow server of MLFLOW_TRACKING_URI while it runs.
 
-MLflow sends them in the background. No training fails because of MLflow: a server that is slow or down costs points,
-one warning, and some seconds at the start and at the end. `view` also uses the names of experiments, tags and metrics.
+MLflow sends them in the background. No training fails because of MLflow: a server that is slow or
+down costs points, one warning, and some seconds at the start and at the end. `view` also uses the
+names of experiments, tags and metrics.
 """
 
 import logging
@@ -17,8 +18,9 @@ from rm_tension.base.runs import environment
 from rm_tension.paper.figures import COLOURS
 
 URI = "MLFLOW_TRACKING_URI"
-# MLflow's defaults, 120 s and 7 retries, would keep a training waiting for minutes. The third puts the steps of one
-# second into one request, so that few requests wait for a silent server at the end.
+# MLflow's defaults, 120 s and 7 retries, would keep a training waiting for minutes. The third puts
+# the steps of one second into one request, so that few requests wait for a silent server at the
+# end.
 LIMITS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -30,7 +32,7 @@ NO_CURVE = {"step", "epoch", "seconds"}  # of a step; all its other numbers are 
 
 @contextmanager
 def stream(cell: str, parameters: dict[str, Any]) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Yield a function to call with the metrics of each step; without MLFLOW_TRACKING_URI it does nothing."""
+    """Yield a function for a step's metrics; without MLFLOW_TRACKING_URI it does nothing."""
     if not os.environ.get(URI):
         yield lambda step: None
         return
@@ -86,7 +88,10 @@ class _OneWarning(logging.Handler):
         if not self._printed:
             self._printed = True
             reason = without_passwords(" ".join(reason.split()))[:300]
-            message = f"MLflow does not get all steps ({reason}); the training goes on, `make mlflow` shows them later"
+            message = (
+                f"MLflow does not get all steps ({reason}); the training goes on, "
+                "`make mlflow` shows them later"
+            )
             print(f"\nwarning: {message}", file=sys.stderr, flush=True)
 
 
@@ -114,7 +119,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_tags(
     stage: str, parameters: Mapping[str, Any], machine: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return what the UI groups and filters by: the cell of the grid, and the machine and software of a run."""
+    """Return what the UI groups and filters by: a run's cell of the grid, machine and software."""
     tags = {"profile": str(parameters["profile"]), "stage": stage}
     tags |= {axis: str(parameters[axis]) for axis in CELL if axis in parameters}
     if "backbone" in tags:

@@ -36,7 +36,10 @@ URI = f"sqlite:///{STORE}/mlflow.db"  # relative: a URI cannot hold the name of 
 HOST = "127.0.0.1"  # MLflow's server asks for no password
 CURVE_POINTS = 1000  # at most, of a training: a chart draws fewer, and a long one has 20,000 steps
 # Of the UI's page of trainings; without the first two the UI opens its pages for chats.
-CHARTS = "workflowType=machine_learning&compareRunsMode=CHART&searchFilter=tags.stage%20%3D%20%27train%27"
+CHARTS = (
+    "workflowType=machine_learning&compareRunsMode=CHART"
+    "&searchFilter=tags.stage%20%3D%20%27train%27"
+)
 GROUPS = {task.key: task.group for task in TASKS}
 STEP = TypeAdapter(dict[str, float])
 Point = tuple[str, float, int]  # name, value, and training step or percent of neurons ablated
