@@ -3,6 +3,9 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
   $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# what pip is told about other places does not hold in .venv
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER := 0
 TEX := $(shell cat debian-latex.txt)
 .PHONY: help setup tex test lint types mini check bench slurm portable gpu-check mlflow container audit archive release lock clean
 
