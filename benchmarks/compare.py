@@ -225,7 +225,7 @@ def resumed(
     comparisons = []
     before = _flat(material.model(device, getattr(torch, config.weights)).parameters())
     for name, limit in (("resumed training", RESUME_LIMIT), ("resumed, deterministic", 0.0)):
-        with TemporaryDirectory() as folder, _deterministic(limit == 0):
+        with TemporaryDirectory() as folder, deterministic(limit == 0):
             unbroken = run(Path(folder, "unbroken"), None)
             run(Path(folder, "broken"), len(pairs.ids) // 4)
             distance = float((run(Path(folder, "broken"), None) - unbroken).norm())
@@ -235,7 +235,8 @@ def resumed(
 
 
 @contextlib.contextmanager
-def _deterministic(enabled: bool) -> Iterator[None]:
+def deterministic(enabled: bool) -> Iterator[None]:
+    """Have torch use deterministic algorithms, or not, within the `with` block."""
     # no warn_only, with which attention's backward passes stay as they are
     torch.use_deterministic_algorithms(enabled)
     try:

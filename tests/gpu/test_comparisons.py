@@ -7,15 +7,18 @@ import json
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from multiprocessing import get_context
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks import compare, gpu_check
 from benchmarks.material import Material
 from rm_tension.activations import stats
 from rm_tension.backbone import neurons
 from rm_tension.base.config import load_params
+from rm_tension.launch.worker import PRELOADED
 from rm_tension.model import attention
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.rows import Rows
@@ -238,6 +241,35 @@ def test_each_backbone_is_written_before_the_next(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_check, "checked", interrupted)
     _, found = run_check(monkeypatch, tmp_path, "--only", "gpt2-small", "smollm2-135m")
     assert [*found["speeds"]] == ["smollm2-135m"]
+
+
+def write_gradient(device, path):
+    """In a process of its own: the gradient and the rewards of some pairs, after one pass."""
+    material, place = Material.of(PAPER, "gpt2-small", tiny=True), Place(device, "float32")
+    model, pairs = material.model(device, torch.float32).train(), material.pairs(8)
+    with compare.deterministic(True):
+        margins = training.backward(model, pairs, compare.accelerator_for(place), 4096)
+    tensors = {name: weight.grad.cpu() for name, weight in model.named_parameters()}
+    save_file(tensors | {"margins": margins.cpu()}, path)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_processes_forked_as_the_launchers_are_compute_the_same_bits(device, tmp_path):
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    paths = [tmp_path / name for name in ("first", "second")]
+    processes = [
+        context.Process(target=write_gradient, args=(torch.device(device), path)) for path in paths
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    write_gradient(torch.device(device), tmp_path / "own")
+    first, second, own = (load_file(path) for path in (*paths, tmp_path / "own"))
+    assert float(first["score.weight"].norm()) > 0
+    for other in (second, own):
+        assert [name for name in first if not torch.equal(first[name], other[name])] == []
 
 
 @pytest.mark.gpu
