@@ -93,24 +93,23 @@ def kernel_for(device: torch.device, dtype: torch.dtype) -> Kernel:
 def span_by_span(
     query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float | None
 ) -> Tensor:
-    """Call SDPA for each span: nothing is computed in vain, and a CPU does not mind the calls."""
-    lengths = spans.own.tolist()
-    queries, keys, values = (torch.split(tensor, lengths, dim=1) for tensor in (query, key, value))
-    outputs = []
-    for q, k, v, span in zip(queries, keys, values, spans.each, strict=True):
-        if span.mask is not None:
-            k = torch.cat([keys[span.prefix_span][:, : span.context], k], dim=1)
-            v = torch.cat([values[span.prefix_span][:, : span.context], v], dim=1)
-        output = scaled_dot_product_attention(
-            q[None],
-            k[None],
-            v[None],
-            attn_mask=span.mask,
-            is_causal=span.mask is None,
-            scale=scale,
-            enable_gqa=len(q) != len(k),
+    """Call SDPA for each span: nothing is computed in vain, and a CPU does not mind the calls.
+
+    Calls on small tensors cost as much as they compute, so all spans are gathered and cut at once.
+    """
+    if spans.shared:
+        key, value = (tensor.index_select(1, spans.key_places) for tensor in (key, value))
+    queries = torch.split(query[None], spans.own.tolist(), dim=2)
+    keys, values = (
+        torch.split(tensor[None], spans.keys.tolist(), dim=2) for tensor in (key, value)
+    )
+    grouped = len(query) != len(key)
+    outputs = [
+        scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=grouped
         )
-        outputs.append(output)
+        for q, k, v, mask in zip(queries, keys, values, spans.masks, strict=True)
+    ]
     return torch.cat(outputs, dim=2)[0]
 
 

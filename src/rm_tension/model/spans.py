@@ -15,19 +15,6 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Span:
-    """A run of query tokens and the prefix it attends to; within itself it is causal.
-
-    The prefix is the first `context` tokens of the span number `prefix_span`. `mask` is bool
-    [own, context + own], and None where there is no context and plain causality says the same.
-    """
-
-    context: int
-    prefix_span: int
-    mask: Tensor | None
-
-
-@dataclass(frozen=True)
 class Padded:
     """Some spans as a rectangle, one a line; what stands beyond the end of a span counts for nothing.
 
@@ -81,18 +68,15 @@ class Spans:
         return bool(self.context.any())
 
     @cached_property
-    def each(self) -> list[Span]:
-        """The spans one by one, with masks in the machine's memory."""
-        prefix_spans = np.searchsorted(self._begin, self.start).tolist()
-        spans = []
-        for context, own, prefix_span in zip(
-            self.context.tolist(), self.own.tolist(), prefix_spans, strict=True
-        ):
-            mask = None
-            if context:
-                mask = torch.ones(own, context + own, dtype=torch.bool).tril(context)
-            spans.append(Span(context, prefix_span, mask))
-        return spans
+    def masks(self) -> list[Tensor | None]:
+        """What each span adds to its scores on the CPU: 0 or minus infinity, [own, context + own].
+
+        None where there is no context and plain causality says the same.
+        """
+        return [
+            torch.full((own, context + own), -torch.inf).triu(context + 1) if context else None
+            for context, own in zip(self.context.tolist(), self.own.tolist(), strict=True)
+        ]
 
     @cached_property
     def query_ends(self) -> Tensor:
