@@ -1,6 +1,7 @@
 """The launcher computes and records what `dvc repro` does, side by side, and loses nothing when something dies."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -106,6 +107,16 @@ def test_a_second_launcher_is_refused_by_name(toy):
     toy.release("first")
     launcher.communicate()
     assert launcher.returncode == 0
+
+
+def test_a_dvc_at_work_is_named_and_its_lock_stays(toy):
+    info = {"pid": os.getpid(), "cmd": "dvc repro last"}
+    locks = json.dumps({"write": {str(toy.folder / "out/first"): info}})
+    (toy.folder / ".dvc/tmp/rwlock").write_text(locks, encoding="utf-8")
+    code, printed = toy.launch("last")
+    assert code == 1
+    assert f"(PID {os.getpid()}): dvc repro last\nwait for its end, or end it\n" in printed
+    assert "remove" not in printed
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -212,4 +212,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (DvcException, OSError) as error:  # the second from a full disk
-        raise UserError(f"DVC: {error}") from error
+        # where another command is at work, DVC also says how to remove its lock by hand
+        message, _, by_hand = str(error).partition("\n\nIf there are no processes")
+        remedy = "\nwait for its end, or end it" if by_hand else ""
+        raise UserError(f"DVC: {message}{remedy}") from error
