@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import App, Parameter
+from dvc.api import DVCFileSystem
 from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, ModelCardData
 from jinja2 import Template
 
@@ -17,7 +18,7 @@ from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.config import HH, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole
-from rm_tension.base.grid import Model, Paths, models
+from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.base.lockfile import file_md5
 from rm_tension.base.provenance import Provenance
 from rm_tension.base.runs import git_commit
@@ -116,6 +117,7 @@ class FinishedProfile:
     """What dvc.lock and results/ say of a profile, whatever params.yaml says today."""
 
     profile: str
+    repository: DVCFileSystem
     outputs: Mapping[str, Any]  # of dvc.lock, by path
     context: Context
     claims: list[DecidedClaim]
@@ -127,7 +129,8 @@ class FinishedProfile:
         results = Paths(profile).results
         context = read_json(results / "context.json", Context)
         claims = read_json(results / "claims.json", list[DecidedClaim])
-        return FinishedProfile(profile, read_outputs(open_repository(".")), context, claims)
+        repository = open_repository(".")
+        return FinishedProfile(profile, repository, read_outputs(repository), context, claims)
 
     def models(self) -> list[Model]:
         """Return the trained models; raise UserError if results are of others, or there is none."""
@@ -143,15 +146,26 @@ class FinishedProfile:
                 f"dvc.lock: no reward model of {self.profile} in it: "
                 f"`dvc repro report@{self.profile}`"
             )
-        for model in trained:
-            read = self.outputs.get(str(paths.rewards(model.trio)), {"deps": {}})["deps"]
-            for path, md5 in read.items():
-                if self.outputs.get(path, {"md5": md5})["md5"] != md5:
-                    raise UserError(
-                        f"dvc.lock: {model.trio.key} was evaluated with another {path} than was "
-                        f"made since: `dvc repro report@{self.profile}`"
-                    )
+        for trio in dict.fromkeys(model.trio for model in trained):
+            self._refuse_evaluated_with_others(trio)
         return trained
+
+    def _refuse_evaluated_with_others(self, trio: Trio) -> None:
+        """Raise UserError if a trio's rewards are of other files than the recorded outputs."""
+        paths = Paths(self.profile)
+        made = {path: output["md5"] for path, output in self.outputs.items()}
+        folder, sums = f"{paths.reward_models(trio)}", {}  # of several outputs: none has its md5
+        for path in filter(lambda path: path.startswith(f"{folder}/"), self.outputs):
+            for address in self.repository.find(f"/{path}", dvc_only=True):
+                md5 = self.repository.info(address)["dvc_info"]["md5"]
+                sums[address.removeprefix(f"/{folder}/")] = md5
+        made[folder] = md5_of_folder(sums)
+        for path, md5 in self.outputs.get(str(paths.rewards(trio)), {}).get("deps", {}).items():
+            if made.get(path, md5) != md5:
+                raise UserError(
+                    f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: "
+                    f"`dvc repro report@{self.profile}`"
+                )
 
     def name(self, model: Model) -> str:
         """Return the name of a model's repository on the hub."""

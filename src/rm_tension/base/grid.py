@@ -98,8 +98,11 @@ class Paths:
         """Return the JSON of what a backbone was loaded from (`provenance.LoadedWeights`)."""
         return self.root / "models" / self.profile / "provenance" / f"{backbone}.json"
 
+    def reward_models(self, trio: Trio) -> Path:
+        return self.root / "models" / self.profile / "reward" / trio.key
+
     def reward_model(self, model: Model) -> Path:
-        return self.root / "models" / self.profile / "reward" / model.key
+        return self.reward_models(model.trio) / model.objective
 
     def activations(self, trio: Trio) -> Path:
         return self.root / "activations" / self.profile / f"{trio.key}.safetensors"
