@@ -15,7 +15,7 @@ from jinja2 import Template
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
-from rm_tension.base.config import HH, load_params
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole
 from rm_tension.base.grid import Model, Paths, Trio, models
@@ -23,6 +23,7 @@ from rm_tension.base.lockfile import file_md5
 from rm_tension.base.provenance import Provenance
 from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import read_table
+from rm_tension.paper.pairs import PAIR_FILES
 from rm_tension.paper.tasks import BY_KEY
 from rm_tension.report.notes import warnings
 from rm_tension.score.checkpoints import (
@@ -195,11 +196,19 @@ class FinishedProfile:
         data = self.setting(paths.data, "data")
         train = self.setting(path, "train")
         official = data["source"]["kind"] == "hub" and not self.context.stand_ins
+        pairs = recorded_setting(self.outputs, path, f"objectives.{model.objective}.train")
+        trained_on = {file.dataset: None for file in PAIR_FILES if file.source in pairs}
         accuracies = read_accuracies(paths.results, model)
         weights = backbones[model.backbone]["weights"]
         loaded = read_json(paths.results / "provenance.json", Provenance).backbones
         card: ModelCard = ModelCard.from_template(
-            metadata(model, weights, data["source"] if official else None, accuracies),
+            metadata(
+                model,
+                weights,
+                data["source"]["repositories"] if official else None,
+                list(trained_on),
+                accuracies,
+            ),
             template_path=str(TEMPLATES / "card.md"),
             name=self.name(model),
             model=model,
@@ -210,8 +219,9 @@ class FinishedProfile:
             loaded=loaded.get(model.backbone),
             claims=summarise(self.claims),
             data=data,
-            pairs=recorded_setting(self.outputs, path, f"grid.pairs.{model.objective}.train"),
-            recipe=train | {"epochs": train["epochs"][model.objective]},
+            pairs=pairs,
+            trained_on=list(trained_on),
+            recipe=train | {"epochs": self.setting(path, f"epochs.{model.objective}")},
             tokens=self.setting(paths.all_tokens, "tokens"),
             context=self.context,
             commit=git_commit(),
@@ -250,17 +260,21 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
 def metadata(
     model: Model,
     weights: Mapping[str, Any],
-    source: Mapping[str, Any] | None,
+    repositories: Mapping[str, Any] | None,
+    trained_on: list[str],
     accuracies: list[dict[str, Any]],
 ) -> ModelCardData:
-    """Return the hub's metadata; without a `source` on the hub the card claims nothing official."""
+    """Return the hub's metadata; without `repositories` the card claims nothing official.
+
+    They are those of all data sets, of which the model was trained on some.
+    """
     owner = weights["repo"].partition("/")[0] if weights["kind"] == "hub" else None
     if owner and owner not in LICENCES:
         raise UserError(f"{weights['repo']}: its licence is not in LICENCES of release.py: add it")
-    results = list(eval_results(source, accuracies)) if source else []
+    results = list(eval_results(repositories, trained_on, accuracies)) if repositories else []
     return ModelCardData(
-        base_model=weights["repo"] if source and owner else None,
-        datasets=[source["hh_rlhf"]["repo"]] if source else None,
+        base_model=weights["repo"] if repositories and owner else None,
+        datasets=[repositories[name]["repo"] for name in trained_on] if repositories else None,
         language="en",
         library_name="transformers",
         license=LICENCES[owner] if owner else OUR_LICENCE,
@@ -272,16 +286,16 @@ def metadata(
 
 
 def eval_results(
-    source: Mapping[str, Any], accuracies: list[dict[str, Any]]
+    repositories: Mapping[str, Any], trained_on: list[str], accuracies: list[dict[str, Any]]
 ) -> Iterator[EvalResult]:
-    """Yield each accuracy on one data set, with its revision; tasks of two suites are left out."""
+    """Yield each accuracy on one data set, with its revision; those of several are left out."""
     for row in accuracies:
         subsets = BY_KEY[row["task"]].subsets if row["task"] else ()
-        suites: set[str] = {subset.suite for subset in subsets} or {HH}
+        suites = {subset.suite for subset in subsets} or set(trained_on)
         if len(suites) > 1:
             continue
         suite, part = suites.pop(), row["task"] or "own test files"
-        repo = source[suite.replace("-", "_")]
+        repo = repositories[suite]
         yield EvalResult(
             task_type="text-classification",
             dataset_type=repo["repo"],

@@ -66,12 +66,12 @@ def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, pa
     assert card.data.license == "mit"
     source = params.profiles["paper"].data.source
     results = {(one.dataset_type, one.dataset_config): one for one in card.data.eval_results}
-    suite = source.reward_bench_2
-    assert results.keys() == {(source.hh_rlhf.repo, "own test files"), (suite.repo, "safety")}
+    suite, hh = source.repositories["reward-bench-2"], source.repositories["hh-rlhf"]
+    assert results.keys() == {(hh.repo, "own test files"), (suite.repo, "safety")}
     safety = results[suite.repo, "safety"]
     assert (safety.metric_value, safety.dataset_revision) == (61.25, suite.revision)
     pairs = "helpful-base, helpful-online"
-    assert f"Anthropic/hh-rlhf at {source.hh_rlhf.revision}: {pairs}" in card.text
+    assert f"Anthropic/hh-rlhf at {hh.revision}: {pairs}" in card.text
     assert "not comparable" not in card.text
 
 
