@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from json import dumps
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -350,19 +349,12 @@ class Backbone:
         return Amount(count, tokens)
 
     def _row(self, part: str) -> Mapping[str, float]:
-        """Return the line of lengths.csv on the rows of a data set.
-
-        Of one that was not measured it is the mean of the others, pairs or benchmarks. Raise
-        UserError if nothing was measured in these tokens.
-        """
-        if part in self.lengths:
-            return self.lengths[part]
-        alike = [line for name, line in self.lengths.items() if ("/" in name) == ("/" in part)]
-        if not alike:
+        """Return the line of lengths.csv on the rows of a data set; raise UserError without one."""
+        if part not in self.lengths:
             raise UserError(
                 f"{LENGTHS.name}: no lengths of {part} in these tokens: measure, add them"
             )
-        return {key: fmean(line[key] for line in alike) for key in ("kept", "mean")}
+        return self.lengths[part]
 
     @property
     def _files(self) -> Sequence[RawFile]:

@@ -242,6 +242,7 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
         results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"]
     )
     paper = means.set_index(["objective", "backbone", "task"])["paper"].dropna().to_dict()
+    role = load_params().roles.get(model.objective)  # by which the paper's numbers go
     accuracies = []
     for row in rows:
         task = BY_KEY.get(row["task"])
@@ -251,7 +252,7 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
                 "label": task.label if task else "HH-RLHF test, own files",
                 "items": row["items"],
                 "accuracy": row["accuracy"],
-                "paper": paper.get((model.objective, model.backbone, row["task"])),
+                "paper": paper.get((role, model.backbone, row["task"])),
             }
         )
     return accuracies
