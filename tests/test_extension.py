@@ -64,7 +64,7 @@ def test_what_was_added_is_in_results_and_supplement(extended):
     for number in ("S03", "S06", "S08", "S11", "S12", "S13"):
         assert "onest" in (report / "tables" / f"table_{number}.csv").read_text(), number
     assert "honesty" in (report / "tables" / "table_S13.csv").read_text()
-    assert (report / "figures" / "figure_S2.svg").is_file()
+    assert (report / "figures" / "figure_S02.svg").is_file()
     assert "Honest RM" in (report / "index.html").read_text()
     for number in ("01", "02", "10", "13", "14", "16"):
         assert ADDED not in (report / "tables" / f"table_{number}.csv").read_text(), number
