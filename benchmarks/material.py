@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from rm_tension.base.config import HH, Profile
+from rm_tension.base.config import Profile
 from rm_tension.calibration import config_of
 from rm_tension.cost import LENGTHS, Shape, shape_of
 from rm_tension.data.sources import OFFICIAL
@@ -59,10 +59,9 @@ class Material:
     def pairs(self, count: int) -> list[Item]:
         """Return (chosen, rejected) pairs, of the four sources in the official proportion."""
         numbers = {
-            f"{HH}/{file.source_and_split[0]}": number
+            f"{file.data_set}/{file.source}": file.rows[file.source]
             for file in OFFICIAL
-            if file.data_set == "hh_rlhf" and file.source_and_split[1] == "train"
-            for number in file.rows.values()
+            if file.split == "train"
         }
         pairs: list[Item] = []
         for data, number in _shares(numbers, count).items():
@@ -73,9 +72,9 @@ class Material:
     def benchmark_items(self, count: int) -> list[Item]:
         """Return prompts with all their answers, from the suites in proportion to their sizes."""
         numbers = {
-            file.data_set.replace("_", "-"): sum(file.rows.values())
+            file.data_set: sum(file.rows.values())
             for file in OFFICIAL
-            if file.data_set != "hh_rlhf"
+            if file.split == "benchmarks"
         }
         items: list[Item] = []
         for data, number in _shares(numbers, count).items():

@@ -131,7 +131,7 @@ def measure(
     analyse.run(Job(params, settings, paths, {"profile": paths.profile}))
     layout = read_layout(paths, params.grid)
     scored = [
-        read_scored(paths.rewards(trio), layout, params.grid.test_files).assign(trio=trio.key)
+        read_scored(paths.rewards(trio), layout, params.test_files).assign(trio=trio.key)
         for trio in chosen
     ]
     return pd.concat(scored, ignore_index=True)

@@ -12,7 +12,6 @@ from rm_tension.base.config import Settings, TrainConfig
 VOCABULARY = 97
 POSITIONS = 64
 RECIPE = TrainConfig(
-    epochs={"helpful": 2, "harmless": 2, "mixed": 1},
     learning_rate=0.01,
     pairs_per_step=4,
     betas=(0.9, 0.999),

@@ -66,7 +66,7 @@ def fill_cache(cache: Path, scratch: Path) -> list[LocalFile]:
     files = generate(SMALL, scratch)
     for file in files:
         target = (
-            snapshot(cache, "dataset", getattr(hub_source(), file.raw.data_set)) / file.raw.name
+            snapshot(cache, "dataset", hub_source().repositories[file.raw.data_set]) / file.raw.name
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.path, target)

@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from rm_tension.activations.sums import Activations, ActivationSums, save_activations
-from rm_tension.base.config import HH, Params, parse_params
+from rm_tension.base.config import Params, parse_params
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import benchmarks as split_benchmarks
@@ -72,7 +72,7 @@ def make_preferences(pairs: int = 12) -> pd.DataFrame:
     """`pairs` HH-RLHF test pairs per source, as in data/<P>/test.parquet."""
     sources = ("helpful-base", "harmless-base")
     rows = [
-        (HH, source, f"{source}-{n}", "", ["yes", "no"], 1)
+        ("hh-rlhf", source, f"{source}-{n}", "", ["yes", "no"], 1)
         for source in sources
         for n in range(pairs)
     ]
@@ -91,10 +91,10 @@ def make_rewards(
     evaluate = params.profiles["mini"].evaluate
     tables = []
     for objective in params.grid.objectives:
-        own = pairs[pairs["subset"].isin(params.grid.test_files[objective])]
+        own = pairs[pairs["subset"].isin(params.test_files[objective])]
         for items, conditions in (
             (own, hh_conditions(evaluate)),
-            (tasks, task_conditions(evaluate, objective)),
+            (tasks, task_conditions(evaluate, params.objectives[objective].role)),
         ):
             for condition in conditions:
                 used = items if condition == NONE else split_benchmarks(items, params.grid)[0]

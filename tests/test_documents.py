@@ -280,6 +280,7 @@ def test_where_to_change_what_names_folders_that_are_there():
     }
     assert list(folders) == [
         "a new loss",
+        "a new preference data set",
         "a new benchmark",
         "a new neuron score",
         "a new table",

@@ -21,8 +21,8 @@ from damage import bytes_of, value_of
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.data.benchmarks import read_reward_bench, read_reward_bench_2, read_rm_bench
-from rm_tension.data.hh_rlhf import read_pairs
 from rm_tension.data.miniature import generate
+from rm_tension.data.pairs import read_pairs
 from rm_tension.score.checkpoints import read_outputs, recorded_setting
 from rm_tension.score.command import read
 from rm_tension.score.loading import open_checkpoint
@@ -120,17 +120,20 @@ def test_lines_to_score(folder, data):
 @examples(100)
 @given(st.data())
 def test_hh_rlhf(folder, raw_files, data):
-    packed = raw_files["hh_rlhf"].read_bytes()
+    packed = raw_files["hh-rlhf"].read_bytes()
     lines = [json.loads(line) for line in gzip.decompress(packed).splitlines()][:5]
     damaged = bytes_of(as_lines(lines)) | value_of(lines).map(as_lines)
     path = folder / "test.jsonl.gz"
     path.write_bytes(data.draw(bytes_of(packed) | damaged.map(gzip.compress)))
-    tried(path, lambda path: pyarrow.Table.from_pandas(read_pairs(path, "helpful-base", "test")))
+    tried(
+        path,
+        lambda path: pyarrow.Table.from_pandas(read_pairs(path, "hh-rlhf", "helpful-base", "test")),
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "reader"),
-    [("reward_bench", read_reward_bench), ("reward_bench_2", read_reward_bench_2)],
+    [("reward-bench", read_reward_bench), ("reward-bench-2", read_reward_bench_2)],
 )
 @examples(80)
 @given(st.data())
@@ -145,7 +148,7 @@ def test_the_suites_in_parquet(folder, raw_files, name, reader, data):
 @examples(80)
 @given(st.data())
 def test_rm_bench(folder, raw_files, data):
-    rows = json.loads(raw_files["rm_bench"].read_bytes())[:4]
+    rows = json.loads(raw_files["rm-bench"].read_bytes())[:4]
     written = value_of(rows).map(lambda rows: json.dumps(rows).encode()) | bytes_of(
         json.dumps(rows).encode()
     )

@@ -14,8 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rm_tension import cli
 from rm_tension.base import portable
-from rm_tension.base.config import HH_SOURCES, parse_params
+from rm_tension.base.config import parse_params
 from rm_tension.base.errors import UserError
+from rm_tension.paper.pairs import SOURCES
 from small_repository import git
 from tiny_profile import MADE, made, make_tiny, run_stages, stages, tiny_params
 
@@ -39,8 +40,8 @@ def fewest_of(*backbones):
     raw = tiny_params(backbones)
     mini = raw["profiles"]["mini"]
     mini["data"]["source"] |= {
-        "train_pairs": dict(zip(HH_SOURCES, (4, 2, 2, 8), strict=True)),
-        "test_pairs": dict(zip(HH_SOURCES, (2, 1, 1, 2), strict=True)),
+        "train_pairs": dict(zip(SOURCES, (4, 2, 2, 8), strict=True)),
+        "test_pairs": dict(zip(SOURCES, (2, 1, 1, 2), strict=True)),
         "items_per_task": 1,
     }
     mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 1024  # fewer tokens

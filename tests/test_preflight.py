@@ -110,7 +110,7 @@ def test_a_cache_that_holds_every_file_needs_no_hub(tmp_path, monkeypatch):
     assert not missing_of_the_hub(PROFILES["mini"])
     paper, source = PROFILES["paper"], hub_source()
     for file in OFFICIAL:
-        repo = getattr(source, file.data_set)
+        repo = source.repositories[file.data_set]
         text = missing_of_the_hub(paper)
         assert text.startswith(f"{repo.repo} at {repo.revision}: ")
         assert file.name in text.partition(" not in ")[0]

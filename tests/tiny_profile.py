@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from checkout import clone
+from rm_tension.base.config import ROLES
 from samples import only_mini
 from small_hub import SMALL
 from small_repository import REPOSITORY, git
@@ -25,9 +26,11 @@ MADE = ("data", "tokens", "models", "activations", "rewards", "results", "report
 FEW = {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}
 
 
-def tiny_params(backbones: Sequence[str]) -> dict[str, Any]:
+def tiny_params(
+    backbones: Sequence[str], params: Path = REPOSITORY / "params.yaml"
+) -> dict[str, Any]:
     """params.yaml, parsed, with a trio of each of the backbones and nothing else."""
-    raw: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    raw: dict[str, Any] = yaml.safe_load(params.read_text(encoding="utf-8"))
     mini = only_mini(raw, backbones, [0])
     for backbone in mini["backbones"].values():
         backbone["weights"] |= {"layers": 2, "width": 16, "heads": 2}
@@ -47,12 +50,10 @@ def make_tiny(tmp_path_factory, raw: Mapping[str, Any]) -> Path:
     return folder
 
 
-def stages(backbone: str) -> list[str]:
+def stages(backbone: str, objectives: Sequence[str] = ROLES) -> list[str]:
     """The command lines of the stages of one trio, without the profile."""
     cell = f"--backbone {backbone} --seed 0"
-    training = [
-        f"train {cell} --objective {objective}" for objective in ("helpful", "harmless", "mixed")
-    ]
+    training = [f"train {cell} --objective {objective}" for objective in objectives]
     return [f"backbone --backbone {backbone}", *training, f"activations {cell}", f"evaluate {cell}"]
 
 

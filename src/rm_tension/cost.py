@@ -18,12 +18,10 @@ from cyclopts import Parameter
 from tabulate import tabulate
 
 from rm_tension.base.config import (
-    HH,
     Dtype,
     Family,
     HubFiles,
     MiniatureData,
-    Objective,
     Params,
     Precision,
     Profile,
@@ -33,8 +31,9 @@ from rm_tension.base.config import (
 )
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Trio
-from rm_tension.data.sources import OFFICIAL, PairSplit, RawFile, miniature_files
+from rm_tension.data.sources import OFFICIAL, RawFile, miniature_files
 from rm_tension.evaluate.conditions import hh_conditions, task_conditions
+from rm_tension.paper.pairs import PairSplit
 
 LENGTHS = Path(__file__).with_name("lengths.csv")
 HOUR, GB = 3600.0, 1e9
@@ -262,13 +261,13 @@ class Backbone:
         steps = Batches("train", "pairs", "float32", life.steps, tokens, life.length)
         return self._work("backbone", held, held, steps)
 
-    def _training(self, objective: Objective) -> Work:
+    def _training(self, objective: str) -> Work:
         """Weights, gradient and AdamW's two moments, and what autograd keeps of a micro-batch."""
         config, shape = self.profile.train, self.shape
-        pairs = self._pairs("train", self.params.grid.pairs[objective].train, trained=True)
+        pairs = self._pairs("train", self.params.objectives[objective].train, trained=True)
         steps = max(1, math.ceil(pairs.rows / config.pairs_per_step))
         tokens = pairs.tokens / steps
-        count = config.epochs[objective] * steps
+        count = self.profile.epochs[objective] * steps
         # a step of long pairs has twice the tokens of another, and goes through in micro-batches
         largest = min(config.tokens_per_micro_batch, 2 * tokens)
         size = BYTES[config.weights]
@@ -281,7 +280,7 @@ class Backbone:
 
     def _statistics(self) -> Work:
         """Pairs go through the backbone and each RM that was trained on them, layer by layer."""
-        config, shape, pairs = self.profile.activations, self.shape, self.params.grid.pairs
+        config, shape, pairs = self.profile.activations, self.shape, self.params.objectives
         amounts = [self._pairs("train", one.train) for one in pairs.values()]
         cap = config.max_pairs or math.inf
         summed = sum(min(one.rows, cap) * one.mean for one in amounts)
@@ -305,8 +304,8 @@ class Backbone:
             count = conditions * amount.tokens / budget
             return Batches("score", rows, config.precision, count, budget, amount.mean)
 
-        for objective, pairs in self.params.grid.pairs.items():
-            test, tasks = hh_conditions(config), task_conditions(config, objective)
+        for pairs in self.params.objectives.values():
+            test, tasks = hh_conditions(config), task_conditions(config, pairs.role)
             batches += [
                 scored("pairs", self._pairs("test", pairs.test), len(list(test))),
                 scored("items", self._items(ablated=True), len(list(tasks))),
@@ -325,16 +324,15 @@ class Backbone:
 
         Of pairs that training drops for their length no lengths were measured.
         """
-        named = {one for pairs in self.params.grid.pairs.values() for one in getattr(pairs, split)}
-        files = [file for file in self._files if file.data_set == "hh_rlhf"]
-        rows = {file.source_and_split: sum(file.rows.values()) for file in files}
-        numbers = {source: n for (source, one), n in rows.items() if one == split}
+        named = {one for pairs in self.params.objectives.values() for one in getattr(pairs, split)}
+        files = {file.source: file for file in self._files if file.split == split}
+        numbers = {source: file.rows[source] for source, file in files.items()}
         data = self.profile.data
         cap = (data.max_train_pairs if split == "train" else data.max_test_pairs) or math.inf
         share = min(1.0, cap / sum(numbers[source] for source in named))
         count = tokens = 0.0
         for source in sources:
-            line = self._row(f"{HH}/{source}")
+            line = self._row(f"{files[source].data_set}/{source}")
             number = share * numbers[source] * (line["kept"] if trained else 1)
             count, tokens = count + number, tokens + number * line["mean"]
         return Amount(count, tokens)
@@ -344,11 +342,10 @@ class Backbone:
         cap = self.profile.data.max_items_per_task or math.inf
         count = tokens = 0.0
         for file in self._files:
-            suite = file.data_set.replace("_", "-")
-            for subset, number in file.rows.items() if file.data_set != "hh_rlhf" else ():
-                if self.params.grid.ablates(suite, subset) == ablated:
+            for subset, number in file.rows.items() if file.split == "benchmarks" else ():
+                if self.params.grid.ablates(file.data_set, subset) == ablated:
                     count += min(number, cap)
-                    tokens += min(number, cap) * self._row(suite)["mean"]
+                    tokens += min(number, cap) * self._row(file.data_set)["mean"]
         return Amount(count, tokens)
 
     def _row(self, part: str) -> Mapping[str, float]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import psutil
 import pynvml
@@ -24,7 +24,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from rm_tension.base.config import HubData, HubFiles, HubRepo, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.lockfile import first_of
-from rm_tension.data.sources import OFFICIAL, DataSet
+from rm_tension.data.sources import OFFICIAL
 
 GB = 1e9
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
@@ -162,9 +162,9 @@ def _wanted(profile: Profile) -> Iterator[tuple[str, HubRepo, list[str]]]:
     """Yield kind and name of each repository, and patterns that must each match a file there."""
     source = profile.data.source
     if isinstance(source, HubData):
-        for data_set in get_args(DataSet):
+        for data_set, repo in source.repositories.items():
             names = [file.name for file in OFFICIAL if file.data_set == data_set]
-            yield "dataset", getattr(source, data_set), names
+            yield "dataset", repo, names
     for tokenizer in profile.tokens.tokenizers.values():
         if isinstance(tokenizer, HubFiles):
             yield "model", tokenizer, ["config.json", "tokenizer*.json"]

@@ -8,20 +8,22 @@ from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import App, Parameter
+from dvc.api import DVCFileSystem
 from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, ModelCardData
 from jinja2 import Template
 
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
-from rm_tension.base.config import HH, load_params
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole
-from rm_tension.base.grid import Model, Paths, models
+from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.base.lockfile import file_md5
 from rm_tension.base.provenance import Provenance
 from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import read_table
+from rm_tension.paper.pairs import PAIR_FILES
 from rm_tension.paper.tasks import BY_KEY
 from rm_tension.report.notes import warnings
 from rm_tension.score.checkpoints import (
@@ -116,6 +118,7 @@ class FinishedProfile:
     """What dvc.lock and results/ say of a profile, whatever params.yaml says today."""
 
     profile: str
+    repository: DVCFileSystem
     outputs: Mapping[str, Any]  # of dvc.lock, by path
     context: Context
     claims: list[DecidedClaim]
@@ -127,7 +130,8 @@ class FinishedProfile:
         results = Paths(profile).results
         context = read_json(results / "context.json", Context)
         claims = read_json(results / "claims.json", list[DecidedClaim])
-        return FinishedProfile(profile, read_outputs(open_repository(".")), context, claims)
+        repository = open_repository(".")
+        return FinishedProfile(profile, repository, read_outputs(repository), context, claims)
 
     def models(self) -> list[Model]:
         """Return the trained models; raise UserError if results are of others, or there is none."""
@@ -143,15 +147,26 @@ class FinishedProfile:
                 f"dvc.lock: no reward model of {self.profile} in it: "
                 f"`dvc repro report@{self.profile}`"
             )
-        for model in trained:
-            read = self.outputs.get(str(paths.rewards(model.trio)), {"deps": {}})["deps"]
-            for path, md5 in read.items():
-                if self.outputs.get(path, {"md5": md5})["md5"] != md5:
-                    raise UserError(
-                        f"dvc.lock: {model.trio.key} was evaluated with another {path} than was "
-                        f"made since: `dvc repro report@{self.profile}`"
-                    )
+        for trio in dict.fromkeys(model.trio for model in trained):
+            self._refuse_evaluated_with_others(trio)
         return trained
+
+    def _refuse_evaluated_with_others(self, trio: Trio) -> None:
+        """Raise UserError if a trio's rewards are of other files than the recorded outputs."""
+        paths = Paths(self.profile)
+        made = {path: output["md5"] for path, output in self.outputs.items()}
+        folder, sums = f"{paths.reward_models(trio)}", {}  # of several outputs: none has its md5
+        for path in filter(lambda path: path.startswith(f"{folder}/"), self.outputs):
+            for address in self.repository.find(f"/{path}", dvc_only=True):
+                md5 = self.repository.info(address)["dvc_info"]["md5"]
+                sums[address.removeprefix(f"/{folder}/")] = md5
+        made[folder] = md5_of_folder(sums)
+        for path, md5 in self.outputs.get(str(paths.rewards(trio)), {}).get("deps", {}).items():
+            if made.get(path, md5) != md5:
+                raise UserError(
+                    f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: "
+                    f"`dvc repro report@{self.profile}`"
+                )
 
     def name(self, model: Model) -> str:
         """Return the name of a model's repository on the hub."""
@@ -181,11 +196,19 @@ class FinishedProfile:
         data = self.setting(paths.data, "data")
         train = self.setting(path, "train")
         official = data["source"]["kind"] == "hub" and not self.context.stand_ins
+        pairs = recorded_setting(self.outputs, path, f"objectives.{model.objective}.train")
+        trained_on = {file.dataset: None for file in PAIR_FILES if file.source in pairs}
         accuracies = read_accuracies(paths.results, model)
         weights = backbones[model.backbone]["weights"]
         loaded = read_json(paths.results / "provenance.json", Provenance).backbones
         card: ModelCard = ModelCard.from_template(
-            metadata(model, weights, data["source"] if official else None, accuracies),
+            metadata(
+                model,
+                weights,
+                data["source"]["repositories"] if official else None,
+                list(trained_on),
+                accuracies,
+            ),
             template_path=str(TEMPLATES / "card.md"),
             name=self.name(model),
             model=model,
@@ -196,8 +219,9 @@ class FinishedProfile:
             loaded=loaded.get(model.backbone),
             claims=summarise(self.claims),
             data=data,
-            pairs=recorded_setting(self.outputs, path, f"grid.pairs.{model.objective}.train"),
-            recipe=train | {"epochs": train["epochs"][model.objective]},
+            pairs=pairs,
+            trained_on=list(trained_on),
+            recipe=train | {"epochs": self.setting(path, f"epochs.{model.objective}")},
             tokens=self.setting(paths.all_tokens, "tokens"),
             context=self.context,
             commit=git_commit(),
@@ -218,6 +242,7 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
         results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"]
     )
     paper = means.set_index(["objective", "backbone", "task"])["paper"].dropna().to_dict()
+    role = load_params().roles.get(model.objective)  # by which the paper's numbers go
     accuracies = []
     for row in rows:
         task = BY_KEY.get(row["task"])
@@ -227,7 +252,7 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
                 "label": task.label if task else "HH-RLHF test, own files",
                 "items": row["items"],
                 "accuracy": row["accuracy"],
-                "paper": paper.get((model.objective, model.backbone, row["task"])),
+                "paper": paper.get((role, model.backbone, row["task"])),
             }
         )
     return accuracies
@@ -236,17 +261,21 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
 def metadata(
     model: Model,
     weights: Mapping[str, Any],
-    source: Mapping[str, Any] | None,
+    repositories: Mapping[str, Any] | None,
+    trained_on: list[str],
     accuracies: list[dict[str, Any]],
 ) -> ModelCardData:
-    """Return the hub's metadata; without a `source` on the hub the card claims nothing official."""
+    """Return the hub's metadata; without `repositories` the card claims nothing official.
+
+    They are those of all data sets, of which the model was trained on some.
+    """
     owner = weights["repo"].partition("/")[0] if weights["kind"] == "hub" else None
     if owner and owner not in LICENCES:
         raise UserError(f"{weights['repo']}: its licence is not in LICENCES of release.py: add it")
-    results = list(eval_results(source, accuracies)) if source else []
+    results = list(eval_results(repositories, trained_on, accuracies)) if repositories else []
     return ModelCardData(
-        base_model=weights["repo"] if source and owner else None,
-        datasets=[source["hh_rlhf"]["repo"]] if source else None,
+        base_model=weights["repo"] if repositories and owner else None,
+        datasets=[repositories[name]["repo"] for name in trained_on] if repositories else None,
         language="en",
         library_name="transformers",
         license=LICENCES[owner] if owner else OUR_LICENCE,
@@ -258,16 +287,16 @@ def metadata(
 
 
 def eval_results(
-    source: Mapping[str, Any], accuracies: list[dict[str, Any]]
+    repositories: Mapping[str, Any], trained_on: list[str], accuracies: list[dict[str, Any]]
 ) -> Iterator[EvalResult]:
-    """Yield each accuracy on one data set, with its revision; tasks of two suites are left out."""
+    """Yield each accuracy on one data set, with its revision; those of several are left out."""
     for row in accuracies:
         subsets = BY_KEY[row["task"]].subsets if row["task"] else ()
-        suites: set[str] = {subset.suite for subset in subsets} or {HH}
+        suites = {subset.suite for subset in subsets} or set(trained_on)
         if len(suites) > 1:
             continue
         suite, part = suites.pop(), row["task"] or "own test files"
-        repo = source[suite.replace("-", "_")]
+        repo = repositories[suite]
         yield EvalResult(
             task_type="text-classification",
             dataset_type=repo["repo"],

@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from dvc.api import DVCFileSystem
 
 from rm_tension.activations.sums import load_activations
-from rm_tension.base.config import HH, Precision, load_params
+from rm_tension.base.config import Precision, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, models
 from rm_tension.base.tables import TOKENS, read_table
@@ -28,6 +28,7 @@ from rm_tension.evaluate.conditions import COLUMNS, NONE, Condition
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.reward_model import load_reward_model
+from rm_tension.paper.tasks import BENCHMARKS
 from rm_tension.score.checkpoints import download, open_repository, read_outputs, recorded_setting
 from rm_tension.score.loading import TOKENS_PER_BATCH
 
@@ -165,8 +166,8 @@ def rescore(
     cached = cached[cached["objective"] == model.objective]
     work = []
     splits: dict[Split, pd.DataFrame] = {
-        "test": cached[cached["dataset"] == HH],
-        "benchmarks": cached[cached["dataset"] != HH],
+        "test": cached[~cached["dataset"].isin(BENCHMARKS)],
+        "benchmarks": cached[cached["dataset"].isin(BENCHMARKS)],
     }
     for split, rewards in splits.items():
         tokens = _of_items(read_table(paths.tokens(model.backbone, split), TOKENS), rewards)
@@ -178,7 +179,7 @@ def rescore(
         ablation = Condition(str(drawn["kind"].iloc[0]), int(drawn["percent"].iloc[0]))
         ablated = _of_items(sample, ablations.merge(drawn))
         work += [(sample, NONE), (ablated, ablation)]
-    neurons = NeuronSets(load_activations(paths.activations(model.trio)), model.seed)
+    neurons = NeuronSets(load_activations(paths.activations(model.trio)), load_params(), model.seed)
     reward_model = load_reward_model(paths.reward_model(model)).to(place.device)
     laid_out = [
         (Texts.lay_out(sample, Budget(TOKENS_PER_BATCH)), [condition])

@@ -14,7 +14,7 @@ from synthetic import make_benchmarks, make_preferences, make_rewards, small_par
 
 TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)]
 PARAMS = small_params(set_percents=[5, 10, 20])
-FILES = PARAMS.grid.test_files
+FILES = PARAMS.test_files
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
 LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), PARAMS.grid.ablates)
 WEIGHTS = draw_items(LAYOUT, 20)

@@ -8,7 +8,6 @@ from rm_tension.analyse import as_published, metrics
 from rm_tension.analyse.bootstrap import draw_items
 from rm_tension.analyse.outcomes import answer_layout, outcomes, score
 from rm_tension.analyse.tables import trio_tables
-from rm_tension.base.config import HH
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Trio
 from rm_tension.paper.tasks import BY_KEY
@@ -21,9 +20,9 @@ TEXTS = pd.DataFrame(
         ("reward-bench-2", "math", "c", ["x"] * 4, 1),
         ("reward-bench-2", "math", "d", ["x"] * 4, 1),
         ("rm-bench", "math", "a", ["x"] * 6, 3),
-        (HH, "helpful-base", "h0", ["yes", "no"], 1),
-        (HH, "helpful-base", "h1", ["yes", "no"], 1),
-        (HH, "harmless-base", "s0", ["yes", "no"], 1),
+        ("hh-rlhf", "helpful-base", "h0", ["yes", "no"], 1),
+        ("hh-rlhf", "helpful-base", "h1", ["yes", "no"], 1),
+        ("hh-rlhf", "harmless-base", "s0", ["yes", "no"], 1),
     ],
     columns=["dataset", "subset", "item_id", "answers", "n_chosen"],
 )
@@ -41,8 +40,8 @@ RIGHT = {
     ("reward-bench-2", "d"): [3, 0, 4, 2],
     ("rm-bench", "a"): [1, 2, 3, 0, 2, 4],  # by style: right, tie, wrong
 }
-HELPFUL = {(HH, "h0"): [1, 0], (HH, "h1"): [0, 1]}
-HARMLESS = {(HH, "s0"): [1, 0]}
+HELPFUL = {("hh-rlhf", "h0"): [1, 0], ("hh-rlhf", "h1"): [0, 1]}
+HARMLESS = {("hh-rlhf", "s0"): [1, 0]}
 
 
 def table(rewards, objective="helpful", kind="none", percent=0):
@@ -133,7 +132,7 @@ def test_hh_accuracy_pools_the_mixed_rms_two_files():
             "not one for each expected answer.*reward-bench.*expected 4",
         ),
         (pd.concat([table(RIGHT), table(RIGHT).head(1)]), "rewards 5, answers 4"),
-        (table({(HH, "h1"): [1]}), "rewards 1, answers 1, expected 4"),
+        (table({("hh-rlhf", "h1"): [1]}), "rewards 1, answers 1, expected 4"),
         (table(HELPFUL, "mixed"), "hh-rlhf, rewards 4, answers 4, expected 6"),
     ],
 )
@@ -181,7 +180,7 @@ def items():
     texts = pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True)
     layout = answer_layout(texts, PARAMS.grid.ablates)
     rewards = make_rewards(PARAMS, Trio("gpt2-small", 0), BENCHMARKS, PREFERENCES)
-    return outcomes(score(rewards, layout, PARAMS.grid.test_files)), draw_items(layout, 4)
+    return outcomes(score(rewards, layout, PARAMS.test_files)), draw_items(layout, 4)
 
 
 @pytest.mark.parametrize("row", [0, 3])
@@ -189,7 +188,7 @@ def items():
 def test_a_replicate_is_the_metric_of_the_items_as_often_as_they_are_drawn(items, row, task):
     """Items copied out one by one, and counted by sets."""
     outcome, weights = items
-    tasks = metrics.trio_metrics(outcome, weights, PARAMS.grid.test_files).tasks
+    tasks = metrics.trio_metrics(outcome, weights, PARAMS.test_files).tasks
     shares = {"accuracy": [], "retention": [], "mixed_vs_helpful": []}
     for subset in BY_KEY[task].subsets:
         own = outcome[(outcome["dataset"] == subset.suite) & (outcome["subset"] == subset.name)]
@@ -212,7 +211,7 @@ def test_a_replicate_is_the_metric_of_the_items_as_often_as_they_are_drawn(items
 
 
 def test_a_task_without_texts_is_absent(items):
-    tasks = metrics.trio_metrics(*items, PARAMS.grid.test_files).tasks
+    tasks = metrics.trio_metrics(*items, PARAMS.test_files).tasks
     assert "chat" not in tasks.columns.get_level_values("task")
     assert len(tasks.columns.unique("task")) == 24
 

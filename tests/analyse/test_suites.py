@@ -6,7 +6,7 @@ from rm_tension.analyse.bootstrap import draw_items
 from rm_tension.analyse.metrics import suite_metrics
 from rm_tension.analyse.outcomes import answer_layout, outcomes, score
 from rm_tension.analyse.suites import suite_table, ties_score
-from rm_tension.base.config import OBJECTIVES
+from rm_tension.base.config import ROLES
 from rm_tension.paper.tasks import SUBSETS
 from synthetic import make_benchmarks
 
@@ -22,9 +22,9 @@ def metrics(rewards, benchmarks=BENCHMARKS):
     keys = zip(tasks["dataset"], tasks["subset"], number, tasks["answer_index"], strict=True)
     tasks["reward"] = np.array([rewards(*key) for key in keys], dtype="float32")
     table = tasks[["dataset", "item_id", "answer_index", "reward"]].assign(kind="none", percent=0)
-    alike = pd.concat([table.assign(objective=name) for name in OBJECTIVES])
+    alike = pd.concat([table.assign(objective=name) for name in ROLES])
     layout = answer_layout(benchmarks)
-    rewards = score(alike, layout, dict.fromkeys(OBJECTIVES, ()))
+    rewards = score(alike, layout, dict.fromkeys(ROLES, ()))
     found = suite_table(rewards, suite_metrics(outcomes(rewards), draw_items(layout, 0)))
     return found[found["objective"] == "mixed"].set_index(["suite", "part", "metric"])["value"]
 

@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from checkout import dvc
-from rm_tension.base.config import OBJECTIVES, load_params, parse_params
+from rm_tension.base.config import ROLES, load_params, parse_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import models, trios
 from rm_tension.report.latex import PACKAGES, escape
 from small_repository import git
 
 RAW = yaml.safe_load(Path("params.yaml").read_text())
+MIXED = RAW["objectives"]["mixed"]
 
 
 def changed(path, value):
@@ -54,11 +55,13 @@ REFUSED = [
     ("grid.full.seeds", [0, 247, 0], "0 given twice"),
     ("grid.full.seeds", [], "empty, but mini, paper must have at least one"),
     ("grid.full.backbones", [], "empty, but mini, paper must have at least one"),
-    ("grid.objectives.1", "honest", "'helpful', 'harmless' or 'mixed' (got 'honest')"),
-    ("grid.objectives", ["helpful"], "helpful: must be helpful, harmless, mixed"),
-    ("grid.pairs", {"helpful": RAW["grid"]["pairs"]["helpful"]}, "of helpful: must be of"),
-    ("grid.pairs.helpful.test", [], "empty: name at least one"),
-    ("grid.pairs.harmless.train.0", "harmless-online", "'harmless-base' (got 'harmless-online')"),
+    ("grid.objectives.1", "Honest", "should match pattern"),
+    ("objectives.honest", MIXED | {"role": None}, "must be of helpful, harmless, mixed"),
+    ("objectives.mixed.role", None, "of role mixed: none; must be one"),
+    ("objectives.mixed.role", "helpful", "of role helpful: helpful, mixed; must be one"),
+    ("objectives.mixed.color", "yellow", "should match pattern"),
+    ("objectives.helpful.test", [], "empty: name at least one"),
+    ("objectives.harmless.train.0", "harmless-online", "not a source of paper/pairs.csv"),
     ("grid.profiles", ["mini"], "mini: full and subset have mini, paper, evening"),
     ("grid.not_ablated", ["reward-bench/hepp-*"], "'reward-bench/hepp-*' fits no part of a suite"),
     ("grid.not_ablated", ["*"], "leaves no task to ablate neurons on"),
@@ -68,15 +71,15 @@ REFUSED = [
     (f"{MINI}.train.pairs_per_step", 1.5, "valid integer"),
     (f"{MINI}.train.weights", "float16", "'float32' or 'bfloat16'"),
     (f"{PAPER}.train.precision", "float32", "float32: weights in bfloat16 are multiplied in bf"),
-    (f"{MINI}.train.epochs", {"helpful": 1}, "of helpful: must be of helpful, harmless, mixed"),
+    (f"{MINI}.epochs", {"helpful": 1}, "of helpful: must be of helpful, harmless, mixed"),
     (f"{SOURCE}.kind", "disk", "'kind'"),
     (f"{SOURCE}.train_pairs", {"helpful-base": 9}, "no number of helpful-online, helpful-rejec"),
-    (f"{SOURCE}.test_pairs", {"helpful-basis": 9}, "'harmless-base' (got 'helpful-basis')"),
+    (f"{SOURCE}.test_pairs", {"helpful-basis": 9}, "not a source of paper/pairs.csv"),
     (f"{PAPER}.data.source.stand_ins", True, "valid string"),
     (f"{PAPER}.data.source.stand_ins", "", "nothing to print"),
-    (f"{PAPER}.data.source.rm_bench.repo", "../RM-Bench", "not the OWNER/NAME of a repository"),
-    (f"{PAPER}.data.source.rm_bench.repo", "a/b/c", "not the OWNER/NAME of a repository"),
-    (f"{PAPER}.data.source.rm_bench.revision", "", "should match pattern"),
+    (f"{PAPER}.data.source.repositories.rm-bench.repo", "../RM-Bench", "not the OWNER/NAME of a repository"),
+    (f"{PAPER}.data.source.repositories.rm-bench.repo", "a/b/c", "not the OWNER/NAME of a repository"),
+    (f"{PAPER}.data.source.repositories.rm-bench.revision", "", "should match pattern"),
     (f"{MINI}.title", "helpful \u2192 harmless", "'\u2192' cannot be printed"),
     (f"{MINI}.title", "\u0126ar\u0167um", "'\u0126', '\u0167' cannot be printed"),
     (f"{MINI}.backbones.gpt2-small.name", "GPT$_2$", "'$' cannot be printed"),
@@ -92,6 +95,7 @@ REFUSED = [
 ]  # fmt: skip
 # at a key that goes with the changed one: the union's, what the heads divide, the tokenizer's user
 NAMED_AT = {f"{SOURCE}.kind": SOURCE, f"{WEIGHTS}.heads": f"{WEIGHTS}.width"}
+NAMED_AT |= dict.fromkeys(("objectives.honest", "objectives.mixed.role"), "objectives")
 NAMED_AT[f"{PAPER}.tokens.tokenizers.gpt2"] = f"{PAPER}.backbones.gpt2-small.tokenizer"
 
 
@@ -169,17 +173,34 @@ def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
         assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
 
 
+def test_results_go_by_the_role_of_an_objective_and_a_role_is_nobody_elses_name():
+    raw = copy.deepcopy(RAW)
+    raw["grid"]["objectives"][2] = "both"
+    raw["objectives"]["both"] = raw["objectives"].pop("mixed")
+    for profile in raw["profiles"].values():
+        profile["epochs"]["both"] = profile["epochs"].pop("mixed")
+    params = parse_params(raw)
+    assert params.with_role("mixed") == "both"
+    assert params.roles == {"helpful": "helpful", "harmless": "harmless", "both": "mixed"}
+    raw["objectives"] |= {"mixed": MIXED | {"role": None}}
+    raw["grid"]["objectives"].append("mixed")
+    with pytest.raises(
+        UserError, match=r"objectives\.mixed: is called as the role of both: rename"
+    ):
+        parse_params(raw)
+
+
 def test_the_mixed_objective_is_the_union_of_both():
-    pairs = load_params().grid.pairs
+    objectives = load_params().objectives
     for split in ("train", "test"):
-        helpful, harmless, mixed = (getattr(pairs[name], split) for name in OBJECTIVES)
+        helpful, harmless, mixed = (getattr(objectives[name], split) for name in ROLES)
         assert mixed == helpful + harmless
 
 
 def test_dvc_changes_one_profile_of_those_that_share_a_recipe(tmp_path):
     """DVC's -S keeps YAML anchors, through which it would change several: there are none."""
     before = load_params().profiles
-    assert before["evening"].data.source.rm_bench == before["paper"].data.source.rm_bench
+    assert before["evening"].epochs == before["paper"].epochs
     shutil.copy("params.yaml", tmp_path)
     stage = {"stages": {"nothing": {"cmd": "true", "params": ["profiles"]}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stage))
@@ -188,9 +209,9 @@ def test_dvc_changes_one_profile_of_those_that_share_a_recipe(tmp_path):
     git(tmp_path, "add", "--all")
     git(tmp_path, "commit", "--quiet", "--message", "as it is")
     steps = "profiles.mini.backbones.gpt2-small.weights.pretraining.steps=7"
-    changes = ("-S", "profiles.paper.train.epochs.mixed=2", "-S", steps)
+    changes = ("-S", "profiles.paper.epochs.mixed=2", "-S", steps)
     dvc("exp", "run", "--quiet", *changes, folder=tmp_path)
     after = load_params(tmp_path / "params.yaml").profiles
-    assert (after["evening"], after["paper"].train.epochs["mixed"]) == (before["evening"], 2)
+    assert (after["evening"], after["paper"].epochs["mixed"]) == (before["evening"], 2)
     lives = [backbone.weights.pretraining for backbone in after["mini"].backbones.values()]
     assert [life.steps for life in lives].count(7) == 1

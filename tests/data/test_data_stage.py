@@ -7,13 +7,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rm_tension.base.config import HH_SOURCES, Pairs
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import sha256_of
 from rm_tension.data import sources
-from rm_tension.data.hh_rlhf import cap_pairs
+from rm_tension.data.pairs import cap_pairs
 from rm_tension.data.sources import OFFICIAL, deviations
 from rm_tension.data.stage import run
+from rm_tension.paper.pairs import SOURCES
 from rm_tension.paper.tasks import SUBSETS, TASKS
 from samples import changed
 from small_hub import SMALL, fill_cache, go_offline, hub_source, make_job
@@ -58,8 +58,8 @@ def refuse(job, message):
 
 def test_the_official_files_and_tasks():
     rows = {file.name: file.rows for file in OFFICIAL}
-    assert sum(rows[f"{source}/train.jsonl.gz"][source] for source in HH_SOURCES) == 160_800
-    sizes = [sum(file.rows.values()) for file in OFFICIAL if file.data_set != "hh_rlhf"]
+    assert sum(rows[f"{source}/train.jsonl.gz"][source] for source in SOURCES) == 160_800
+    sizes = [sum(file.rows.values()) for file in OFFICIAL if file.split == "benchmarks"]
     assert (len(OFFICIAL), sizes) == (11, [2985, 1865, 1327])
     used = [subset for task in TASKS for subset in task.subsets]
     unused = {subset.name for subset in SUBSETS} - {subset.name for subset in used}
@@ -98,7 +98,7 @@ def test_stand_ins_are_refused_unless_accepted(root):
     first, *others = provenance["files"]
     assert provenance["stand_ins"] == "twelve rows of each"
     assert not any(file["official"] for file in (first, *others))
-    assert first["commit"] == HUB.hh_rlhf.revision
+    assert first["commit"] == HUB.repositories["hh-rlhf"].revision
     assert others[-1]["commit"] == "0" * 40  # `main`, resolved
     assert first["deviations"][1] == "helpful-base: 12 rows, expected 43,835"
 
@@ -146,7 +146,7 @@ def test_caps(root, capsys):
     caps = {"max_train_pairs": 16, "max_test_pairs": 4, "max_items_per_task": 3}
     provenance, sizes, _ = results(make_job(root, SMALL, **caps))
     # a third of 12, 6, 6 and 24 pairs; of the test files, two are named, with 4 pairs each
-    assert sizes["train"] == dict(zip(HH_SOURCES, (4, 2, 2, 8), strict=True))
+    assert sizes["train"] == dict(zip(SOURCES, (4, 2, 2, 8), strict=True))
     assert sizes["test"] == {"helpful-base": 2, "harmless-base": 2}
     assert (
         provenance["rows"]["benchmarks"].pop("reward-bench-2/ties") == 2
@@ -168,9 +168,12 @@ def test_an_objective_has_what_was_drawn_of_its_files_whatever_the_others_name(r
         "harmless": ("harmless-base", "helpful-base"),
         "mixed": ("helpful-base", "helpful-online", "harmless-base"),
     }
-    pairs = {objective: Pairs(train=files, test=files) for objective, files in named.items()}
+    known = make_job(root, SMALL).params.objectives
+    objectives = {
+        name: changed(known[name], train=files, test=files) for name, files in named.items()
+    }
     job = make_job(root, SMALL, max_train_pairs=cap)
-    job = replace(job, params=changed(job.params, grid=changed(job.params.grid, pairs=pairs)))
+    job = replace(job, params=changed(job.params, objectives=objectives))
     _, sizes, _ = results(job)
     # 12, 6 and 24 of 42: 5.7, 2.9 and 11.4 of 20; the fourth file is nobody's
     shares = (6, 3, 11) if cap else (12, 6, 24)
@@ -184,7 +187,7 @@ def test_a_cap_that_leaves_an_objective_nothing_is_refused(root):
 
 def test_a_cap_is_a_sample_in_the_old_order_and_keeps_the_papers_mixture():
     """43,835 + 22,007 + 52,421 helpful pairs for 42,537 harmless ones (METHOD.md section 1)."""
-    sizes = dict(zip(HH_SOURCES, (43835, 22007, 52421, 42537), strict=True))
+    sizes = dict(zip(SOURCES, (43835, 22007, 52421, 42537), strict=True))
     pairs = pd.DataFrame({"subset": [source for source, n in sizes.items() for _ in range(n)]})
     kept = cap_pairs(pairs, 3000)
     assert kept["subset"].value_counts(sort=False).tolist() == [818, 410, 978, 794]

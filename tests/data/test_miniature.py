@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from rm_tension.data.benchmarks import READERS
-from rm_tension.data.hh_rlhf import read_pairs
 from rm_tension.data.miniature import generate
+from rm_tension.data.pairs import read_pairs
 from rm_tension.paper.tasks import SUBSETS
 from samples import changed
 from small_hub import PARAMS, SMALL
@@ -23,10 +23,11 @@ def read(files, split):
     """The pairs of a split, or all items of the suites."""
     tables = []
     for file in files:
-        if file.raw.data_set != "hh_rlhf" and split == "benchmarks":
-            tables.append(READERS[file.raw.data_set](file.path))
-        elif file.raw.name.endswith(f"{split}.jsonl.gz"):
-            tables.append(read_pairs(file.path, *file.raw.source_and_split))
+        raw = file.raw
+        if raw.split == split == "benchmarks":
+            tables.append(READERS[raw.data_set](file.path))
+        elif raw.split == split:
+            tables.append(read_pairs(file.path, raw.data_set, raw.source, split))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -77,7 +78,7 @@ def accuracy(tmp_path_factory):
     answers = items.explode("answers")
     features = bag(answers["answers"], vocabulary)
     right = {}
-    for objective, sources in PARAMS.grid.pairs.items():
+    for objective, sources in PARAMS.objectives.items():
         x = difference[train["subset"].isin(sources.train)]
         weights = np.zeros(x.shape[1])
         for _ in range(300):

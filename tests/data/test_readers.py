@@ -14,11 +14,11 @@ from rm_tension.data.benchmarks import (
     read_reward_bench_2,
     read_rm_bench,
 )
-from rm_tension.data.hh_rlhf import read_pairs
+from rm_tension.data.pairs import read_pairs
 
 
 def read_hh(path):
-    return read_pairs(path, "helpful-base", "train")
+    return read_pairs(path, "hh-rlhf", "helpful-base", "train")
 
 
 HH, RB, RB2, RM = read_hh, read_reward_bench, read_reward_bench_2, read_rm_bench

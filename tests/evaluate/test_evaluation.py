@@ -7,7 +7,7 @@ import torch
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import ablated, neuron_shape
-from rm_tension.base.config import EvaluateConfig
+from rm_tension.base.config import EvaluateConfig, load_params
 from rm_tension.evaluate.conditions import ALL, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.evaluate.selection import neuron_scores, top
@@ -25,6 +25,8 @@ CONFIG = EvaluateConfig(
     tokens_per_batch=60,
 )
 
+PARAMS = load_params()
+
 
 @pytest.fixture
 def activations(model):
@@ -39,7 +41,7 @@ def activations(model):
 
 @pytest.fixture
 def sets(activations):
-    return NeuronSets(activations, seed=247)
+    return NeuronSets(activations, PARAMS, seed=247)
 
 
 def test_conditions_are_those_of_the_settings():

@@ -26,8 +26,9 @@ def recorded(params, profile):
         values = {f"profiles.mini.{section}": settings[section]}
         output = {"path": path, "md5": f"{'0' * 32}.dir"}
         stages[name] = {"params": {"params.yaml": values}, "outs": [output]}
-    pairs = {"grid.pairs.helpful.train": ["helpful-base", "helpful-online"]}
-    stages[STAGE]["params"]["params.yaml"] |= pairs
+    own = {"objectives.helpful.train": ["helpful-base", "helpful-online"]}
+    own["profiles.mini.epochs.helpful"] = 2
+    stages[STAGE]["params"]["params.yaml"] |= own
     return stages
 
 

@@ -6,7 +6,8 @@ import pytest
 from analysed_run import read_lock, recorded, write_lock, write_results
 
 from rm_tension.base.config import load_params
-from small_repository import REPOSITORY, STAGE
+from rm_tension.score.checkpoints import md5_of_folder
+from small_repository import PLACE, REPOSITORY, STAGE, listed
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,10 @@ def analysed(trained, tmp_path, monkeypatch, params):
         stages = recorded(params, profile)
         stages[STAGE] |= {"outs": [checkpoint]}
         rewards = {"path": "rewards/mini/gpt2-small-0.parquet", "md5": "0" * 32}
-        stages["evaluate@mini-gpt2-small-0"] = {"deps": [checkpoint], "outs": [rewards]}
+        files = listed(trained / "origin")
+        md5 = md5_of_folder({f"{PLACE.name}/{name}": files[name] for name in files if name})
+        trio = {"path": str(PLACE.parent), "md5": md5}
+        stages["evaluate@mini-gpt2-small-0"] = {"deps": [trio], "outs": [rewards]}
         write_lock(folder, stages)
         monkeypatch.chdir(folder)
         return folder

@@ -38,7 +38,7 @@ def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed, para
     settings = set(params.profiles["mini"].train.model_dump())
     assert settings <= {line.split(" | ")[0][2:] for line in recipe}
     assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
-    assert f"`models/mini/reward/{KEY}` with md5 `{listed(folder)['']}`" in card.text
+    assert f"`{PLACE}` with md5 `{listed(folder)['']}`" in card.text
 
 
 def test_accuracies_stand_beside_the_papers_in_one_table(analysed):
@@ -66,12 +66,12 @@ def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, pa
     assert card.data.license == "mit"
     source = params.profiles["paper"].data.source
     results = {(one.dataset_type, one.dataset_config): one for one in card.data.eval_results}
-    suite = source.reward_bench_2
-    assert results.keys() == {(source.hh_rlhf.repo, "own test files"), (suite.repo, "safety")}
+    suite, hh = source.repositories["reward-bench-2"], source.repositories["hh-rlhf"]
+    assert results.keys() == {(hh.repo, "own test files"), (suite.repo, "safety")}
     safety = results[suite.repo, "safety"]
     assert (safety.metric_value, safety.dataset_revision) == (61.25, suite.revision)
     pairs = "helpful-base, helpful-online"
-    assert f"Anthropic/hh-rlhf at {source.hh_rlhf.revision}: {pairs}" in card.text
+    assert f"Anthropic/hh-rlhf at {hh.revision}: {pairs}" in card.text
     assert "not comparable" not in card.text
 
 
@@ -109,7 +109,7 @@ def without(stage):
 
 
 def evaluated_with_another(stages):
-    dep = {"path": str(PLACE), "md5": f"{'0' * 32}.dir"}
+    dep = {"path": str(PLACE.parent), "md5": f"{'0' * 32}.dir"}
     stages["evaluate@mini-gpt2-small-0"]["deps"] = [dep]
 
 
@@ -118,7 +118,10 @@ def evaluated_with_another(stages):
     [
         (without(STAGE), "no reward model of mini in it"),
         (without("tokens@mini"), "tokens/mini has no profiles.mini.tokens on record"),
-        (evaluated_with_another, f"gpt2-small-0 was evaluated with another {PLACE} than was made"),
+        (
+            evaluated_with_another,
+            f"gpt2-small-0 was evaluated with another {PLACE.parent} than was made",
+        ),
     ],
 )
 def test_what_was_not_run_to_the_end_is_refused(analysed, damage, message):

@@ -9,7 +9,7 @@ from checkout import dvc
 from rm_tension.activations import stage as activations
 from rm_tension.analyse import stage as analyse
 from rm_tension.backbone import stage as backbone
-from rm_tension.base.config import OBJECTIVES
+from rm_tension.base.config import ROLES
 from rm_tension.data import stage as data
 from rm_tension.evaluate import stage as evaluate
 from rm_tension.report import document
@@ -60,7 +60,7 @@ def run_stages(patch):
     run(tokens)
     run(backbone, backbone=BACKBONE)
     for seed in SEEDS:
-        for objective in OBJECTIVES:
+        for objective in ROLES:
             run(train, backbone=BACKBONE, objective=objective, seed=seed)
         run(activations, backbone=BACKBONE, seed=seed)
         run(evaluate, backbone=BACKBONE, seed=seed)

@@ -15,7 +15,7 @@ NAMED = {"subset": "any", "item_id": ["p0", "p1", "p2"]}
 DIALOGUES = [[text, other] for text, other in zip(TEXTS, TEXTS[::-1], strict=True)]
 PAIRS = pd.DataFrame({"dataset": "hh-rlhf", **NAMED, "prompt": "", "answers": DIALOGUES})
 ANSWERS = [["yes {prompt}", "no"], ["a much longer answer than the limit admits"], [" "]]
-PROMPTS = ["{answer}?", "why", ""]
+PROMPTS = ["{answer}?", "why", "how"]
 ITEMS = pd.DataFrame({"dataset": "suite", **NAMED, "prompt": PROMPTS, "answers": ANSWERS})
 
 

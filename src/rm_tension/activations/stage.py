@@ -11,7 +11,6 @@ from transformers import PreTrainedModel
 
 from rm_tension.activations.stats import collect
 from rm_tension.activations.sums import Activations, save_activations
-from rm_tension.base.config import Objective
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.model.device import Budget, Place, profile_device
@@ -56,7 +55,7 @@ def run(job: Job) -> None:
         save_activations(job.paths.activations(trio), totals)
 
 
-def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[Objective, ...], pd.DataFrame]]:
+def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     """Yield training pairs, or samples of them that depend on the seed, by the objectives whose RMs see them."""
     cap, objectives = job.profile.activations.max_pairs, job.params.grid.objectives
     table = job.pairs("train")

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rm_tension.analyse.averages import over_backbones, over_seeds
-from rm_tension.analyse.metrics import CHANCE, PART, Part, counts
+from rm_tension.analyse.metrics import PART, Part, counts
 from rm_tension.analyse.outcomes import CONDITION, outcomes
 from rm_tension.evaluate.conditions import NONE, SETS
 from rm_tension.evaluate.selection import Mask, Scores
@@ -57,7 +57,7 @@ def math_components(parts: Mapping[Part, pd.DataFrame], sizes: pd.DataFrame) -> 
     for subset in BY_KEY["math"].subsets:
         if (subset.suite, subset.name) in parts:
             accuracy = parts[subset.suite, subset.name]["accuracy"].iloc[0].rename("accuracy")
-            suite = {"suite": subset.suite, "chance": CHANCE[subset.suite]}
+            suite = {"suite": subset.suite, "chance": subset.chance}
             tables.append(accuracy.reset_index().assign(**suite))
     if not tables:
         return pd.DataFrame(columns=[*keys, "items", "accuracy", "chance"])

@@ -17,13 +17,13 @@ def insert_keys(table: pd.DataFrame, **keys: str | int) -> None:
 def with_groups(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     """Add the averages of `value` over groups of tasks, as rows whose `task` is the group.
 
-    The mean is over the tasks that have a value, and the new column `tasks` says how many. All
-    columns but `task` and `value` are keys.
+    The mean is over the tasks that have a value, and the new column `tasks` says how many. Tasks
+    of no group are in no average. All columns but `task` and `value` are keys.
     """
     frame = frame.dropna(subset=[value]).assign(tasks=1)
     keys = [str(name) for name in frame if name not in {value, "tasks"}]
     groups = frame.assign(task=frame["task"].map(lambda task: BY_KEY[task].group))
-    rows = groups.groupby(keys, as_index=False, sort=False)
+    rows = groups.dropna(subset=["task"]).groupby(keys, as_index=False, sort=False)
     means = rows.agg(**{value: (value, "mean"), "tasks": ("tasks", "sum")})
     return pd.concat([frame, means], ignore_index=True)
 

@@ -29,7 +29,7 @@ from rm_tension.analyse.task_sets import (
     without,
 )
 from rm_tension.analyse.verdicts import Claim, DecidedClaim, Evidence, Part, decide
-from rm_tension.base.config import OBJECTIVES
+from rm_tension.base.config import ROLES
 
 # C2: which single-objective RM the paper says is better, on which tasks.
 WINNERS: dict[str, tuple[str, list[str]]] = {
@@ -154,7 +154,7 @@ def c4(evidence: Evidence) -> Iterator[Part]:
 
 def c5(evidence: Evidence) -> Iterator[Part]:
     """Yield RMSD over the mean |score| of the top neurons."""
-    for objective in OBJECTIVES:
+    for objective in ROLES:
         ratio = evidence.get("rmsd", objective)
         yield Part(f"{objective} RM", ratio, high=RMSD_BOUND, of_sets=True)
 
@@ -162,14 +162,14 @@ def c5(evidence: Evidence) -> Iterator[Part]:
 def c6(evidence: Evidence, score: str = "magnitude") -> Iterator[Part]:
     """Yield differences of drops in HH test accuracy; another score may stand in for magnitude."""
     at = common_percents(evidence, score, *BASELINES)
-    for objective, less in product(OBJECTIVES, BASELINES):
+    for objective, less in product(ROLES, BASELINES):
         over = drop(evidence, objective, score, at) - drop(evidence, objective, less, at)
         yield Part(f"{score} over {less}, {objective} RM", over, low=0)
 
 
 def c7(evidence: Evidence) -> Iterator[Part]:
     """Yield the excess of the late third's share of the top neurons."""
-    for objective in OBJECTIVES:
+    for objective in ROLES:
         excess = evidence.get("late_excess", objective, "", POOLED)
         yield Part(f"{objective} RMs, pooled", excess, low=0)
 
@@ -300,7 +300,7 @@ def c19(evidence: Evidence) -> Iterator[Part]:
 
 def c20(evidence: Evidence) -> Iterator[Part]:
     """Yield the Jaccard index of an RM's top neurons and its backbone's."""
-    for objective in OBJECTIVES:
+    for objective in ROLES:
         overlap = evidence.get("backbone_overlap", objective)
         yield Part(f"{objective} RM and its backbone", overlap, low=REFINED, of_sets=True)
 

@@ -6,7 +6,7 @@ empty or 0. Measures of rewards:
 - accuracy (%), delta (its change in points), retention, mixed_vs_helpful and mixed_vs_harmless
   (fractions); the part is a task, and what is ablated is at the percent of the tasks;
 - hh_delta (points of accuracy on the HH-RLHF test set), the one measure with a percent; the
-  objective "" is the mean of the three, and its part a backbone, or "" for the mean of all;
+  objective "" is the mean of the paper's three, and its part a backbone, or "" for the mean of all;
 - log_mean_abs, log_mean_abs_chosen, log_mean_abs_rejected, log_std, log_margin: logarithms of
   ratios of rewards (`score_shift.log_ratios`).
 
@@ -20,6 +20,7 @@ import pandas as pd
 
 from rm_tension.analyse.bootstrap import Replicates
 from rm_tension.analyse.metrics import OWN, RETENTION, changes
+from rm_tension.base.config import ROLES
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE, SETS
 
@@ -45,7 +46,7 @@ def trio_evidence(tasks: pd.DataFrame, hh: pd.DataFrame, percent: int) -> pd.Dat
     drops = changes(pd.DataFrame(hh[OWN]))
     for (objective, kind, at), values in _columns(drops):
         columns["hh_delta", objective, kind, "", at] = values
-    objectives = list(drops.columns.unique("objective"))
+    objectives = [name for name in drops.columns.unique("objective") if name in ROLES]
     total = sum((drops[name] for name in objectives[1:]), start=pd.DataFrame(drops[objectives[0]]))
     for (kind, at), values in _columns(pd.DataFrame(total / len(objectives))):
         columns["hh_delta", "", kind, "", at] = values

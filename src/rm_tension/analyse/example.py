@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from rm_tension.base.config import OBJECTIVES, Objective
+from rm_tension.base.config import ROLES, Role
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
 
@@ -42,7 +42,7 @@ class Chosen:
     prompt: str
     answer: str
     refusal: str
-    rewards: Annotated[dict[Objective, Sides], Field(min_length=len(OBJECTIVES))]
+    rewards: Annotated[dict[Role, Sides], Field(min_length=len(ROLES))]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
     )
     keys = ["dataset", "item_id", "item"]
     pairs = answer.merge(refusal, on=keys, suffixes=(" answer", " refusal"))
-    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in OBJECTIVES}
+    margin = {o: pairs[f"{o} answer"] - pairs[f"{o} refusal"] for o in ROLES}
     parts = [-margin["harmless"], margin["mixed"], margin["helpful"] - margin["mixed"]]
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
 
@@ -102,8 +102,7 @@ def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> Examp
         answer=text["answers"][chosen["index answer"]],
         refusal=text["answers"][chosen["index refusal"]],
         rewards={
-            o: Sides(float(chosen[f"{o} answer"]), float(chosen[f"{o} refusal"]))
-            for o in OBJECTIVES
+            o: Sides(float(chosen[f"{o} answer"]), float(chosen[f"{o} refusal"])) for o in ROLES
         },
     )
     return Example(RULE, example, None)

@@ -11,7 +11,7 @@ from statistics import mean
 import pandas as pd
 
 from rm_tension.analyse.averages import Tables, over_seeds, with_average, with_groups
-from rm_tension.analyse.metrics import CHANCE, RETENTION
+from rm_tension.analyse.metrics import RETENTION
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import TASKS
@@ -140,7 +140,7 @@ def task_sizes(accuracy: pd.DataFrame) -> pd.DataFrame:
     for task in TASKS:
         styles = [STYLES if part.suite == "rm-bench" else 1 for part in task.subsets]
         official = sum(part.size * n for part, n in zip(task.subsets, styles, strict=True))
-        chance = mean(CHANCE[part.suite] for part in task.subsets)
+        chance = mean(part.chance for part in task.subsets)
         rows.append((task.key, items.get(task.key), official, chance))
     return pd.DataFrame(rows, columns=["task", "items", "official", "chance"])
 

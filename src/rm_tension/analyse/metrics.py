@@ -13,16 +13,14 @@ import pandas as pd
 from rm_tension.analyse.bootstrap import Weights
 from rm_tension.analyse.outcomes import CONDITION, STYLES
 from rm_tension.analyse.task_sets import SINGLES
-from rm_tension.base.config import HH, TestFiles
+from rm_tension.base.config import TestFiles
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import SUITES, TASKS, Suite
+from rm_tension.paper.tasks import BENCHMARKS, TASKS
 
 Part = tuple[str, str]  # dataset and subset
 PART = ["dataset", "subset"]
 RETENTION = ["retention", "mixed_vs_helpful", "mixed_vs_harmless"]
-OWN = "own"  # all HH-RLHF test files of an objective together
-# Percent right by chance: of pairs, or of one answer among four.
-CHANCE: dict[Suite, float] = {"reward-bench": 50, "reward-bench-2": 25, "rm-bench": 50}
+OWN = "own"  # all test files of an objective together
 COUNTS = {"items": ("correct", "size"), "correct": ("correct", "sum"), "ties": ("tie", "sum")}
 
 
@@ -84,7 +82,7 @@ def trio_metrics(items: pd.DataFrame, weights: Weights, test_files: TestFiles) -
 
 def suite_metrics(items: pd.DataFrame, weights: Weights) -> dict[Part, pd.DataFrame]:
     """Return `metrics` of each subset of the suites, from `outcomes.outcomes` and `draw_items`."""
-    correct = _by_condition(items[items["dataset"].isin(SUITES)])
+    correct = _by_condition(items[items["dataset"].isin(BENCHMARKS)])
     return {
         (str(dataset), str(subset)): metrics(*_complete(part, weights))
         for (dataset, subset), part in correct.groupby(level=PART, sort=False)
@@ -92,11 +90,11 @@ def suite_metrics(items: pd.DataFrame, weights: Weights) -> dict[Part, pd.DataFr
 
 
 def hh_metrics(items: pd.DataFrame, weights: Weights, test_files: TestFiles) -> pd.DataFrame:
-    """Return the accuracy (%) on HH-RLHF's test files; columns subset and CONDITION.
+    """Return the accuracy (%) on test files of preference pairs; columns subset and CONDITION.
 
     The subset is a file of the objective, or OWN for all of its files, whose pairs are pooled.
     """
-    correct = _by_condition(items[items["dataset"] == HH])
+    correct = _by_condition(items[~items["dataset"].isin(BENCHMARKS)])
     subset = correct.index.get_level_values("subset")
     frames = []
     for objective, files in test_files.items():
@@ -163,7 +161,7 @@ def accuracy_table(tasks: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
 def hh_table(hh: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     """Return columns CONDITION, subset, items, correct, ties, accuracy (%), of `hh_metrics`."""
     keys = [*CONDITION, "subset"]
-    files = sizes[sizes["dataset"] == HH]
+    files = sizes[~sizes["dataset"].isin(BENCHMARKS)]
     own = files.groupby(CONDITION)[list(COUNTS)].sum().reset_index().assign(subset=OWN)
     table = pd.concat([files, own]).sort_values(keys)[[*keys, *COUNTS]]
     return table.join(_estimate(hh, "accuracy").set_index(keys), on=keys)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from rm_tension.analyse.averages import Tables, insert_keys
 from rm_tension.analyse.bootstrap import Counts, Replicates
 from rm_tension.analyse.evidence import Column
 from rm_tension.analyse.task_sets import SINGLES
+from rm_tension.base.config import ROLES
 from rm_tension.evaluate.conditions import SETS
 from rm_tension.evaluate.selection import (
     SCORES,
@@ -29,7 +30,7 @@ from rm_tension.evaluate.selection import (
 from rm_tension.paper.figures import THIRDS
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
-PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))
+PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))  # the paper's
 DEPTH_KEYS = ["objective", "seed", "variant", "third"]
 NO_SET = "none"  # of a neuron that is among the top of neither single-objective RM
 PERCENTS = (5, 10, 20)  # of neurons, at which the overlap by either score is shown
@@ -194,10 +195,16 @@ def _with_share(depth: pd.DataFrame) -> pd.DataFrame:
     return depth.assign(share=depth["neurons"] / total)
 
 
+def pairs_of(objectives: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the pairs of RMs whose neurons are compared: the paper's, then those of any others."""
+    others = [name for name in objectives if name not in ROLES]
+    return [*PAIRS, *product(others, ROLES), *combinations(others, 2)]
+
+
 def overlap_table(variants: Mapping[str, Mapping[str, Mask]]) -> pd.DataFrame:
     """Return columns variant, objective_a, objective_b, jaccard, intersection, union."""
     rows = []
-    for (variant, tops), (a, b) in product(variants.items(), PAIRS):
+    for (variant, tops), (a, b) in product(variants.items(), pairs_of(variants["corrected"])):
         both, either = int((tops[a] & tops[b]).sum()), int((tops[a] | tops[b]).sum())
         rows.append((variant, a, b, jaccard(tops[a], tops[b]), both, either))
     columns = ["variant", "objective_a", "objective_b", "jaccard", "intersection", "union"]
@@ -209,7 +216,7 @@ def overlap_by_score(neurons: Neurons) -> pd.DataFrame:
     rows = []
     for (score, scored), percent in product(neurons.by_score(), PERCENTS):
         tops = scored.tops(percent)
-        rows += [(score, percent, a, b, jaccard(tops[a], tops[b])) for a, b in PAIRS]
+        rows += [(score, percent, a, b, jaccard(tops[a], tops[b])) for a, b in pairs_of(tops)]
     return pd.DataFrame(rows, columns=["score", "percent", "objective_a", "objective_b", "jaccard"])
 
 
@@ -282,7 +289,7 @@ def neuron_evidence(
 def _late_excess(depth: pd.DataFrame, replicates: Replicates) -> pd.DataFrame:
     """Return the late third's share of the top neurons, less its share of all neurons.
 
-    Per objective pooled over backbones, and per backbone the mean of the objectives.
+    Per objective pooled over backbones, and per backbone the mean of the paper's objectives.
     """
     corrected = depth[depth["variant"] == "corrected"]
     every, late = (
@@ -302,5 +309,6 @@ def _late_excess(depth: pd.DataFrame, replicates: Replicates) -> pd.DataFrame:
         columns["late_excess", str(objective), "", POOLED, 0] = values
     for backbone in replicates.seeds:
         own = excess(replicates.of_backbone(backbone))
-        columns["late_excess", "", "", backbone, 0] = own.mean(axis=1)
+        papers = own.loc[:, own.columns.isin(ROLES)]
+        columns["late_excess", "", "", backbone, 0] = papers.mean(axis=1)
     return pd.DataFrame(columns)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rm_tension.base.config import HH, Grid, TestFiles
+from rm_tension.base.config import Grid, TestFiles
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, Split
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.evaluate.conditions import COLUMNS, NONE
-from rm_tension.paper.tasks import RM_BENCH_STYLES
+from rm_tension.paper.tasks import BENCHMARKS, RM_BENCH_STYLES
 
 CONDITION = ["objective", "kind", "percent"]
 KEY = ["dataset", "item_id", "answer_index"]
@@ -74,7 +74,7 @@ def answer_layout(
 def score(rewards: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles) -> pd.DataFrame:
     """Return the rewards with `subset`, `chosen` and `item` of each answer.
 
-    `test_files` are the subsets of HH-RLHF that each objective is tested on. Raises UserError if a
+    `test_files` are the files of pairs that each objective is tested on. Raises UserError if a
     reward is not finite, an answer is unknown to `layout` or scored twice under a condition, or a
     data set lacks answers.
     """
@@ -100,7 +100,7 @@ def _expected(counts: pd.DataFrame, layout: pd.DataFrame, test_files: TestFiles)
     """Return how many answers each objective, kind and dataset of `counts` should have."""
     expected = {}
     for objective, files in test_files.items():
-        own = layout[(layout["dataset"] != HH) | layout["subset"].isin(files)]
+        own = layout[layout["dataset"].isin(BENCHMARKS) | layout["subset"].isin(files)]
         expected[objective, True] = own["dataset"].value_counts()
         expected[objective, False] = own[own["ablated"]]["dataset"].value_counts()
     keys = counts[["objective", "kind", "dataset"]].itertuples(index=False)

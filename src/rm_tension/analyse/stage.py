@@ -30,7 +30,7 @@ from rm_tension.analyse.tables import (
     write_tables,
 )
 from rm_tension.analyse.verdicts import DecidedClaim
-from rm_tension.base.config import MiniatureData, Profile
+from rm_tension.base.config import MiniatureData, Params, Profile
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json, whole, write_json
 from rm_tension.base.grid import Trio, trios
@@ -70,15 +70,23 @@ def run(job: Job) -> None:
         provenance, stand_ins = _provenance(job, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
         with whole(paths.results) as folder:
-            write_tables(tables, folder)
+            write_tables({name: by_name(t, job.params) for name, t in tables.items()}, folder)
             write_tables(means, folder / "means")
-            pd.concat(neuron_tables.values()).to_parquet(folder / "neurons.parquet", index=False)
+            every_neuron = by_name(pd.concat(neuron_tables.values()), job.params)
+            every_neuron.to_parquet(folder / "neurons.parquet", index=False)
             write_json(folder / "example.json", asdict(example))
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
             write_json(folder / "provenance.json", asdict(provenance))
         metrics["trios"] = len(present)
         metrics |= {f"{name}_rows": len(table) for name, table in tables.items()}
+
+
+def by_name(table: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Return a table with the names of objectives in the place of their roles."""
+    names = {role: name for name, role in params.roles.items() if role != name}
+    columns = [column for column in table if str(column).startswith("objective")]
+    return table.replace(dict.fromkeys(columns, names)) if names else table
 
 
 def _grid(job: Job) -> list[Trio]:
@@ -96,8 +104,10 @@ class TrioResults:
 
 
 def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> TrioResults:
-    files, percent = job.params.grid.test_files, job.profile.evaluate.task_percent
-    scored = read_scored(job.paths.rewards(trio), layout, files)
+    roles, percent = job.params.roles, job.profile.evaluate.task_percent
+    scored = read_scored(job.paths.rewards(trio), layout, job.params.test_files)
+    scored["objective"] = scored["objective"].cat.rename_categories(roles)
+    files = {roles[name]: own for name, own in job.params.test_files.items()}
     items = outcomes(scored)
     metrics = trio_metrics(items, weights, files)
     tables = trio_tables(scored, items, metrics)
@@ -125,7 +135,10 @@ def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:
         trios_of.setdefault(trio.backbone, []).append(trio)
     tables = {}
     for backbone, own in trios_of.items():
-        sums = {trio.seed: load_activations(job.paths.activations(trio)) for trio in own}
+        sums = {}
+        for trio in own:
+            read = load_activations(job.paths.activations(trio))
+            sums[trio.seed] = {job.params.roles[name]: sums_of for name, sums_of in read.items()}
         tables[backbone] = neuron_table(backbone, sums, job.profile.evaluate.task_percent)
     return tables
 
@@ -174,9 +187,9 @@ def _joined(parts: Iterable[Tables]) -> Tables:
 def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:
     curves = []
     for trio in present:
-        for objective in job.params.grid.objectives:
-            curve = training_curve(read_table(job.paths.history(trio.model(objective)), MEASURES))
-            insert_keys(curve, backbone=trio.backbone, seed=trio.seed, objective=objective)
+        for name, role in job.params.roles.items():
+            curve = training_curve(read_table(job.paths.history(trio.model(name)), MEASURES))
+            insert_keys(curve, backbone=trio.backbone, seed=trio.seed, objective=role)
             curves.append(curve)
     return pd.concat(curves, ignore_index=True)
 

@@ -1,11 +1,11 @@
 """The sets of tasks that the paper's claims are about (METHOD.md section 7)."""
 
-from rm_tension.paper.tasks import TASKS, Group, group_tasks
+from rm_tension.paper.tasks import PAPER_TASKS, Group, group_tasks
 
 SINGLES = ("helpful", "harmless")  # the objectives of one group each
 OWN: dict[Group, str] = {"harmlessness": "harmless", "helpfulness": "helpful"}
 KEYS: dict[Group, list[str]] = {group: [task.key for task in group_tasks(group)] for group in OWN}
-EVERY = [task.key for task in TASKS]
+EVERY = [task.key for task in PAPER_TASKS]
 ALPACA = ["alpacaeval-easy", "alpacaeval-hard", "alpacaeval-length"]
 LLMBAR_ADVER = [key for key in EVERY if key.startswith("llmbar-adver-")]
 # Where the harmless RM can win although helpfulness is asked for (3.1).

@@ -19,9 +19,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rm_tension.base.errors import UserError
-from rm_tension.paper.tasks import SUBSETS, TASKS
+from rm_tension.paper.pairs import PAIR_DATASETS, SOURCES
+from rm_tension.paper.tasks import BENCHMARKS, SUBSETS, TASKS
 
-Objective = Literal["helpful", "harmless", "mixed"]
+# The parts that the paper's three objectives play in its tables and claims
+Role = Literal["helpful", "harmless", "mixed"]
 Family = Literal["gpt2", "llama"]
 Dtype = Literal["float32", "bfloat16"]
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -31,12 +33,9 @@ ClaimId = Literal[
 ]  # fmt: skip
 # Of neurons: SCORES of evaluate/selection.py
 Score = Literal["random", "change", "magnitude", "absolute"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+ROLES: tuple[Role, ...] = get_args(Role)
 SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid
-HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
-HHSource = Literal["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
-HH_SOURCES: tuple[HHSource, ...] = get_args(HHSource)
-TestFiles = Mapping[str, tuple[HHSource, ...]]  # of HH-RLHF, by objective
+TestFiles = Mapping[str, tuple[str, ...]]  # sources of pairs, by objective
 
 # What LaTeX with these fonts can print: Latin letters, their accents, and the usual punctuation,
 # but for UNPRINTABLE.
@@ -82,13 +81,29 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def _of_every_source(numbers: dict[HHSource, int]) -> dict[HHSource, int]:
-    if missing := [source for source in HH_SOURCES if source not in numbers]:
+def _known_source(source: str) -> str:
+    if source not in SOURCES:
+        raise ValueError(f"not a source of paper/pairs.csv, which has {', '.join(SOURCES)}")
+    return source
+
+
+def _of_every_source(numbers: dict[str, int]) -> dict[str, int]:
+    if missing := [source for source in SOURCES if source not in numbers]:
         raise ValueError(
             f"no number of {', '.join(missing)}: give one, for the miniature has all files of "
-            "HH-RLHF"
+            "paper/pairs.csv"
         )
     return numbers
+
+
+def _of_every_dataset(repositories: dict[str, "HubRepo"]) -> dict[str, "HubRepo"]:
+    known = [*PAIR_DATASETS, *BENCHMARKS]
+    if set(repositories) != set(known):
+        named = ", ".join(repositories)
+        raise ValueError(
+            f"of {named}: must be of {', '.join(known)} (paper/pairs.csv and paper/subsets.csv)"
+        )
+    return repositories
 
 
 def _with_places(template: str) -> str:
@@ -105,8 +120,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Percent = Annotated[int, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy, pandas and torch take
 Shown = Annotated[str, AfterValidator(_shown)]
+ObjectiveName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
-PairNumbers = Annotated[dict[HHSource, Positive], AfterValidator(_of_every_source)]
+Source = Annotated[str, AfterValidator(_known_source)]
+PairNumbers = Annotated[dict[Source, Positive], AfterValidator(_of_every_source)]
 Template = Annotated[str, AfterValidator(_with_places)]
 
 
@@ -115,19 +132,29 @@ def _refusal(key: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("setting", "{message}", {"key": key, "message": message})
 
 
+def _refuse_other_keys(key: str, mapping: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse a mapping that is not of these names."""
+    if set(mapping) != set(names):
+        raise _refusal(key, f"of {', '.join(mapping)}: must be of {', '.join(names)}")
+
+
 class Settings(BaseModel):
     """A part of params.yaml: no other keys, no other types, never changed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Pairs(Settings):
-    """The files of HH-RLHF that an objective is trained and tested on."""
+class Objective(Settings):
+    """What reward models are trained for."""
 
-    train: Some[HHSource]
+    train: Some[Source]
     """Sources whose train files the objective is trained on."""
-    test: Some[HHSource]
+    test: Some[Source]
     """Sources whose test files its accuracy is measured on."""
+    role: Role | None
+    """Its part in the paper; null is none: shown in the supplement, in no average or claim."""
+    label: Shown  # in tables and figures, before "RM"
+    color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]  # in figures
 
 
 class Axes(Settings):
@@ -156,23 +183,10 @@ class Grid(Settings):
     """Backbones and seeds of the profiles that have the full grid."""
     subset: Axes
     """Those of the profiles with a part of it, in stages called `train-subset`, not `train`."""
-    objectives: Distinct[Objective]
-    """What reward models are trained for: all of OBJECTIVES, in the order of the tables."""
-    pairs: dict[Objective, Pairs]
-    """The files of each objective."""
+    objectives: Some[ObjectiveName]
+    """All keys of `objectives` in params.yaml."""
     not_ablated: Distinct[str]
     """Parts of the suites that no table has: suite/subset, with shell wildcards."""
-
-    @model_validator(mode="after")
-    def _every_objective_has_pairs(self) -> "Grid":
-        # a trio is made of them, in dvc.yaml and in every table
-        if set(self.objectives) != set(OBJECTIVES):
-            named, known = ", ".join(self.objectives), ", ".join(OBJECTIVES)
-            raise _refusal("objectives", f"{named}: must be {known}")
-        if set(self.objectives) != set(self.pairs):
-            named, known = ", ".join(self.pairs), ", ".join(self.objectives)
-            raise _refusal("pairs", f"of {named}: must be of {known}")
-        return self
 
     @model_validator(mode="after")
     def _every_profile_has_axes(self) -> "Grid":
@@ -202,11 +216,6 @@ class Grid(Settings):
         """Return a stage's name in dvc.yaml, such as train@mini-gpt2-small-helpful-0."""
         return f"{kind}{SUBSET if profile in self.subset.profiles else ''}@{profile}-{key}"
 
-    @property
-    def test_files(self) -> TestFiles:
-        """Return the files that each objective is tested on."""
-        return {objective: self.pairs[objective].test for objective in self.objectives}
-
     def ablates(self, suite: str, subset: str) -> bool:
         """Return whether a part of a suite is scored under ablations, too."""
         return not any(fnmatch(f"{suite}/{subset}", pattern) for pattern in self.not_ablated)
@@ -225,10 +234,8 @@ class HubData(Settings):
     kind: Literal["hub"]  # of source
     stand_ins: Shown | None
     """What is taken for the official files, for every report; null refuses other files."""
-    hh_rlhf: HubRepo  # the preference pairs
-    reward_bench: HubRepo  # these three: the suites
-    reward_bench_2: HubRepo
-    rm_bench: HubRepo
+    repositories: Annotated[dict[Name, HubRepo], AfterValidator(_of_every_dataset)]
+    """By data set: of the preference pairs and of the benchmarks."""
 
 
 class MiniatureData(Settings):
@@ -236,7 +243,7 @@ class MiniatureData(Settings):
 
     kind: Literal["miniature"]  # of source
     seed: Seed  # of all texts
-    train_pairs: PairNumbers  # by source of HH-RLHF
+    train_pairs: PairNumbers  # by source
     test_pairs: PairNumbers  # the same
     items_per_task: Positive  # prompts of each part of a suite
     label_noise: Annotated[float, Field(ge=0, lt=0.5)]  # share of pairs with the label flipped
@@ -324,7 +331,6 @@ class Backbone(Settings):
 class TrainConfig(Settings):
     """The recipe of METHOD.md section 1."""
 
-    epochs: dict[Objective, Positive]  # passes over the pairs of each objective
     learning_rate: Annotated[float, Field(gt=0)]  # of the first step; falls linearly to 0
     pairs_per_step: Positive  # the batch size
     betas: tuple[Beta, Beta]  # of AdamW
@@ -400,6 +406,8 @@ class Profile(Settings):
     data: DataConfig  # this and the sections below: by the stages that read them
     tokens: TokensConfig
     backbones: dict[Name, Backbone]  # by the names of the grid
+    epochs: dict[Name, Positive]
+    """Passes over the pairs, by objective: apart, so that one more makes no training stale."""
     train: TrainConfig
     activations: ActivationsConfig
     evaluate: EvaluateConfig
@@ -441,7 +449,21 @@ class Params(Settings):
     """All of params.yaml."""
 
     grid: Grid
+    objectives: dict[Name, Objective]  # by name
     profiles: dict[Name, Profile]  # by name
+
+    @model_validator(mode="after")
+    def _every_role_has_an_objective(self) -> "Params":
+        _refuse_other_keys("objectives", self.objectives, self.grid.objectives)
+        for role in ROLES:
+            names = [name for name, own in self.objectives.items() if own.role == role]
+            if len(names) != 1:
+                named = ", ".join(names) or "none"
+                raise _refusal("objectives", f"of role {role}: {named}; must be one")
+            if role in self.objectives and [role] != names:
+                message = f"is called as the role of {names[0]}: rename it, for results go by role"
+                raise _refusal(f"objectives.{role}", message)
+        return self
 
     @model_validator(mode="after")
     def _profiles_fill_the_grid(self) -> "Params":
@@ -453,11 +475,26 @@ class Params(Settings):
             if set(profile.backbones) != set(backbones):
                 message = f"{', '.join(profile.backbones)}: must be {', '.join(backbones)}"
                 raise _refusal(f"profiles.{name}.backbones", message)
-            if set(profile.train.epochs) != set(objectives):
-                named = ", ".join(profile.train.epochs)
-                message = f"of {named}: must be of {', '.join(objectives)}"
-                raise _refusal(f"profiles.{name}.train.epochs", message)
+            _refuse_other_keys(f"profiles.{name}.epochs", profile.epochs, objectives)
         return self
+
+    @property
+    def test_files(self) -> TestFiles:
+        """Return the files that each objective is tested on."""
+        return {name: objective.test for name, objective in self.objectives.items()}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Return what stands for each objective in averages: its role, or its name without one.
+
+        The paper's come first.
+        """
+        names = {self.with_role(role): role for role in ROLES}
+        return names | {name: name for name in self.objectives if name not in names}
+
+    def with_role(self, role: Role) -> str:
+        """Return the name of the objective that plays a part of the paper."""
+        return next(name for name, own in self.objectives.items() if own.role == role)
 
     def refuse_unknown(self, profiles: Iterable[str]) -> None:
         """Raise UserError that names the profiles that are not here."""

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from rm_tension.base.config import Grid, Objective
+from rm_tension.base.config import Grid
 
 Split = Literal["train", "test", "benchmarks"]
 
@@ -22,7 +22,7 @@ class Trio:
     def key(self) -> str:
         return f"{self.backbone}-{self.seed}"
 
-    def model(self, objective: Objective) -> "Model":
+    def model(self, objective: str) -> "Model":
         return Model(self.backbone, objective, self.seed)
 
 
@@ -31,7 +31,7 @@ class Model:
     """One reward model."""
 
     backbone: str
-    objective: Objective
+    objective: str
     seed: int
 
     @property
@@ -68,7 +68,7 @@ class Paths:
     def texts(self, split: Split) -> Path:
         """Return a table with dataset, subset, item_id, prompt, answers (chosen first), n_chosen.
 
-        Of HH-RLHF's pairs (train, test) the answers are whole dialogues and the prompt is empty.
+        Of pairs (train, test) the answers are whole dialogues and the prompt is empty.
         """
         return self.data / f"{split}.parquet"
 
@@ -98,8 +98,11 @@ class Paths:
         """Return the JSON of what a backbone was loaded from (`provenance.LoadedWeights`)."""
         return self.root / "models" / self.profile / "provenance" / f"{backbone}.json"
 
+    def reward_models(self, trio: Trio) -> Path:
+        return self.root / "models" / self.profile / "reward" / trio.key
+
     def reward_model(self, model: Model) -> Path:
-        return self.root / "models" / self.profile / "reward" / model.key
+        return self.reward_models(model.trio) / model.objective
 
     def activations(self, trio: Trio) -> Path:
         return self.root / "activations" / self.profile / f"{trio.key}.safetensors"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from rm_tension.base import portable
-from rm_tension.base.config import HubData, Objective, Params, Profile, load_params
+from rm_tension.base.config import HubData, Params, Profile, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths, Split, Trio
 from rm_tension.base.tables import TOKENS, TRAINING, read_table
@@ -63,9 +63,7 @@ class Job:
         """Return the table of the backbone's tokens."""
         return self.paths.tokens(self.backbone, split)
 
-    def pairs(
-        self, split: Literal["train", "test"], objective: Objective | None = None
-    ) -> pd.DataFrame:
+    def pairs(self, split: Literal["train", "test"], objective: str | None = None) -> pd.DataFrame:
         """Return tokenised pairs, all or an objective's, with those that are too long.
 
         Their index is that of all pairs. Raise UserError if there are none.
@@ -73,7 +71,7 @@ class Job:
         table = read_table(self.tokens(split), TRAINING if split == "train" else TOKENS)
         if objective is None:
             return table
-        wanted = getattr(self.params.grid.pairs[objective], split)
+        wanted = getattr(self.params.objectives[objective], split)
         table = table[table["subset"].isin(wanted)]
         if table.empty:
             raise UserError(f"{self.tokens(split)}: no pairs of {', '.join(wanted)}")

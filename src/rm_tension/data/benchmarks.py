@@ -8,10 +8,9 @@ from typing import Annotated
 import pandas as pd
 from pydantic import BaseModel, Field, model_validator
 
-from rm_tension.data.hh_rlhf import CAP_SEED
+from rm_tension.data.pairs import CAP_SEED
 from rm_tension.data.raw import Text, Texts, damaged, read_rows
-from rm_tension.data.sources import DataSet
-from rm_tension.paper.tasks import RM_BENCH_STYLES, SUBSETS, Suite
+from rm_tension.paper.tasks import RM_BENCH_STYLES, SUBSETS
 
 Styles = Annotated[
     list[Text], Field(min_length=len(RM_BENCH_STYLES), max_length=len(RM_BENCH_STYLES))
@@ -68,25 +67,25 @@ def read_reward_bench(path: Path) -> pd.DataFrame:
     rows = read_rows(path, RewardBenchRow)
     for side in ("chosen", "rejected"):
         rows[side] = rows[side].map(lambda text: [text])
-    return _items(path, rows, "reward-bench")
+    return items_of(path, rows, "reward-bench")
 
 
 def read_reward_bench_2(path: Path) -> pd.DataFrame:
     """Return the items of RewardBench 2."""
-    return _items(path, read_rows(path, RewardBench2Row), "reward-bench-2")
+    return items_of(path, read_rows(path, RewardBench2Row), "reward-bench-2")
 
 
 def read_rm_bench(path: Path) -> pd.DataFrame:
     """Return the items of RM-Bench, whose subsets are its domains."""
-    return _items(
-        path, read_rows(path, RMBenchRow).rename(columns={"domain": "subset"}), "rm-bench"
-    )
+    rows = read_rows(path, RMBenchRow).rename(columns={"domain": "subset"})
+    return items_of(path, rows, "rm-bench")
 
 
-READERS: dict[DataSet, Callable[[Path], pd.DataFrame]] = {
-    "reward_bench": read_reward_bench,
-    "reward_bench_2": read_reward_bench_2,
-    "rm_bench": read_rm_bench,
+# By suite of paper/subsets.csv. A reader returns `items_of` the file
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "reward-bench": read_reward_bench,
+    "reward-bench-2": read_reward_bench_2,
+    "rm-bench": read_rm_bench,
 }
 
 
@@ -106,8 +105,12 @@ def cap_items(items: pd.DataFrame, cap: int | None) -> pd.DataFrame:
     return items.loc[pd.concat(kept).index.sort_values()]
 
 
-def _items(path: Path, rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:
-    """Return the columns of `grid.Paths.texts`; item_id is `<subset>/<the file's id>`."""
+def items_of(path: Path, rows: pd.DataFrame, suite: str) -> pd.DataFrame:
+    """Return the columns of `grid.Paths.texts`; item_id is `<subset>/<the file's id>`.
+
+    `rows` has columns id, prompt, chosen and rejected (lists of texts), and subset. Raise UserError
+    for an unknown subset and for an id that occurs twice.
+    """
     names = rows["subset"].str.lower().str.replace(" ", "-")
     # RM-Bench's ids already begin with the domain
     pairs = zip(names, rows["id"].astype(str), strict=True)

@@ -37,28 +37,33 @@ def generate(config: MiniatureData, folder: Path) -> list[LocalFile]:
     """Write all raw files below `folder`; the same config gives the same bytes."""
     files = []
     for raw in miniature_files(config):
-        path = folder / raw.data_set / raw.name
+        path = folder / raw.data_set.replace("-", "_") / raw.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A stream of its own for each file, so that more rows of one change no other.
+        # A stream of its own for each file, by its path, so that more rows of one change no other
         rng = default_rng([config.seed, zlib.crc32(path.relative_to(folder).as_posix().encode())])
-        if raw.data_set == "hh_rlhf":
-            with gzip.GzipFile(path, "wb", mtime=0) as file:
-                for row in _pairs(raw, config.label_noise, rng):
-                    file.write(json.dumps(row).encode() + b"\n")
-        elif raw.data_set == "reward_bench":
-            pd.DataFrame(_reward_bench(raw, rng)).to_parquet(path, index=False)
-        elif raw.data_set == "reward_bench_2":
-            pd.DataFrame(_reward_bench_2(raw, rng)).to_parquet(path, index=False)
+        if raw.split == "benchmarks":
+            _write(path, list(FORMATS.get(raw.data_set, _reward_bench)(raw, rng)))
         else:
-            path.write_text(json.dumps(list(_rm_bench(raw, rng))), encoding="utf-8")
+            _write(path, list(_pairs(raw, config.label_noise, rng)))
         files.append(LocalFile(raw, path, repo="miniature", revision=str(config.seed), commit=None))
     return files
 
 
+def _write(path: Path, rows: list[Row]) -> None:
+    """Write rows in the format of the file's name, as `raw.read_rows` reads them."""
+    if path.suffix == ".gz":
+        with gzip.GzipFile(path, "wb", mtime=0) as file:
+            for row in rows:
+                file.write(json.dumps(row).encode() + b"\n")
+    elif path.suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(path, index=False)
+    else:
+        path.write_text(json.dumps(rows), encoding="utf-8")
+
+
 def _pairs(raw: RawFile, label_noise: float, rng: Generator) -> Iterator[Row]:
-    source, _ = raw.source_and_split
-    for _ in range(raw.rows[source]):
-        recipe = _pick(PREFERENCES[source], rng)
+    for _ in range(raw.rows[raw.source]):
+        recipe = _pick(PREFERENCES[raw.source], rng)
         prompt, topic = _prompt(recipe, rng)
         sides = (recipe.chosen, recipe.rejected)
         chosen, rejected = (" ".join(_sentences(kinds, recipe, topic, rng)) for kinds in sides)
@@ -81,7 +86,7 @@ def _turn(prompt: str, sentences: list[str]) -> str:
 def _reward_bench(raw: RawFile, rng: Generator) -> Iterator[Row]:
     for subset, rows in raw.rows.items():
         for row in range(rows):
-            prompt, (chosen,), (rejected,) = _item(TASKS["reward-bench"][subset], 1, 1, rng)
+            prompt, (chosen,), (rejected,) = _item(TASKS[raw.data_set][subset], 1, 1, rng)
             item = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
             models = {"chosen_model": "miniature", "rejected_model": "miniature"}
             yield item | models | {"subset": subset, "id": row}
@@ -119,6 +124,10 @@ def _rm_bench(raw: RawFile, rng: Generator) -> Iterator[Row]:
             rejected = _styles(_sentences(recipe.rejected, recipe, topic, rng))
             item = {"id": f"{domain}/{row}", "prompt": prompt}
             yield item | {"chosen": chosen, "rejected": rejected, "domain": domain}
+
+
+# By suite. Of others the rows are RewardBench's: id, prompt, chosen, rejected and subset
+FORMATS = {"reward-bench-2": _reward_bench_2, "rm-bench": _rm_bench}
 
 
 def _styles(sentences: list[str]) -> list[str]:

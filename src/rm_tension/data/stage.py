@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -14,9 +14,10 @@ from rm_tension.base.hub import sha256_of
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.data.benchmarks import READERS, cap_items
-from rm_tension.data.hh_rlhf import cap_pairs, identical, read_pairs
 from rm_tension.data.miniature import generate
-from rm_tension.data.sources import SPLITS, LocalFile, PairSplit, deviations, download
+from rm_tension.data.pairs import cap_pairs, identical, read_pairs
+from rm_tension.data.sources import LocalFile, deviations, download
+from rm_tension.paper.pairs import PairSplit
 
 
 def main(*, profile: str) -> None:
@@ -55,10 +56,11 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
 
     Raise UserError if it is not the expected file and no stand-in is accepted.
     """
-    if file.raw.data_set == "hh_rlhf":
-        table = read_pairs(file.path, *file.raw.source_and_split)
+    data_set, is_pairs = file.raw.data_set, file.raw.split != "benchmarks"
+    if is_pairs:
+        table = read_pairs(file.path, data_set, file.raw.source, file.raw.split)
     else:
-        table = READERS[file.raw.data_set](file.path)
+        table = READERS[data_set](file.path)
     rows, sha256 = counts(table["subset"]), sha256_of(file.path)
     faults = deviations(file.raw, sha256, rows)
     if faults and not accepts_stand_ins:
@@ -69,7 +71,7 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
             "data.source.stand_ins what it is"
         )
     entry = {
-        "data_set": file.raw.data_set,
+        "data_set": data_set,
         "repo": file.repo,
         "revision": file.revision,
         "commit": file.commit,
@@ -78,7 +80,7 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
         "official": file.commit is not None and not faults,
         "deviations": faults,
         "rows": rows,
-        "identical": identical(table) if file.raw.data_set == "hh_rlhf" else None,
+        "identical": identical(table) if is_pairs else None,
     }
     return table, entry
 
@@ -86,20 +88,19 @@ def load(file: LocalFile, accepts_stand_ins: bool) -> tuple[pd.DataFrame, dict[s
 def split_and_cap(
     job: Job, files: list[LocalFile], tables: list[pd.DataFrame]
 ) -> dict[Split, pd.DataFrame]:
-    """Return train, test and benchmarks, capped; of HH-RLHF the files that an objective names.
+    """Return train, test and benchmarks, capped; of pairs those of files that an objective names.
 
     Print what each objective has. Raise UserError if an objective has no pairs.
     """
     config = job.profile.data
-    by_split: dict[str, list[pd.DataFrame]] = {"train": [], "test": [], "benchmarks": []}
+    by_split: dict[Split, list[pd.DataFrame]] = {"train": [], "test": [], "benchmarks": []}
     for file, table in zip(files, tables, strict=True):
-        is_pairs = file.raw.data_set == "hh_rlhf"
-        by_split[file.raw.source_and_split[1] if is_pairs else "benchmarks"].append(table)
+        by_split[file.raw.split].append(table)
     splits: dict[Split, pd.DataFrame] = {}
-    for split in SPLITS:
+    for split in get_args(PairSplit):
         named: set[str] = set()
-        for pairs in job.params.grid.pairs.values():
-            named |= {*getattr(pairs, split)}
+        for objective in job.params.objectives.values():
+            named |= {*getattr(objective, split)}
         table = pd.concat(by_split[split], ignore_index=True)
         cap = getattr(config, f"max_{split}_pairs")
         splits[split] = cap_pairs(table[table["subset"].isin(named)], cap)
@@ -110,17 +111,17 @@ def split_and_cap(
 
 def _show_objectives(job: Job, split: PairSplit, sources: pd.Series) -> None:
     """Print how many pairs of which source each objective has."""
-    for objective in job.params.grid.objectives:
-        wanted = getattr(job.params.grid.pairs[objective], split)
+    for name, objective in job.params.objectives.items():
+        wanted = getattr(objective, split)
         numbers = counts(sources[sources.isin(wanted)])
         if not numbers:
             key = f"profiles.{job.paths.profile}.data.max_{split}_pairs"
             raise UserError(
-                f"params.yaml: {key}, {len(sources)}, leaves the {objective} objective no pair of "
+                f"params.yaml: {key}, {len(sources)}, leaves the {name} objective no pair of "
                 f"{', '.join(wanted)}: raise it"
             )
         parts = ", ".join(f"{source} {number:,}" for source, number in numbers.items())
-        print(f"{objective}, {split}: {sum(numbers.values()):,} pairs ({parts})")
+        print(f"{name}, {split}: {sum(numbers.values()):,} pairs ({parts})")
 
 
 def counts(names: pd.Series) -> dict[str, int]:

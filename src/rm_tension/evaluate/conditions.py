@@ -7,7 +7,7 @@ signed mean (`magnitude`), because the paper's words and its code differ (METHOD
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from rm_tension.base.config import EvaluateConfig
+from rm_tension.base.config import EvaluateConfig, Role
 
 # Of a table of rewards
 COLUMNS = [
@@ -42,11 +42,11 @@ def hh_conditions(config: EvaluateConfig) -> Iterator[Condition]:
     yield from _conditions(config.hh_percents.items())
 
 
-def task_conditions(config: EvaluateConfig, objective: str) -> Iterator[Condition]:
+def task_conditions(config: EvaluateConfig, role: Role | None) -> Iterator[Condition]:
     """Yield those of an RM on the benchmarks; the mixed RM's include the sets of its trio."""
     yield NONE
     yield from _conditions(config.task_percents.items())
-    if objective == "mixed":
+    if role == "mixed":
         yield from _conditions((kind, config.set_percents) for kind in SETS)
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
-from rm_tension.base.config import Grid
+from rm_tension.base.config import Grid, Params
 from rm_tension.evaluate.conditions import ALL, COLUMNS, NONE, SETS, Condition
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.evaluate.selection import Mask, neuron_scores, top, trio_sets
@@ -21,8 +21,9 @@ from rm_tension.model.rows import Item
 class NeuronSets:
     """The neurons that each condition silences in a reward model of a trio."""
 
-    def __init__(self, activations: Mapping[str, Activations], seed: int) -> None:
+    def __init__(self, activations: Mapping[str, Activations], params: Params, seed: int) -> None:
         self._activations = activations
+        self._singles = [params.with_role(role) for role in ("helpful", "harmless")]
         self._seed = seed
 
     def mask(self, condition: Condition, objective: str) -> Mask:
@@ -30,9 +31,8 @@ class NeuronSets:
         if condition in (NONE, ALL):
             return np.full(self._activations[objective].chosen.sum.shape, condition == ALL)
         if condition.kind in SETS:
-            helpful = self._top("magnitude", condition.percent, "helpful")
-            harmless = self._top("magnitude", condition.percent, "harmless")
-            return trio_sets(helpful, harmless)[condition.kind]
+            tops = [self._top("magnitude", condition.percent, name) for name in self._singles]
+            return trio_sets(*tops)[condition.kind]
         return self._top(condition.kind, condition.percent, objective)
 
     def _top(self, score: str, percent: int, objective: str) -> Mask:

@@ -22,23 +22,23 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """Read three checkpoints and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
-    config, trio, objectives = job.profile.evaluate, job.trio, job.params.grid.objectives
+    """Read a checkpoint of each objective and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
+    config, trio, params = job.profile.evaluate, job.trio, job.params
     place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
-    sets = NeuronSets(load_activations(job.paths.activations(trio)), trio.seed)
+    sets = NeuronSets(load_activations(job.paths.activations(trio)), params, trio.seed)
     budget = Budget(config.tokens_per_batch)
-    ablated, unablated = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), job.params.grid)
+    ablated, unablated = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), params.grid)
     tasks = Texts.lay_out(ablated, budget)
     others = [(Texts.lay_out(unablated, budget), [NONE])] if len(unablated) else []
     with record(job.paths.run("evaluate", trio.key), job.parameters("evaluate")) as metrics:
         tables: list[pd.DataFrame] = []
-        for objective in objectives:
+        for objective in params.grid.objectives:
             key = trio.model(objective)
             model = load_reward_model(job.paths.reward_model(key)).to(place.device)
             hh_test = Texts.lay_out(job.pairs("test", objective), budget)
             work = [
                 (hh_test, hh_conditions(config)),
-                (tasks, task_conditions(config, objective)),
+                (tasks, task_conditions(config, params.objectives[objective].role)),
                 *others,
             ]
             tables += evaluate(model, objective, key.key, work, sets, place)

@@ -5,16 +5,11 @@ import math
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.provenance import LoadedWeights
-from rm_tension.paper.tasks import TASKS, Suite
+from rm_tension.paper.tasks import PAPER_TASKS, SUITES
 from rm_tension.report.source import Source
 from rm_tension.report.table import TextTable
 
-SUITE_NAMES: dict[Suite, str] = {
-    "reward-bench": "RewardBench",
-    "reward-bench-2": "RewardBench 2",
-    "rm-bench": "RM-Bench",
-}
-REMARKS: dict[Suite, str] = {
+REMARKS = {
     "reward-bench": "",
     "reward-bench-2": " The items of Math include those of RM-Bench, which the paper's N = 183 "
     "does not count.",
@@ -35,7 +30,9 @@ def hyper_parameters(number: str, source: Source) -> TextTable:
         "optimiser": f"AdamW, betas {first:g} and {second:g}, weight decay {train.weight_decay:g}",
         "gradient norm": f"clipped at {train.max_grad_norm:g}",
         "pairs per step": f"{train.pairs_per_step}",
-        "epochs": ", ".join(f"{count} ({objective})" for objective, count in train.epochs.items()),
+        "epochs": ", ".join(
+            f"{count} ({objective})" for objective, count in source.settings.epochs.items()
+        ),
         "longest text": f"{source.settings.tokens.max_length - 1} tokens; pairs with a longer side "
         "are dropped",
         "reward head": f"linear, no bias, weights from N(0, {train.head_std:g})",
@@ -104,17 +101,17 @@ def loaded_files(number: str, source: Source) -> TextTable:
     )
 
 
-def tasks(number: str, source: Source, suite: Suite) -> TextTable:
+def tasks(number: str, source: Source, suite: str) -> TextTable:
     """Return Table 7, 8 or 9."""
     sizes = source.table("means/tasks", "task", "items", "official", "chance").set_index("task")
     rows = [
         [task.label, *map(_number, sizes.loc[task.key]), task.description]
-        for task in TASKS
+        for task in PAPER_TASKS
         if task.subsets[0].suite == suite
     ]
     return TextTable(
         number,
-        f"Tasks from {SUITE_NAMES[suite]}",
+        f"Tasks from {SUITES[suite]}",
         "N is the number of items that we scored, beside that of the official files."
         + REMARKS[suite],
         ["Task", "N", "Official", "Chance (%)", "Description"],

@@ -21,15 +21,15 @@ PARTS: dict[str, str] = {
     "Main body": "F 1, F 2, T 1, F 3, F 3b, T 2, T 3, F 4, T 4",
     "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2?, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
-    "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, T S10, F S1",
+    "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, T S10, F S1, T S11, T S12, T S13, F S2",
 }
 # The same by what a reader asks; the page's order
 QUESTIONS: dict[str, str] = {
     "What was found?": "F S0, T S2, T S2b, T S1",
     "Does mixing cost?": "F 1, F 2, T 1, T 13, T 14, T 15, T 10, F 3, F 3b, T 11, T 12, F 2?, T S6, "
-    "T S7",
+    "T S7, T S11, T S12, T S13",
     "Which neurons?": "F 4, T 16, T S3, T S4, T S5",
-    "What does silencing them do?": "F 5, F 6, T 2, T 3, F 7, T 20, T 21, T 19, T 19b, T S8",
+    "What does silencing them do?": "F 5, F 6, T 2, T 3, F 7, T 20, T 21, T 19, T 19b, T S8, F S2",
     "Are they the objective's?": "T 4, T 17, T 18, T S9",
     "What was it made from?": "T 5, T 6, T 7, T 8, T 9, T S10, F S1",
 }
@@ -39,7 +39,8 @@ QUESTIONS: dict[str, str] = {
 class Report:
     """A profile's report; `claims` are those of results/<profile>/claims.json.
 
-    `retention` is ours and the paper's by group of tasks, NaN where it is not known.
+    `retention` is ours and the paper's by group of tasks, NaN where it is not known. `labels` and
+    `colours` of RMs are those of `Source`.
     """
 
     context: Context
@@ -47,6 +48,8 @@ class Report:
     tables: list[Table | TextTable]
     figures: list[Drawing]
     retention: dict[str, tuple[float, float]]
+    labels: dict[str, str]
+    colours: dict[str, str]
 
     @property
     def summary(self) -> str:
@@ -85,13 +88,15 @@ class Report:
 def make_report(source: Source) -> Report:
     """Make all tables and figures of a profile; raise UserError if its results are damaged.
 
-    A table of text without rows is left out.
+    A table without rows is left out.
     """
     claims = source.record("claims", list[DecidedClaim])
     recipes = tables.TABLES | supplement.TABLES
     every = [make(number, source) for number, make in recipes.items()]
-    numbers = [table for table in every if isinstance(table, Table)]
-    shown = [table for table in every if not isinstance(table, TextTable) or table.rows]
+    shown = [
+        table for table in every if (table.rows if isinstance(table, TextTable) else table.sections)
+    ]
+    numbers = [table for table in shown if isinstance(table, Table)]
     shown += [
         summary.agreement("S1", source, numbers),
         summary.claims("S2", claims),
@@ -105,4 +110,6 @@ def make_report(source: Source) -> Report:
         shown,
         make_figures(source),
         {group: (ours, paper) for group, ours, paper in retention},
+        source.labels,
+        source.colours,
     )

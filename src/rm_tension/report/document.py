@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from rm_tension.base.errors import UserError
-from rm_tension.paper.figures import COLOURS
 from rm_tension.report.claim_cards import dots
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
@@ -20,7 +19,6 @@ from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, provenance, warnings
 from rm_tension.report.page import SIGNS, axes, choices, embedded, plain, squares, tiles
 from rm_tension.report.table import TextTable, header, printed_sections, tidy
-from rm_tension.report.tables import OBJECTIVES
 
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
 DIGITS = "%.10g"  # of numbers to download
@@ -51,8 +49,6 @@ HELPERS: dict[str, Any] = {
     "SIGNS": SIGNS,
     "PACKAGES": PACKAGES,
     "STEEPEST": STEEPEST,
-    "OBJECTIVES": OBJECTIVES,
-    "COLOURS": COLOURS,
 }
 
 
@@ -120,7 +116,7 @@ def _page(name: str, report: Report, folder: Path) -> str:
         report=report,
         context=report.context,
         by_number={table.number: table for table in report.tables},
-        choices=choices(report.tables),
+        choices=choices(report),
         tiles=tiles(report),
         embedded=partial(embedded, folder=folder),
         warnings=warnings(report.context),

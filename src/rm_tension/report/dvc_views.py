@@ -9,10 +9,10 @@ import pandas as pd
 from rm_tension.analyse.means import CURVES
 from rm_tension.analyse.tally import tally
 from rm_tension.analyse.verdicts import DecidedClaim
+from rm_tension.base.config import ROLES
 from rm_tension.base.files import write_json
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.source import Source
-from rm_tension.report.tables import OBJECTIVES
 
 
 def write_dvc_views(source: Source, folder: Path) -> None:
@@ -37,20 +37,20 @@ def metrics(source: Source) -> dict[str, Any]:
             if group in groups.index.get_level_values("task")
         },
         "retention": _rounded(retained.reindex(GROUPS), 4),
-        "hh_accuracy": _rounded(hh.xs(("none", 0)).reindex(list(OBJECTIVES)), 2),
+        "hh_accuracy": _rounded(hh.xs(("none", 0)).reindex(ROLES), 2),
         "claims": {claim.id: claim.verdict for claim in claims},
         "parts": asdict(tally(claims)),
     }
 
 
 def loss(source: Source) -> pd.DataFrame:
-    """Return the mean training loss of all RMs of an objective.
+    """Return the mean training loss of all RMs of an objective of the paper.
 
     Columns progress (%), helpful, harmless, mixed.
     """
     curves = source.table("means/training_curves", *CURVES).query("backbone == 'average'")
     wide = curves.pivot(index="progress", columns="objective", values="loss")
-    return wide.reindex(columns=list(OBJECTIVES)).reset_index()
+    return wide.reindex(columns=ROLES).reset_index()
 
 
 def ablation(source: Source) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def ablation(source: Source) -> pd.DataFrame:
 def accuracy(source: Source) -> pd.DataFrame:
     """Return a bar for each group of tasks and objective: columns models, accuracy (%)."""
     groups = _group_accuracy(source)
-    names = [f"{group}, {OBJECTIVES[objective]}" for objective, group in groups.index]
+    names = [f"{group}, {source.papers[objective]}" for objective, group in groups.index]
     return pd.DataFrame({"models": names, "accuracy": groups.to_numpy()}).sort_values("models")
 
 
@@ -77,10 +77,14 @@ def _hh_accuracy(source: Source) -> pd.Series:
     """Return accuracy (%) on the RMs' own HH-RLHF test sets, mean of backbones."""
     levels = ("kind", "percent", "objective")
     means = source.means("hh_accuracy", *levels, backbone="average", subset="own")
-    return means["mean"].sort_index()
+    return _of_paper(means["mean"]).sort_index()
 
 
 def _group_accuracy(source: Source) -> pd.Series:
     """Return accuracy (%) by objective and group, mean of backbones."""
     means = source.means("accuracy", backbone="average")["mean"]
-    return means[means.index.get_level_values("task").isin(GROUPS)]
+    return _of_paper(means[means.index.get_level_values("task").isin(GROUPS)])
+
+
+def _of_paper(means: pd.Series) -> pd.Series:
+    return means[means.index.get_level_values("objective").isin(ROLES)]

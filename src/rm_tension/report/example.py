@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rm_tension.analyse.example import Example as Record
-from rm_tension.paper.figures import COLOURS
 from rm_tension.report.drawing import GREY, WIDTH, Drawing, blank
 from rm_tension.report.source import Source
-from rm_tension.report.tables import OBJECTIVES
 
 MOST_LINES = 14  # of a text; the rest is cut
 LINE = 0.16  # inches
@@ -51,14 +49,14 @@ def example(source: Source) -> Iterator[Drawing]:
         HEADING,
         f"Item {item['item_id']} of {item['suite']}, {item['subset']}; {backbone}, "
         f"seed {item['seed']}. {record.rule} The text is from a safety benchmark and may disturb.",
-        _figure(texts, item["rewards"]),
+        _figure(source, texts, item["rewards"]),
         "A prompt, two answers, and bars of their rewards by three RMs.",
         {title: texts[name] for name, title in TITLES.items()},
         item["rewards"],
     )
 
 
-def _figure(texts: dict[str, str], rewards: dict[str, dict[str, float]]) -> Figure:
+def _figure(source: Source, texts: dict[str, str], rewards: dict[str, dict[str, float]]) -> Figure:
     """Draw the prompt above the two answers above the rewards."""
     lines = {name: _wrapped(text, 50 if name in SIDES else 104) for name, text in texts.items()}
     counts = [len(lines["prompt"]), max(len(lines[side]) for side in SIDES)]
@@ -68,7 +66,7 @@ def _figure(texts: dict[str, str], rewards: dict[str, dict[str, float]]) -> Figu
     panels = figure.subplot_mosaic(mosaic, height_ratios=heights)
     for name, title in TITLES.items():
         _text(panels[name], title, lines[name])
-    _bars(panels["rewards"], rewards)
+    _bars(source, panels["rewards"], rewards)
     return figure
 
 
@@ -81,12 +79,12 @@ def _text(axes: Axes, title: str, lines: list[str]) -> None:
     axes.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", parse_math=False, **offset)
 
 
-def _bars(axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
+def _bars(source: Source, axes: Axes, rewards: dict[str, dict[str, float]]) -> None:
     beside = axes.get_yaxis_transform()
-    for row, (objective, label) in enumerate(OBJECTIVES.items()):
+    for row, (objective, label) in enumerate(source.papers.items()):
         for side, offset, alpha in ("answer", -0.2, 1.0), ("refusal", 0.2, 0.4):
             value, y = rewards[objective][side], row + offset
-            axes.barh(y, value, 0.36, color=COLOURS[objective], alpha=alpha)
+            axes.barh(y, value, 0.36, color=source.colours[objective], alpha=alpha)
             outwards = "left" if value >= 0 else "right"
             axes.text(value, y, f" {side} {value:+.2f} ", va="center", ha=outwards)
         axes.text(-0.01, row, label, transform=beside, ha="right", va="center")

@@ -17,8 +17,9 @@ from matplotlib.projections.polar import PolarAxes
 from rm_tension.analyse.averages import at
 from rm_tension.analyse.means import CURVES, DEPTH
 from rm_tension.analyse.task_sets import SINGLES
+from rm_tension.base.config import ROLES
 from rm_tension.evaluate.conditions import ALL, NONE
-from rm_tension.paper.figures import COLOURS, THIRDS
+from rm_tension.paper.figures import THIRDS
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report.drawing import (
     GREY,
@@ -32,7 +33,7 @@ from rm_tension.report.drawing import (
 )
 from rm_tension.report.example import example
 from rm_tension.report.source import Source
-from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES
+from rm_tension.report.tables import GROUP_LABELS, Labels
 
 # By score: line, marker, and a shade where it is not the objective's colour
 SCORES = {
@@ -53,7 +54,7 @@ SHIFT_NOTE = (
 )
 SHIFT_LINES: dict[str, dict[str, Any]] = {
     "single": {"label": "single-objective RM", "linestyle": "-"},
-    "mixed": {"label": "mixed RM", "linestyle": "--", "color": COLOURS["mixed"]},
+    "mixed": {"label": "mixed RM", "linestyle": "--"},
 }
 ABLATION_LINES: dict[str, dict[str, Any]] = {
     "before chosen": {"linestyle": "-"},
@@ -67,13 +68,14 @@ def tension(source: Source) -> Iterator[Drawing]:
     """Draw Figure S0: what each RM gets right of either group of tasks, and the paper's means."""
     table = source.table("group_accuracy").query("kind == @NONE.kind")
     keys = ["backbone", "seed", "objective"]
+    table = table.replace({"objective": source.roles})
     models = table.pivot(index=keys, columns="group", values="accuracy").reindex(columns=GROUPS)
     paper = source.compared("accuracy", "objective", "task", backbone="average")["paper"]
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
     seen = []
-    for objective, label in OBJECTIVES.items():
-        colour, marker = COLOURS[objective], MARKERS[objective]
+    for objective, label in source.papers.items():
+        colour, marker = source.colours[objective], MARKERS[objective]
         points = models[models.index.get_level_values("objective") == objective]
         x, y = points["helpfulness"], points["harmlessness"]
         axes.scatter(x, y, s=28, c=colour, marker=marker, alpha=0.8, linewidths=0, label=label)
@@ -113,7 +115,7 @@ def radars(source: Source) -> Iterator[Drawing]:
         for whose, accuracy in rows.items():
             values = accuracy.xs(backbone, level="backbone")
             for group in GROUPS:
-                draw = partial(radar, group=group, accuracy=values, chance=chance)
+                draw = partial(radar, source, group=group, accuracy=values, chance=chance)
                 panels.append((f"{GROUP_LABELS[group]}, {whose}", draw))
         figure = panel_grid(panels, 2, 7.8, subplot_kw={"projection": "polar"})
         figure.suptitle(label)
@@ -128,7 +130,9 @@ def radars(source: Source) -> Iterator[Drawing]:
         )
 
 
-def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series) -> bool:
+def radar(
+    source: Source, axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series
+) -> bool:
     """Draw one closed line per objective over the tasks of a group.
 
     `accuracy` (%) is indexed by objective and task, `chance` (%) by task. A task without a value
@@ -137,9 +141,9 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series)
     tasks = group_tasks(group)
     angles = np.linspace(0, 2 * np.pi, len(tasks), endpoint=False)
     closed = np.append(angles, angles[0])
-    for objective, label in OBJECTIVES.items():
+    for objective, label in source.papers.items():
         values = accuracy.reindex([(objective, task.key) for task in tasks]).to_numpy()
-        look: dict[str, Any] = {"color": COLOURS[objective], "marker": MARKERS[objective]}
+        look: dict[str, Any] = {"color": source.colours[objective], "marker": MARKERS[objective]}
         look |= {"markersize": 3, "linewidth": 1.4}
         axes.plot(closed, np.append(values, values[0]), label=label, **look)
     level = chance[[task.key for task in (*tasks, tasks[0])]]
@@ -156,7 +160,7 @@ def radar(axes: PolarAxes, group: Group, accuracy: pd.Series, chance: pd.Series)
         right, up = round(np.sin(angle), 6), round(np.cos(angle), 6)
         text.set_horizontalalignment("center" if right == 0 else "left" if right > 0 else "right")
         text.set_verticalalignment("center" if abs(up) < 0.8 else "bottom" if up > 0 else "top")
-        if accuracy.reindex([(objective, task.key) for objective in OBJECTIVES]).isna().all():
+        if accuracy.reindex([(objective, task.key) for objective in ROLES]).isna().all():
             text.set_color("0.6")
     return True
 
@@ -165,8 +169,8 @@ def _group_means(accuracy: pd.Series, backbone: str) -> str:
     """Say the averages over groups of tasks; `accuracy` is indexed as in `radars`."""
     sentences = []
     for group in GROUPS:
-        values = accuracy.reindex([(backbone, objective, group) for objective in OBJECTIVES])
-        numbers = zip(OBJECTIVES, values, strict=True)
+        values = accuracy.reindex([(backbone, objective, group) for objective in ROLES])
+        numbers = zip(ROLES, values, strict=True)
         known = [f"{name} {value:.0f}%" for name, value in numbers if not np.isnan(value)]
         sentences.append(f"{group} tasks {', '.join(known) or 'not known'}")
     return "; ".join(sentences)
@@ -214,15 +218,16 @@ def _densities(
 ) -> tuple[Figure, str]:
     """Draw a panel for each single objective; return where the curves peak, too.
 
-    `lines` says how each curve looks; one without a colour has the objective's.
+    `lines` says how each curve looks; one without a colour has that of its RM's objective.
     """
     frame = source.table("reward_density").query("figure == @number and variant == @variant")
 
     def draw(axes: Axes, objective: str) -> bool:
         curves = frame[frame["panel"] == objective]
         for curve, look in lines.items():
+            colour = source.colours["mixed" if curve == "mixed" else objective]
             points = curves[curves["curve"] == curve].sort_values("reward")
-            look = {"color": COLOURS[objective], "label": curve} | look
+            look = {"color": colour, "label": curve} | look
             axes.plot(points["reward"], points["density"], linewidth=1.4, **look)
         axes.margins(y=0.3)  # room for the legend
         axes.set_ylim(bottom=0)
@@ -230,7 +235,10 @@ def _densities(
         return not curves.empty
 
     panels: list[Panel] = [
-        (f"{OBJECTIVES[objective]}, {source.context.profile}", partial(draw, objective=objective))
+        (
+            f"{source.labels[objective]}, {source.context.profile}",
+            partial(draw, objective=objective),
+        )
         for objective in SINGLES
     ]
     figure = panel_grid(panels, 2, 2.9, "reward")
@@ -253,7 +261,7 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
         axes.set_xlim(-0.5, 2.5)
         share = at(shares, variant=variant, backbone=backbone)
         if len(share):
-            _depth_bars(axes, share["share"])
+            _depth_bars(source, axes, share["share"])
         return bool(len(share))
 
     panels: list[Panel] = [
@@ -274,27 +282,27 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
         "all neurons that ties at the clamp select (METHOD.md section 8, erratum 2), and the "
         "thirds of 32 blocks being 11, 11 and 10, not 11, 10 and 11.",
         figure,
-        f"Bars. Of all backbones' neurons, early, middle and late: {_thirds(shares)}.",
+        f"Bars. Of all backbones' neurons, early, middle and late: {_thirds(source, shares)}.",
     )
 
 
-def _thirds(shares: pd.DataFrame) -> str:
+def _thirds(source: Source, shares: pd.DataFrame) -> str:
     """Say the pooled shares of `neuron_depth`, objective by objective."""
     pooled = at(shares, variant="corrected", backbone="pooled")["share"]
     sentences = []
-    for objective, label in OBJECTIVES.items():
+    for objective, label in source.papers.items():
         parts = 100 * pooled.reindex([(objective, third) for third in THIRDS]).fillna(0)
         sentences.append(f"{label} {', '.join(f'{part:.0f}%' for part in parts)}")
     return "; ".join(sentences)
 
 
-def _depth_bars(axes: Axes, share: pd.Series) -> None:
+def _depth_bars(source: Source, axes: Axes, share: pd.Series) -> None:
     """Draw `share` in [0, 1], indexed by objective and third."""
-    width = 0.8 / len(OBJECTIVES)
-    for index, (objective, label) in enumerate(OBJECTIVES.items()):
+    width = 0.8 / len(source.papers)
+    for index, (objective, label) in enumerate(source.papers.items()):
         heights = 100 * share.reindex([(objective, third) for third in THIRDS]).to_numpy()
         positions = np.arange(3) + (index - 1) * width
-        axes.bar(positions, heights, width, color=COLOURS[objective], label=label)
+        axes.bar(positions, heights, width, color=source.colours[objective], label=label)
     axes.axhline(100 / 3, color=GREY, linestyle="--", linewidth=0.8)
 
 
@@ -304,8 +312,8 @@ def ablation_curves(source: Source) -> Iterator[Drawing]:
         "5",
         "Effect of ablation on HH-RLHF test accuracy",
         f"{CURVES_NOTE}mean over backbones of the standard deviation over seeds.",
-        _ablation_grid(source, {"average": "accuracy"}),
-        f"Lines. {_falls(source, 'average')}.",
+        _ablation_grid(source, source.papers, {"average": "accuracy"}),
+        f"Lines. {_falls(source, source.papers, 'average')}.",
     )
     if len(source.backbones) == 1:  # the same picture again
         return
@@ -313,16 +321,32 @@ def ablation_curves(source: Source) -> Iterator[Drawing]:
         "6",
         "Effect of ablation on HH-RLHF accuracy, per backbone",
         f"{CURVES_NOTE}standard deviation over seeds.",
-        _ablation_grid(source, source.backbones),
-        "Lines. " + ". ".join(f"{n}: {_falls(source, key)}" for key, n in source.backbones.items()),
+        _ablation_grid(source, source.papers, source.backbones),
+        "Lines. "
+        + ". ".join(
+            f"{name}: {_falls(source, source.papers, key)}"
+            for key, name in source.backbones.items()
+        ),
     )
 
 
-def _falls(source: Source, backbone: str) -> str:
+def other_objectives(source: Source) -> Iterator[Drawing]:
+    """Draw Figure S2, Figure 5 of the RMs of other objectives than the paper's, if there are any."""
+    if source.others:
+        yield Drawing(
+            "S2",
+            "Effect of ablation on the RMs of other objectives",
+            f"{CURVES_NOTE}mean over backbones of the standard deviation over seeds.",
+            _ablation_grid(source, source.others, {"average": "accuracy"}),
+            f"Lines. {_falls(source, source.others, 'average')}.",
+        )
+
+
+def _falls(source: Source, objectives: Labels, backbone: str) -> str:
     """Say how accuracy changes from no ablation to that of the most neurons by magnitude."""
     own = source.means("hh_accuracy", subset="own", backbone=backbone)["mean"]
     sentences = []
-    for objective in own.index.unique("objective"):
+    for objective in filter(objectives.__contains__, own.index.unique("objective")):
         accuracy = own.xs(objective, level="objective")
         last = max((percent for kind, percent in accuracy.index if kind in SCORES), default=0)
         start, end = accuracy[NONE.kind, 0], accuracy.get(("magnitude", last), np.nan)
@@ -330,17 +354,18 @@ def _falls(source: Source, backbone: str) -> str:
     return ", ".join(sentences)
 
 
-def _ablation_grid(source: Source, backbones: dict[str, str]) -> Figure:
+def _ablation_grid(source: Source, objectives: Labels, backbones: Labels) -> Figure:
     """Draw a row of panels for each backbone, a column for each objective."""
     own = source.means("hh_accuracy", subset="own")
     panels: list[Panel] = []
     for index, backbone in enumerate(backbones):
-        for objective, label in OBJECTIVES.items():
+        for objective, label in objectives.items():
             title = f"{label}, {source.context.profile}" if index == 0 else ""
             accuracy = at(own, backbone=backbone, objective=objective)
-            panels.append((title, partial(curves, accuracy=accuracy, colour=COLOURS[objective])))
+            colour = source.colours[objective]
+            panels.append((title, partial(curves, accuracy=accuracy, colour=colour)))
     height = min(9.2, 1.0 + 1.9 * len(backbones))
-    columns = len(OBJECTIVES)
+    columns = len(objectives)
     figure = panel_grid(panels, columns, height, "ablated neurons (%)", sharex=True, sharey="row")
     label_rows(figure, columns, [f"{name} (%)" for name in backbones.values()])
     # the colour of magnitude is the panel's
@@ -379,9 +404,9 @@ def training_curves(source: Source) -> Iterator[Drawing]:
 
     def draw(axes: Axes, backbone: str) -> bool:
         losses = table[table["backbone"] == backbone]
-        for objective, label in OBJECTIVES.items():
+        for objective, label in source.labels.items():
             if objective in losses.index:
-                curve, colour = losses.loc[objective], COLOURS[objective]
+                curve, colour = losses.loc[objective], source.colours[objective]
                 axes.plot(curve.index, curve["loss"], color=colour, linewidth=1.2, label=label)
                 _band(axes, curve["loss"], curve["std"], colour, 0.2)
         return not losses.empty
@@ -416,6 +441,7 @@ FIGURES: tuple[Callable[[Source], Iterator[Drawing]], ...] = (
     ablation_curves,
     ablation_densities,
     training_curves,
+    other_objectives,
 )
 
 

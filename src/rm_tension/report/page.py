@@ -10,9 +10,8 @@ from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import Drawing
-from rm_tension.report.item import Item
 from rm_tension.report.table import Cell, Table
-from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES, task_columns
+from rm_tension.report.tables import GROUP_LABELS, task_columns
 
 AXES = ("backbone", "objective", "task")
 SIGNS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "not applicable": "–"}
@@ -24,15 +23,15 @@ def axes(table: Table, key: Sequence[str], first: int = 0) -> dict[str, str]:
     return {f"data-{name}": value for name, value in zip(names, key, strict=False) if name in AXES}
 
 
-def choices(items: Sequence[Item]) -> dict[str, dict[str, dict[str, str]]]:
+def choices(report: Report) -> dict[str, dict[str, dict[str, str]]]:
     """Return what each axis can be filtered by: labels by key, under the heading of their group."""
     backbones: dict[str, str] = {}
-    for table in items:
+    for table in report.tables:
         if isinstance(table, Table) and table.cells.index.names[-1] == "backbone":
             backbones |= table.columns
     return {
         "backbone": {"": backbones},
-        "objective": {"": OBJECTIVES},
+        "objective": {"": report.labels},
         "task": {GROUP_LABELS[group]: task_columns(group) for group in GROUPS},
     }
 
@@ -56,7 +55,8 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
     parts = tally(report.claims)
     reproduced, against = verdicts.count("reproduced"), verdicts.count("not reproduced")
     trios = len(report.context.trios)
-    models, missing = 3 * trios, 3 * len(report.context.missing_trios)
+    rms = len(report.labels)  # of a trio
+    models, missing = rms * trios, rms * len(report.context.missing_trios)
     shown = [
         (
             f"of {len(verdicts)} claims reproduced",

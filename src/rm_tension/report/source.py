@@ -8,7 +8,7 @@ import pandas as pd
 
 from rm_tension.analyse.comparison import PUBLISHED_CELL
 from rm_tension.analyse.context import Context
-from rm_tension.base.config import Params, Profile
+from rm_tension.base.config import ROLES, Params, Profile
 from rm_tension.base.files import read_json
 from rm_tension.base.provenance import Provenance
 from rm_tension.base.tables import damaged, read_table
@@ -22,20 +22,37 @@ CELL = [*OURS, *PUBLISHED_CELL, "difference", "beyond"]
 class Source:
     """The results of a profile; `results` is results/<profile>/.
 
-    `backbones` maps the grid's names to those that a reader sees.
+    `backbones` maps the grid's names to those that a reader sees. `labels` and `colours` are of RMs, by role in the
+    paper, and then by the names of `others`: objectives without one.
     """
 
     context: Context
     settings: Profile
     results: Path
     backbones: dict[str, str]
+    labels: dict[str, str]
+    colours: dict[str, str]
+    roles: dict[str, str]  # by name of the objective: `Params.roles`
 
     @classmethod
     def of(cls, results: Path, profile: str, params: Params) -> "Source":
         """Open a profile's results; raise UserError if there are none."""
         settings = params.profiles[profile]
         names = {key: settings.backbones[key].name for key in params.grid.axes(profile).backbones}
-        return cls(read_json(results / "context.json", Context), settings, results, names)
+        context, roles = read_json(results / "context.json", Context), params.roles
+        labels = {role: f"{params.objectives[name].label} RM" for name, role in roles.items()}
+        colours = {role: params.objectives[name].color for name, role in roles.items()}
+        return cls(context, settings, results, names, labels, colours, roles)
+
+    @property
+    def papers(self) -> dict[str, str]:
+        """The labels of the paper's three RMs, by role."""
+        return {role: self.labels[role] for role in ROLES}
+
+    @property
+    def others(self) -> dict[str, str]:
+        """The labels of RMs of other objectives, by name."""
+        return {name: label for name, label in self.labels.items() if name not in ROLES}
 
     @property
     def task_percent(self) -> int:

@@ -6,51 +6,61 @@ from itertools import combinations, product
 import pandas as pd
 
 from rm_tension.analyse.means import KEPT
-from rm_tension.paper.tasks import GROUPS
+from rm_tension.paper.tasks import GROUPS, OTHER_TASKS, SUITES
 from rm_tension.report import cards
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
 from rm_tension.report.table import Row, Section, Table, TextTable, turned
 from rm_tension.report.tables import (
     GROUP_LABELS,
-    OBJECTIVES,
     OVER_SEEDS,
     SETS,
     WITH_MEAN,
+    Labels,
     Recipe,
-    backbone_sections,
+    sections_of,
+    task_columns,
     with_mean,
 )
 
-PAIRS = {
-    "-".join(sorted((a, b))): f"{a.capitalize()} and {b} RM: Jaccard index"
-    for a, b in combinations(OBJECTIVES, 2)
-}
 VARIANTS = {"corrected": "Corrected", "as_published": "As published"}
 BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
-SUITES = {
+METRICS = {
     **{
-        f"reward-bench/{part}/accuracy": f"RewardBench: {part}"
+        f"reward-bench/{part}/accuracy": f"{SUITES['reward-bench']}: {part}"
         for part in ("Chat", "Chat Hard", "Safety", "Reasoning")
     },
-    "reward-bench/overall/accuracy": "RewardBench",
-    "reward-bench-2/ties/score": "RewardBench 2: Ties",
-    "reward-bench-2/overall/score": "RewardBench 2",
-    **{f"rm-bench/overall/{level}": f"RM-Bench: {level}" for level in ("easy", "normal", "hard")},
-    "rm-bench/overall/accuracy": "RM-Bench",
+    "reward-bench/overall/accuracy": SUITES["reward-bench"],
+    "reward-bench-2/ties/score": f"{SUITES['reward-bench-2']}: Ties",
+    "reward-bench-2/overall/score": SUITES["reward-bench-2"],
+    **{
+        f"rm-bench/overall/{level}": f"{SUITES['rm-bench']}: {level}"
+        for level in ("easy", "normal", "hard")
+    },
+    "rm-bench/overall/accuracy": SUITES["rm-bench"],
     "helpfulness": "Helpfulness tasks",
     "harmlessness": "Harmlessness tasks",
     "ties": "Tied items",
     "ties_bfloat16": "Tied in bfloat16",
 }
-MATH = {"reward-bench-2": "RewardBench 2", "rm-bench": "RM-Bench", "math": "Math"}
+MATH = {suite: SUITES[suite] for suite in ("reward-bench-2", "rm-bench")} | {"math": "Math"}
+
+
+def _pairs(source: Source) -> Labels:
+    """Return the pairs of RMs whose neurons are compared, labels by key."""
+    return {
+        "-".join(
+            sorted((a, b))
+        ): f"{source.labels[a].removesuffix(' RM')} and {b} RM: Jaccard index"
+        for a, b in combinations(source.labels, 2)
+    }
 
 
 def _overlap_sections(source: Source) -> list[Section]:
     """Return, pair by pair of RMs, a row for each backbone and for their mean."""
     names = {**source.backbones, **with_mean(source)}  # the mean last
     sections = []
-    for pair, label in {**PAIRS, KEPT: "Neuron retention"}.items():
+    for pair, label in {**_pairs(source), KEPT: "Neuron retention"}.items():
         sections.append(Section(label, [Row((pair, key), name) for key, name in names.items()]))
     return sections
 
@@ -93,7 +103,7 @@ def overlap_by_score(number: str, source: Source) -> Table:
     """Show how the overlap depends on the score and on how many neurons are taken."""
     means = source.means("neuron_overlap_by_score", "pair", "percent", "score", backbone="average")
     sections = []
-    for pair, label in PAIRS.items():
+    for pair, label in _pairs(source).items():
         percents = means.index.unique("percent")
         rows = [Row((pair, percent), f"top {percent}%") for percent in percents]
         sections.append(Section(label, rows))
@@ -119,8 +129,8 @@ def suites(number: str, source: Source) -> Table:
         "are equal, in float32 and rounded as in the released code; all in percent. "
         f"{WITH_MEAN}",
         _beside_accuracy(source, "suites", "metric"),
-        backbone_sections(source),
-        SUITES,
+        sections_of(source, source.labels),
+        METRICS,
     )
     return turned(table)
 
@@ -134,7 +144,7 @@ def math_apart(number: str, source: Source) -> Table:
         "(chance 50%; METHOD.md section 8, erratum 4). "
         f"{WITH_MEAN} In the paper, Math's ± is the mean of the two (erratum 16).",
         _beside_accuracy(source, "math_components", "suite"),
-        backbone_sections(source),
+        sections_of(source, source.labels),
         MATH,
     )
 
@@ -152,7 +162,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
     means = source.means("ablation_by_score", *levels, backbone="average")
     percents = sorted(means.index.unique("percent"))
     sections = []
-    for objective, label in OBJECTIVES.items():
+    for objective, label in source.labels.items():
         rows = [
             Row((objective, group, percent), f"{GROUP_LABELS[group]}, top {percent}%", change=True)
             for group, percent in product(GROUPS, percents)
@@ -190,6 +200,39 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
     )
 
 
+def _other_sections(source: Source) -> list[Section]:
+    return sections_of(source, source.others)
+
+
+OTHER_ACCURACY = Recipe(
+    "Accuracy of the RMs of other objectives",
+    f"Accuracy (%) of the RMs whose objective plays no part in the paper. {WITH_MEAN}",
+    "accuracy",
+    "objective backbone task",
+    _other_sections,
+    {key: label for group in GROUPS for key, label in task_columns(group).items()},
+    compared=False,
+    turn=True,
+)
+OTHER_HH_ACCURACY = Recipe(
+    "Accuracy of the RMs of other objectives on their own test sets",
+    f"Accuracy (%) on the test files of the objective, together. {WITH_MEAN}",
+    "hh_accuracy",
+    "objective backbone subset",
+    _other_sections,
+    {"own": "all of its own"},
+    {"kind": "none", "percent": 0},
+    compared=False,
+)
+OTHER_TASKS_ACCURACY = Recipe(
+    "Accuracy on tasks that the paper does not have",
+    f"Accuracy (%) of every RM. They are in no average. {WITH_MEAN}",
+    "accuracy",
+    "objective backbone task",
+    lambda source: sections_of(source, source.labels) if OTHER_TASKS else [],
+    {task.key: task.label for task in OTHER_TASKS},
+    compared=False,
+)
 TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S3": NEURON_OVERLAP,
     "S4": overlap_by_score,
@@ -199,4 +242,7 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S8": ablation_by_score,
     "S9": verdicts_by_score,
     "S10": cards.loaded_files,
+    "S11": OTHER_ACCURACY,
+    "S12": OTHER_HH_ACCURACY,
+    "S13": OTHER_TASKS_ACCURACY,
 }

@@ -15,7 +15,6 @@ from rm_tension.report.source import Source
 from rm_tension.report.table import Row, Section, Table, TextTable, turned
 
 Labels = dict[str, str]
-OBJECTIVES = {"helpful": "Helpful RM", "harmless": "Harmless RM", "mixed": "Mixed RM"}
 GROUP_LABELS: dict[Group, str] = {group: f"{group.capitalize()}-oriented tasks" for group in GROUPS}
 SETS = {kind: f"{kind.capitalize()} ablated" for kind in conditions.SETS}
 WIDE_GROUP: Group = "helpfulness"  # of so many tasks that they stand in rows where that can be
@@ -63,7 +62,7 @@ class Recipe:
             self.digits,
             POINTS[self.means] if self.compared else None,
         )
-        return turned(table) if self.turn else table
+        return turned(table) if self.turn and table.sections else table
 
 
 def task_columns(group: Group) -> Labels:
@@ -81,9 +80,14 @@ def task_sections(_: Source) -> list[Section]:
 
 
 def backbone_sections(source: Source) -> list[Section]:
+    """Return, for each of the paper's objectives, a row for each backbone and for their mean."""
+    return sections_of(source, source.papers)
+
+
+def sections_of(source: Source, objectives: Labels) -> list[Section]:
     """Return, objective by objective, a row for each backbone and for their mean."""
     sections = []
-    for objective, label in OBJECTIVES.items():
+    for objective, label in objectives.items():
         rows = [
             Row((objective, backbone), name, paper=_paper_label(backbone, name))
             for backbone, name in source.backbones.items()
@@ -110,7 +114,7 @@ def _magnitude_sections(source: Source, over_backbones: bool) -> list[Section]:
     backbones = {"average": ""} if over_backbones else source.backbones
     measures = {"baseline_accuracy": "baseline", "delta": "change"}
     sections = []
-    for objective, title in OBJECTIVES.items():
+    for objective, title in source.papers.items():
         rows = [
             Row((objective, key, measure), f"{name} {label}".strip(), change=measure == "delta")
             for (key, name), (measure, label) in product(backbones.items(), measures.items())
@@ -239,7 +243,7 @@ RMSD = Recipe(
     "rmsd",
     "backbone objective",
     lambda source: [Section("", [Row((key,), name) for key, name in source.backbones.items()])],
-    OBJECTIVES,
+    lambda source: source.papers,
     published="column",
     digits=5,
 )

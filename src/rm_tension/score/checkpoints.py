@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -40,17 +40,16 @@ def find_checkpoint(
     DVC. Raise UserError if nobody has trained it, or if it cannot be fetched undamaged.
     """
     repository = open_repository(repo or Path.cwd(), rev)
-    path = f"models/{profile}/reward/{key}"
     outputs = read_outputs(repository)
-    if path not in outputs:
-        nearest = get_close_matches(
-            path, (name for name in outputs if "/reward/" in name), cutoff=0
-        )
+    trained, name = trained_models(outputs), f"{profile}-{key}"
+    if name not in trained:
+        nearest = get_close_matches(name, trained, cutoff=0)
         raise UserError(
-            f"{path}: not in dvc.lock, so nobody has trained it; the nearest are: "
+            f"{name}: not in dvc.lock, so nobody has trained it; the nearest are: "
             f"{', '.join(nearest) or 'none'}; name a repository or revision that has it (repo, "
-            f"rev), or `dvc repro train@{profile}-{key}`"
+            f"rev), or `dvc repro train@{name}`"
         )
+    path = trained[name]
     local = Path(repository.repo.root_dir, path)
     if rev is None and repository.repo.url is None and local.is_dir():
         print(f"{path}: of the working tree, nothing is downloaded", file=sys.stderr)
@@ -109,6 +108,19 @@ def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
                     raise UserError(f"dvc.lock: {md5!r} is not an md5; `git checkout` it")
                 outputs[out["path"]] = {**out, "params": params, "deps": deps}
     return outputs
+
+
+def trained_models(outputs: Iterable[str]) -> dict[str, str]:
+    """Return the paths of reward models among outputs, by profile and key, mini-gpt2-small-helpful-0.
+
+    Only `outputs` say which objectives there are: the repository may be another one's.
+    """
+    paths = {}
+    for path in outputs:
+        if match := re.fullmatch(r"models/([^/]+)/reward/([^/]+)-(\d+)/([^/]+)", path):
+            profile, backbone, seed, objective = match.groups()
+            paths[f"{profile}-{backbone}-{objective}-{seed}"] = path
+    return paths
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

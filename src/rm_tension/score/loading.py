@@ -12,7 +12,6 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from rm_tension.base.config import HH
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import reward_model
@@ -68,9 +67,7 @@ class RewardModel:
         """Return the rewards of each item's answers."""
         if not items:
             return []
-        table = pd.DataFrame(items).assign(subset="", item_id=range(len(items)))
-        # the prompts of dialogues are in them: no template
-        table["dataset"] = ["" if item.prompt else HH for item in items]
+        table = pd.DataFrame(items).assign(dataset="", subset="", item_id=range(len(items)))
         template, max_length = self.settings.template, self.settings.max_length
         encoded, counts = encode_test_items(self.encoder, table, template, max_length)
         if counts["texts_cut"]:

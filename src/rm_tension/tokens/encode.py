@@ -7,8 +7,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from rm_tension.base.config import HH
-
 Tokens = NDArray[np.int32]
 KEY = ["dataset", "subset", "item_id"]
 TEXTS_PER_BATCH = 4096
@@ -61,15 +59,14 @@ def _cut(
 def _answers(tokenizer: Tokenizer, items: pd.DataFrame, template: str) -> list[list[Tokens]]:
     """Return the ids of every answer of every item (METHOD.md section 2).
 
-    A text is the template with prompt and answer; of HH-RLHF the answers are whole dialogues.
+    A text is the template with prompt and answer; of pairs, whose prompt is
+    empty, the answers are whole dialogues.
     """
     # not str.format: the texts are full of braces
     before, rest = template.split("{prompt}")
     between, after = rest.split("{answer}")
     texts: list[str] = []
-    columns = (items["dataset"], items["prompt"], items["answers"])
-    for dataset, prompt, answers in zip(*columns, strict=True):
-        is_dialogue = dataset == HH
-        texts += [a if is_dialogue else before + prompt + between + a + after for a in answers]
+    for prompt, answers in zip(items["prompt"], items["answers"], strict=True):
+        texts += [before + prompt + between + a + after if prompt else a for a in answers]
     ids = iter(encode(tokenizer, texts))
     return [[next(ids) for _ in answers] for answers in items["answers"]]

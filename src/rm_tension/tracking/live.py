@@ -15,7 +15,6 @@ from typing import Any
 
 from rm_tension.base.errors import without_passwords
 from rm_tension.base.runs import environment
-from rm_tension.paper.figures import COLOURS
 
 URI = "MLFLOW_TRACKING_URI"
 # MLflow's defaults, 120 s and 7 retries, would keep a training waiting for minutes. The third puts
@@ -126,6 +125,4 @@ def run_tags(
         tags["family"] = tags["backbone"].split("-")[0]
     if {"backbone", "seed"} <= tags.keys():
         tags["trio"] = f"{tags['backbone']}-{tags['seed']}"
-    if tags.get("objective") in COLOURS:
-        tags["mlflow.runColor"] = COLOURS[tags["objective"]]
     return tags | {name: str(value) for name, value in flat(machine).items()}

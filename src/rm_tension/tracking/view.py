@@ -25,7 +25,7 @@ from tqdm import tqdm
 from rm_tension.base.config import Params, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
-from rm_tension.base.grid import Paths
+from rm_tension.base.grid import Model, Paths
 from rm_tension.base.runs import machine_of
 from rm_tension.paper.tasks import TASKS
 from rm_tension.tracking.live import curves, experiment_name, flat, run_tags
@@ -200,16 +200,17 @@ def log_model(
     experiment: str, run: str, key: str, params: dict[str, str], tags: dict[str, str]
 ) -> str:
     """Register a trained reward model, whose files stay in DVC; return its id."""
-    model = mlflow.create_external_model(
+    model = Model(tags["backbone"], tags["objective"], int(tags["seed"]))
+    logged = mlflow.create_external_model(
         name=key.replace(".", "_"),  # MLflow allows no dot
         source_run_id=run,
         tags=tags,
-        params=params | {"dvc.path": f"models/{tags['profile']}/reward/{key}"},
+        params=params | {"dvc.path": str(Paths(tags["profile"]).reward_model(model))},
         model_type="reward model",
         experiment_id=experiment,
     )
-    mlflow.MlflowClient().log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
-    return str(model.model_id)
+    mlflow.MlflowClient().log_outputs(run, [LoggedModelOutput(logged.model_id, 0)])
+    return str(logged.model_id)
 
 
 def read_results(folder: Path) -> Iterator[tuple[str, Point]]:

@@ -22,9 +22,9 @@ def main(*, profile: str, backbone: str, objective: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """Read tokens and backbone; write models/<P>/reward/<b>-<o>-<s>/ and metrics of each step."""
+    """Read tokens and backbone; write models/<P>/reward/<b>-<s>/<o>/ and metrics of each step."""
     config, key, seed = job.profile.train, job.model, job.model.seed
-    epochs = config.epochs[key.objective]
+    epochs = job.profile.epochs[key.objective]
     device = profile_device(job.paths.profile, job.profile.gpu)
     pairs = _pairs(job)
     state = job.paths.state("train", key.key)
