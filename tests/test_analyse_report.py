@@ -456,3 +456,12 @@ def test_nothing_to_analyse_or_report_says_what_to_run(root):
         run(analyse.main)
     with pytest.raises(UserError, match=r"results/mini/context\.json: not found; `dvc checkout"):
         run(report.main)
+
+
+def test_the_analysis_refuses_what_a_seed_has_left_that_is_gone(root):
+    paths = write_profile(root, [Trio("gpt2-small", 0)])
+    left = paths.activations(Trio("gpt2-small", 5))
+    left.touch()
+    with pytest.raises(UserError, match=f"{left.name}: of no cell in params.yaml"):
+        run(analyse.main)
+    assert not paths.results.exists()

@@ -29,6 +29,7 @@ def run(job: Job) -> None:
     section 4). A pair goes once through the backbone and through each RM of its objectives: the mixed one, and its own.
     """
     config, trio = job.profile.activations, job.trio
+    job.refuse_leftovers(map(job.paths.reward_model, trio.models(job.params.grid)))
     place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
     weights, budget = job.profile.train.weights, Budget(config.tokens_per_batch)
     parameters = job.parameters("activations") | {"weights": weights}

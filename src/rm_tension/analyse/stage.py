@@ -1,7 +1,8 @@
 """Compute every number of the report, as tidy CSVs, from the trios that there are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,7 @@ def run(job: Job) -> None:
         raise UserError(
             f"{folder}: no rewards of any trio; run `dvc repro evaluate@{paths.profile}-...` first"
         )
+    job.refuse_leftovers(_inputs(job))
     with record(paths.run("analyse"), dict(job.cell)) as metrics:
         layout = read_layout(paths, job.params.grid)
         weights = draw_items(layout, RESAMPLES)
@@ -87,6 +89,14 @@ def by_name(table: pd.DataFrame, params: Params) -> pd.DataFrame:
     names = {role: name for name, role in params.roles.items() if role != name}
     columns = [column for column in table if str(column).startswith("objective")]
     return table.replace(dict.fromkeys(columns, names)) if names else table
+
+
+def _inputs(job: Job) -> Iterator[Path]:
+    """Yield what the stages before have written, cell by cell, into folders that are read here."""
+    for trio in _grid(job):
+        yield from (job.paths.rewards(trio), job.paths.activations(trio))
+        yield job.paths.backbone_provenance(trio.backbone)
+        yield from map(job.paths.history, trio.models(job.params.grid))
 
 
 def _grid(job: Job) -> list[Trio]:

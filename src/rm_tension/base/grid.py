@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,9 @@ class Trio:
 
     def model(self, objective: str) -> "Model":
         return Model(self.backbone, objective, self.seed)
+
+    def models(self, grid: Grid) -> "list[Model]":
+        return [self.model(objective) for objective in grid.objectives]
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +54,7 @@ def trios(grid: Grid, profile: str) -> Iterator[Trio]:
 
 def models(grid: Grid, profile: str) -> Iterator[Model]:
     """Yield all reward models of a profile, trio by trio (54 in the paper)."""
-    return (trio.model(objective) for trio in trios(grid, profile) for objective in grid.objectives)
+    return chain.from_iterable(trio.models(grid) for trio in trios(grid, profile))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What all stages share: one cell of the grid, its parameters and paths."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +76,27 @@ class Job:
         if table.empty:
             raise UserError(f"{self.tokens(split)}: no pairs of {', '.join(wanted)}")
         return table
+
+    def refuse_leftovers(self, expected: Iterable[Path]) -> None:
+        """Raise UserError if folders hold more files, or folders, of a kind than those expected.
+
+        A stage depends on such a folder whole. So what a seed or a backbone has left that is no
+        longer in params.yaml would be recorded as if it were, and miss in every clone.
+        """
+        kinds: dict[tuple[Path, str], set[str]] = {}
+        for path in expected:
+            kinds.setdefault((path.parent, path.suffix), set()).add(path.name)
+        leftovers = []
+        for (folder, suffix), names in kinds.items():
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                hidden = path.name.startswith((".", "#"))  # of editors and systems: .dvcignore
+                if path.suffix == suffix and path.name not in names and not hidden:
+                    leftovers.append(str(path))
+        if leftovers:
+            raise UserError(
+                f"{', '.join(leftovers)}: of no cell in params.yaml; put it back there, or `rm -r "
+                f"{' '.join(leftovers)}` (DVC's cache keeps what it has recorded)"
+            )
 
     @property
     def stand_ins(self) -> str | None:

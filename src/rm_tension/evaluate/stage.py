@@ -24,6 +24,7 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 def run(job: Job) -> None:
     """Read a checkpoint of each objective and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
     config, trio, params = job.profile.evaluate, job.trio, job.params
+    job.refuse_leftovers(map(job.paths.reward_model, trio.models(params.grid)))
     place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
     sets = NeuronSets(load_activations(job.paths.activations(trio)), params, trio.seed)
     budget = Budget(config.tokens_per_batch)
