@@ -41,9 +41,8 @@ def make_classifier(model_type, vocabulary=97, pad=0, **settings):
     """A random sequence classifier with one label, larger than by default: tests see its neurons."""
     torch.manual_seed(0)
     shape = CONFIGS.get(model_type, MIXTURE) | {"vocab_size": vocabulary, "pad_token_id": pad}
-    config = AutoConfig.for_model(
-        model_type, bos_token_id=None, eos_token_id=None, num_labels=1, **shape, **settings
-    )
+    shape |= {"bos_token_id": None, "eos_token_id": None, "num_labels": 1, **settings}
+    config = AutoConfig.for_model(model_type, **shape)
     model = AutoModelForSequenceClassification.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
