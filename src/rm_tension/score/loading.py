@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from rm_tension.backbone.neurons import neuron_shape
+from rm_tension.activations.stats import collect
+from rm_tension.activations.sums import Activations
+from rm_tension.backbone.neurons import ablated, neuron_shape
 from rm_tension.base.errors import UserError
+from rm_tension.dissect.neurons import Neurons, NeuronSet
 from rm_tension.evaluate.scoring import Scorer
+from rm_tension.evaluate.selection import Mask
 from rm_tension.model import reward_model, rows
 from rm_tension.model.device import Budget, Place, find_device
 from rm_tension.model.reward_model import takes_rows
@@ -92,6 +97,75 @@ class RewardModel:
             raise UserError(f"{self.folder}: rewards are not finite; the checkpoint is broken")
         ends = np.cumsum([len(item.answers) for item in items])
         return [part.tolist() for part in np.split(rewards, ends[:-1])]
+
+    def neurons(
+        self,
+        *,
+        backbone: str | os.PathLike[str] | None = None,
+        seed: int = 0,
+        **text_sets: object,
+    ) -> Neurons:
+        """Return the scores of all neurons on each set of pairs, by one pass over its texts.
+
+        Sets are what `score_all` takes, of rows with two answers: chosen and rejected. `backbone`
+        is a model as `load_reward_model` takes it, for the scores of the change from it; `seed` is
+        the random score's. Raise UserError for what cannot be scored.
+        """
+        base = self.backbone(backbone) if backbone is not None else None
+        statistics = {
+            name: self.statistics(name, read_items(data), base) for name, data in text_sets.items()
+        }
+        if not statistics:
+            raise UserError("no set of pairs: name one, such as neurons(helpful=pairs)")
+        return Neurons(statistics, base is not None, seed)
+
+    def statistics(
+        self, name: str, items: Sequence[Item], backbone: PreTrainedModel | None = None
+    ) -> Activations:
+        """Return the activation sums on pairs, in the model and in a backbone (None: in itself).
+
+        Raise UserError that names the set for items that are no pairs.
+        """
+        for number, item in enumerate(items, start=1):
+            if len(item.answers) != 2:
+                raise UserError(
+                    f"{name}: item {number} has {len(item.answers)} answers, instead of a chosen "
+                    "and a rejected one"
+                )
+        if not items:
+            raise UserError(f"{name}: no pairs")
+        pairs = self.encode(items)
+        base = self.model if backbone is None else backbone
+        known = base.get_input_embeddings().num_embeddings
+        if (largest := max(int(text.max()) for pair in pairs for text in pair)) >= known:
+            raise UserError(f"{name}: token {largest}, but the backbone knows {known} tokens only")
+        budget = Budget(TOKENS_PER_BATCH)
+        return collect({"rm": self.model}, base, pairs, self.place, budget, name)["rm"]
+
+    def backbone(self, key: str | os.PathLike[str]) -> PreTrainedModel:
+        """Return the backbone that the model was trained from, as `neurons` compares with it.
+
+        Raise UserError if it has other neurons.
+        """
+        checkpoint = Checkpoint(find_model(key), str(key))
+        # rounded as the model's weights are stored, so that rounding does not count as change
+        stored = str(Checkpoint(self.folder, self.settings.key).config.dtype or self.model.dtype)
+        backbone = checkpoint.load(stored.removeprefix("torch."), with_head=False)
+        if neuron_shape(backbone) != neuron_shape(self.model):
+            layers, neurons = neuron_shape(backbone)
+            raise UserError(
+                f"{key}: {layers} x {neurons} neurons, other than the model's: no backbone of it"
+            )
+        backbone.set_attn_implementation(self.model.config._attn_implementation)
+        moved: PreTrainedModel = backbone.to(self.model.device, self.model.dtype)
+        return moved
+
+    def ablated(self, neurons: NeuronSet | Mask) -> AbstractContextManager[None]:
+        """Set the activations of these neurons to zero within a `with` block.
+
+        A mask is bool [layers, neurons].
+        """
+        return ablated(self.model, neurons.mask if isinstance(neurons, NeuronSet) else neurons)
 
     def encode(self, items: Sequence[Item]) -> list[rows.Item]:
         """Return the token ids of each item's texts, and warn of texts that were cut."""
