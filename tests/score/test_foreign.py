@@ -7,30 +7,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import processors
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
 )
 
-from architectures import CONFIGS, make_classifier
+from architectures import CONFIGS
+from hub_models import CHAT, TEMPLATE, save, stock
 from rm_tension import load_reward_model
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import on_activations
-from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.errors import UserError
 from rm_tension.model.device import Budget
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.score.items import read_items
-from rm_tension.tokens.make_tokenizer import make_tokenizer
 
-WORDS = ["\n\nHuman: How do I boil an egg?\n\nAssistant: Seven minutes, or eight. I cannot say."]
-TEMPLATE = "\n\nHuman: {prompt}\n\nAssistant: {answer}"
-CHAT = (
-    "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}{% endfor %}"
-    "{{ eos_token }}"  # which is the padding token
-)
 ITEMS = [
     ("How do I boil an egg, and how long does it take?", ["Seven minutes.", "No.", "I cannot."]),
     ("Why?", ["Because."]),
@@ -38,32 +30,6 @@ ITEMS = [
 ]
 OF_ROWS = {"gpt2", "llama", "qwen2", "qwen3", "gpt_neox", "olmo2", "phi3", "opt"}
 OF_ROWS |= {"gpt_bigcode", "starcoder2"}
-
-
-def save(folder, model_type, chat=None, bos=False, **settings):
-    """A tiny random reward model as a repository of the hub has it."""
-    tokenizer = make_tokenizer(TrainedTokenizer(kind="trained", vocabulary=300), WORDS * 9)
-    tokenizer.add_special_tokens({"bos_token": "<s>"})
-    if bos:
-        backend = tokenizer.backend_tokenizer
-        backend.post_processor = processors.TemplateProcessing(
-            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", tokenizer.bos_token_id)]
-        )
-    tokenizer.chat_template = chat
-    tokenizer.save_pretrained(folder)
-    model = make_classifier(model_type, len(tokenizer), tokenizer.pad_token_id, **settings)
-    model.save_pretrained(folder)
-    return folder
-
-
-def stock(folder, texts, **options):
-    """The rewards of transformers' own classes, one text at a time; not our loader's model."""
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    with torch.inference_mode():
-        return [
-            float(model(**tokenizer(text, return_tensors="pt", **options)).logits) for text in texts
-        ]
 
 
 def load(folder, **options):

@@ -203,7 +203,11 @@ def find_on_hub(address: str) -> Path:
             f"{address}: names no revision, and what is there may be another model tomorrow; add "
             f"the commit that the repository's page lists under its history: hf://{repo}@COMMIT"
         )
-    patterns = ("*.json", "*.safetensors")  # nothing that runs
+    patterns = (
+        "*.json",
+        "*.jinja",
+        "*.safetensors",
+    )  # nothing that runs; templates do in a sandbox
     return model_folder(HubRepo(repo=repo, revision=revision), *patterns)
 
 
