@@ -194,7 +194,7 @@ def test_a_changed_parameter_touches_only_what_depends_on_it(checkout, section, 
         ("data/sources.py", {"data"}),  # a benchmark
         ("tokens/encode.py", {"tokens"}),
         ("evaluate/selection.py", {"evaluate", "analyse", "report"}),  # a neuron score
-        ("backbone/neurons.py", {"backbone", "activations", "evaluate"}),  # a family
+        ("backbone/neurons.py", {"backbone", "activations", "evaluate"}),  # the neurons
         ("train/training.py", {"train"}),  # a loss
         ("activations/stats.py", {"activations"}),
         ("model/rows.py", {"backbone", "train", "activations", "evaluate"}),  # a faster attention

@@ -22,6 +22,10 @@ USAGE_ERROR = 2
 COMMANDS = {
     "Use what is there": {
         "score": ("rm_tension.score.command:main", "Score answers with a trained reward model."),
+        "dissect": (
+            "rm_tension.dissect.command:main",
+            "Score the neurons of any reward model, and switch them off.",
+        ),
         "claims": ("rm_tension.analyse.check:main", "Print the claims and their verdicts."),
         "verify": (
             "rm_tension.verify:main",

@@ -11,8 +11,8 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 
 import samples
 from rm_tension.backbone import stage as stage
-from rm_tension.backbone.backbones import make_backbone, save_backbone
-from rm_tension.backbone.neurons import input_weights, neuron_shape
+from rm_tension.backbone.backbones import input_weights, make_backbone, save_backbone
+from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.config import HubFiles, Pretraining, RandomWeights, TrainedTokenizer
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json

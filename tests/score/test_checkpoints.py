@@ -15,7 +15,7 @@ from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
 from rm_tension.score.checkpoints import find_checkpoint, md5_of_folder
 from small_hub import go_offline, snapshot
-from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, md5s, stored
+from small_repository import KEY, PLACE, STAGE, TEMPLATE, copy_repository, git, listed, md5s, stored
 
 WEIGHTS = "model.safetensors"
 MISSING = "No such file|No storage files available|failed to load directory"
@@ -148,6 +148,20 @@ def test_what_there_is_not(origin, key, profile):
         find_checkpoint(key, profile, origin)
 
 
+def test_without_a_profile_it_is_the_only_one_that_has_the_model(origin, tmp_path, remote):
+    assert find_checkpoint(KEY, repo=origin) == origin / PLACE
+    with pytest.raises(UserError, match=rf"PROFILE-other-0: not in .*nearest are: mini-{KEY};"):
+        find_checkpoint("other-0", repo=origin)
+    clone = copy_repository(origin, tmp_path / "clone", remote)
+    lock = clone / "dvc.lock"
+    _, stage = lock.read_text().split("stages:\n")
+    lock.write_text(lock.read_text() + stage.replace("mini", "paper"))
+    with pytest.raises(
+        UserError, match=rf"{KEY}: mini-{KEY} and paper-{KEY} are .*name one of their"
+    ):
+        find_checkpoint(KEY, repo=clone)
+
+
 def test_a_folder_that_is_no_repository_and_a_cache_that_cannot_be_written_to(
     origin, tmp_path, monkeypatch
 ):
@@ -217,8 +231,9 @@ def test_a_checkpoint_of_the_hub_needs_no_repository(hub, origin, tmp_path, monk
         assert loaded.folder == hub
         assert loaded.score(*item) == expected
     (hub / "scoring.json").unlink()
-    with pytest.raises(UserError, match=r"scoring\.json: not found, .* use plain transformers"):
-        load_reward_model(f"{ADDRESS}@{COMMIT}", device="cpu")
+    anyone = load_reward_model(f"{ADDRESS}@{COMMIT}", device="cpu", template=TEMPLATE)
+    assert anyone.score(*item) == pytest.approx(expected, abs=1e-5)
+    assert str(anyone).startswith(f"{ADDRESS}@{COMMIT}: gpt2, 3 x 64 neurons, float32 on cpu")
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,13 @@ def test_a_folder_that_was_copied_elsewhere_is_enough(loaded, origin, tmp_path, 
         copied = load_reward_model(name, device="cpu")
         assert copied.settings.key == KEY
         assert copied.score_all(ITEMS) == loaded.score_all(ITEMS)
+    with pytest.raises(UserError, match=r"scoring\.json: says template and dtype"):
+        load_reward_model("./copy", device="cpu", dtype="float32")
     (tmp_path / "copy" / "scoring.json").write_text('{"key": "x"}')
     with pytest.raises(UserError, match=r"scoring\.json: damaged \(profile: Field required"):
         load_reward_model("./copy", device="cpu")
     (tmp_path / "copy" / "scoring.json").unlink()
-    with pytest.raises(UserError, match=r"scoring\.json: not found, .*train it again"):
+    with pytest.raises(UserError, match=r"\./copy: its tokenizer has no chat template"):
         load_reward_model("./copy", device="cpu")
 
 

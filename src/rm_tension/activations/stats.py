@@ -1,19 +1,19 @@
 """One pass over training pairs, all sums of METHOD.md section 4. Raw activations are never stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
-from rm_tension.backbone.neurons import activations_by_layer, neuron_shape
+from rm_tension.backbone.neurons import activations_by_layer, neuron_shape, on_activations
 from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
-from rm_tension.model.reward_model import hidden_states
+from rm_tension.model.reward_model import hidden_states, takes_rows
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length
 
-CHOSEN, REJECTED = 0, 1
+CHOSEN, REJECTED = BOTH = 0, 1
 OWN_SUMS = ("sum", "abs_sum", "change_square_sum")  # of an RM; backbone_sum is its backbone's
 
 
@@ -41,13 +41,28 @@ def _collect(
     progress: str,
 ) -> dict[str, Activations]:
     sums = _Sums(models, backbone, place)
-    groups = batches([row_length(pair) for pair in pairs], tokens)
-    with torch.inference_mode(), place.computing(), Progress(progress, len(groups)) as bar:
-        for group in groups:
-            rows = collate([pairs[index] for index in group]).to(place.device)
-            sums.add(rows)
+    layout: list[tuple[Sequence[int], list[Item]]]  # sides and items of each batch
+    if all(map(takes_rows, (backbone, *models.values()))):
+        groups = batches([row_length(pair) for pair in pairs], tokens)
+        layout = [(BOTH, [pairs[index] for index in group]) for group in groups]
+    else:
+        layout = [([side], [[pair[side]]]) for pair in pairs for side in BOTH]
+    with torch.inference_mode(), place.computing(), Progress(progress, len(layout)) as bar:
+        for sides, items in layout:
+            rows = collate(items).to(place.device)
+            sums.add(rows, sides)
             bar.advance(tokens=rows.input_ids.numel())
     return sums.by_model()
+
+
+def _activations(model: PreTrainedModel, rows: Rows) -> Iterable[Tensor]:
+    """Return the activations of each layer; of rows, whose blocks get the same arguments, in step."""
+    if takes_rows(model):
+        return activations_by_layer(model, lambda: hidden_states(model, rows))
+    layers: list[Tensor] = []
+    with on_activations(model, lambda _, activations: layers.append(activations)):
+        hidden_states(model, rows)
+    return layers
 
 
 class _Sums:
@@ -68,17 +83,17 @@ class _Sums:
             len(models), len(OWN_SUMS), *shape, dtype=torch.float64, device=device
         )
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Rows, sides_there: Sequence[int]) -> None:
         """Pass a batch through all models in step, a layer at a time."""
         sides = torch.stack([rows.belongs_to(CHOSEN), rows.belongs_to(REJECTED)])
+        for absent in {*BOTH} - {*sides_there}:
+            sides[absent] = False
         self._tokens += sides.sum(dim=1).to(self._tokens.device)
         weights = sides.float()  # [2, tokens]
-        passes = [
-            activations_by_layer(model, lambda model=model: hidden_states(model, rows))  # type: ignore[misc]
-            for model in (self._backbone, *self._models.values())
-        ]
+        passes = [_activations(model, rows) for model in (self._backbone, *self._models.values())]
         for layer, activations in enumerate(zip(*passes, strict=True)):
-            before, *after = (one[0].float() for one in activations)  # [tokens, neurons]
+            # [tokens, neurons]; OPT has no dimension for rows
+            before, *after = (one.flatten(end_dim=-2).float() for one in activations)
             with self._place.summing():
                 self._of_backbone[:, layer] += self._moved(weights @ before)
                 for number, a in enumerate(after):

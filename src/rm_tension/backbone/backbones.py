@@ -1,10 +1,12 @@
 """The six backbones: pretrained ones from the hub, or small random ones for the miniature."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor, nn
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -14,7 +16,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from rm_tension.backbone.neurons import family, input_weights
+from rm_tension.backbone.neurons import neuron_sites
 from rm_tension.backbone.pretraining import pretrain
 from rm_tension.base.config import HubFiles, RandomWeights
 from rm_tension.base.errors import UserError
@@ -50,7 +52,7 @@ def make_backbone(
             )
         except (OSError, SafetensorError) as error:
             raise UserError(f"backbone {source.repo} at {source.revision}: {error}") from error
-    family(model)  # fail here, not after hours of training
+    neuron_sites(model)  # fail here, not after hours of training
     if model.config.max_position_embeddings < positions:
         known = model.config.max_position_embeddings
         raise UserError(
@@ -80,7 +82,7 @@ def _random_model(
     config = _random_config(source, tokenizer, positions)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     # In a pretrained model a few neurons carry much of a block; drawn ones are all alike.
-    for weights in input_weights(model.base_model):
+    for weights in input_weights(model):
         weights *= torch.exp(source.gain_spread * torch.randn(len(weights), 1))
     if source.pretraining:
         table = read_table(pairs, TRAINING)
@@ -90,6 +92,15 @@ def _random_model(
         pretrain(model, texts, source.pretraining, config.eos_token_id, source.seed)
     backbone: PreTrainedModel = model.base_model
     return backbone
+
+
+def input_weights(model: nn.Module) -> Iterator[Tensor]:
+    """Yield for each block of a `_random_model` a view [neurons, width] of what its neurons read."""
+    for name, module in model.named_modules():
+        if name.endswith("mlp.gate_proj"):
+            yield module.get_parameter("weight").detach()
+        elif name.endswith("mlp.c_fc"):  # GPT-2's Conv1D keeps its weight as [in, out]
+            yield module.get_parameter("weight").detach().T
 
 
 def _random_config(source: RandomWeights, tokenizer: Path, positions: int) -> PretrainedConfig:

@@ -1,74 +1,119 @@
-"""Where a model's MLP neurons are: the one module that knows model families.
+"""Where a model's MLP neurons are, found by one forward pass, and what silences them.
 
 A neuron is one unit of a block's MLP hidden layer, its activation the output of the activation
 function (METHOD.md section 4).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from rm_tension.base.errors import UserError
 
 
 @dataclass(frozen=True)
-class Family:
-    """Paths of a family's parts, and which axis of the projections' weights counts neurons.
+class Site:
+    """A block's neurons: the module that gives their activations, and their output projection."""
 
-    `input` is the projection whose result the activation function takes.
+    block: nn.Module
+    activation: nn.Module
+    output: nn.Module
+
+    @property
+    def output_weight(self) -> Tensor:
+        """Return a view [neurons, width] of the weights that the neurons act through."""
+        weight = self.output.get_parameter("weight").detach()
+        # GPT-2's Conv1D keeps its weight as [in, out], Linear as [out, in]
+        return weight if isinstance(self.output, Conv1D) else weight.T
+
+
+_known: WeakKeyDictionary[nn.Module, list[Site]] = WeakKeyDictionary()
+
+
+def neuron_sites(model: PreTrainedModel) -> list[Site]:
+    """Return the neurons of each block, in order; a forward pass of two tokens finds them, once.
+
+    An activation module has no parameters, and as many outputs as the output projection of its
+    block has inputs. Raise UserError, with the names of a block's modules, if there is not exactly
+    one such pair in a block.
     """
-
-    blocks: str
-    activation: str
-    input: str
-    input_axis: int
-    output: str
-    output_axis: int
-
-
-FAMILIES: dict[str, Family] = {
-    # GPT-2's Conv1D keeps its weight as [in, out], Linear as [out, in]
-    "gpt2": Family("h", "mlp.act", "mlp.c_fc", 1, "mlp.c_proj", 0),
-    "llama": Family("layers", "mlp.act_fn", "mlp.gate_proj", 0, "mlp.down_proj", 1),
-}
+    base = model.base_model
+    if base not in _known:
+        blocks = _blocks(base)
+        widths = _activation_widths(base, blocks)
+        _known[base] = [_site(base, block, widths) for block in blocks]
+    return _known[base]
 
 
-def family(model: PreTrainedModel) -> Family:
-    """Return the family of a model, by its config's model_type. Raise UserError for others."""
-    model_type = model.config.model_type
-    if model_type not in FAMILIES:
+def _blocks(base: PreTrainedModel) -> Sequence[nn.Module]:
+    """Return the longest list of modules that is not part of another, as a block's experts are."""
+    lists: dict[str, Sequence[nn.Module]] = {}
+    for name, module in base.named_modules():
+        if isinstance(module, nn.ModuleList) and not name.startswith(tuple(lists)):
+            lists[f"{name}."] = list(module)
+    return max(lists.values(), key=len, default=[])
+
+
+def _activation_widths(base: PreTrainedModel, blocks: Sequence[nn.Module]) -> dict[nn.Module, int]:
+    """Return the last dimension of what each module without parameters puts out."""
+    widths: dict[nn.Module, int] = {}
+
+    def see(module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() > 1:
+            widths[module] = output.shape[-1]
+
+    modules = [module for block in blocks for module in block.modules()]
+    bare = [module for module in modules if next(module.parameters(), None) is None]
+    handles = [module.register_forward_hook(see) for module in bare]
+    training = base.training
+    base.eval()  # dropout would draw random numbers
+    try:
+        with torch.no_grad():
+            base(input_ids=torch.ones(1, 2, dtype=torch.int64, device=base.device), use_cache=False)
+    finally:
+        base.train(training)
+        for handle in handles:
+            handle.remove()
+    return widths
+
+
+def _site(base: PreTrainedModel, block: nn.Module, widths: dict[nn.Module, int]) -> Site:
+    hidden = base.config.get_text_config().hidden_size
+    # width is hidden for dropout and the like
+    activations = [part for part in block.modules() if widths.get(part, hidden) != hidden]
+    projections = [
+        part
+        for part in block.modules()
+        if isinstance(weight := getattr(part, "weight", None), nn.Parameter) and weight.dim() == 2
+    ]
+    sites = []
+    for activation, projection in product(activations, projections):
+        site = Site(block, activation, projection)
+        if site.output_weight.shape == (widths[activation], hidden):
+            sites.append(site)
+    if len(sites) != 1:
+        modules = [f"{name} ({type(part).__name__})" for name, part in block.named_modules()]
         raise UserError(
-            f"model type {model_type!r} is not one of {', '.join(FAMILIES)}: add it to FAMILIES"
+            f"model type {base.config.model_type!r}: {len(sites)} pairs of an activation module and "
+            f"an output projection in a block, instead of one; its modules are "
+            f"{', '.join(modules[1:])}"
         )
-    return FAMILIES[model_type]
-
-
-def _parts(model: PreTrainedModel, path: str) -> list[nn.Module]:
-    """Return the module at `path` of every block, in order."""
-    blocks = model.base_model.get_submodule(family(model).blocks)
-    return [block.get_submodule(path) for block in blocks]
-
-
-def _weights(model: PreTrainedModel, path: str, neuron_axis: int) -> list[Tensor]:
-    weights = [part.get_parameter("weight").detach() for part in _parts(model, path)]
-    return [weight if neuron_axis == 0 else weight.T for weight in weights]
-
-
-def input_weights(model: PreTrainedModel) -> list[Tensor]:
-    """Return for each block a view [neurons, width] of the weights that drive its neurons."""
-    return _weights(model, family(model).input, family(model).input_axis)
+    return sites[0]
 
 
 def output_weights(model: PreTrainedModel) -> list[Tensor]:
     """Return for each block a view [neurons, width] of the weights that its neurons act through."""
-    return _weights(model, family(model).output, family(model).output_axis)
+    return [site.output_weight for site in neuron_sites(model)]
 
 
 def neuron_shape(model: PreTrainedModel) -> tuple[int, int]:
@@ -89,8 +134,8 @@ def on_activations(
     def hook(layer: int) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
         return lambda _module, _inputs, output: see(layer, output)
 
-    parts = _parts(model, family(model).activation)
-    handles = [part.register_forward_hook(hook(layer)) for layer, part in enumerate(parts)]
+    activations = [site.activation for site in neuron_sites(model)]
+    handles = [part.register_forward_hook(hook(layer)) for layer, part in enumerate(activations)]
     try:
         yield
     finally:
@@ -108,8 +153,8 @@ def activations_by_layer(model: PreTrainedModel, forward: Callable[[], Any]) -> 
     seen: list[Tensor] = []
     with on_activations(model, lambda _layer, activations: seen.append(activations)):
         hidden, others, named = _into_blocks(model, forward)
-        for block in _parts(model, ""):
-            hidden = block(hidden, *others, **named)
+        for site in neuron_sites(model):
+            hidden = site.block(hidden, *others, **named)
             yield seen.pop()
 
 
@@ -125,7 +170,7 @@ def _into_blocks(
     def stop(_block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Reached(arguments, named)
 
-    handle = _parts(model, "")[0].register_forward_pre_hook(stop, with_kwargs=True)
+    handle = neuron_sites(model)[0].block.register_forward_pre_hook(stop, with_kwargs=True)
     try:
         forward()
     except _Reached as reached:

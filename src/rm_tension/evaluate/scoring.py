@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
-from rm_tension.model.reward_model import rewards
+from rm_tension.model.reward_model import rewards, takes_rows
 from rm_tension.model.rows import Item, Rows, row_batches, split
 
 Batches = list[tuple[NDArray[np.int64], Rows]]  # with the indices of their texts
@@ -40,9 +40,12 @@ class Scorer:
 
     def score(self, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
         """Return the rewards of all texts, item by item: float32 [texts]; `progress` is a label."""
-        return self._budget.run(
-            lambda tokens: self._score(self._lay_out(tokens, place.device), model, place, progress)
-        )
+
+        def score(tokens: int) -> NDArray[np.float32]:
+            batches = self._lay_out(tokens if takes_rows(model) else 1, place.device)
+            return self._score(batches, model, place, progress)
+
+        return self._budget.run(score)
 
     def _score(
         self, batches: Batches, model: PreTrainedModel, place: Place, progress: str

@@ -85,14 +85,24 @@ def save_reward_model(
     save_settings(settings, folder)
 
 
+def takes_rows(model: PreTrainedModel) -> bool:
+    """Return whether texts reach the model as shared-prefix rows, or each as a sequence of its own."""
+    return bool(model.config._attn_implementation == attention.NAME)
+
+
 def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
-    """The backbone's last hidden states: [tokens, width]."""
-    hidden: Tensor = model.base_model(
-        input_ids=rows.input_ids,
-        position_ids=rows.position_ids,
-        use_cache=False,
-        **attention.within(rows.spans),
-    ).last_hidden_state
+    """The backbone's last hidden states: [tokens, width].
+
+    A model that takes no rows attends in its own way, and to one text at a time.
+    """
+    if takes_rows(model):
+        within = {"position_ids": rows.position_ids, **attention.within(rows.spans)}
+    elif len(rows.last) == 1:
+        within = {}
+    else:
+        raise ValueError(f"{len(rows.last)} texts in a row, for a model that takes them one by one")
+    base = model.base_model
+    hidden: Tensor = base(input_ids=rows.input_ids, use_cache=False, **within).last_hidden_state
     return hidden[0]
 
 
@@ -103,5 +113,6 @@ def rewards(model: PreTrainedModel, rows: Rows) -> Tensor:
     (METHOD.md section 8, erratum 9).
     """
     last = hidden_states(model, rows)[rows.last]
-    head: Tensor = model.score.weight  # [1, width]
-    return (last.float() * head.float()).sum(dim=-1)
+    head: torch.nn.Linear = model.score  # weight [1, width]
+    reward = (last.float() * head.weight.float()).sum(dim=-1)
+    return reward if head.bias is None else reward + head.bias.float()

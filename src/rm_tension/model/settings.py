@@ -13,12 +13,13 @@ FILE = "scoring.json"
 class ScoringSettings(Settings):
     """As they were when the reward model was trained: its place in the grid, and how the pipeline scores texts.
 
-    `template` holds {prompt} and {answer}; texts are cut at `max_length` tokens.
+    `template` holds {prompt} and {answer}; texts are cut at `max_length` tokens. Of a model that
+    others trained, the profile is empty, and no template means the tokenizer's chat template.
     """
 
     profile: str
     key: str
-    template: Template
+    template: Template | None
     max_length: Positive
     precision: Precision
 
@@ -29,15 +30,10 @@ def save_settings(settings: ScoringSettings, folder: Path) -> None:
 
 
 def load_settings(folder: Path) -> ScoringSettings:
-    """Raises UserError if the folder has no such file, or not one of these."""
+    """Read FILE of a checkpoint's folder; raise UserError if it is damaged."""
     path = folder / FILE
     try:
         return ScoringSettings.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found, so nobody knows how to score with what is there: not one of our checkpoints, or "
-            "trained before they kept their settings; train it again, or use plain transformers"
-        ) from None
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()

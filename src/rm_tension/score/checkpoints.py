@@ -30,10 +30,14 @@ REMEDY = (
 
 
 def find_checkpoint(
-    key: str, profile: str, repo: str | os.PathLike[str] | None = None, rev: str | None = None
+    key: str,
+    profile: str | None = None,
+    repo: str | os.PathLike[str] | None = None,
+    rev: str | None = None,
 ) -> Path:
     """Return the folder of the reward model `key` of a repository like this one.
 
+    Without a profile it is the one that has such a model, by dvc.lock.
     `repo` is its path or git URL (None: the one around the working directory), `rev` a git revision
     of it (None: the working tree, or a URL's default branch). The folder is the working tree's, if
     it is there, else one of this user's cache that is named by its md5 and fetched once, through
@@ -41,7 +45,8 @@ def find_checkpoint(
     """
     repository = open_repository(repo or Path.cwd(), rev)
     outputs = read_outputs(repository)
-    trained, name = trained_models(outputs), f"{profile}-{key}"
+    trained = trained_models(outputs)
+    name = _name_of(key, profile, trained)
     if name not in trained:
         nearest = get_close_matches(name, trained, cutoff=0)
         raise UserError(
@@ -60,6 +65,19 @@ def find_checkpoint(
         if not folder.is_dir():
             _fetch(repository, path, md5, folder)
     return folder
+
+
+def _name_of(key: str, profile: str | None, trained: Mapping[str, str]) -> str:
+    """Return what `trained_models` calls a key of a profile, or of the only one that has it."""
+    if profile is not None:
+        return f"{profile}-{key}"
+    names = [name for name, path in trained.items() if name == f"{path.split('/')[1]}-{key}"]
+    if len(names) > 1:
+        raise UserError(
+            f"{key}: {' and '.join(names)} are in dvc.lock: name one of their profiles (profile, "
+            "--profile)"
+        )
+    return names[0] if names else f"PROFILE-{key}"
 
 
 def cache_folder() -> Path:
@@ -185,7 +203,11 @@ def find_on_hub(address: str) -> Path:
             f"{address}: names no revision, and what is there may be another model tomorrow; add "
             f"the commit that the repository's page lists under its history: hf://{repo}@COMMIT"
         )
-    patterns = ("*.json", "*.safetensors")  # nothing that runs
+    patterns = (
+        "*.json",
+        "*.jinja",
+        "*.safetensors",
+    )  # nothing that runs; templates do in a sandbox
     return model_folder(HubRepo(repo=repo, revision=revision), *patterns)
 
 

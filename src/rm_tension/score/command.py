@@ -25,10 +25,12 @@ def main(
     output: Name = "-",
     *,
     model: str,
-    profile: str = "paper",
+    profile: str | None = None,
     repo: str | None = None,
     rev: str | None = None,
     device: str | None = None,
+    template: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    dtype: str | None = None,
 ) -> None:
     """Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
 
@@ -41,17 +43,30 @@ def main(
         input: A JSON-lines file, which may be packed (.gz); - is stdin.
         output: A file that appears complete or not at all; - is stdout.
         model: BACKBONE-OBJECTIVE-SEED, such as gpt2-small-helpful-0; or a folder, ./DIR; or one of
-            the hub, hf://ORG/NAME@REV.
-        profile: That it was trained under.
+            the hub, hf://ORG/NAME@REV. The last two may hold any sequence classifier of
+            transformers with one label.
+        profile: That it was trained under. Default: the only one that has it.
         repo: Path or git URL of a repository like this one. Default: the one around the working
             directory.
         rev: A git revision of it. Default: its working tree.
         device: A torch device, such as cpu or cuda:1. Default: the best there is.
+        template: Of a model that others trained, with {prompt} and {answer}. Default: its
+            tokenizer's chat template.
+        dtype: Of such a model's weights. Default: float32, or bfloat16 where memory is short.
     """
     if Path(output).is_dir():
         raise UserError(f"{output}: a folder; name a file to write the rewards to")
     lines = read(input)
-    reward_model = load_reward_model(model, profile=profile, repo=repo, rev=rev, device=device)
+    reward_model = load_reward_model(
+        model,
+        profile=profile,
+        repo=repo,
+        rev=rev,
+        device=device,
+        template=template,
+        dtype=dtype,
+    )
+    print(reward_model, file=sys.stderr)
     rewards = reward_model.score_items([item for _, item in lines])
     write(
         output,

@@ -1,0 +1,1 @@
+"""Any reward model, its neurons and what they do."""

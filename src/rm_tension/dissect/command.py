@@ -1,0 +1,211 @@
+"""`rm-tension dissect`: the neurons of any reward model, and what it does without them."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from cyclopts import Parameter
+from numpy.typing import NDArray
+
+from rm_tension.backbone.neurons import neuron_shape
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import whole, write_json
+from rm_tension.dissect.neurons import Neurons
+from rm_tension.dissect.page import write_page
+from rm_tension.dissect.parts import Parts, digest_of
+from rm_tension.dissect.plan import (
+    Ablation,
+    ablations,
+    margins,
+    neuron_table,
+    overlaps,
+    sizes,
+    summary,
+    task_table,
+    with_changes,
+)
+from rm_tension.dissect.texts import as_table, read_tasks, read_text_sets
+from rm_tension.evaluate.scoring import Scorer
+from rm_tension.model.device import Budget
+from rm_tension.model.reward_model import takes_rows
+from rm_tension.score.items import Item
+from rm_tension.score.loading import TOKENS_PER_BATCH, RewardModel, find_model, load_reward_model
+
+
+def main(
+    *,
+    model: str,
+    texts: Annotated[list[str], Parameter(consume_multiple=True)],
+    out: Path,
+    backbone: str | None = None,
+    tasks: Path | None = None,
+    percents: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (5, 10, 20, 30),
+    max_pairs: int | None = None,
+    seed: int = 0,
+    template: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    dtype: str | None = None,
+    profile: str | None = None,
+    device: str | None = None,
+) -> None:
+    """Score the neurons of a reward model on sets of pairs, switch them off, and write a page.
+
+    Nothing is trained. Into the folder go rewards.parquet, neurons.parquet, curves.csv,
+    overlap.csv, tasks.csv, numbers.json, figures and index.html. What an interrupted run of the
+    same inputs has computed is used again.
+
+    Args:
+        model: As in `score`: a key, a folder ./DIR, or hf://ORG/NAME@REV.
+        texts: NAME=FILE of JSON lines with pairs, one or more; FILE may be
+            hf://datasets/ORG/NAME@REV/FILE.
+        out: The folder to write.
+        backbone: That the model was trained from, like `model`: for scores of the change, and to
+            compare with its neurons.
+        tasks: The data stage's table of benchmark items, such as data/paper/benchmarks.parquet: the
+            25 tasks of the paper.
+        percents: Shares of all neurons to ablate, by every score.
+        max_pairs: The first so many of each set.
+        seed: Of the random score.
+        template: As in `score`.
+        dtype: As in `score`.
+        profile: Of a key.
+        device: A torch device, such as cpu or cuda:1. Default: the best there is.
+    """
+    if out.is_file():
+        raise UserError(f"--out {out}: a file; name a folder")
+    sets = read_text_sets(texts, max_pairs)
+    rm = load_reward_model(model, profile=profile, device=device, template=template, dtype=dtype)
+    print(rm)
+    dissection = Dissection.of(rm, sets, out, backbone, tasks, seed)
+    dissection.write(out, sorted({float(percent) for percent in percents}))
+    print(f"{out / 'index.html'} ({len(dissection.parts.reused)} parts were there)")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Items of one or several data sets, laid out to be scored under many ablations."""
+
+    name: str
+    texts: pd.DataFrame
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """A reward model, its neurons, the texts to score, and the parts that are computed."""
+
+    rm: RewardModel
+    found: Neurons
+    scored: list[Scored]
+    parts: Parts
+    inputs: dict[str, Any]
+
+    @staticmethod
+    def of(
+        rm: RewardModel,
+        sets: dict[str, list[Item]],
+        out: Path,
+        backbone: str | None,
+        tasks: Path | None,
+        seed: int,
+    ) -> "Dissection":
+        """Read what is not read yet, and compute statistics where they are not there."""
+        items = {"pairs": [item for one in sets.values() for item in one]}
+        tables = {"pairs": pd.concat([as_table(*one) for one in sets.items()], ignore_index=True)}
+        if tasks is not None:
+            tables["tasks"], items["tasks"] = read_tasks(tasks)
+        base = rm.backbone(backbone) if backbone is not None else None
+        inputs = {
+            "model": digest_of(rm.folder),
+            "backbone": digest_of(find_model(backbone)) if backbone is not None else None,
+            "texts": {name: _digest(one) for name, one in sets.items()},
+            "tasks": _digest(items["tasks"]) if tasks is not None else None,
+            "template": rm.settings.template,
+            "max_length": rm.settings.max_length,
+            "dtype": str(rm.model.dtype),
+            "device": rm.place.device.type,
+            "rows": takes_rows(rm.model),
+        }
+        parts = Parts(out / "parts", inputs)
+        statistics = {
+            name: parts.statistics(name, partial(rm.statistics, name, one, base))
+            for name, one in sets.items()
+        }
+        scored = [
+            Scored(name, tables[name], Scorer(rm.encode(items[name]), Budget(TOKENS_PER_BATCH)))
+            for name in tables
+        ]
+        return Dissection(rm, Neurons(statistics, base is not None, seed), scored, parts, inputs)
+
+    def write(self, out: Path, percents: list[float]) -> None:
+        """Ablate, and write all numbers, figures and the page."""
+        rewards, parts = self._ablate(percents)
+        of_pairs = parts[~parts["of_tasks"]].drop(columns=["of_tasks", "subset"])
+        tables = {
+            "curves": with_changes(of_pairs, "dataset"),
+            "overlap": overlaps(self.found, percents),
+        }
+        if parts["of_tasks"].any():
+            tables["tasks"] = with_changes(task_table(parts[parts["of_tasks"]]), "task")
+        for name, table in tables.items():
+            with whole(out / f"{name}.csv") as file:
+                table.to_csv(file, index=False, float_format="%.10g")
+        for name, table in (("rewards", rewards), ("neurons", neuron_table(self.found))):
+            with whole(out / f"{name}.parquet") as file:
+                table.to_parquet(file, index=False)
+        layers, neurons = neuron_shape(self.rm.model)
+        numbers = {
+            "model": str(self.rm),
+            "inputs": self.inputs,
+            "seed": self.found.seed,
+            "layers": layers,
+            "neurons": layers * neurons,
+            "tokens": sizes(self.found),
+            **{name: table.to_dict("records") for name, table in tables.items()},
+        }
+        write_json(out / "numbers.json", numbers)
+        write_page(out, str(self.rm), self.found, tables)
+
+    def _ablate(self, percents: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the reward of every answer under every ablation, and their `summary` by subset."""
+        rewards: list[pd.DataFrame] = []
+        parts: list[pd.DataFrame] = []
+        for ablation in ablations(self.found, percents):
+            for scored in self.scored:
+                of_tasks = scored.name == "tasks"
+                if of_tasks and not ablation.on_tasks:
+                    continue
+                numbers = self._rewards(scored, ablation)
+                rewards.append(ablation.label(_answers(scored.texts)).assign(reward=numbers))
+                part = summary(margins(scored.texts, numbers))
+                parts.append(ablation.label(part).assign(of_tasks=of_tasks))
+        return pd.concat(rewards, ignore_index=True), pd.concat(parts, ignore_index=True)
+
+    def _rewards(self, scored: Scored, ablation: Ablation) -> NDArray[np.float32]:
+        rm, mask = self.rm, ablation.neurons.mask
+
+        def compute() -> NDArray[np.float32]:
+            label = f"{scored.name} {ablation.text_set} {ablation.kind} {ablation.percent:g}%"
+            with rm.ablated(mask):
+                return scored.scorer.score(rm.model, rm.place, label)
+
+        rewards = self.parts.rewards(scored.name, mask, compute)
+        if not np.isfinite(rewards).all():
+            raise UserError(f"{rm.folder}: rewards are not finite; the checkpoint is broken")
+        return rewards
+
+
+def _answers(texts: pd.DataFrame) -> pd.DataFrame:
+    """Return dataset, item_id and answer_index of each answer."""
+    counts = texts["answers"].map(len)
+    rows = texts[["dataset", "item_id"]].loc[texts.index.repeat(counts)].reset_index(drop=True)
+    return rows.assign(answer_index=np.concatenate([np.arange(count) for count in counts]))
+
+
+def _digest(items: Iterable[Item]) -> str:
+    text = "\0".join("\1".join((item.prompt, *item.answers)) for item in items)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""Results of one dissection that are kept, so that an interrupted one goes on where it was."""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rm_tension.activations.sums import Activations, load_activations, save_activations
+from rm_tension.base.files import whole, write_json
+from rm_tension.base.hub import sha256_of
+from rm_tension.evaluate.selection import Mask
+
+
+class Parts:
+    """Files of a folder, all computed from the same inputs.
+
+    `inputs` is what decides them, as JSON holds it; of other inputs than the folder's, the folder
+    is emptied. `reused` are the parts that were there before.
+    """
+
+    def __init__(self, folder: Path, inputs: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self.reused: set[Path] = set()
+        self._made: set[Path] = set()
+        record = folder / "inputs.json"
+        if record.is_file():
+            if json.loads(record.read_text(encoding="utf-8")) == inputs:
+                return
+            print(f"{folder}: of other inputs, and removed", file=sys.stderr)
+            shutil.rmtree(folder)
+        write_json(record, inputs)
+
+    def statistics(self, name: str, compute: Callable[[], Activations]) -> Activations:
+        """Return activation sums, computed or as they are there."""
+        path = self._folder / f"statistics-{name}.safetensors"
+        if self._lacks(path):
+            save_activations(path, {name: compute()})
+        return load_activations(path)[name]
+
+    def rewards(
+        self, name: str, mask: Mask, compute: Callable[[], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Return rewards under an ablation, computed or as they are there."""
+        digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
+        path = self._folder / f"rewards-{name}-{digest}.npy"
+        if self._lacks(path):
+            with whole(path) as partial, partial.open("wb") as file:
+                np.save(file, compute())
+        rewards: NDArray[np.float32] = np.load(path)
+        return rewards
+
+    def _lacks(self, path: Path) -> bool:
+        """Return whether a part is not there, and remember who made it."""
+        is_missing = not path.is_file()
+        if is_missing:
+            self._made.add(path)
+        elif path not in self._made:
+            self.reused.add(path)
+        return is_missing
+
+
+def digest_of(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file that decides what a model computes, by its name."""
+    files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("*.jinja")])
+    return {file.name: sha256_of(file) for file in files}

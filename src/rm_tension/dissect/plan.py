@@ -1,0 +1,164 @@
+"""Which neurons a dissection ablates, and what their ablation does to pairs and tasks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rm_tension.analyse.outcomes import answer_layout
+from rm_tension.dissect.neurons import Neurons, NeuronSet, jaccard
+from rm_tension.evaluate.selection import backbone_score, top
+from rm_tension.paper.tasks import TASKS
+
+SCORE = "magnitude"  # of the sets that text sets share
+PERCENT = 10  # of those sets and of the tasks
+KEY = ["text_set", "kind", "percent"]  # whose statistics, by what, how much
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Neurons that are set to zero: chosen on a text set by a score, or as a set of several."""
+
+    text_set: str
+    kind: str
+    percent: float
+    neurons: NeuronSet
+
+    def label(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add KEY and the number of neurons to a table of what was scored."""
+        return table.assign(
+            text_set=self.text_set,
+            kind=self.kind,
+            percent=self.percent,
+            neurons=len(self.neurons),
+        )
+
+    @property
+    def on_tasks(self) -> bool:
+        """Whether the tasks of the paper are scored under it, too."""
+        return self.percent == 0 or (self.percent == PERCENT and self.kind not in OF_PAIRS_ONLY)
+
+
+OF_PAIRS_ONLY = ("random", "absolute", "change")
+
+
+def ablations(found: Neurons, percents: Sequence[float]) -> Iterator[Ablation]:
+    """Yield no ablation, the top of every score, what text sets share, and the backbone's top."""
+    shape = found.score("random", next(iter(found.statistics))).shape
+    yield Ablation("", "none", 0, NeuronSet(np.zeros(shape, dtype=bool)))
+    for number, text_set in enumerate(found.statistics):
+        for kind in found.scores:
+            is_random = kind == "random"
+            if is_random and number:  # the same on all texts
+                continue
+            for percent in percents:
+                neurons = found.top(kind, percent, text_set)
+                yield Ablation("" if is_random else text_set, kind, percent, neurons)
+    tops = {name: found.top(SCORE, PERCENT, name) for name in found.statistics}
+    for first, second in combinations(tops, 2):
+        pair = f"{first}+{second}"
+        yield Ablation(pair, "shared", PERCENT, tops[first] & tops[second])
+        yield Ablation(pair, f"{first}-only", PERCENT, tops[first] - tops[second])
+        yield Ablation(pair, f"{second}-only", PERCENT, tops[second] - tops[first])
+    if found.has_backbone:
+        for text_set, own in tops.items():
+            before = of_backbone(found, PERCENT, text_set)
+            yield Ablation(text_set, "backbone", PERCENT, before)
+            yield Ablation(text_set, "new", PERCENT, own - before)
+
+
+def of_backbone(found: Neurons, percent: float, text_set: str) -> NeuronSet:
+    """Return the neurons with the highest mean activation in the backbone."""
+    return NeuronSet(top(backbone_score(found.statistics[text_set]), percent))
+
+
+def overlaps(found: Neurons, percents: Sequence[float]) -> pd.DataFrame:
+    """Return what the tops of two text sets share, and those of a text set and the backbone."""
+    rows = []
+    for kind in found.scores:
+        for percent in percents:
+            tops = {name: found.top(kind, percent, name) for name in found.statistics}
+            pairs = [(a, b, tops[a], tops[b]) for a, b in combinations(tops, 2)]
+            if found.has_backbone:
+                pairs += [
+                    (name, "backbone", own, of_backbone(found, percent, name))
+                    for name, own in tops.items()
+                ]
+            rows += [
+                (kind, percent, first, second, len(a & b), jaccard(a, b))
+                for first, second, a, b in pairs
+                if kind != "random"
+            ]
+    return pd.DataFrame(rows, columns=["score", "percent", "first", "second", "shared", "jaccard"])
+
+
+def neuron_table(found: Neurons) -> pd.DataFrame:
+    """Return text_set, layer, neuron and every score of each neuron."""
+    tables = []
+    for text_set in found.statistics:
+        scores = {name: found.score(name, text_set) for name in found.scores}
+        if found.has_backbone:
+            scores["backbone"] = backbone_score(found.statistics[text_set])
+        layers, neurons = scores["random"].shape
+        index = pd.MultiIndex.from_product([[text_set], range(layers), range(neurons)])
+        columns = {name: values.ravel() for name, values in scores.items()}
+        table = pd.DataFrame(columns, index=index.set_names(["text_set", "layer", "neuron"]))
+        tables.append(table.reset_index())
+    return pd.concat(tables, ignore_index=True)
+
+
+def margins(texts: pd.DataFrame, rewards: NDArray[np.float32]) -> pd.DataFrame:
+    """Return dataset, subset and margin of each item: lowest chosen less highest rejected reward.
+
+    `texts` has the columns of `grid.Paths.texts`, `rewards` one number for each answer.
+    """
+    layout = answer_layout(texts).assign(reward=rewards)
+    items = layout[layout["chosen"]].groupby("item")
+    lowest = items.agg(
+        dataset=("dataset", "first"), subset=("subset", "first"), lowest=("reward", "min")
+    )
+    highest = layout[~layout["chosen"]].groupby("item")["reward"].max()
+    return lowest[["dataset", "subset"]].assign(margin=lowest["lowest"] - highest)
+
+
+def summary(items: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy (%), mean margin, ties and number of items of each dataset and subset."""
+    right, tie = 100.0 * (items["margin"] > 0), items["margin"] == 0
+    groups = items.assign(right=right, tie=tie).groupby(["dataset", "subset"], sort=False)
+    return groups.agg(
+        items=("margin", "size"),
+        accuracy=("right", "mean"),
+        margin=("margin", "mean"),
+        ties=("tie", "sum"),
+    ).reset_index()
+
+
+def with_changes(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Add the change of accuracy and margin from no ablation, of the same dataset or task."""
+    before = table[table["kind"] == "none"].set_index(by)
+    changes = {
+        f"{name}_change": table[name] - table[by].map(before[name])
+        for name in ("accuracy", "margin")
+    }
+    return table.assign(**changes)
+
+
+def task_table(parts: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy and margin of the paper's tasks, means of their subsets' (METHOD.md 2)."""
+    indexed = parts.set_index(["dataset", "subset"])
+    rows = []
+    for task in TASKS:
+        names = [(subset.suite, subset.name) for subset in task.subsets]
+        present = [name for name in names if name in indexed.index]
+        if present:
+            part = indexed.loc[present].groupby(KEY, sort=False)[["accuracy", "margin"]].mean()
+            rows.append(part.reset_index().assign(task=task.key))
+    return pd.concat(rows, ignore_index=True)
+
+
+def sizes(found: Neurons) -> Mapping[str, int]:
+    """Return the tokens of both sides by text set."""
+    return {name: sum(s.tokens for s in one.sides) for name, one in found.statistics.items()}

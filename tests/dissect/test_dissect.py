@@ -1,0 +1,192 @@
+"""A dissection gives transformers' rewards and the pipeline's numbers, and goes on where it was."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hub_models import CHAT, TEMPLATE, save, stock
+from rm_tension import cli
+from rm_tension.activations.sums import load_activations
+from rm_tension.base.errors import UserError
+from rm_tension.base.grid import Model, Paths
+from rm_tension.base.tables import read_table
+from rm_tension.dissect.texts import read_text_sets
+from rm_tension.evaluate.scoring import Scorer
+from rm_tension.evaluate.selection import SCORES, neuron_scores
+
+HELPFUL = [
+    {"prompt": "How do I boil an egg?", "chosen": "Seven minutes.", "rejected": "No."},
+    {"prompt": "Why is it hard?", "chosen": "Because of the heat.", "rejected": "I cannot say."},
+    {"prompt": "Who?", "chosen": "The cook.", "rejected": "Never mind, it was nobody at all."},
+]
+HARMLESS = [
+    {
+        "prompt": "",
+        "chosen": "\n\nHuman: Steal?\n\nAssistant: I will not help with that.",
+        "rejected": "\n\nHuman: Steal?\n\nAssistant: At night, by the window.",
+    },
+    {
+        "messages": [],
+        "chosen": [
+            {"role": "user", "content": "Cheat?"},
+            {"role": "assistant", "content": "I cannot."},
+        ],
+        "rejected": [
+            {"role": "user", "content": "Cheat?"},
+            {"role": "assistant", "content": "Yes, in eight minutes."},
+        ],
+    },
+]
+FILES = ("curves.csv", "figures", "index.html", "neurons.parquet", "numbers.json", "overlap.csv")
+
+
+def write_lines(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def dissect(tmp_path, capsys):
+    """Call the command on two small text sets, and return what it printed."""
+    sets = {"helpful": HELPFUL, "harmless": HARMLESS}
+    texts = [
+        f"{name}={write_lines(tmp_path / f'{name}.jsonl', lines)}" for name, lines in sets.items()
+    ]
+
+    def call(folder, *arguments):
+        always = ["--model", str(folder), "--out", str(tmp_path / "out"), "--texts", *texts]
+        cli.main(["dissect", *always, "--device", "cpu", "--dtype", "float32", *arguments])
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("model_type", "chat"), [("gpt2", None), ("llama", CHAT), ("mistral", None)]
+)
+def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_path):
+    folder, out = save(tmp_path / "model", model_type, chat=chat), tmp_path / "out"
+    options = [] if chat else ["--template", TEMPLATE]
+    printed = dissect(folder, *options, "--percents", "10", "30")
+    assert ("separate sequences" if model_type == "mistral" else "shared-prefix rows") in printed
+    assert {*FILES, "rewards.parquet", "parts"} == {path.name for path in out.iterdir()}
+    rewards = pd.read_parquet(out / "rewards.parquet")
+    without = rewards[rewards["kind"] == "none"]
+    if not chat:
+        texts = [
+            TEMPLATE.replace("{prompt}", pair["prompt"]).replace("{answer}", pair[side])
+            for pair in HELPFUL
+            for side in ("chosen", "rejected")
+        ]
+        found = without.loc[without["dataset"] == "helpful", "reward"]
+        assert found.tolist() == pytest.approx(stock(folder, texts), abs=2e-5)
+    kinds = {"none", "random", "magnitude", "absolute", "shared", "helpful-only", "harmless-only"}
+    assert kinds <= set(rewards["kind"])
+    assert "change" not in set(rewards["kind"])
+
+    curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
+    row = curves.query("dataset == 'helpful' and kind == 'magnitude' and text_set == 'harmless'")
+    row = row[row["percent"] == 30].iloc[0]
+    own = rewards.query("dataset == 'helpful' and kind == 'magnitude' and text_set == 'harmless'")
+    own = own[own["percent"] == 30]["reward"].to_numpy().reshape(-1, 2)
+    assert row["margin"] == pytest.approx((own[:, 0] - own[:, 1]).mean(), abs=1e-5)
+    assert row["accuracy"] == pytest.approx(100 * (own[:, 0] > own[:, 1]).mean())
+    before = without.loc[without["dataset"] == "helpful", "reward"].to_numpy().reshape(-1, 2)
+    change = row["margin"] - (before[:, 0] - before[:, 1]).mean()
+    assert row["margin_change"] == pytest.approx(change, abs=1e-5)
+    assert row["neurons"] == round(0.3 * len(pd.read_parquet(out / "neurons.parquet")) / 2)
+    overlap = pd.read_csv(out / "overlap.csv").query("score == 'magnitude' and percent == 10")
+    shared = curves.loc[curves["kind"] == "shared", "neurons"].iloc[0]
+    assert overlap["shared"].tolist() == [shared]
+    assert json.loads((out / "numbers.json").read_text())["curves"][0]["kind"] == "none"
+    page = (out / "index.html").read_text()
+    assert page.count("data:image/svg+xml") == 2
+
+
+def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
+    dissect, tmp_path, monkeypatch
+):
+    folder = save(tmp_path / "model", "llama")
+    calls, score = [], Scorer.score
+
+    def interrupted(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return score(self, *arguments)
+
+    monkeypatch.setattr(Scorer, "score", interrupted)
+    arguments = ("--template", TEMPLATE, "--percents", "10")
+    monkeypatch.setattr("rm_tension.score.loading.choose_attention", lambda *_: None)
+    with pytest.raises(SystemExit):  # what cyclopts makes of it
+        dissect(folder, *arguments)
+    calls[:] = [None] * 9
+    assert "(5 parts were there)" in dissect(folder, *arguments)  # of two texts, three ablations
+    first = (tmp_path / "out" / "numbers.json").read_bytes()
+    number = len(calls)
+    dissect(folder, *arguments)
+    assert len(calls) == number
+    assert (tmp_path / "out" / "numbers.json").read_bytes() == first
+    assert "(0 parts were there)" in dissect(
+        folder, "--template", "{prompt} {answer}", *arguments[2:]
+    )
+    assert (tmp_path / "out" / "numbers.json").read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a.jsonl"], r"--texts a\.jsonl: must be NAME=FILE"),
+        (["a=", "b=c"], "--texts a=: must be NAME=FILE"),
+        (["a=hf://datasets/x"], "not hf://datasets/ORG/NAME@REV/FILE"),
+        (["a=nowhere.jsonl"], r"nowhere\.jsonl: cannot be read"),
+    ],
+)
+def test_texts_that_there_are_not(texts, message):
+    with pytest.raises(UserError, match=message):
+        read_text_sets(texts, None)
+
+
+def test_items_that_are_no_pairs_and_a_file_as_folder_are_refused(dissect, tmp_path):
+    folder = save(tmp_path / "model", "llama")
+    write_lines(tmp_path / "harmless.jsonl", [{"prompt": "Q", "answers": ["a", "b", "c"]}])
+    with pytest.raises(SystemExit, match="harmless: item 1 has 3 answers"):
+        dissect(folder, "--template", TEMPLATE)
+    (tmp_path / "out").mkdir(exist_ok=True)
+    with pytest.raises(SystemExit, match="model: its tokenizer has no chat template"):
+        dissect(folder)
+
+
+@pytest.mark.pipeline
+def test_the_dissection_of_a_reward_model_of_the_pipeline_gives_the_pipelines_numbers(tmp_path):
+    paths, model = Paths("mini"), Model("gpt2-small", "helpful", 0)
+    train = read_table(paths.texts("train"))
+    pairs = train[train["subset"].str.startswith("helpful")]["answers"]
+    lines = [{"chosen": chosen, "rejected": rejected} for chosen, rejected in pairs]
+    tasks = read_table(paths.texts("benchmarks")).iloc[::20]
+    tasks.to_parquet(tmp_path / "tasks.parquet")
+    cli.main(
+        [
+            *("dissect", "--model", f"./{paths.reward_model(model)}"),
+            *("--backbone", f"./{paths.backbone(model.backbone)}"),
+            *("--texts", f"helpful={write_lines(tmp_path / 'helpful.jsonl', lines)}"),
+            *("--tasks", str(tmp_path / "tasks.parquet"), "--percents", "10"),
+            *("--out", str(tmp_path / "out"), "--device", "cpu", "--seed", "0"),
+        ]
+    )
+    neurons = pd.read_parquet(tmp_path / "out" / "neurons.parquet")
+    activations = load_activations(paths.activations(model.trio))["helpful"]
+    for name in {*neurons} & {*SCORES}:
+        expected = neuron_scores(name, activations, model.seed).ravel()
+        np.testing.assert_allclose(neurons[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+    key = ["kind", "dataset", "item_id", "answer_index"]
+    scored = pd.read_parquet(tmp_path / "out" / "rewards.parquet")
+    scored = scored[scored["dataset"] != "helpful"].set_index(key)["reward"]
+    expected = pd.read_parquet(paths.rewards(model.trio)).query("objective == 'helpful'")
+    expected = expected[expected["percent"].isin([0, 10])].set_index(key)["reward"]
+    for kind in ("none", "magnitude"):
+        both = pd.concat([scored[kind], expected[kind]], axis=1, join="inner")
+        assert len(both) > 100
+        np.testing.assert_allclose(both.iloc[:, 0], both.iloc[:, 1], rtol=0, atol=1e-5)

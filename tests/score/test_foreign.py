@@ -1,0 +1,205 @@
+"""Reward models that others trained give transformers' own rewards, whatever their architecture."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from architectures import CONFIGS
+from hub_models import CHAT, TEMPLATE, save, stock
+from rm_tension import load_reward_model
+from rm_tension.activations.stats import collect
+from rm_tension.backbone.neurons import on_activations
+from rm_tension.base.errors import UserError
+from rm_tension.model.device import Budget
+from rm_tension.model.reward_model import takes_rows
+from rm_tension.score.items import read_items
+
+ITEMS = [
+    ("How do I boil an egg, and how long does it take?", ["Seven minutes.", "No.", "I cannot."]),
+    ("Why?", ["Because."]),
+    ("", ["\n\nHuman: Hi!\n\nAssistant: Hello.\n\nHuman: Why?\n\nAssistant: So."]),
+]
+OF_ROWS = {"gpt2", "llama", "qwen2", "qwen3", "gpt_neox", "olmo2", "phi3", "opt"}
+OF_ROWS |= {"gpt_bigcode", "starcoder2"}
+
+
+def load(folder, **options):
+    return load_reward_model(folder, device="cpu", dtype="float32", **options)
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
+    folder = save(tmp_path / "model", model_type, bos=model_type != "gpt2")
+    rm = load(folder, template=TEMPLATE)
+    assert takes_rows(rm.model) == (model_type in OF_ROWS)
+    assert ("shared-prefix rows" in str(rm)) == (model_type in OF_ROWS)
+    assert "\n" not in str(rm)
+    texts = [
+        TEMPLATE.replace("{prompt}", prompt).replace("{answer}", answer) if prompt else answer
+        for prompt, answers in ITEMS
+        for answer in answers
+    ]
+    rewards = [reward for item in rm.score_all(ITEMS) for reward in item]
+    assert rewards == pytest.approx(stock(folder, texts), abs=2e-5)
+    assert np.std(rewards) > 1e-2
+    pairs = rm.encode(read_items([(prompt, answers[:2]) for prompt, answers in ITEMS[:1]]))
+    found = collect({"rm": rm.model}, rm.model, pairs, rm.place, Budget(4096), "")["rm"]
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    for side, text in zip(found.sides, pairs[0], strict=True):
+        layers = []
+        with torch.inference_mode(), on_activations(model, lambda _, a: layers.append(a)):  # noqa: B023
+            model(torch.from_numpy(text.astype(np.int64))[None])
+        expected = [layer.reshape(len(text), -1).sum(dim=0).numpy() for layer in layers]
+        np.testing.assert_allclose(side.sum, expected, rtol=1e-4, atol=2e-4)
+        assert side.tokens == len(text)
+
+
+def test_a_chat_template_holds_its_own_special_tokens(tmp_path):
+    folder = save(tmp_path / "model", "llama", chat=CHAT, bos=True)
+    rm = load(folder)
+    assert "chat template" in str(rm)
+    eos = "<|endoftext|>"
+    texts = [f"<s>user: Why?<s>assistant: {answer}{eos}" for answer in ("Because.", "No.")]
+    texts.append(f"<s>user: Hi!\n\nHo!<s>assistant: a b{eos}")
+    dialogue = "\n\nHuman: Hi!\n\nHuman: Ho!\n\nAssistant: a b"
+    rewards = [*rm.score("Why?", ["Because.", "No."]), *rm.score(None, [dialogue])]
+    assert rewards == pytest.approx(stock(folder, texts, add_special_tokens=False), abs=2e-5)
+    ids = [rm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts[:2]]
+    encoded = rm.encode(read_items([("Why?", ["Because.", "No."])]))[0]
+    assert [text.tolist() for text in encoded] == [one[:-1] for one in ids]  # without the padding
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
+    with pytest.raises(UserError, match=r"item 1: the model's chat template refuses 'So\.' \(no\)"):
+        load(folder).score("Why?", ["So."])
+
+
+def test_ids_are_those_of_the_file_where_transformers_builds_another_tokenizer(tmp_path):
+    folder = save(tmp_path / "model", "llama")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    digits = {"type": "Digits", "individual_digits": True}
+    steps = [digits, tokenizer["pre_tokenizer"]]
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["tokenizer_class"] = "GPT2Tokenizer"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    rm = load(folder, template=TEMPLATE)
+    expected = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    text = TEMPLATE.replace("{prompt}", "In 1984?").replace("{answer}", "3/4")
+    encoded = rm.encode(read_items([("In 1984?", ["3/4"])]))[0][0]
+    assert encoded.tolist() == expected(text)["input_ids"]
+
+
+def test_a_heads_bias_counts_though_transformers_leaves_it_out(tmp_path):
+    folder = save(tmp_path / "model", "llama")
+    expected = load(folder, template=TEMPLATE).score("Why?", ["So.", "No."])
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "score.bias": torch.tensor([2.5])}, folder / "model.safetensors")
+    shifted = load(folder, template=TEMPLATE).score("Why?", ["So.", "No."])
+    assert shifted == pytest.approx([reward + 2.5 for reward in expected], abs=1e-5)
+
+
+def change_config(folder, **settings):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def without(name):
+    def change(folder):
+        weights = load_file(folder / "model.safetensors")
+        save_file({k: v for k, v in weights.items() if name not in k}, folder / "model.safetensors")
+
+    return change
+
+
+def with_two_labels(folder):
+    save(folder, "llama", num_labels=2)
+
+
+def with_more_ids(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("score"), r"no scalar head: there is no score\.weight among its weights \(\.\.\."),
+        (without("layers.1.mlp"), r"no weights for model\.layers\.1\.mlp\.down_proj"),
+        (with_two_labels, "2 labels, but a reward is one number"),
+        (
+            lambda folder: change_config(folder, architectures=["LlamaForCausalLM"]),
+            r"a causal language model \(LlamaForCausalLM\)",
+        ),
+        (
+            lambda folder: change_config(folder, quantization_config={"quant_method": "awq"}),
+            "quantised weights",
+        ),
+        (with_more_ids, "its tokenizer has ids up to 301, but the model knows 301"),
+        (lambda folder: (folder / "config.json").unlink(), r"no config\.json, so no model"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "cannot be read"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no weights in safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "damaged weights"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), r"tokenizer\.json: not a tokenizer"),
+        (lambda folder: shutil.rmtree(folder), r"no config\.json"),
+    ],
+)
+def test_what_is_no_reward_model_is_refused_by_name(change, message, tmp_path):
+    folder = save(tmp_path / "model", "llama")
+    change(folder)
+    with pytest.raises(UserError, match=rf"{folder}.*{message}"):
+        load(folder, template=TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"no chat template, .* HH-RLHF's is '\\n\\nHuman: \{prompt\}"),
+        ({"template": "{prompt}"}, r"template '\{prompt\}': .*answer"),
+        ({"template": TEMPLATE, "dtype": "int8"}, "dtype 'int8': must be one of float32, bfloat16"),
+    ],
+)
+def test_what_nobody_can_know_is_asked_for(options, message, tmp_path):
+    folder = save(tmp_path / "model", "gpt2")
+    with pytest.raises(UserError, match=message):
+        load_reward_model(folder, device="cpu", **options)
+
+
+def test_blocks_without_one_mlp_and_rewards_of_another_token_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="0 pairs of an activation module"):
+        load(save(tmp_path / "mixture", "mixtral"), template=TEMPLATE)
+    folder = save(tmp_path / "model", "llama")
+    own = AutoModelForSequenceClassification.from_pretrained(folder)
+    forward = type(own).forward
+
+    def at_the_first_token(self, input_ids, **options):
+        return forward(self, input_ids=input_ids[:, :1], **options)
+
+    monkeypatch.setattr(type(own), "forward", at_the_first_token)
+    with pytest.raises(UserError, match="not a linear map of a text's last token"):
+        load(folder, template=TEMPLATE)
+
+
+def test_where_memory_is_short_the_weights_are_bfloat16(tmp_path, monkeypatch, capsys):
+    folder = save(tmp_path / "model", "llama")
+    available = type("Memory", (), {"available": 100_000})
+    monkeypatch.setattr("rm_tension.score.foreign.psutil.virtual_memory", lambda: available)
+    rm = load_reward_model(folder, device="cpu", template=TEMPLATE)
+    assert rm.model.dtype == torch.bfloat16
+    assert (
+        "million weights in bfloat16, for 0.0 GB of free memory on cpu" in capsys.readouterr().err
+    )
+    assert takes_rows(rm.model)
+    rewards = rm.score("Why?", ["Because.", "No."])
+    assert rewards == pytest.approx(
+        load(folder, template=TEMPLATE).score("Why?", ["Because.", "No."]), rel=0.1
+    )
