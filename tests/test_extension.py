@@ -17,13 +17,16 @@ from tiny_profile import make_tiny, run_stages, stages, tiny_params
 
 BACKBONE = "gpt2-small"
 ADDED = "hones"  # honest, honest-pairs, honest-bench and the task honesty
+CURVES = {"hh_percents": {kind: [10, 30] for kind in ("random", "change", "magnitude")}}
 PATHS, TRIO = Paths("mini"), Trio(BACKBONE, 0)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The tiny profile without the additions; nothing was run."""
-    return make_tiny(tmp_path_factory, tiny_params([BACKBONE]))
+    raw = tiny_params([BACKBONE])
+    raw["profiles"]["mini"]["evaluate"] |= CURVES
+    return make_tiny(tmp_path_factory, raw)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,7 @@ def extended(tmp_path_factory, plain):
     raw = tiny_params([BACKBONE], folder / "params.yaml")
     source = raw["profiles"]["mini"]["data"]["source"]
     source["train_pairs"]["honest-base"], source["test_pairs"]["honest-base"] = 12, 4
+    raw["profiles"]["mini"]["evaluate"] |= CURVES
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "extended")
@@ -49,7 +53,13 @@ def test_what_was_added_is_scored_under_every_condition(extended):
     rewards = pd.read_parquet(extended / PATHS.rewards(TRIO))
     honest = rewards[rewards["objective"] == "honest"]
     assert set(honest["dataset"]) >= {"honest-pairs", "honest-bench", "reward-bench"}
-    assert set(honest["kind"]) == {"none", "all", "random", "magnitude"}  # no sets of the mixed RM
+    assert set(honest["kind"]) == {
+        "none",
+        "all",
+        "random",
+        "change",
+        "magnitude",
+    }  # no sets of the mixed RM
     bench = rewards[rewards["dataset"] == "honest-bench"]
     assert set(bench["objective"]) == {"helpful", "harmless", "mixed", "honest"}
     assert set(rewards[rewards["dataset"] == "honest-pairs"]["objective"]) == {"honest"}

@@ -12,7 +12,7 @@ from rm_tension.analyse.bootstrap import Weights
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import PAPER_TASKS, SUITES
+from rm_tension.paper.tasks import BENCHMARKS, PAPER_TASKS, SUITES
 
 # Figure, variant, panel, curve; the variant `corrected` is of the 25 tasks, `as_published` of every
 # subset of the suites.
@@ -96,7 +96,7 @@ def right_items(items: pd.DataFrame) -> pd.DataFrame:
 
     Bool, a row for each item; columns objective.
     """
-    unablated = items[(items["kind"] == NONE.kind) & items["dataset"].isin(SUITES)]
+    unablated = items[(items["kind"] == NONE.kind) & items["dataset"].isin(BENCHMARKS)]
     return unablated.pivot(index="item", columns="objective", values="correct")
 
 
