@@ -153,8 +153,13 @@ class Objective(Settings):
     """Sources whose test files its accuracy is measured on."""
     role: Role | None
     """Its part in the paper; null is none: shown in the supplement, in no average or claim."""
-    label: Shown  # in tables and figures, before "RM"
-    color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]  # in figures
+
+
+class Style(Settings):
+    """How tables and figures show an objective's reward models."""
+
+    label: Shown  # before "RM"
+    color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 
 
 class Axes(Settings):
@@ -450,11 +455,13 @@ class Params(Settings):
 
     grid: Grid
     objectives: dict[Name, Objective]  # by name
+    styles: dict[Name, Style]  # by objective
     profiles: dict[Name, Profile]  # by name
 
     @model_validator(mode="after")
     def _every_role_has_an_objective(self) -> "Params":
         _refuse_other_keys("objectives", self.objectives, self.grid.objectives)
+        _refuse_other_keys("styles", self.styles, self.grid.objectives)
         for role in ROLES:
             names = [name for name, own in self.objectives.items() if own.role == role]
             if len(names) != 1:

@@ -40,8 +40,8 @@ class Source:
         settings = params.profiles[profile]
         names = {key: settings.backbones[key].name for key in params.grid.axes(profile).backbones}
         context, roles = read_json(results / "context.json", Context), params.roles
-        labels = {role: f"{params.objectives[name].label} RM" for name, role in roles.items()}
-        colours = {role: params.objectives[name].color for name, role in roles.items()}
+        labels = {role: f"{params.styles[name].label} RM" for name, role in roles.items()}
+        colours = {role: params.styles[name].color for name, role in roles.items()}
         return cls(context, settings, results, names, labels, colours, roles)
 
     @property
