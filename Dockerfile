@@ -1,5 +1,5 @@
 # The image has the environment; the repository is mounted at /workspace and its code wins over the image's.
-# docs/CONTAINER.md says how to run it.
+# docs/RUN.md says how to run it.
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS debian

@@ -28,7 +28,7 @@ CUDA := $(shell sed -nE '/nvidia-ml-py/d; s/^name = "((cuda|nvidia|triton)[^"]*)
 	@$(or $(PYTHON),false) -c '$(FITS)' || { printf '%s\n' \
 	  "error: uv.lock is for Python 3.11 to 3.13; $(if $(PYTHON),$(PYTHON) is none of these,none is on the PATH). Either:" \
 	  "- on Debian or Ubuntu: apt-get install python3-venv" "- anywhere: uv python install 3.13 (https://docs.astral.sh/uv)" \
-	  "- run the container instead: docs/CONTAINER.md" "For one that is not on the PATH: make setup PYTHON=..."; exit 1; }
+	  "- run the container instead: docs/RUN.md" "For one that is not on the PATH: make setup PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 
 .venv/bin/uv: uv.lock | .venv/bin/pip

@@ -213,7 +213,7 @@ def with_precision(settings: Profile, precision: Precision, pairs: int | None) -
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """As docs/PRECISION.md has it."""
+    """As docs/PERFORMANCE.md has it."""
     lines = []
     for precision, one in result["precisions"].items():
         share = f"{one['changed']} of {one['items']:,} ({one['changed'] / one['items']:.3%})"

@@ -213,7 +213,7 @@ def test_paper_is_a_day_of_an_h100():
 
 
 def test_memory_is_what_was_measured():
-    """SmolLM2-135M, float32, 4,096 tokens: 9.5 GB on a CPU (docs/COSTS.md)."""
+    """SmolLM2-135M, float32, 4,096 tokens: 9.5 GB on a CPU (docs/RUN.md)."""
     recipe = {"weights": "float32", "precision": "float32", "tokens_per_micro_batch": 4096}
     train = changed(PARAMS.profiles["paper"].train, **recipe)
     costs = stage_costs(with_profile("paper", train=train), "paper", "cpu")

@@ -261,8 +261,9 @@ def test_profiles_of_the_documents_exist():
     assert named <= set(load_params().profiles)
 
 
-def test_each_promise_of_reliability_names_tests_that_exist():
-    rows = rows_of("docs/RELIABILITY.md", 3)[2:]
+def test_each_promise_to_survive_a_kill_names_tests_that_exist():
+    table = Path("docs/RUN.md").read_text(encoding="utf-8").partition("## What survives a kill")[2]
+    rows = rows_in(table.partition("Not promised:")[0], 3)[2:]
     assert len(rows) > 15
     for what, _, evidence in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", evidence)
@@ -271,20 +272,12 @@ def test_each_promise_of_reliability_names_tests_that_exist():
             assert f"\ndef {test}(" in Path(path).read_text(encoding="utf-8"), test
 
 
-def test_where_to_change_what_names_folders_that_are_there():
-    rows = re.findall(r"^\| (a .*?) \| (.*?) \|", Path("docs/DEVELOP.md").read_text(), re.MULTILINE)
-    folders = {
-        what: re.findall(r"`((?:src/|\.dvc/)[^`]*)`", where)
-        for what, where in rows
-        if where.startswith(("`src/", "`.dvc"))
+def test_where_to_change_what_names_files_and_folders_that_are_there():
+    rows = rows_of("docs/DEVELOP.md", 3)[2:]
+    places = {
+        what: re.findall(r"`((?:src/|\.dvc/|params)[^`]*)`", where) for what, where, _ in rows
     }
-    assert list(folders) == [
-        "a new loss",
-        "a new preference data set",
-        "a new benchmark",
-        "a new neuron score",
-        "a new table",
-        "a faster attention",
-        "a new remote",
-    ]
-    assert all(found and all(Path(one).is_dir() for one in found) for found in folders.values())
+    assert len(places) == 12
+    for what, paths in places.items():
+        assert paths, what
+        assert all(Path(path).exists() for path in paths), what

@@ -157,7 +157,7 @@ def test_rewards_are_those_of_transformers_classes_padded_or_not(checkpoint, loa
 
 
 def test_padding_on_the_left_moves_the_positions_of_gpt2_alone(checkpoint, family):
-    """transformers' GPT-2 counts positions from the first padding token: docs/CACHE.md."""
+    """transformers' GPT-2 counts positions from the first padding token: docs/USE.md."""
     right = stock_rewards(checkpoint, TEXTS, padding=True)
     left = stock_rewards(checkpoint, TEXTS, padding=True, padding_side="left")
     assert (np.abs(right - left).max() > 1e-3) == (family == "gpt2")

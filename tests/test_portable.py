@@ -1,4 +1,4 @@
-"""A portable profile has the same bits on every x86-64 CPU with AVX2 (docs/PRECISION.md)."""
+"""A portable profile has the same bits on every x86-64 CPU with AVX2 (docs/PERFORMANCE.md)."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`dvc pull` checks what a remote sends only with `verify`, which docs/CACHE.md therefore sets."""
+"""`dvc pull` checks what a remote sends only with `verify`, which docs/USE.md therefore sets."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from small_repository import PLACE, copy_repository, listed, md5s, stored
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_corrupted_file_goes_through_without_verify_alone(verify, origin, remote, tmp_path):
-    """Once this fails without `verify`, DVC has changed, and docs/CACHE.md may be simpler."""
+    """Once this fails without `verify`, DVC has changed, and docs/USE.md may be simpler."""
     damage(stored(remote, listed(origin)["model.safetensors"]), "corrupted")
     clone = copy_repository(origin, tmp_path / "clone", remote, verify=verify)
     command = [sys.executable, "-m", "dvc", "pull", str(PLACE)]

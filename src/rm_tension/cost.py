@@ -1,4 +1,4 @@
-"""Estimate hours and memory of every stage that computes on a model (docs/COSTS.md).
+"""Estimate hours and memory of every stage that computes on a model (docs/RUN.md).
 
 A batch takes max(FLOP / rate + bytes / bandwidth, kernels x launch): matrix products run at a share
 of the device's peak, all other kernels read and write memory, and on small models the host cannot

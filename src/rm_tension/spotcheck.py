@@ -2,7 +2,7 @@
 
 It checks that rewards/ follows from checkpoints and texts, for whoever did not compute them. That
 tables follow from rewards is checked by computing them again: `dvc repro --force --single-item
-analyse@P report@P`, then `git diff` (docs/CACHE.md). How far two scorings of a text may be apart:
+analyse@P report@P`, then `git diff` (docs/USE.md). How far two scorings of a text may be apart:
 docs/METHOD.md section 9.
 """
 

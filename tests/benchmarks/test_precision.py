@@ -80,7 +80,7 @@ def test_a_sample_has_the_first_items_of_each_part_whatever_they_are_read_from(t
 @pytest.mark.parametrize("name", ["precision.json", "precision-smollm2.json"])
 def test_the_document_has_the_table_of_the_last_run(name):
     found = json.loads((REPOSITORY / "reports/bench" / name).read_text())
-    assert precision.table(found) in (REPOSITORY / "docs/PRECISION.md").read_text()
+    assert precision.table(found) in (REPOSITORY / "docs/PERFORMANCE.md").read_text()
 
 
 def test_a_cpu_that_emulates_computes_in_what_it_has():

@@ -1,4 +1,4 @@
-"""Machines without a shared disk, as docs/SCALING.md says: clones that meet in a DVC remote, here an S3 server."""
+"""Machines without a shared disk, as docs/RUN.md says: clones that meet in a DVC remote, here an S3 server."""
 
 import yaml
 from toy import WHOLE, Toy

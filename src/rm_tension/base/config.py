@@ -388,7 +388,7 @@ class EvaluateConfig(Settings):
 
 
 class Needs(Settings):
-    """What a machine must have for a profile, in GB (docs/COSTS.md)."""
+    """What a machine must have for a profile, in GB (docs/RUN.md)."""
 
     gpu_gb: Positive
     """GPU memory for the largest cell; without a GPU, the machine must have as much."""

@@ -7,7 +7,7 @@ profile: `cli.main` sets them for every command, for they cost nothing that we c
 MKL and oneDNN read theirs at the first operation: `require` sets them for the profiles that ask for
 them, in a process of its own and in one that the launcher forked.
 
-docs/PRECISION.md says how this was tried, tests/test_portable.py what no variable makes portable.
+docs/PERFORMANCE.md says how this was tried, tests/test_portable.py what no variable makes portable.
 """
 
 import ctypes

@@ -24,7 +24,7 @@ from rm_tension.base.lockfile import file_md5, stages_of
 HUB_SCHEME = "hf://"
 REMEDY = (
     "what DVC's cache lacks comes from the default remote: `dvc remote add --default public URL` "
-    "(docs/CACHE.md); what git refuses because another user owns it: "
+    "(docs/USE.md); what git refuses because another user owns it: "
     "`git config --global --add safe.directory DIR`"
 )
 
@@ -157,7 +157,7 @@ def download(repository: DVCFileSystem, path: str, target: Path, md5: str | None
     """Copy a file, or the files of a folder without subfolders, into the folder `target`.
 
     Raise UserError if one is not what DVC has on record, or the list of a folder's files is not
-    that of `md5`: DVC itself does not compare what a remote sends (docs/CACHE.md).
+    that of `md5`: DVC itself does not compare what a remote sends (docs/USE.md).
     """
     with explained(path):
         sums: dict[str, str] = {}
