@@ -59,7 +59,7 @@ REFUSED = [
     ("objectives.honest", MIXED | {"role": None}, "must be of helpful, harmless, mixed"),
     ("objectives.mixed.role", None, "of role mixed: none; must be one"),
     ("objectives.mixed.role", "helpful", "of role helpful: helpful, mixed; must be one"),
-    ("objectives.mixed.color", "yellow", "should match pattern"),
+    ("styles.mixed.color", "yellow", "should match pattern"),
     ("objectives.helpful.test", [], "empty: name at least one"),
     ("objectives.harmless.train.0", "harmless-online", "not a source of paper/pairs.csv"),
     ("grid.profiles", ["mini"], "mini: full and subset have mini, paper, evening"),
@@ -176,7 +176,8 @@ def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
 def test_results_go_by_the_role_of_an_objective_and_a_role_is_nobody_elses_name():
     raw = copy.deepcopy(RAW)
     raw["grid"]["objectives"][2] = "both"
-    raw["objectives"]["both"] = raw["objectives"].pop("mixed")
+    for section in ("objectives", "styles"):
+        raw[section]["both"] = raw[section].pop("mixed")
     for profile in raw["profiles"].values():
         profile["epochs"]["both"] = profile["epochs"].pop("mixed")
     params = parse_params(raw)
