@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 export PIP_USER := 0
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex test lint types mini check bench slurm portable gpu-check mlflow container audit archive release lock clean
+.PHONY: help setup tex lint test mini check-mini bench gpu-check container archive release clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/installed ## create .venv from uv.lock
 
@@ -50,50 +50,32 @@ tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, instal
 	  apt-get update --quiet && apt-get install --yes --no-install-recommends $(TEX); } || \
 	  { echo "latexmk not found: sudo apt-get install $(TEX)"; exit 1; }
 
+lint: setup ## check style and types
+	ruff check . && ruff format --check . && mypy
+
 # one thread for each process: torch's threads would wait for each other's
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
-test: setup ## run the tests
-	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile
-
-lint: setup ## check style
-	ruff check . && ruff format --check .
-
-types: setup ## check types
-	mypy
+TESTS := OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS)
+MARK ?=
+test: setup ## run the tests of a few minutes; others by MARK=slow, slurm or qemu (pyproject.toml)
+	$(TESTS) --dist loadfile $(and $(MARK),-m $(MARK))
 
 mini: setup tex ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
 	rm-tension run report@mini
 
-check: setup ## test what `make mini` made, and every command of the documents
-	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m pipeline
+check-mini: setup ## test what `make mini` made, and every command of the documents
+	$(TESTS) -m pipeline
 
 BENCH ?=
 bench: setup ## time what computes beside the plain ways of doing it, into reports/bench (BENCH="--threads 2": docs/PERFORMANCE.md)
 	OMP_NUM_THREADS=1 python -m benchmarks $(BENCH)
 
-slurm: setup ## test the launcher on a Slurm cluster of two nodes on this machine (root on Debian)
-	@command -v slurmctld >/dev/null || { apt-get update --quiet && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends slurm-wlm; }
-	OMP_NUM_THREADS=1 pytest -m slurm tests/launch
-
-portable: setup ## compare all bytes of tiny trios with what two other CPUs make of them, emulated (root on Debian)
-	@command -v qemu-x86_64 >/dev/null || { apt-get update --quiet && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends qemu-user; }
-	OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS) -m qemu tests/test_portable.py
-
 gpu-check: setup ## compare a GPU with float64, path by path, and time the stages on it, in ten minutes; no hub needed
 	TEST_GPU=1 pytest -m gpu tests/gpu
 	python -m benchmarks.gpu_check
 
-mlflow: setup ## fill the local MLflow store from runs/ and serve its UI on this machine
-	rm-tension mlflow
-
 container: setup ## build the image without a Docker engine and run a micro profile in it (root on Debian)
 	.ci/container
-
-audit: setup ## report known vulnerabilities of the locked packages (asks PyPI's advisory database)
-	$(LOCKED) --no-dev > .venv/audited.txt
-	pip-audit --strict --disable-pip --require-hashes --requirement .venv/audited.txt
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 archive: ## dist/: the tracked files of the last commit, the same bytes each time, with its checksum
@@ -110,9 +92,6 @@ release: setup archive ## dist/release/PROFILE: model cards, archive and checksu
 	rm-tension release prepare --profile $(PROFILE)
 	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
 	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS
-
-lock: .venv/bin/uv ## bring uv.lock up to date with pyproject.toml; `uv lock --upgrade` takes the newest of everything
-	$(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) uv lock
 
 clean: ## remove the environment; results stay
 	rm -rf .venv

@@ -7,6 +7,8 @@ import pytest
 from checkout import clone, dvc
 from small_repository import git
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):

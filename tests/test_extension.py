@@ -15,6 +15,8 @@ from rm_tension.base.grid import Paths, Trio
 from small_repository import git
 from tiny_profile import make_tiny, run_stages, stages, tiny_params
 
+pytestmark = pytest.mark.slow
+
 BACKBONE = "gpt2-small"
 ADDED = "hones"  # honest, honest-pairs, honest-bench and the task honesty
 CURVES = {"hh_percents": {kind: [10, 30] for kind in ("random", "change", "magnitude")}}

@@ -30,6 +30,8 @@ from samples import only_mini
 from small_hub import SMALL
 from small_repository import PLACE, STAGE, make_reward_model
 
+pytestmark = pytest.mark.slow
+
 MANY = int(os.environ.get("FUZZ", "0"))
 TRIED = {"inputs": 0, "refused": 0}
 

@@ -21,6 +21,8 @@ from rm_tension.train.training import Pairs, train
 from samples import RECIPE, random_items, text
 from synthetic import small_params, write_profile
 
+pytestmark = pytest.mark.slow
+
 CPU = Place(torch.device("cpu"), "float32")
 BUDGET = 60
 TIMES = (1, 2, 4)

@@ -31,6 +31,8 @@ from rm_tension.tokens.make_tokenizer import make_tokenizer
 from rm_tension.train.training import backward, bradley_terry
 from small_hub import go_offline, snapshot
 
+pytestmark = pytest.mark.slow
+
 PINNED = HubFiles(kind="hub", repo="owner/name", revision="1" * 40)
 BOOK = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: Is 1984 a book?\n\nAssistant:"
 SORRY = " I am sorry, I cannot say 3 words.\n\n1"

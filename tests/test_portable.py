@@ -60,7 +60,7 @@ def fewest(tmp_path, monkeypatch):
 
 
 @pytest.mark.qemu
-@pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64: `make portable` installs it on Debian")
+@pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64, of Debian's qemu-user")
 @pytest.mark.parametrize("cpu", OTHERS)
 def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
     backbone = OTHERS[cpu]

@@ -8,6 +8,8 @@ import pytest
 from bad_remotes import damage
 from small_repository import PLACE, copy_repository, listed, md5s, stored
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_corrupted_file_goes_through_without_verify_alone(verify, origin, remote, tmp_path):

@@ -16,6 +16,8 @@ from rm_tension.base.surroundings import REFUSED, check
 from small_repository import git
 from tiny_profile import made, make_tiny, run_stages, stages, tiny_params
 
+pytestmark = pytest.mark.slow
+
 LINES = ["data", "tokens", *stages("gpt2-small")]
 HOME = {
     ".cache/huggingface/accelerate/default_config.yaml": (

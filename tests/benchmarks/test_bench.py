@@ -13,6 +13,8 @@ from rm_tension.base.config import load_params
 from rm_tension.model.device import Place
 from rm_tension.model.rows import prefix_length
 
+pytestmark = pytest.mark.slow
+
 PAPER = load_params().profiles["paper"]
 
 

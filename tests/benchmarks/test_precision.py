@@ -14,6 +14,8 @@ from rm_tension.analyse.outcomes import SCORED
 from rm_tension.base.grid import Paths
 from small_repository import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("value", "expected"),

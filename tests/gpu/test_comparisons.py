@@ -24,6 +24,8 @@ from rm_tension.model.device import Budget, Place
 from rm_tension.model.rows import Rows
 from rm_tension.train import state, training
 
+pytestmark = pytest.mark.slow
+
 PAPER = load_params().profiles["paper"]
 DEVICES = [
     "cpu",

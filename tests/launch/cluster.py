@@ -124,7 +124,7 @@ class Cluster:
     def _start(self, name: str, *command: str) -> None:
         if not shutil.which(command[0]):
             raise FileNotFoundError(
-                f"{command[0]} is not there: as root on Debian, `make slurm` installs slurm-wlm"
+                f"{command[0]} is not there: as root on Debian, `apt-get install slurm-wlm`"
             )
         with (self.folder / f"{name}.out").open("ab") as out:
             self._daemons[name] = subprocess.Popen(

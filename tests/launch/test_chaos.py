@@ -15,6 +15,8 @@ import yaml
 from checkout import clone, dvc
 from samples import only_mini
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(
     os.environ.get("RM_TENSION_KILLS", "4")
 )  # of jobs, and as many of launchers; more by hand

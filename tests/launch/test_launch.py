@@ -15,6 +15,8 @@ from toy import WHOLE, Toy, read_until
 
 from bad_remotes import small_disk
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def toy(tmp_path):

@@ -8,6 +8,8 @@ from toy import Toy
 
 from rm_tension.base.lockfile import file_md5
 
+pytestmark = pytest.mark.slow
+
 DIES_ONCE = """
 import os, pathlib, signal, sys
 with open(sys.argv[1], "a") as file:

@@ -1,9 +1,12 @@
 """Machines without a shared disk, as docs/RUN.md says: clones that meet in a DVC remote, here an S3 server."""
 
+import pytest
 import yaml
 from toy import WHOLE, Toy
 
 from small_repository import git
+
+pytestmark = pytest.mark.slow
 
 
 def computed(origin, folder, target):

@@ -15,6 +15,8 @@ from rm_tension import cli, release
 from rm_tension.base.errors import UserError
 from small_repository import KEY, PLACE, REPOSITORY, STAGE, listed
 
+pytestmark = pytest.mark.slow
+
 REPO = f"someone/{NAME}"
 
 

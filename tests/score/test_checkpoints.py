@@ -17,6 +17,8 @@ from rm_tension.score.checkpoints import find_checkpoint, md5_of_folder
 from small_hub import go_offline, snapshot
 from small_repository import KEY, PLACE, STAGE, TEMPLATE, copy_repository, git, listed, md5s, stored
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "model.safetensors"
 MISSING = "No such file|No storage files available|failed to load directory"
 

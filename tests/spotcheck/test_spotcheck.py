@@ -18,6 +18,8 @@ from rm_tension.model.device import Place
 from rm_tension.spotcheck import KEYS, compare
 from small_repository import copy_repository, stored
 
+pytestmark = pytest.mark.slow
+
 HELPFUL = Model("gpt2-small", "helpful", 0)
 KEY, TRIO = HELPFUL.key, Trio("gpt2-small", 0)
 PATHS = Paths("mini")

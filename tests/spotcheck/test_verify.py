@@ -12,6 +12,8 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Paths, Trio
 from small_repository import git
 
+pytestmark = pytest.mark.slow
+
 PATHS, TRIO = Paths("mini"), Trio("gpt2-small", 0)
 
 

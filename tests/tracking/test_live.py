@@ -21,6 +21,8 @@ from rm_tension.tracking import live
 from rm_tension.train.training import Pairs, train
 from samples import RECIPE, changed, make_backbone, random_items
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = {"profile": "mini", "backbone": "gpt2-small", "objective": "helpful"}
 WARNING = "warning: MLflow does not get all steps"
 STEPS = 24

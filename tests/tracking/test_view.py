@@ -11,6 +11,8 @@ from rm_tension.base.grid import Paths, Trio
 from rm_tension.base.runs import machine_of
 from runs_folder import make_steps, write_results, write_runs, write_training
 
+pytestmark = pytest.mark.slow
+
 LARGE, SMALL = Trio("gpt2-large", 0), Trio("smollm2-1.7b", 0)
 LONG = 20_000  # steps
 NAME = "100%20 who? a#b"  # an address cannot hold it as it is

@@ -89,7 +89,7 @@ class _OneWarning(logging.Handler):
             reason = without_passwords(" ".join(reason.split()))[:300]
             message = (
                 f"MLflow does not get all steps ({reason}); the training goes on, "
-                "`make mlflow` shows them later"
+                "`rm-tension mlflow` shows them later"
             )
             print(f"\nwarning: {message}", file=sys.stderr, flush=True)
 

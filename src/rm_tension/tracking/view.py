@@ -1,4 +1,4 @@
-"""Show runs/ and results/ in MLflow (`make mlflow`).
+"""Show runs/ and results/ in MLflow (`rm-tension mlflow`).
 
 The store in .mlflow/ is a throw-away view: deleted and filled anew each time. What a stage recorded
 becomes an MLflow run, a trained reward model also a LoggedModel. docs/TRACKING.md lists the names.
