@@ -10,7 +10,8 @@ from rm_tension.backbone.neurons import ablated, neuron_shape
 from rm_tension.base.config import EvaluateConfig
 from rm_tension.evaluate.conditions import ALL, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.evaluate.selection import neuron_scores, top
+from rm_tension.evaluate.scores import neuron_scores
+from rm_tension.evaluate.selection import top
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate

@@ -16,7 +16,8 @@ from rm_tension.activations.sums import (
 )
 from rm_tension.base.config import Score
 from rm_tension.base.errors import UserError
-from rm_tension.evaluate.selection import SCORES, backbone_score, neuron_scores, top, trio_sets
+from rm_tension.evaluate.scores import SCORES, backbone_score, neuron_scores
+from rm_tension.evaluate.selection import top, trio_sets
 
 
 def sums(total, absolute, change, before, tokens):

@@ -16,16 +16,14 @@ from rm_tension.analyse.bootstrap import Counts, Replicates
 from rm_tension.analyse.evidence import Column
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import SETS
-from rm_tension.evaluate.selection import (
+from rm_tension.evaluate.scores import (
     SCORES,
-    Mask,
     Scores,
     backbone_score,
     magnitude_score,
     neuron_scores,
-    top,
-    trio_sets,
 )
+from rm_tension.evaluate.selection import Mask, top, trio_sets
 from rm_tension.paper.figures import THIRDS
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]

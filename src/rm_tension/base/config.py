@@ -29,7 +29,7 @@ ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
-# Of neurons: SCORES of evaluate/selection.py
+# Of neurons: SCORES of evaluate/scores.py
 Score = Literal["random", "change", "magnitude", "absolute"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid

@@ -12,8 +12,9 @@ from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
 from rm_tension.base.config import Grid
 from rm_tension.evaluate.conditions import ALL, COLUMNS, NONE, SETS, Condition
+from rm_tension.evaluate.scores import neuron_scores
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.evaluate.selection import Mask, neuron_scores, top, trio_sets
+from rm_tension.evaluate.selection import Mask, top, trio_sets
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.rows import Item
 
