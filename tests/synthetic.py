@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rm_tension.activations.sums import Activations, ActivationSums, save_activations
+from rm_tension.activations.sums import Activations, ActivationSums, Attribution, save_activations
 from rm_tension.base.config import HH, Params, parse_params
 from rm_tension.base.grid import Paths, Trio
 from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
@@ -129,11 +129,15 @@ def make_activations(trio: Trio) -> dict[str, Activations]:
         )
         size = np.abs(mean)
         return ActivationSums(
-            *(1000 * part for part in (mean, size, size / 4, draw())), tokens=1000
+            *(1000 * part for part in (mean, size, size / 4, draw(), mean)), tokens=1000
         )
 
     return {
-        objective: Activations(side(objective, "chosen"), side(objective, "rejected"))
+        objective: Activations(
+            side(objective, "chosen"),
+            side(objective, "rejected"),
+            Attribution(draw(objective, "attribution"), tokens=1000),
+        )
         for objective in MARGINS
     }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rm_tension.activations.sums import Activations, ActivationSums
+from rm_tension.activations.sums import Activations, ActivationSums, Attribution
 from rm_tension.analyse import as_published, neurons, robustness
 from rm_tension.analyse.bootstrap import DRAWN, Replicates
 from rm_tension.analyse.neurons import Neurons, neuron_evidence, neuron_table
@@ -38,13 +38,14 @@ def tables(found, percent=10, sets=(10,)):
 
 def side(*means, tokens=10):
     """Of one block: the neurons' mean activations, of their backbone as well."""
-    return ActivationSums(*([np.array([means]) * tokens] * 4), tokens=tokens)
+    return ActivationSums(*([np.array([means]) * tokens] * 5), tokens=tokens)
 
 
 def test_every_neuron_of_every_rm_is_a_row():
     def rm(*means):
         above, below = ([mean + by for mean in means] for by in (1, -1))
-        return Activations(side(*above, tokens=10), side(*below, tokens=20))
+        attribution = Attribution(np.array([means]), tokens=1)
+        return Activations(side(*above, tokens=10), side(*below, tokens=20), attribution)
 
     trio = {"helpful": rm(9.0, 8, 1, 2), "harmless": rm(9.0, 1, 8, 2), "mixed": rm(1.0, 2, 8, 9)}
     table = neuron_table("gpt2-small", {0: trio, 247: trio}, 50)

@@ -32,7 +32,7 @@ def activations(model):
     """Random sums of each objective."""
     generator, shape = np.random.default_rng(0), neuron_shape(model)
     sides = [
-        ActivationSums(*(generator.random(shape) for _ in range(4)), tokens=7) for _ in range(6)
+        ActivationSums(*(generator.random(shape) for _ in range(5)), tokens=7) for _ in range(6)
     ]
     pairs = map(Activations, sides[::2], sides[1::2])
     return dict(zip(("helpful", "harmless", "mixed"), pairs, strict=True))

@@ -1,20 +1,26 @@
 """One pass over training pairs, all sums of METHOD.md section 4. Raw activations are never stored."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
-from rm_tension.backbone.neurons import activations_by_layer, neuron_shape
+from rm_tension.backbone.neurons import activations_by_layer, neuron_shape, on_products
 from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import hidden_states
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length
 
 CHOSEN, REJECTED = 0, 1
-OWN_SUMS = ("sum", "abs_sum", "change_square_sum")  # of an RM; backbone_sum is its backbone's
+OWN_SUMS = (
+    "sum",
+    "abs_sum",
+    "change_square_sum",
+    "product_sum",
+)  # of an RM; backbone_sum is its backbone's
 
 
 def collect(
@@ -77,14 +83,19 @@ class _Sums:
             activations_by_layer(model, lambda model=model: hidden_states(model, rows))  # type: ignore[misc]
             for model in (self._backbone, *self._models.values())
         ]
-        for layer, activations in enumerate(zip(*passes, strict=True)):
-            before, *after = (one[0].float() for one in activations)  # [tokens, neurons]
-            with self._place.summing():
-                self._of_backbone[:, layer] += self._moved(weights @ before)
-                for number, a in enumerate(after):
-                    terms = (a, a.abs(), (a - before).square())
-                    found = torch.stack([weights @ term for term in terms])
-                    self._of_models[number, :, :, layer] += self._moved(found)
+        products: list[Tensor] = []  # of one layer, model by model
+        with ExitStack() as hooks:
+            for model in self._models.values():
+                hooks.enter_context(on_products(model, products.append))
+            for layer, activations in enumerate(zip(*passes, strict=True)):
+                before, *after = (one[0].float() for one in activations)  # [tokens, neurons]
+                with self._place.summing():
+                    self._of_backbone[:, layer] += self._moved(weights @ before)
+                    for number, (a, product) in enumerate(zip(after, products, strict=True)):
+                        terms = (a, a.abs(), (a - before).square(), product[0].float())
+                        sums = torch.stack([weights @ term for term in terms])
+                        self._of_models[number, :, :, layer] += self._moved(sums)
+                products.clear()
 
     def by_model(self) -> dict[str, Activations]:
         """Return all sums, with the backbone's beside each model's."""

@@ -98,6 +98,25 @@ def on_activations(
             handle.remove()
 
 
+@contextmanager
+def on_products(model: PreTrainedModel, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call `see(products [rows, length, neurons])` with what each output projection takes.
+
+    Of a gated MLP that is the activation times the gated projection, else the activation.
+    """
+
+    def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        see(arguments[0])
+
+    parts = _parts(model, family(model).output)
+    handles = [part.register_forward_pre_hook(hook) for part in parts]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def activations_by_layer(model: PreTrainedModel, forward: Callable[[], Any]) -> Iterator[Tensor]:
     """Yield the activations of each layer in the pass that `forward` would make of the model.
 

@@ -29,8 +29,6 @@ ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
-# Of neurons: SCORES of evaluate/scores.py
-Score = Literal["random", "change", "magnitude", "absolute"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid
 HH = "hh-rlhf"  # the data set of the pairs, beside the suites of paper/tasks.py
@@ -97,6 +95,14 @@ def _with_places(template: str) -> str:
     return template
 
 
+def _of_scores(name: str) -> str:
+    from rm_tension.evaluate.scores import SCORES  # numpy, which importing this must not load
+
+    if name not in SCORES:
+        raise ValueError(f"no score of neurons: there are {', '.join(SCORES)}")
+    return name
+
+
 Value = TypeVar("Value")
 Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
 Some = Annotated[tuple[Value, ...], AfterValidator(_some), AfterValidator(_distinct)]
@@ -107,6 +113,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy, pandas and torch tak
 Shown = Annotated[str, AfterValidator(_shown)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
 PairNumbers = Annotated[dict[HHSource, Positive], AfterValidator(_of_every_source)]
+Score = Annotated[str, AfterValidator(_of_scores)]  # of neurons: evaluate/scores.py
 Template = Annotated[str, AfterValidator(_with_places)]
 
 
@@ -345,6 +352,14 @@ class TrainConfig(Settings):
         return self
 
 
+class AttributionConfig(Settings):
+    """The backward passes of the attribution score (METHOD.md section 10)."""
+
+    pairs: Positive  # size of a seeded sample of the RM's training split
+    tokens_per_batch: Positive
+    """Of a backward pass, which keeps all layers: changes memory, not results beyond rounding."""
+
+
 class ActivationsConfig(Settings):
     """Activation statistics (METHOD.md section 4)."""
 
@@ -352,6 +367,7 @@ class ActivationsConfig(Settings):
     """Size of a seeded sample of an RM's training split, long pairs too; null is all of it."""
     precision: Precision  # of the products
     tokens_per_batch: Positive  # changes memory, not results beyond rounding
+    attribution: AttributionConfig
 
 
 class EvaluateConfig(Settings):
