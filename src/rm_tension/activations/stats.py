@@ -91,7 +91,9 @@ class _Sums:
                 before, *after = (one[0].float() for one in activations)  # [tokens, neurons]
                 with self._place.summing():
                     self._of_backbone[:, layer] += self._moved(weights @ before)
-                    for number, (a, product) in enumerate(zip(after, products, strict=True)):
+                    # a backbone that is one of the models comes before them
+                    own = products[-len(after) :]
+                    for number, (a, product) in enumerate(zip(after, own, strict=True)):
                         terms = (a, a.abs(), (a - before).square(), product[0].float())
                         sums = torch.stack([weights @ term for term in terms])
                         self._of_models[number, :, :, layer] += self._moved(sums)

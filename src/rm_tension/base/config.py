@@ -103,6 +103,14 @@ def _of_scores(name: str) -> str:
     return name
 
 
+def _of_controls(name: str) -> str:
+    from rm_tension.evaluate.controls import CONTROLS  # as above
+
+    if name not in CONTROLS:
+        raise ValueError(f"no control: there are {', '.join(CONTROLS)}")
+    return name
+
+
 Value = TypeVar("Value")
 Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
 Some = Annotated[tuple[Value, ...], AfterValidator(_some), AfterValidator(_distinct)]
@@ -114,6 +122,7 @@ Shown = Annotated[str, AfterValidator(_shown)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
 PairNumbers = Annotated[dict[HHSource, Positive], AfterValidator(_of_every_source)]
 Score = Annotated[str, AfterValidator(_of_scores)]  # of neurons: evaluate/scores.py
+Control = Annotated[str, AfterValidator(_of_controls)]  # evaluate/controls.py
 Template = Annotated[str, AfterValidator(_with_places)]
 
 
@@ -370,6 +379,23 @@ class ActivationsConfig(Settings):
     attribution: AttributionConfig
 
 
+class ControlsConfig(Settings):
+    """Ablations that the paper lacks (METHOD.md section 10)."""
+
+    percents: Distinct[Percent]
+    """Of the top neurons by magnitude that controls are made of."""
+    hh: dict[Control, Positive]
+    """How often each is drawn for the HH test sets; what is not drawn at random counts once."""
+    tasks: dict[Control, Positive]  # the same for the benchmarks
+
+
+class GroupsConfig(Settings):
+    """Groups of neurons by each score, whose effects are measured (METHOD.md section 10)."""
+
+    number: Annotated[int, Field(ge=3)]  # of groups; 10 are deciles
+    pairs: Positive  # size of a sample of each objective's HH test pairs, the same for all seeds
+
+
 class EvaluateConfig(Settings):
     """The conditions of METHOD.md section 5, as shares (%) of all neurons that are silenced."""
 
@@ -378,6 +404,8 @@ class EvaluateConfig(Settings):
     set_percents: Distinct[Percent]
     """Of the tops whose shared and only sets are silenced in the mixed RM, on the benchmarks."""
     task_percent: Percent  # the share that tables show
+    controls: ControlsConfig
+    groups: GroupsConfig
     precision: Precision  # of the products
     tokens_per_batch: Positive  # changes memory, not results beyond rounding
 
