@@ -349,10 +349,12 @@ def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, no
         r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE
     )
     of_neurons = [
-        (score, percent) for score in ("signed", "absolute") for percent in ("5", "10", "20")
+        (score, percent) for score in ("magnitude", "absolute") for percent in ("5", "10", "20")
     ]
     expected = [(claim, *row) for claim in ("C5", "C7", "C9") for row in of_neurons]
-    assert sorted(rows) == sorted([*expected, ("C6", "signed", "10, 30"), ("C8", "signed", "10")])
+    assert sorted(rows) == sorted(
+        [*expected, ("C6", "magnitude", "10, 30"), ("C8", "magnitude", "10")]
+    )
     assert "absolute" not in found["tables/table_S08.tex"].decode()
     assert "gpt2-small +0." in found["claims.md"].decode().replace("-0.", "+0.")
     assert "(no interval)" in found["claims.md"].decode()

@@ -6,6 +6,7 @@ from itertools import combinations, product
 import pandas as pd
 
 from rm_tension.analyse.means import KEPT
+from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report import cards
 from rm_tension.report.source import Source
@@ -27,7 +28,7 @@ PAIRS = {
     for a, b in combinations(OBJECTIVES, 2)
 }
 VARIANTS = {"corrected": "Corrected", "as_published": "As published"}
-BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
+BY_SCORE = {name: score.title for name, score in SCORES.items()}
 SUITES = {
     **{
         f"reward-bench/{part}/accuracy": f"RewardBench: {part}"
@@ -92,6 +93,7 @@ SET_SIZES = Recipe(
 def overlap_by_score(number: str, source: Source) -> Table:
     """Show how the overlap depends on the score and on how many neurons are taken."""
     means = source.means("neuron_overlap_by_score", "pair", "percent", "score", backbone="average")
+    scores = means.index.unique("score")
     sections = []
     for pair, label in PAIRS.items():
         percents = means.index.unique("percent")
@@ -100,11 +102,12 @@ def overlap_by_score(number: str, source: Source) -> Table:
     return Table(
         number,
         "Overlap by score and share",
-        "Mean of backbones. The magnitude score is the signed mean activation, as in the released "
-        "code; the paper's words suggest the mean of |activation|.",
+        "Mean of backbones. Magnitude is the signed mean activation, as in the released code; the "
+        "paper's words suggest the mean of |activation|, which is absolute (METHOD.md section 4; "
+        "the other scores: section 10).",
         means,
         sections,
-        BY_SCORE,
+        {score: label for score, label in BY_SCORE.items() if score in scores},
         digits=3,
     )
 
@@ -147,7 +150,7 @@ def _beside_accuracy(source: Source, name: str, level: str) -> pd.DataFrame:
 
 
 def ablation_by_score(number: str, source: Source) -> Table:
-    """Show what ablating the top neurons by either score does to the group averages."""
+    """Show what ablating the top neurons by each score does to the group averages."""
     levels = ("objective", "task", "percent", "score")
     means = source.means("ablation_by_score", *levels, backbone="average")
     percents = sorted(means.index.unique("percent"))
@@ -181,7 +184,7 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Verdicts by score and share",
-        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons "
+        "Of the claims that rest on neurons alone, and of C6 and C8 with each score's neurons "
         "silenced, where they were; C6 at the shares that all silenced scores have in common. "
         "Scores as in Table S4.",
         ["", "Score", *QUANTITIES[:-2]],
