@@ -109,7 +109,7 @@ class Paths:
         return self.root / "rewards" / self.profile / f"{trio.key}.parquet"
 
     def margins(self, trio: Trio) -> Path:
-        """Return a table with `evaluate.groups.COLUMNS`."""
+        """Return a table with `evaluate.conditions.MARGINS`."""
         return self.root / "margins" / self.profile / f"{trio.key}.parquet"
 
     @property

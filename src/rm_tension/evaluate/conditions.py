@@ -15,6 +15,9 @@ COLUMNS = [
     *("objective", "kind", "percent"),
     *("dataset", "item_id", "answer_index", "reward"),
 ]
+# Of a table of the margins of pairs without groups of neurons (evaluate/groups.py)
+MARGINS = ["objective", "score", "group", "dataset", "item_id", "margin"]
+WHOLE = ("none", 0)  # score and group: without ablation
 SETS = ("shared", "helpful-only", "harmless-only")
 
 

@@ -13,13 +13,10 @@ from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
+from rm_tension.evaluate.conditions import WHOLE
 from rm_tension.evaluate.evaluation import Texts
 from rm_tension.evaluate.scores import SCORES, Scores, neuron_scores
 from rm_tension.model.device import Place
-
-# Of a table of margins
-COLUMNS = ["objective", "score", "group", "dataset", "item_id", "margin"]
-WHOLE = ("none", 0)  # score and group: without ablation
 
 
 def groups_by_block(scores: Scores, number: int) -> NDArray[np.int64]:
@@ -40,7 +37,7 @@ def group_margins(
     place: Place,
     progress: str,
 ) -> pd.DataFrame:
-    """Return COLUMNS but for the objective: the margin of each pair, a group of neurons ablated.
+    """Return MARGINS but for the objective: the margin of each pair, a group of neurons ablated.
 
     By each of SCORES, and once without ablation (WHOLE). The same group of all blocks is ablated at
     once: group by group and block by block would take some thirty times as long.

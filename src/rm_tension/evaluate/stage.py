@@ -10,9 +10,8 @@ from rm_tension.base.grid import Trio
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
-from rm_tension.evaluate.conditions import NONE, hh_conditions, task_conditions
+from rm_tension.evaluate.conditions import MARGINS, NONE, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
-from rm_tension.evaluate.groups import COLUMNS as GROUP_COLUMNS
 from rm_tension.evaluate.groups import group_margins
 from rm_tension.model.device import Budget, Place, profile_device
 from rm_tension.model.reward_model import load_reward_model
@@ -59,7 +58,7 @@ def run(job: Job) -> None:
                 place,
                 key.key,
             )
-            margins.append(of_groups.assign(objective=objective)[GROUP_COLUMNS])
+            margins.append(of_groups.assign(objective=objective)[MARGINS])
         rewards = pd.concat(tables, ignore_index=True)
         _refuse_not_finite(rewards, trio)
         with whole(job.paths.rewards(trio)) as partial:

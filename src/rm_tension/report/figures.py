@@ -20,6 +20,7 @@ from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import ALL, NONE
 from rm_tension.paper.figures import COLOURS, THIRDS
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
+from rm_tension.report.controls import control_figure
 from rm_tension.report.drawing import (
     GREY,
     MARKERS,
@@ -416,6 +417,7 @@ FIGURES: tuple[Callable[[Source], Iterator[Drawing]], ...] = (
     ablation_curves,
     ablation_densities,
     training_curves,
+    control_figure,
 )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from rm_tension.analyse.means import KEPT
 from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.tasks import GROUPS
-from rm_tension.report import cards
+from rm_tension.report import cards, controls
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
 from rm_tension.report.table import Row, Section, Table, TextTable, turned
@@ -28,7 +28,6 @@ PAIRS = {
     for a, b in combinations(OBJECTIVES, 2)
 }
 VARIANTS = {"corrected": "Corrected", "as_published": "As published"}
-BY_SCORE = {name: score.title for name, score in SCORES.items()}
 SUITES = {
     **{
         f"reward-bench/{part}/accuracy": f"RewardBench: {part}"
@@ -107,7 +106,7 @@ def overlap_by_score(number: str, source: Source) -> Table:
         "the other scores: section 10).",
         means,
         sections,
-        {score: label for score, label in BY_SCORE.items() if score in scores},
+        {name: score.title for name, score in SCORES.items() if name in scores},
         digits=3,
     )
 
@@ -169,7 +168,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
         f"backbones; scores as in Table S4. {OVER_SEEDS}",
         means,
         sections,
-        {score: label for score, label in BY_SCORE.items() if score in scores},
+        {name: score.title for name, score in SCORES.items() if name in scores},
     )
 
 
@@ -202,4 +201,7 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S8": ablation_by_score,
     "S9": verdicts_by_score,
     "S10": cards.loaded_files,
+    "S11": controls.control_effects,
+    "S12": controls.score_effects,
+    "S13": controls.control_verdicts,
 }
