@@ -282,6 +282,7 @@ def test_where_to_change_what_names_folders_that_are_there():
         "a new loss",
         "a new benchmark",
         "a new neuron score",
+        "a new control",
         "a new table",
         "a faster attention",
         "a new remote",

@@ -49,9 +49,9 @@ def run(job: Job) -> None:
             answers = pairs["answers"].tolist()
             for name, part in collect(models, backbone, answers, place, budget, title).items():
                 sums[name].append(part)
-        totals = {
-            name: replace(reduce(add, parts), attribution=_attribution(job, name, place))
-            for name, parts in sums.items()
+        totals: dict[str, Activations] = {
+            name: replace(reduce(add, sums[name]), attribution=_attribution(job, name, place))
+            for name in job.params.grid.objectives
         }
         metrics |= {
             f"{name}_tokens": sum(side.tokens for side in total.sides)

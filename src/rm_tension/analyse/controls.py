@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from rm_tension.analyse.averages import Tables
@@ -22,6 +23,7 @@ from rm_tension.evaluate.conditions import ALL, SETS, WHOLE
 from rm_tension.evaluate.controls import CONTROLS, DRAW
 from rm_tension.evaluate.scores import SCORES
 
+Numbers = NDArray[np.float64]
 HH_TEST = "hh"  # beside the groups of tasks
 EFFECT = ["objective", "kind", "measure", "effect", "low", "high", "draws", "spread"]
 CORRELATION = ["objective", "score", "correlation", "low", "high"]
@@ -47,15 +49,17 @@ def control_tables(
 ) -> Tables:
     """Return the tables by file name; `evidence` is of `evidence.grid_evidence`."""
     ours = Evidence(evidence)
-    correlations = {trio: own.correlations for trio, own in margins.items()}
+    correlations = replicates.mean_of_trios(
+        {trio: own.correlations for trio, own in margins.items()}
+    )
     parts = list(claim_parts(ours, list(objectives), percent))
     return {
         "control_effects": pd.DataFrame(effects(ours, objectives, percent), columns=EFFECT),
         "control_verdicts": pd.DataFrame(map(_verdict, parts), columns=VERDICT),
         "score_effects": pd.DataFrame(
             [
-                (objective, score, *_numbers(Part("", values)))
-                for (objective, score), values in replicates.mean_of_trios(correlations).items()
+                (*correlations.columns[place], *_numbers(Part("", values)))
+                for place, (_, values) in enumerate(correlations.items())
             ],
             columns=CORRELATION,
         ),
@@ -187,12 +191,11 @@ def group_effects(margins: pd.DataFrame, layout: pd.DataFrame, weights: Weights)
     return GroupEffects(pd.DataFrame(drops, columns=columns), pd.DataFrame(correlations))
 
 
-def _rank_correlation(
-    values: np.ndarray[tuple[int, int], np.dtype[np.float64]], groups: np.ndarray
-) -> np.ndarray:
+def _rank_correlation(values: Numbers, groups: Numbers) -> Numbers:
     """Return Spearman's correlation of each row of `values` [rows, groups] with the groups."""
     ranks, order = rankdata(values, axis=1), rankdata(groups)
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     order = order - order.mean()
     with np.errstate(invalid="ignore"):  # all drops alike
-        return (ranks @ order) / np.sqrt((ranks**2).sum(axis=1) * (order**2).sum())
+        found: Numbers = (ranks @ order) / np.sqrt((ranks**2).sum(axis=1) * (order**2).sum())
+    return found

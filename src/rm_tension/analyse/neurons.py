@@ -94,9 +94,14 @@ class Neurons:
             for name in (*SCORES, "chosen", "rejected", "backbone_mean"):
                 values = rows[name].to_numpy().reshape(shape)
                 columns.setdefault(name, {})[str(objective)] = values
-        others = (columns[name] for name in ("magnitude", "chosen", "rejected", "backbone_mean"))
-        measured = {name: columns[name] for name, score in SCORES.items() if score.measured}
-        return cls(seeds, *others, measured)
+        return cls(
+            seeds,
+            columns["magnitude"],
+            columns["chosen"],
+            columns["rejected"],
+            columns["backbone_mean"],
+            {name: columns[name] for name, score in SCORES.items() if score.measured},
+        )
 
     def by_score(self) -> Iterator[tuple[str, "Neurons"]]:
         """Yield the neurons as each score orders them, which stands in the place of magnitude."""

@@ -71,7 +71,7 @@ def new(own: Mask, of_backbone: Mask, _: np.random.Generator) -> Mask:
 def old(own: Mask, of_backbone: Mask, rng: np.random.Generator) -> Mask:
     """Return as many as are new of those that both have, or all if there are fewer, at random."""
     candidates = np.flatnonzero(own & of_backbone)
-    size = min(np.count_nonzero(own & ~of_backbone), len(candidates))
+    size = min(int(np.count_nonzero(own & ~of_backbone)), len(candidates))
     mask = np.zeros(own.shape, dtype=bool)
     mask.flat[rng.choice(candidates, size, replace=False)] = True
     return mask

@@ -25,7 +25,8 @@ def groups_by_block(scores: Scores, number: int) -> NDArray[np.int64]:
     The groups of all blocks are alike in size, so that a group holds each depth alike.
     """
     ranks = scores.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    return 1 + ranks * number // scores.shape[1]
+    groups: NDArray[np.int64] = 1 + ranks * number // scores.shape[1]
+    return groups
 
 
 def group_margins(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,7 +20,10 @@ from rm_tension.report.source import Source
 from rm_tension.report.table import TextTable
 from rm_tension.report.tables import GROUP_LABELS, OBJECTIVES
 
-MEASURES = {HH_TEST: "HH-RLHF test", **{group: GROUP_LABELS[group] for group in GROUPS}}
+MEASURES: dict[str, str] = {
+    HH_TEST: "HH-RLHF test",
+    **{str(group): GROUP_LABELS[group] for group in GROUPS},
+}
 CLAIMS = {
     "C6": "the top neurons by magnitude matter",
     "C8": "they carry their objective",
@@ -200,7 +204,11 @@ def _dots(axes: Axes, rows: pd.DataFrame, names: dict[str, str]) -> bool:
         own = rows[rows["objective"] == objective].dropna(subset=["effect"])
         y = own["kind"].map(places) + offset
         reach = [(own["effect"] - own["low"]).fillna(0), (own["high"] - own["effect"]).fillna(0)]
-        look = {"color": COLOURS[objective], "marker": MARKERS[objective], "label": label}
+        look: dict[str, Any] = {
+            "color": COLOURS[objective],
+            "marker": MARKERS[objective],
+            "label": label,
+        }
         axes.errorbar(
             own["effect"], y, xerr=reach, linestyle="", markersize=3, elinewidth=0.9, **look
         )
