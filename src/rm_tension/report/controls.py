@@ -146,8 +146,8 @@ def control_verdicts(number: str, source: Source) -> TextTable:
         "points; the drop of accuracy in C6, its change in the others); the control does less than "
         "half of what the mixed RM's top does (C19, a ratio). Set to their mean, the top neurons "
         "must do it by themselves. Open: effect and interval do not agree. A control has as many "
-        "neurons as the top, so more than the shared set. None of this changes a verdict of "
-        f"Table S2. {INTERVALS}",
+        "neurons as the top, so more than the shared set. No verdict of Table S2 changes by this. "
+        f"{INTERVALS}",
         ["", "Control and part", "Verdict", "Effect", "Interval"],
         rows,
         "lXlrr",
