@@ -13,11 +13,18 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rm_tension.activations.sums import Activations, ActivationSums, save_activations
+from rm_tension.activations.sums import Activations, ActivationSums, Attribution, save_activations
 from rm_tension.base.config import Params, parse_params
 from rm_tension.base.grid import Paths, Trio
-from rm_tension.evaluate.conditions import NONE, Condition, hh_conditions, task_conditions
+from rm_tension.evaluate.conditions import (
+    NONE,
+    WHOLE,
+    Condition,
+    hh_conditions,
+    task_conditions,
+)
 from rm_tension.evaluate.evaluation import benchmarks as split_benchmarks
+from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.tasks import SUBSETS, TASKS
 
 COLUMNS = ["dataset", "subset", "item_id", "prompt", "answers", "n_chosen"]
@@ -112,6 +119,21 @@ def make_rewards(
     return pd.concat(tables, ignore_index=True)
 
 
+def make_margins(params: Params, trio: Trio, preferences: pd.DataFrame) -> pd.DataFrame:
+    """As in margins/<P>/<trio>.parquet: a group costs more the higher its magnitude, and no other score says so."""
+    rng = np.random.default_rng([1, trio.seed, *trio.backbone.encode()])
+    number, tables = params.profiles["mini"].evaluate.groups.number, []
+    for objective in params.grid.objectives:
+        own = preferences[preferences["subset"].isin(params.grid.test_files[objective])]
+        groups = [WHOLE, *((score, group) for score in SCORES for group in range(1, 1 + number))]
+        for score, group in groups:
+            lost = group / number if score == "magnitude" else 0.0
+            margin = (2 - lost + rng.normal(0, 0.1, len(own))).astype("float32")
+            keys = {"objective": objective, "score": score, "group": group}
+            tables.append(own[["dataset", "item_id"]].assign(**keys, margin=margin))
+    return pd.concat(tables, ignore_index=True)
+
+
 def make_activations(trio: Trio) -> dict[str, Activations]:
     """Sums of 3 blocks of 40 neurons: a part that a backbone's RMs share, a part of the objective's own, and noise."""
 
@@ -129,11 +151,15 @@ def make_activations(trio: Trio) -> dict[str, Activations]:
         )
         size = np.abs(mean)
         return ActivationSums(
-            *(1000 * part for part in (mean, size, size / 4, draw())), tokens=1000
+            *(1000 * part for part in (mean, size, size / 4, draw(), mean)), tokens=1000
         )
 
     return {
-        objective: Activations(side(objective, "chosen"), side(objective, "rejected"))
+        objective: Activations(
+            side(objective, "chosen"),
+            side(objective, "rejected"),
+            Attribution(draw(objective, "attribution"), tokens=1000),
+        )
         for objective in MARGINS
     }
 
@@ -170,6 +196,8 @@ def write_profile(
         paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
         save_activations(paths.activations(trio), make_activations(trio))
         make_rewards(params, trio, benchmarks, preferences).to_parquet(paths.rewards(trio))
+        paths.margins(trio).parent.mkdir(parents=True, exist_ok=True)
+        make_margins(params, trio, preferences).to_parquet(paths.margins(trio))
         for objective in params.grid.objectives:
             history = paths.history(trio.model(objective))
             history.parent.mkdir(parents=True, exist_ok=True)

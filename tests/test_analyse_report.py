@@ -10,6 +10,7 @@ import yaml
 from rm_tension.analyse import stage as analyse
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Trio, trios
+from rm_tension.evaluate.scores import SCORES
 from rm_tension.report import document, supplement, tables
 from rm_tension.report import stage as report
 from rm_tension.report.latex import escape
@@ -349,10 +350,15 @@ def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, no
         r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE
     )
     of_neurons = [
-        (score, percent) for score in ("signed", "absolute") for percent in ("5", "10", "20")
+        (name, percent)
+        for name, score in SCORES.items()
+        if score.measured
+        for percent in ("5", "10", "20")
     ]
     expected = [(claim, *row) for claim in ("C5", "C7", "C9") for row in of_neurons]
-    assert sorted(rows) == sorted([*expected, ("C6", "signed", "10, 30"), ("C8", "signed", "10")])
+    assert sorted(rows) == sorted(
+        [*expected, ("C6", "magnitude", "10, 30"), ("C8", "magnitude", "10")]
+    )
     assert "absolute" not in found["tables/table_S08.tex"].decode()
     assert "gpt2-small +0." in found["claims.md"].decode().replace("-0.", "+0.")
     assert "(no interval)" in found["claims.md"].decode()

@@ -277,7 +277,7 @@ def test_where_to_change_what_names_files_and_folders_that_are_there():
     places = {
         what: re.findall(r"`((?:src/|\.dvc/|params)[^`]*)`", where) for what, where, _ in rows
     }
-    assert len(places) == 12
+    assert len(places) == 13
     for what, paths in places.items():
         assert paths, what
         assert all(Path(path).exists() for path in paths), what

@@ -33,6 +33,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Trio
 from rm_tension.data.sources import OFFICIAL, RawFile, miniature_files
 from rm_tension.evaluate.conditions import hh_conditions, task_conditions
+from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.pairs import PairSplit
 
 LENGTHS = Path(__file__).with_name("lengths.csv")
@@ -293,7 +294,21 @@ class Backbone:
         )
         models = through("sums", count=summed / budget)
         backbone = through("score", count=min(summed, union.tokens) / budget)
-        return self._work("activations", 3 * size + live, 2 * size, models, backbone)
+        # backward passes, as of a training without its gradients of weights, so at most
+        sample = config.attribution
+        drawn = [self._sample("train", one.train, sample.pairs) for one in pairs.values()]
+        backward = Batches(
+            "train",
+            "pairs",
+            config.precision,
+            sum(one.tokens for one in drawn) / sample.tokens_per_batch,
+            sample.tokens_per_batch,
+            union.mean,
+        )
+        held = size + 4 * sample.tokens_per_batch * shape.kept_by_autograd
+        return self._work(
+            "activations", max(3 * size + live, held), 2 * size, models, backbone, backward
+        )
 
     def _scoring(self) -> Work:
         """Every condition; an ablation keeps all output projections for their return."""
@@ -304,12 +319,14 @@ class Backbone:
             count = conditions * amount.tokens / budget
             return Batches("score", rows, config.precision, count, budget, amount.mean)
 
+        groups = 1 + config.groups.number * len(SCORES)
         for pairs in self.params.objectives.values():
             test, tasks = hh_conditions(config), task_conditions(config, pairs.role)
             batches += [
                 scored("pairs", self._pairs("test", pairs.test), len(list(test))),
                 scored("items", self._items(ablated=True), len(list(tasks))),
                 scored("items", self._items(ablated=False), 1),
+                scored("pairs", self._sample("test", pairs.test, config.groups.pairs), groups),
             ]
         size, projections = 4 * shape.parameters, 4 * shape.layers * shape.mlp * shape.width
         live = 4 * config.tokens_per_batch * shape.kept_by_autograd / shape.layers
@@ -318,6 +335,12 @@ class Backbone:
     def _work(self, kind: str, held: float, host: float, *batches: Batches) -> Work:
         sizes = PROCESS + held / GB, PROCESS + host / GB
         return Work(kind, self.key, self.shape, *sizes, batches)
+
+    def _sample(self, split: PairSplit, sources: Collection[str], size: int) -> Amount:
+        """Return a sample of the pairs of some files, all if there are fewer."""
+        pairs = self._pairs(split, sources)
+        rows = min(pairs.rows, size)
+        return Amount(rows, rows * pairs.mean)
 
     def _pairs(self, split: PairSplit, sources: Collection[str], trained: bool = False) -> Amount:
         """Return the pairs of some files; a cap keeps a share of all files that are named.

@@ -1,36 +1,41 @@
 """One pass over rows gives the sums of a naive loop over separate sequences."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 
+from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
-from rm_tension.backbone.neurons import neuron_shape, on_activations
+from rm_tension.activations.sums import ActivationSums
+from rm_tension.backbone.neurons import neuron_shape, on_activations, on_products
 from rm_tension.model.device import Budget, Place
-from rm_tension.model.reward_model import load_reward_model
+from rm_tension.model.reward_model import load_reward_model, rewards
+from rm_tension.model.rows import collate
 from samples import random_items
 
 CPU = Place(torch.device("cpu"), "float32")
 
 
 def naive(model, backbone, pairs, side):
-    """The four sums and the token count, text by text and without rows."""
+    """The sums and the token count, text by text and without rows."""
     shape = neuron_shape(model)
-    sums = {
-        name: np.zeros(shape) for name in ("sum", "abs_sum", "change_square_sum", "backbone_sum")
-    }
+    sums = {field.name: np.zeros(shape) for field in fields(ActivationSums)[:-1]}
     tokens = 0
     for pair in pairs:
         ids = torch.as_tensor(pair[side], dtype=torch.int64)[None]
         seen = []
         for one in (backbone, model):
-            layers = []
+            layers, products = [], []
             with (
                 torch.no_grad(),
                 on_activations(one, lambda _, output, layers=layers: layers.append(output[0])),
+                on_products(one, lambda p, products=products: products.append(p[0])),
             ):
                 one.base_model(input_ids=ids)
             seen.append(torch.stack(layers).double().numpy())  # [layers, tokens, neurons]
+        sums["product_sum"] += torch.stack(products).double().numpy().sum(axis=1)
         before, a = seen
         sums["sum"] += a.sum(axis=1)
         sums["abs_sum"] += np.abs(a).sum(axis=1)
@@ -79,3 +84,32 @@ def test_parts_of_the_pairs_add_up(model, backbone):
         np.testing.assert_allclose(
             both.change_square_sum, one.change_square_sum, rtol=1e-5, atol=1e-6
         )
+
+
+def test_without_a_gate_the_product_is_the_activation(model, backbone, family):
+    untrained = load_reward_model(backbone)
+    found = collect({"a": model}, untrained, random_items(0, 5), CPU, Budget(100), "test")["a"]
+    same = np.array_equal(found.chosen.product_sum, found.chosen.sum)
+    assert same == (family == "gpt2")
+
+
+@pytest.mark.parametrize("budget", [1, 10_000])
+def test_attribution_is_the_derivative_of_the_margin_by_the_size_of_a_neuron(model, budget):
+    """Of a factor on a neuron's activations, at 1: by differences, and text by text."""
+    pairs = random_items(4, 6)
+    found = attribute(model.requires_grad_(False), pairs, CPU, Budget(budget), "test")
+    assert found.tokens == sum(len(text) for pair in pairs for text in pair)
+    model = model.double()
+
+    def margin(factors):
+        see = lambda layer, activations: activations * factors[layer]  # noqa: E731
+        with torch.no_grad(), on_activations(model, see):
+            reward = [float(rewards(model, collate([[text]]))) for pair in pairs for text in pair]
+        return sum(reward[0::2]) - sum(reward[1::2])
+
+    for layer, neuron in [(0, 0), (0, 7), (1, 3), (1, 30)]:
+        change = torch.zeros(neuron_shape(model), dtype=torch.float64)
+        change[layer, neuron] = 1e-3
+        slope = (margin(1 + change) - margin(1 - change)) / 2e-3
+        assert found.sum[layer, neuron] == pytest.approx(slope, rel=1e-3, abs=2e-3)
+    assert np.abs(found.sum).max() > 0.1

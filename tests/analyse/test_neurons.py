@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rm_tension.activations.sums import Activations, ActivationSums
+from rm_tension.activations.sums import Activations, ActivationSums, Attribution
 from rm_tension.analyse import as_published, neurons, robustness
 from rm_tension.analyse.bootstrap import DRAWN, Replicates
 from rm_tension.analyse.neurons import Neurons, neuron_evidence, neuron_table
@@ -22,7 +22,8 @@ def make(*scores, seeds=1, **others):
         objective: np.stack([np.asarray(score, dtype=float)] * seeds)
         for objective, score in zip(OBJECTIVES, scores, strict=True)
     }
-    return replace(Neurons(list(range(seeds)), *[magnitude] * 5), **others)
+    scores = {"magnitude": magnitude, "absolute": others.pop("absolute", magnitude)}
+    return replace(Neurons(list(range(seeds)), *[magnitude] * 4, scores), **others)
 
 
 def only(shape, *places):
@@ -38,13 +39,14 @@ def tables(found, percent=10, sets=(10,)):
 
 def side(*means, tokens=10):
     """Of one block: the neurons' mean activations, of their backbone as well."""
-    return ActivationSums(*([np.array([means]) * tokens] * 4), tokens=tokens)
+    return ActivationSums(*([np.array([means]) * tokens] * 5), tokens=tokens)
 
 
 def test_every_neuron_of_every_rm_is_a_row():
     def rm(*means):
         above, below = ([mean + by for mean in means] for by in (1, -1))
-        return Activations(side(*above, tokens=10), side(*below, tokens=20))
+        attribution = Attribution(np.array([means]), tokens=1)
+        return Activations(side(*above, tokens=10), side(*below, tokens=20), attribution)
 
     trio = {"helpful": rm(9.0, 8, 1, 2), "harmless": rm(9.0, 1, 8, 2), "mixed": rm(1.0, 2, 8, 9)}
     table = neuron_table("gpt2-small", {0: trio, 247: trio}, 50)
@@ -122,7 +124,7 @@ def test_a_seed_far_below_0_counts_in_the_published_score_too():
     """In blocks of five neurons, 5 and 6 are of the second and 10 is of the third."""
     seeds = np.stack([only((4, 5), 5, 6)] * 2)
     seeds[1].flat[[6, 10]] = -9, 1
-    found = Neurons([0, 247], *[dict.fromkeys(OBJECTIVES, seeds)] * 5)
+    found = Neurons([0, 247], *[dict.fromkeys(OBJECTIVES, seeds)] * 4, {})
     assert np.flatnonzero(found.published_tops(10)["mixed"]).tolist() == [5, 10]
     assert np.flatnonzero(found.tops(10)["mixed"]).tolist() == [5, 10]
     depth = tables(found)["neuron_depth"].set_index(["objective", "variant", "third"]).loc["mixed"]
@@ -172,13 +174,13 @@ def test_overlap_by_either_score_and_the_verdicts_that_rest_on_it():
     found = make(same, other, same, seeds=2, absolute=absolute)
     overlap = tables(found)["neuron_overlap_by_score"].query("objective_a == 'helpful'")
     shared = overlap.set_index(["score", "percent"])["jaccard"].to_dict()
-    scores = ("signed", "absolute")
+    scores = ("magnitude", "absolute")
     assert shared == {(score, p): score == "absolute" for score in scores for p in (5, 10, 20)}
     replicates = Replicates.draw([Trio("a", 0), Trio("a", 1)], np.random.default_rng(0), 50)
     verdicts = robustness.neuron_verdicts({"a": found}, replicates)
     assert len(verdicts) == 3 * 2 * 3
     verdicts = verdicts.set_index(["id", "score", "percents"])[["effect", "verdict"]]
-    assert verdicts.loc[("C9", "signed", 10)].tolist() == [0, "not reproduced"]
+    assert verdicts.loc[("C9", "magnitude", 10)].tolist() == [0, "not reproduced"]
     assert verdicts.loc[("C9", "absolute", 10)].tolist() == [1, "not reproduced"]
 
 

@@ -29,8 +29,8 @@ def test_group_averages_of_what_either_score_silences():
     tables = {"accuracy": accuracy, "retention": retention, "neuron_depth": depth}
     table = grid_tables(tables, 10)["ablation_by_score"]
     assert table.set_index(["score", "percent", "group"])["delta"].to_dict() == {
-        ("signed", 10, "helpfulness"): -3.0,
-        ("signed", 20, "helpfulness"): -9.0,
+        ("magnitude", 10, "helpfulness"): -3.0,
+        ("magnitude", 20, "helpfulness"): -9.0,
         ("absolute", 10, "helpfulness"): -1.0,
         ("absolute", 10, "harmlessness"): 5.0,
     }
@@ -71,7 +71,7 @@ def test_a_profile_that_ablates_by_the_signed_score_alone_has_its_rows_alone():
     drops |= {("random", 10): 1, ("random", 30): 1}
     table = ablation_verdicts(evidence("magnitude", -5, 2).join(drops_of(drops)), 10)
     rows = list(zip(table["id"], table["score"], table["percents"], strict=True))
-    assert rows == [("C6", "signed", "30"), ("C8", "signed", "10")]
+    assert rows == [("C6", "magnitude", "30"), ("C8", "magnitude", "10")]
     assert not table.isna().any(axis=None)
 
 
@@ -85,6 +85,6 @@ def test_c6_is_decided_at_the_percents_that_both_scores_have():
     table = ablation_verdicts(drops_of(drops), 10)
     rows = list(table[["id", "score", "percents", "effect", "verdict"]].itertuples(index=False))
     assert rows == [
-        ("C6", "signed", "10", 4, "reproduced"),
+        ("C6", "magnitude", "10", 4, "reproduced"),
         ("C6", "absolute", "10", 1, "reproduced"),
     ]

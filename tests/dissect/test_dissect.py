@@ -13,8 +13,8 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.tables import read_table
 from rm_tension.dissect.texts import read_text_sets
+from rm_tension.evaluate.scores import SCORES, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.evaluate.selection import SCORES, neuron_scores
 
 HELPFUL = [
     {"prompt": "How do I boil an egg?", "chosen": "Seven minutes.", "rejected": "No."},

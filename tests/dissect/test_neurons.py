@@ -11,7 +11,8 @@ from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import on_activations, output_weights
 from rm_tension.base.errors import UserError
 from rm_tension.dissect.neurons import jaccard
-from rm_tension.evaluate.selection import neuron_scores, top
+from rm_tension.evaluate.scores import neuron_scores
+from rm_tension.evaluate.selection import top
 from rm_tension.model.device import Budget
 from rm_tension.score.items import read_items
 from small_repository import KEY, PLACE

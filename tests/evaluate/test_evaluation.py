@@ -7,10 +7,11 @@ import torch
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import ablated, neuron_shape
-from rm_tension.base.config import EvaluateConfig, load_params
+from rm_tension.base.config import ControlsConfig, EvaluateConfig, GroupsConfig, load_params
 from rm_tension.evaluate.conditions import ALL, NONE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.evaluate.selection import neuron_scores, top
+from rm_tension.evaluate.scores import neuron_scores
+from rm_tension.evaluate.selection import top
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
@@ -21,6 +22,8 @@ CONFIG = EvaluateConfig(
     task_percents={"magnitude": (20,), "absolute": (10, 20)},
     set_percents=(5, 20),
     task_percent=20,
+    controls=ControlsConfig(percents=(20,), hh={"old": 2}, tasks={"backbone": 2}),
+    groups=GroupsConfig(number=10, pairs=3),
     precision="float32",
     tokens_per_batch=60,
 )
@@ -33,7 +36,7 @@ def activations(model):
     """Random sums of each objective."""
     generator, shape = np.random.default_rng(0), neuron_shape(model)
     sides = [
-        ActivationSums(*(generator.random(shape) for _ in range(4)), tokens=7) for _ in range(6)
+        ActivationSums(*(generator.random(shape) for _ in range(5)), tokens=7) for _ in range(6)
     ]
     pairs = map(Activations, sides[::2], sides[1::2])
     return dict(zip(("helpful", "harmless", "mixed"), pairs, strict=True))
@@ -46,8 +49,9 @@ def sets(activations):
 
 def test_conditions_are_those_of_the_settings():
     hh = ["none 0%", "all 100%", "random 10%", "random 20%", "change 10%", "absolute 10%"]
+    hh += ["old/1 20%", "old/2 20%"]
     assert list(map(str, hh_conditions(CONFIG))) == hh
-    tasks = ["none 0%", "magnitude 20%", "absolute 10%", "absolute 20%"]
+    tasks = ["none 0%", "magnitude 20%", "absolute 10%", "absolute 20%", "backbone 20%"]
     assert list(map(str, task_conditions(CONFIG, "helpful"))) == tasks
     sets = [f"{kind} {n}%" for kind in ("shared", "helpful-only", "harmless-only") for n in (5, 20)]
     assert list(map(str, task_conditions(CONFIG, "mixed"))) == tasks + sets

@@ -1,6 +1,6 @@
 """Scores, exact top p% and trio sets, worked by hand."""
 
-from typing import get_args
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,23 +11,25 @@ from hypothesis.extra.numpy import arrays
 from rm_tension.activations.sums import (
     Activations,
     ActivationSums,
+    Attribution,
     load_activations,
     save_activations,
 )
-from rm_tension.base.config import Score
 from rm_tension.base.errors import UserError
-from rm_tension.evaluate.selection import SCORES, backbone_score, neuron_scores, top, trio_sets
+from rm_tension.evaluate.scores import SCORES, backbone_score, neuron_scores
+from rm_tension.evaluate.selection import top, trio_sets
 
 
-def sums(total, absolute, change, before, tokens):
-    values = (total, absolute, change, before)
+def sums(total, absolute, change, before, product, tokens):
+    values = (total, absolute, change, before, product)
     return ActivationSums(*(np.array([value], dtype=float) for value in values), tokens)
 
 
 # Two neurons; chosen has two tokens with activations (1, -2) and (3, -4), rejected one with (5, 0).
 BY_HAND = Activations(
-    chosen=sums([4, -6], [4, 6], [8, 18], [2, 0], tokens=2),
-    rejected=sums([5, 0], [5, 0], [25, 0], [1, -1], tokens=1),
+    chosen=sums([4, -6], [4, 6], [8, 18], [2, 0], [8, -6], tokens=2),
+    rejected=sums([5, 0], [5, 0], [25, 0], [1, -1], [0, 1], tokens=1),
+    attribution=Attribution(np.array([[6.0, -3.0]]), tokens=3),
 )
 
 
@@ -36,14 +38,19 @@ def test_scores_by_hand():
         "magnitude": [[(2 + 5) / 2, (-3 + 0) / 2]],
         "absolute": [[(2 + 5) / 2, (3 + 0) / 2]],
         "change": [[(2 + 5) / 2, (3 + 0) / 2]],
+        "contrast": [[5 - 2, 3]],
+        "product": [[(4 + 0) / 2, (-3 + 1) / 2]],
+        "attribution": [[2, -1]],
     }
+    assert {"random", *expected} == set(SCORES)
     for name, score in expected.items():
         np.testing.assert_allclose(neuron_scores(name, BY_HAND, 0), score)
     np.testing.assert_allclose(backbone_score(BY_HAND), [[(1 + 1) / 2, (0 - 1) / 2]])
     first, again, other = (neuron_scores("random", BY_HAND, seed) for seed in (247, 247, 932))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert tuple(SCORES) == get_args(Score)  # the names of params.yaml and no others
+    with pytest.raises(UserError, match="run the stage activations again"):
+        neuron_scores("attribution", replace(BY_HAND, attribution=None), 0)
 
 
 def test_top_takes_exactly_the_rounded_share_of_all_layers_together():
@@ -96,3 +103,7 @@ def test_activations_come_back_from_their_file(tmp_path):
     for side, expected in zip(loaded["mixed"].sides, BY_HAND.sides, strict=True):
         assert side.tokens == expected.tokens
         np.testing.assert_array_equal(side.change_square_sum, expected.change_square_sum)
+    assert loaded["mixed"].attribution.tokens == 3
+    without = {"helpful": replace(BY_HAND, attribution=None)}
+    save_activations(tmp_path / "b.safetensors", without)
+    assert load_activations(tmp_path / "b.safetensors")["helpful"].attribution is None

@@ -1,6 +1,7 @@
 """Sum the MLP activations of a trio's reward models, each over its objective's pairs, beside its backbone's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 from itertools import compress
 from operator import add
@@ -9,8 +10,9 @@ from typing import cast
 import pandas as pd
 from transformers import PreTrainedModel
 
+from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
-from rm_tension.activations.sums import Activations, save_activations
+from rm_tension.activations.sums import Activations, Attribution, save_activations
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.model.device import Budget, Place, profile_device
@@ -47,13 +49,34 @@ def run(job: Job) -> None:
             answers = pairs["answers"].tolist()
             for name, part in collect(models, backbone, answers, place, budget, title).items():
                 sums[name].append(part)
-        totals = {name: reduce(add, parts) for name, parts in sums.items()}
+        totals: dict[str, Activations] = {
+            name: replace(reduce(add, sums[name]), attribution=_attribution(job, name, place))
+            for name in job.params.grid.objectives
+        }
         metrics |= {
             f"{name}_tokens": sum(side.tokens for side in total.sides)
             for name, total in totals.items()
         }
         metrics |= {"tokens_per_batch": budget.tokens, "computes_in": place.computes_in}
         save_activations(job.paths.activations(trio), totals)
+
+
+def _attribution(job: Job, objective: str, place: Place) -> Attribution:
+    """Return that of an RM, over a sample of its training pairs that depends on the seed."""
+    config, model = job.profile.activations.attribution, job.trio.model(objective)
+    reward_model = load_reward_model(job.paths.reward_model(model)).to(place.device)
+    pairs = _sample(job.pairs("train", objective), config.pairs, job.trio.seed)
+    budget = Budget(config.tokens_per_batch)
+    return attribute(
+        reward_model, pairs["answers"].tolist(), place, budget, f"{model.key} attribution"
+    )
+
+
+def _sample(pairs: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
+    """Return a sample that depends on the seed, or all pairs if there are no more."""
+    if size is None or size >= len(pairs):
+        return pairs
+    return pairs.sample(size, random_state=seed)
 
 
 def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -63,12 +86,7 @@ def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[str, ...], pd.DataFra
     seen = pd.DataFrame(index=table.index)
     for objective in objectives:
         pairs = job.pairs("train", objective)
-        drawn = (
-            pairs
-            if cap is None or cap >= len(pairs)
-            else pairs.sample(cap, random_state=job.trio.seed)
-        )
-        seen[objective] = seen.index.isin(drawn.index)
+        seen[objective] = seen.index.isin(_sample(pairs, cap, job.trio.seed).index)
     for key, group in table[seen.any(axis=1)].groupby(
         [seen[objective] for objective in objectives], sort=False
     ):

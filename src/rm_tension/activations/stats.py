@@ -7,14 +7,20 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rm_tension.activations.sums import Activations, ActivationSums
-from rm_tension.backbone.neurons import activations_by_layer, neuron_shape, on_activations
+from rm_tension.backbone.neurons import (
+    neuron_shape,
+    neurons_by_layer,
+    on_activations,
+    on_products,
+)
 from rm_tension.base.progress import Progress
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.reward_model import hidden_states, takes_rows
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length
 
 CHOSEN, REJECTED = BOTH = 0, 1
-OWN_SUMS = ("sum", "abs_sum", "change_square_sum")  # of an RM; backbone_sum is its backbone's
+# Of an RM; backbone_sum is its backbone's
+OWN_SUMS = ("sum", "abs_sum", "change_square_sum", "product_sum")
 
 
 def collect(
@@ -55,14 +61,23 @@ def _collect(
     return sums.by_model()
 
 
-def _activations(model: PreTrainedModel, rows: Rows) -> Iterable[Tensor]:
-    """Return the activations of each layer; of rows, whose blocks get the same arguments, in step."""
+def _neurons(model: PreTrainedModel, rows: Rows) -> Iterable[tuple[Tensor, Tensor]]:
+    """Return activations and products of each layer; of rows, whose blocks go alike, in step."""
     if takes_rows(model):
-        return activations_by_layer(model, lambda: hidden_states(model, rows))
-    layers: list[Tensor] = []
-    with on_activations(model, lambda _, activations: layers.append(activations)):
+        return neurons_by_layer(model, lambda: hidden_states(model, rows))
+    activations: list[Tensor] = []
+    products: list[Tensor] = []
+    with (
+        on_activations(model, lambda _, one: activations.append(one)),
+        on_products(model, products.append),
+    ):
         hidden_states(model, rows)
-    return layers
+    return zip(activations, products, strict=True)
+
+
+def _by_token(neurons: Tensor) -> Tensor:
+    """Return float32 [tokens, neurons]; OPT has no dimension for rows."""
+    return neurons.flatten(end_dim=-2).float()
 
 
 class _Sums:
@@ -90,14 +105,13 @@ class _Sums:
             sides[absent] = False
         self._tokens += sides.sum(dim=1).to(self._tokens.device)
         weights = sides.float()  # [2, tokens]
-        passes = [_activations(model, rows) for model in (self._backbone, *self._models.values())]
-        for layer, activations in enumerate(zip(*passes, strict=True)):
-            # [tokens, neurons]; OPT has no dimension for rows
-            before, *after = (one.flatten(end_dim=-2).float() for one in activations)
+        passes = [_neurons(model, rows) for model in (self._backbone, *self._models.values())]
+        for layer, neurons in enumerate(zip(*passes, strict=True)):
+            (before, _), *after = ([_by_token(one) for one in pair] for pair in neurons)
             with self._place.summing():
                 self._of_backbone[:, layer] += self._moved(weights @ before)
-                for number, a in enumerate(after):
-                    terms = (a, a.abs(), (a - before).square())
+                for number, (a, product) in enumerate(after):
+                    terms = (a, a.abs(), (a - before).square(), product)
                     found = torch.stack([weights @ term for term in terms])
                     self._of_models[number, :, :, layer] += self._moved(found)
 

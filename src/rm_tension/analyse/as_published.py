@@ -10,7 +10,8 @@ from rm_tension.analyse.averages import over_backbones, over_seeds
 from rm_tension.analyse.metrics import PART, Part, counts
 from rm_tension.analyse.outcomes import CONDITION, outcomes
 from rm_tension.evaluate.conditions import NONE, SETS
-from rm_tension.evaluate.selection import Mask, Scores
+from rm_tension.evaluate.scores import Scores
+from rm_tension.evaluate.selection import Mask
 from rm_tension.paper.figures import THIRDS
 from rm_tension.paper.tasks import BY_KEY, SUITES
 

@@ -10,6 +10,8 @@ empty or 0. Measures of rewards:
 - log_mean_abs, log_mean_abs_chosen, log_mean_abs_rejected, log_std, log_margin: logarithms of
   ratios of rewards (`score_shift.log_ratios`).
 
+Beside each draw of a control (`backbone/1`), its name has the mean of the draws.
+
 `neurons.neuron_evidence` has those of neurons, `published.published_evidence` the paper's numbers.
 """
 
@@ -22,11 +24,10 @@ from rm_tension.analyse.bootstrap import Replicates
 from rm_tension.analyse.metrics import OWN, RETENTION, changes
 from rm_tension.base.config import ROLES
 from rm_tension.base.grid import Trio
-from rm_tension.evaluate.conditions import NONE, SETS
+from rm_tension.evaluate.conditions import NONE
+from rm_tension.evaluate.controls import control_of
 
 Column = tuple[str, str, str, str, int]
-# The kind of ablation that silences the top neurons by a score.
-KIND_OF_SCORE = {"signed": "magnitude", "absolute": "absolute"}
 
 
 def trio_evidence(tasks: pd.DataFrame, hh: pd.DataFrame, percent: int) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def trio_evidence(tasks: pd.DataFrame, hh: pd.DataFrame, percent: int) -> pd.Dat
             columns[measure, objective, kind, task, 0] = values
     accuracies = pd.DataFrame(tasks.xs("accuracy", axis=1, level="measure"))
     for (task, objective, kind, at), values in _columns(changes(accuracies)):
-        if kind in (*KIND_OF_SCORE.values(), *SETS) and at == percent:
+        if at == percent:
             columns["delta", objective, kind, task, 0] = values
     drops = changes(pd.DataFrame(hh[OWN]))
     for (objective, kind, at), values in _columns(drops):
@@ -50,7 +51,17 @@ def trio_evidence(tasks: pd.DataFrame, hh: pd.DataFrame, percent: int) -> pd.Dat
     total = sum((drops[name] for name in objectives[1:]), start=pd.DataFrame(drops[objectives[0]]))
     for (kind, at), values in _columns(pd.DataFrame(total / len(objectives))):
         columns["hh_delta", "", kind, "", at] = values
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | _means_of_draws(columns))
+
+
+def _means_of_draws(columns: Mapping[Column, pd.Series]) -> dict[Column, pd.Series]:
+    """Return the mean over the draws of each control, under its name."""
+    draws: dict[Column, list[pd.Series]] = {}
+    for (measure, objective, kind, part, at), values in columns.items():
+        name, draw = control_of(kind)
+        if draw:
+            draws.setdefault((measure, objective, name, part, at), []).append(values)
+    return {column: pd.concat(own, axis=1).mean(axis=1) for column, own in draws.items()}
 
 
 def _columns(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.Series]]:

@@ -17,16 +17,14 @@ from rm_tension.analyse.evidence import Column
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.base.config import ROLES
 from rm_tension.evaluate.conditions import SETS
-from rm_tension.evaluate.selection import (
+from rm_tension.evaluate.scores import (
     SCORES,
-    Mask,
     Scores,
     backbone_score,
     magnitude_score,
     neuron_scores,
-    top,
-    trio_sets,
 )
+from rm_tension.evaluate.selection import Mask, top, trio_sets
 from rm_tension.paper.figures import THIRDS
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
@@ -81,10 +79,11 @@ class Neurons:
 
     seeds: list[int]
     magnitude: dict[str, BySeed]
-    absolute: dict[str, BySeed]
     chosen: dict[str, BySeed]
     rejected: dict[str, BySeed]
     backbone_mean: dict[str, BySeed]
+    scores: dict[str, dict[str, BySeed]]
+    """By name, all measured SCORES."""
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> "Neurons":
@@ -93,15 +92,22 @@ class Neurons:
         shape = (len(seeds), 1 + table["layer"].max(), 1 + table["neuron"].max())
         columns: dict[str, dict[str, BySeed]] = {}
         for objective, rows in table.groupby("objective", observed=True, sort=False):
-            for name in ("magnitude", "absolute", "chosen", "rejected", "backbone_mean"):
+            for name in (*SCORES, "chosen", "rejected", "backbone_mean"):
                 values = rows[name].to_numpy().reshape(shape)
                 columns.setdefault(name, {})[str(objective)] = values
-        return cls(seeds, **columns)
+        return cls(
+            seeds,
+            columns["magnitude"],
+            columns["chosen"],
+            columns["rejected"],
+            columns["backbone_mean"],
+            {name: columns[name] for name, score in SCORES.items() if score.measured},
+        )
 
     def by_score(self) -> Iterator[tuple[str, "Neurons"]]:
-        """Yield the neurons as scored by the signed mean, and by the mean of |a|."""
-        yield "signed", self
-        yield "absolute", replace(self, magnitude=self.absolute)
+        """Yield the neurons as each score orders them, which stands in the place of magnitude."""
+        for name, own in self.scores.items():
+            yield name, replace(self, magnitude=own)
 
     def mean_scores(self, counts: Counts | None = None) -> dict[str, Scores]:
         """Return the mean over seeds [layers, neurons]; `counts` is how often each seed counts."""

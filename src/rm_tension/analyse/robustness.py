@@ -9,18 +9,19 @@ import pandas as pd
 
 from rm_tension.analyse.bootstrap import Replicates
 from rm_tension.analyse.claims import BASELINES, CLAIMS, c6, c8, common_percents
-from rm_tension.analyse.evidence import KIND_OF_SCORE
 from rm_tension.analyse.neurons import PERCENTS, Neurons, neuron_evidence
 from rm_tension.analyse.verdicts import Claim, Evidence, decide
+from rm_tension.evaluate.scores import SCORES
 
 VERDICT = ["score", "percents", "id", "effect", "low", "high", "verdict"]
 
 
 def neuron_verdicts(neurons: Mapping[str, Neurons], replicates: Replicates) -> pd.DataFrame:
-    """Return columns VERDICT, of the claims that rest on neurons alone, by either score."""
+    """Return columns VERDICT, of the claims that rest on neurons alone, by every score."""
     scored = {backbone: dict(own.by_score()) for backbone, own in neurons.items()}
+    scores = next(iter(scored.values()))
     rows = []
-    for score, percent in product(KIND_OF_SCORE, PERCENTS):
+    for score, percent in product(scores, PERCENTS):
         by_score = {backbone: of_score[score] for backbone, of_score in scored.items()}
         evidence = Evidence(neuron_evidence(by_score, percent, replicates))
         decided = [_decided(CLAIMS[id_], evidence) for id_ in ("C5", "C7", "C9")]
@@ -36,10 +37,14 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
     """
     ours = Evidence(evidence)
     on_hh, on_tasks = (
-        {score: kind for score, kind in KIND_OF_SCORE.items() if ours.percents(measure, kind)}
+        [
+            name
+            for name, score in SCORES.items()
+            if score.measured and name not in BASELINES and ours.percents(measure, name)
+        ]
         for measure in ("hh_delta", "delta")
     )
-    shared = common_percents(ours, *on_hh.values(), *BASELINES) if on_hh else []
+    shared = common_percents(ours, *on_hh, *BASELINES) if on_hh else []
     other_percents = [
         column
         for column in evidence.columns
@@ -48,11 +53,11 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
     ours = Evidence(evidence.drop(columns=other_percents))
     at = ", ".join(map(str, shared))
     rows = []
-    for score, kind in on_hh.items() if shared else ():
-        claim = replace(CLAIMS["C6"], parts=partial(c6, score=kind))
+    for score in on_hh if shared else ():
+        claim = replace(CLAIMS["C6"], parts=partial(c6, score=score))
         rows.append((score, at, *_decided(claim, ours)))
-    for score, kind in on_tasks.items():
-        claim = replace(CLAIMS["C8"], parts=partial(c8, score=kind))
+    for score in on_tasks:
+        claim = replace(CLAIMS["C8"], parts=partial(c8, score=score))
         rows.append((score, str(percent), *_decided(claim, ours)))
     return pd.DataFrame(rows, columns=VERDICT)
 

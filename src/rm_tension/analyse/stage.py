@@ -15,6 +15,7 @@ from rm_tension.analyse.bootstrap import RESAMPLES, Replicates, Weights, draw_it
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
 from rm_tension.analyse.context import Context
+from rm_tension.analyse.controls import GroupEffects, control_tables, group_effects
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
 from rm_tension.analyse.means import means_tables
@@ -39,6 +40,7 @@ from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TEXTS, read_table
+from rm_tension.evaluate.conditions import MARGINS
 from rm_tension.paper.tasks import TASKS
 
 
@@ -48,7 +50,7 @@ def main(*, profile: str) -> None:
 
 
 def run(job: Job) -> None:
-    """Make results/<P>/ from rewards/, activations/, runs/*/steps/, data/, models/*/provenance/."""
+    """Make results/<P>/ from what all trios left, data/ and models/*/provenance/."""
     paths, percent = job.paths, job.profile.evaluate.task_percent
     present = [trio for trio in _grid(job) if paths.rewards(trio).exists()]
     if not present:
@@ -65,7 +67,8 @@ def run(job: Job) -> None:
         neurons = {name: Neurons.of_table(table) for name, table in neuron_tables.items()}
         published = read_published(paths.root / "reference" / "published.csv")
         tables = _tables(job, results, neurons)
-        claims, tables["verdicts_by_score"] = _decide(job, results, neurons, published)
+        claims, decided = _decide(job, results, neurons, published)
+        tables |= decided
         means = compared(means_tables(tables, percent), published)
         examples = {trio: result.examples for trio, result in results.items()}
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
@@ -94,7 +97,7 @@ def by_name(table: pd.DataFrame, params: Params) -> pd.DataFrame:
 def _inputs(job: Job) -> Iterator[Path]:
     """Yield what the stages before have written, cell by cell, into folders that are read here."""
     for trio in _grid(job):
-        yield from (job.paths.rewards(trio), job.paths.activations(trio))
+        yield from (job.paths.rewards(trio), job.paths.margins(trio), job.paths.activations(trio))
         yield job.paths.backbone_provenance(trio.backbone)
         yield from map(job.paths.history, trio.models(job.params.grid))
 
@@ -111,6 +114,7 @@ class TrioResults:
     curves: dict[score_shift.Curve, NDArray[np.float64]]
     examples: pd.DataFrame
     evidence: pd.DataFrame
+    groups: GroupEffects
 
 
 def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> TrioResults:
@@ -130,7 +134,11 @@ def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> Tr
     curves |= score_shift.curves("as_published", of_suites)
     shifts = score_shift.log_ratios(sides, weights)
     evidence = trio_evidence(metrics.tasks, metrics.hh, percent).join(shifts)
-    return TrioResults(tables, curves, candidates(rewards), evidence)
+    margins = read_table(job.paths.margins(trio), MARGINS).replace({"objective": roles})
+    groups = group_effects(margins, layout, weights)
+    tables["group_effects"] = groups.drops
+    insert_keys(groups.drops, backbone=trio.backbone, seed=trio.seed)
+    return TrioResults(tables, curves, candidates(rewards), evidence, groups)
 
 
 def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:
@@ -156,7 +164,7 @@ def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:
 def _tables(
     job: Job, results: Mapping[Trio, TrioResults], neurons: Mapping[str, Neurons]
 ) -> Tables:
-    """Return the tables of results/<P>/ but for verdicts_by_score, by file name."""
+    """Return the tables of results/<P>/ but for those of `_decide`, by file name."""
     config = job.profile.evaluate
     of_backbones = []
     for backbone, own in neurons.items():
@@ -177,8 +185,8 @@ def _decide(
     results: Mapping[Trio, TrioResults],
     neurons: Mapping[str, Neurons],
     published: pd.DataFrame,
-) -> tuple[list[DecidedClaim], pd.DataFrame]:
-    """Return claims.json and verdicts_by_score.csv."""
+) -> tuple[list[DecidedClaim], Tables]:
+    """Return claims.json, and the tables that have intervals, by file name."""
     percent = job.profile.evaluate.task_percent
     replicates = Replicates.draw(list(results), np.random.default_rng(0), RESAMPLES)
     evidence = {trio: result.evidence for trio, result in results.items()}
@@ -186,7 +194,10 @@ def _decide(
     ours = of_rewards.join(neuron_evidence(neurons, percent, replicates))
     claims = decide_all(ours, published_evidence(published), job.profile.required_claims)
     by_score = [neuron_verdicts(neurons, replicates), ablation_verdicts(of_rewards, percent)]
-    return claims, pd.concat(by_score, ignore_index=True)
+    groups = {trio: result.groups for trio, result in results.items()}
+    roles = job.params.roles.values()
+    controls = control_tables(of_rewards, groups, replicates, roles, percent)
+    return claims, {"verdicts_by_score": pd.concat(by_score, ignore_index=True), **controls}
 
 
 def _joined(parts: Iterable[Tables]) -> Tables:

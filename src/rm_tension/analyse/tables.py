@@ -7,10 +7,10 @@ import pandas as pd
 
 from rm_tension.analyse import as_published, metrics
 from rm_tension.analyse.averages import Tables, with_groups
-from rm_tension.analyse.evidence import KIND_OF_SCORE
 from rm_tension.analyse.neurons import POOLED, pooled_depth
 from rm_tension.analyse.suites import suite_table
 from rm_tension.evaluate.conditions import NONE, SETS
+from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.tasks import GROUPS
 
 DIGITS = "%.10g"  # of every number of results/
@@ -40,7 +40,7 @@ def grid_tables(tables: Mapping[str, pd.DataFrame], percent: int) -> Tables:
     groups = with_groups(tasks, "accuracy")
     groups = groups[groups["task"].isin(GROUPS)].rename(columns={"task": "group"})
     ablated = _changes(tasks)
-    magnitude = ablated[ablated["kind"] == KIND_OF_SCORE["signed"]]
+    magnitude = ablated[ablated["kind"] == "magnitude"]
     sets = ablated[ablated["kind"].isin(SETS)].rename(columns={"kind": "ablated_set"})
     keys = ["backbone", "seed", "percent", "task"]
     values = ["baseline_accuracy", "ablated_accuracy", "delta"]
@@ -67,12 +67,9 @@ def _changes(accuracy: pd.DataFrame) -> pd.DataFrame:
 
 def _by_score(ablated: pd.DataFrame) -> pd.DataFrame:
     """Return the group averages of `_changes` by the score whose top neurons are ablated."""
-    by_score = [
-        ablated[ablated["kind"] == kind].assign(score=score)
-        for score, kind in KIND_OF_SCORE.items()
-    ]
+    by_score = ablated[ablated["kind"].isin(SCORES)].rename(columns={"kind": "score"})
     keys = ["objective", "backbone", "seed", "score", "percent", "task", "delta"]
-    groups = with_groups(pd.concat(by_score, ignore_index=True)[keys], "delta")
+    groups = with_groups(by_score[keys], "delta")
     return groups[groups["task"].isin(GROUPS)].rename(columns={"task": "group"})
 
 

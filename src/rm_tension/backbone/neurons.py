@@ -143,19 +143,46 @@ def on_activations(
             handle.remove()
 
 
-def activations_by_layer(model: PreTrainedModel, forward: Callable[[], Any]) -> Iterator[Tensor]:
-    """Yield the activations of each layer in the pass that `forward` would make of the model.
+@contextmanager
+def on_products(model: PreTrainedModel, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call `see(products [rows, length, neurons])` with what each output projection takes.
+
+    Of a gated MLP that is the activation times the gated projection, else the activation.
+    """
+
+    def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        see(arguments[0])
+
+    outputs = [site.output for site in neuron_sites(model)]
+    handles = [part.register_forward_pre_hook(hook) for part in outputs]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def neurons_by_layer(
+    model: PreTrainedModel, forward: Callable[[], Any]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield activations and products of each layer in the pass that `forward` would make.
 
     A layer is computed when it is asked for, and nothing of the earlier ones is kept: several
     models in step, a layer of each at a time, need the memory of one layer. So `forward` runs only
     to the first block, whose arguments it has prepared, and the blocks are called here, one by one.
     """
     seen: list[Tensor] = []
-    with on_activations(model, lambda _layer, activations: seen.append(activations)):
+    with (
+        on_activations(model, lambda _, activations: seen.append(activations)),
+        on_products(model, seen.append),
+    ):
         hidden, others, named = _into_blocks(model, forward)
         for site in neuron_sites(model):
             hidden = site.block(hidden, *others, **named)
-            yield seen.pop()
+            # the last ones: another pass of the same model in step leaves its own, too
+            *_, activations, products = seen
+            seen.clear()
+            yield activations, products
 
 
 class _Reached(Exception):  # noqa: N818

@@ -31,8 +31,6 @@ ClaimId = Literal[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
     "C12", "C13", "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 ]  # fmt: skip
-# Of neurons: SCORES of evaluate/selection.py
-Score = Literal["random", "change", "magnitude", "absolute"]
 ROLES: tuple[Role, ...] = get_args(Role)
 SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid
 TestFiles = Mapping[str, tuple[str, ...]]  # sources of pairs, by objective
@@ -112,6 +110,22 @@ def _with_places(template: str) -> str:
     return template
 
 
+def _of_scores(name: str) -> str:
+    from rm_tension.evaluate.scores import SCORES  # numpy, which importing this must not load
+
+    if name not in SCORES:
+        raise ValueError(f"no score of neurons: there are {', '.join(SCORES)}")
+    return name
+
+
+def _of_controls(name: str) -> str:
+    from rm_tension.evaluate.controls import CONTROLS  # as above
+
+    if name not in CONTROLS:
+        raise ValueError(f"no control: there are {', '.join(CONTROLS)}")
+    return name
+
+
 Value = TypeVar("Value")
 Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
 Some = Annotated[tuple[Value, ...], AfterValidator(_some), AfterValidator(_distinct)]
@@ -124,6 +138,8 @@ ObjectiveName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
 Source = Annotated[str, AfterValidator(_known_source)]
 PairNumbers = Annotated[dict[Source, Positive], AfterValidator(_of_every_source)]
+Score = Annotated[str, AfterValidator(_of_scores)]  # of neurons: evaluate/scores.py
+Control = Annotated[str, AfterValidator(_of_controls)]  # evaluate/controls.py
 Template = Annotated[str, AfterValidator(_with_places)]
 
 
@@ -356,6 +372,14 @@ class TrainConfig(Settings):
         return self
 
 
+class AttributionConfig(Settings):
+    """The backward passes of the attribution score (METHOD.md section 10)."""
+
+    pairs: Positive  # size of a seeded sample of the RM's training split
+    tokens_per_batch: Positive
+    """Of a backward pass, which keeps all layers: changes memory, not results beyond rounding."""
+
+
 class ActivationsConfig(Settings):
     """Activation statistics (METHOD.md section 4)."""
 
@@ -363,6 +387,24 @@ class ActivationsConfig(Settings):
     """Size of a seeded sample of an RM's training split, long pairs too; null is all of it."""
     precision: Precision  # of the products
     tokens_per_batch: Positive  # changes memory, not results beyond rounding
+    attribution: AttributionConfig
+
+
+class ControlsConfig(Settings):
+    """Ablations that the paper lacks (METHOD.md section 10)."""
+
+    percents: Distinct[Percent]
+    """Of the top neurons by magnitude that controls are made of."""
+    hh: dict[Control, Positive]
+    """How often each is drawn for the HH test sets; what is not drawn at random counts once."""
+    tasks: dict[Control, Positive]  # the same for the benchmarks
+
+
+class GroupsConfig(Settings):
+    """Groups of neurons by each score, whose effects are measured (METHOD.md section 10)."""
+
+    number: Annotated[int, Field(ge=3)]  # of groups; 10 are deciles
+    pairs: Positive  # size of a sample of each objective's HH test pairs, the same for all seeds
 
 
 class EvaluateConfig(Settings):
@@ -373,6 +415,8 @@ class EvaluateConfig(Settings):
     set_percents: Distinct[Percent]
     """Of the tops whose shared and only sets are silenced in the mixed RM, on the benchmarks."""
     task_percent: Percent  # the share that tables show
+    controls: ControlsConfig
+    groups: GroupsConfig
     precision: Precision  # of the products
     tokens_per_batch: Positive  # changes memory, not results beyond rounding
 

@@ -114,6 +114,10 @@ class Paths:
         """Return a table with `evaluate.conditions.COLUMNS`."""
         return self.root / "rewards" / self.profile / f"{trio.key}.parquet"
 
+    def margins(self, trio: Trio) -> Path:
+        """Return a table with `evaluate.conditions.MARGINS`."""
+        return self.root / "margins" / self.profile / f"{trio.key}.parquet"
+
     @property
     def results(self) -> Path:
         return self.root / "results" / self.profile

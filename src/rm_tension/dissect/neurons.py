@@ -7,9 +7,8 @@ import numpy as np
 
 from rm_tension.activations.sums import Activations
 from rm_tension.base.errors import UserError
-from rm_tension.evaluate.selection import SCORES, Mask, Scores, neuron_scores, top
-
-OF_THE_CHANGE = ("change",)  # scores that compare with the backbone
+from rm_tension.evaluate.scores import SCORES, Scores, neuron_scores
+from rm_tension.evaluate.selection import Mask, top
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,8 @@ class Neurons:
     @property
     def scores(self) -> list[str]:
         """The names of the scores that there are."""
-        return [name for name in SCORES if self.has_backbone or name not in OF_THE_CHANGE]
+        known = {None: True, "backbone": self.has_backbone, "attribution": False}
+        return [name for name, score in SCORES.items() if known[score.needs]]
 
     def score(self, name: str, text_set: str | None = None) -> Scores:
         """Return the scores of all neurons, float64 [layers, neurons], on one of the text sets.
@@ -64,7 +64,8 @@ class Neurons:
         Without one, it is the only one. Raise UserError for a score or set that there is not.
         """
         if name not in self.scores:
-            why = "; it compares with a backbone: name one" if name in OF_THE_CHANGE else ""
+            compares = name in SCORES and SCORES[name].needs == "backbone"
+            why = "; it compares with a backbone: name one" if compares else ""
             raise UserError(f"score {name!r}: there are {', '.join(self.scores)}{why}")
         if text_set is None and len(self.statistics) == 1:
             (text_set,) = self.statistics

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rm_tension.analyse.outcomes import answer_layout
 from rm_tension.dissect.neurons import Neurons, NeuronSet, jaccard
-from rm_tension.evaluate.selection import backbone_score, top
+from rm_tension.evaluate.scores import SCORES, backbone_score
+from rm_tension.evaluate.selection import top
 from rm_tension.paper.tasks import TASKS
 
 SCORE = "magnitude"  # of the sets that text sets share
@@ -39,10 +40,8 @@ class Ablation:
     @property
     def on_tasks(self) -> bool:
         """Whether the tasks of the paper are scored under it, too."""
-        return self.percent == 0 or (self.percent == PERCENT and self.kind not in OF_PAIRS_ONLY)
-
-
-OF_PAIRS_ONLY = ("random", "absolute", "change")
+        is_other_score = self.kind in SCORES and self.kind != SCORE
+        return self.percent == 0 or (self.percent == PERCENT and not is_other_score)
 
 
 def ablations(found: Neurons, percents: Sequence[float]) -> Iterator[Ablation]:

@@ -1,6 +1,7 @@
 """Rewards of a reward model on data sets under ablation conditions (METHOD.md section 5)."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +13,17 @@ from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
 from rm_tension.base.config import Grid, Params
 from rm_tension.evaluate.conditions import ALL, COLUMNS, NONE, SETS, Condition
+from rm_tension.evaluate.controls import CONTROLS, control_of
+from rm_tension.evaluate.mean_ablation import mean_activation, set_to
+from rm_tension.evaluate.scores import backbone_score, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.evaluate.selection import Mask, neuron_scores, top, trio_sets
+from rm_tension.evaluate.selection import Mask, top, trio_sets
 from rm_tension.model.device import Budget, Place
 from rm_tension.model.rows import Item
 
 
 class NeuronSets:
-    """The neurons that each condition silences in a reward model of a trio."""
+    """The neurons that each condition ablates in a reward model of a trio."""
 
     def __init__(self, activations: Mapping[str, Activations], params: Params, seed: int) -> None:
         self._activations = activations
@@ -27,13 +31,33 @@ class NeuronSets:
         self._seed = seed
 
     def mask(self, condition: Condition, objective: str) -> Mask:
-        """Return which neurons are set to zero: bool [layers, neurons]."""
+        """Return which neurons are ablated: bool [layers, neurons]."""
         if condition in (NONE, ALL):
             return np.full(self._activations[objective].chosen.sum.shape, condition == ALL)
         if condition.kind in SETS:
             tops = [self._top("magnitude", condition.percent, name) for name in self._singles]
             return trio_sets(*tops)[condition.kind]
+        name, draw = control_of(condition.kind)
+        if name in CONTROLS:
+            own = self._top("magnitude", condition.percent, objective)
+            of_backbone = top(backbone_score(self._activations[objective]), condition.percent)
+            rng = np.random.default_rng([self._seed, draw])
+            return CONTROLS[name].choose(own, of_backbone, rng)
         return self._top(condition.kind, condition.percent, objective)
+
+    @contextmanager
+    def ablated(
+        self, model: PreTrainedModel, condition: Condition, objective: str
+    ) -> Iterator[None]:
+        """Ablate the neurons of a condition within the `with` block."""
+        mask = self.mask(condition, objective)
+        control = CONTROLS.get(control_of(condition.kind)[0])
+        if control and control.to_mean:
+            ablation = set_to(model, mask, mean_activation(self._activations[objective]))
+        else:
+            ablation = ablated(model, mask)
+        with ablation:
+            yield
 
     def _top(self, score: str, percent: int, objective: str) -> Mask:
         return top(neuron_scores(score, self._activations[objective], self._seed), percent)
@@ -75,7 +99,7 @@ def evaluate(
     """Yield the rewards (COLUMNS) of a reward model, for each condition of each set of texts."""
     for texts, conditions in work:
         for condition in conditions:
-            with ablated(model, sets.mask(condition, objective)):
+            with sets.ablated(model, condition, objective):
                 reward: NDArray[np.float32] = texts.scorer.score(model, place, f"{key} {condition}")
             rows = texts.rows.assign(
                 objective=objective, kind=condition.kind, percent=condition.percent, reward=reward

@@ -10,8 +10,9 @@ from rm_tension.base.grid import Trio
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.base.tables import TOKENS, read_table
-from rm_tension.evaluate.conditions import NONE, hh_conditions, task_conditions
+from rm_tension.evaluate.conditions import MARGINS, NONE, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, benchmarks, evaluate
+from rm_tension.evaluate.groups import group_margins
 from rm_tension.model.device import Budget, Place, profile_device
 from rm_tension.model.reward_model import load_reward_model
 
@@ -22,31 +23,49 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """Read a checkpoint of each objective and the trio's activations; write rewards/<P>/<b>-<s>.parquet."""
+    """Read a checkpoint of each objective, and activations; write the trio's rewards and margins."""
     config, trio, params = job.profile.evaluate, job.trio, job.params
     job.refuse_leftovers(map(job.paths.reward_model, trio.models(params.grid)))
     place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
-    sets = NeuronSets(load_activations(job.paths.activations(trio)), params, trio.seed)
+    activations = load_activations(job.paths.activations(trio))
+    sets = NeuronSets(activations, params, trio.seed)
     budget = Budget(config.tokens_per_batch)
     ablated, unablated = benchmarks(read_table(job.tokens("benchmarks"), TOKENS), params.grid)
     tasks = Texts.lay_out(ablated, budget)
     others = [(Texts.lay_out(unablated, budget), [NONE])] if len(unablated) else []
     with record(job.paths.run("evaluate", trio.key), job.parameters("evaluate")) as metrics:
         tables: list[pd.DataFrame] = []
+        margins: list[pd.DataFrame] = []
         for objective in params.grid.objectives:
             key = trio.model(objective)
             model = load_reward_model(job.paths.reward_model(key)).to(place.device)
-            hh_test = Texts.lay_out(job.pairs("test", objective), budget)
+            test_pairs = job.pairs("test", objective)
+            hh_test = Texts.lay_out(test_pairs, budget)
             work = [
                 (hh_test, hh_conditions(config)),
                 (tasks, task_conditions(config, params.objectives[objective].role)),
                 *others,
             ]
             tables += evaluate(model, objective, key.key, work, sets, place)
+            # the same pairs for all trios, so that the bootstrap may draw items once for all
+            size = min(config.groups.pairs, len(test_pairs))
+            sample = Texts.lay_out(test_pairs.sample(size, random_state=0), budget)
+            of_groups = group_margins(
+                model,
+                activations[objective],
+                trio.seed,
+                sample,
+                config.groups.number,
+                place,
+                key.key,
+            )
+            margins.append(of_groups.assign(objective=objective)[MARGINS])
         rewards = pd.concat(tables, ignore_index=True)
         _refuse_not_finite(rewards, trio)
         with whole(job.paths.rewards(trio)) as partial:
             rewards.to_parquet(partial, index=False)
+        with whole(job.paths.margins(trio)) as partial:
+            pd.concat(margins, ignore_index=True).to_parquet(partial, index=False)
         metrics |= {
             "rewards": len(rewards),
             "texts": len(rewards.drop_duplicates(["dataset", "item_id"])),

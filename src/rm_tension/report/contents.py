@@ -21,16 +21,17 @@ PARTS: dict[str, str] = {
     "Main body": "F 1, F 2, T 1, F 3, F 3b, T 2, T 3, F 4, T 4",
     "Appendix": "T 5, T 6, T 7, T 8, T 9, T 10, F 5, F 6, T 11, T 12, F 2?, T 13, T 14, "
     "T 15, T 16, T 17, T 18, T 19, T 19b, F 7, T 20, T 21",
-    "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, T S10, F S1, T S11, T S12, T S13, F S2",
+    "Supplement": "T S3, T S4, T S5, T S6, T S7, T S8, T S9, T S10, F S1, T S11, F S2, "
+    "T S12, T S13, T S14, T S15, T S16, F S3",
 }
 # The same by what a reader asks; the page's order
 QUESTIONS: dict[str, str] = {
     "What was found?": "F S0, T S2, T S2b, T S1",
     "Does mixing cost?": "F 1, F 2, T 1, T 13, T 14, T 15, T 10, F 3, F 3b, T 11, T 12, F 2?, T S6, "
-    "T S7, T S11, T S12, T S13",
+    "T S7, T S14, T S15, T S16",
     "Which neurons?": "F 4, T 16, T S3, T S4, T S5",
-    "What does silencing them do?": "F 5, F 6, T 2, T 3, F 7, T 20, T 21, T 19, T 19b, T S8, F S2",
-    "Are they the objective's?": "T 4, T 17, T 18, T S9",
+    "What does silencing them do?": "F 5, F 6, T 2, T 3, F 7, T 20, T 21, T 19, T 19b, T S8, F S3",
+    "Are they the objective's?": "T 4, T 17, T 18, T S9, T S11, F S2, T S12, T S13",
     "What was it made from?": "T 5, T 6, T 7, T 8, T 9, T S10, F S1",
 }
 

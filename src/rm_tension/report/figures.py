@@ -21,6 +21,7 @@ from rm_tension.base.config import ROLES
 from rm_tension.evaluate.conditions import ALL, NONE
 from rm_tension.paper.figures import THIRDS
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
+from rm_tension.report.controls import control_figure
 from rm_tension.report.drawing import (
     GREY,
     MARKERS,
@@ -331,10 +332,10 @@ def ablation_curves(source: Source) -> Iterator[Drawing]:
 
 
 def other_objectives(source: Source) -> Iterator[Drawing]:
-    """Draw Figure S2, Figure 5 of the RMs of other objectives than the paper's, if there are any."""
+    """Draw Figure S3, Figure 5 of the RMs of other objectives than the paper's, if there are any."""
     if source.others:
         yield Drawing(
-            "S2",
+            "S3",
             "Effect of ablation on the RMs of other objectives",
             f"{CURVES_NOTE}mean over backbones of the standard deviation over seeds.",
             _ablation_grid(source, source.others, {"average": "accuracy"}),
@@ -441,6 +442,7 @@ FIGURES: tuple[Callable[[Source], Iterator[Drawing]], ...] = (
     ablation_curves,
     ablation_densities,
     training_curves,
+    control_figure,
     other_objectives,
 )
 

@@ -6,8 +6,9 @@ from itertools import combinations, product
 import pandas as pd
 
 from rm_tension.analyse.means import KEPT
+from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.tasks import GROUPS, OTHER_TASKS, SUITES
-from rm_tension.report import cards
+from rm_tension.report import cards, controls
 from rm_tension.report.source import Source
 from rm_tension.report.summary import QUANTITIES, estimate
 from rm_tension.report.table import Row, Section, Table, TextTable, turned
@@ -24,7 +25,6 @@ from rm_tension.report.tables import (
 )
 
 VARIANTS = {"corrected": "Corrected", "as_published": "As published"}
-BY_SCORE = {"signed": "Signed mean", "absolute": "Mean of absolute values"}
 METRICS = {
     **{
         f"reward-bench/{part}/accuracy": f"{SUITES['reward-bench']}: {part}"
@@ -102,6 +102,7 @@ SET_SIZES = Recipe(
 def overlap_by_score(number: str, source: Source) -> Table:
     """Show how the overlap depends on the score and on how many neurons are taken."""
     means = source.means("neuron_overlap_by_score", "pair", "percent", "score", backbone="average")
+    scores = means.index.unique("score")
     sections = []
     for pair, label in _pairs(source).items():
         percents = means.index.unique("percent")
@@ -110,11 +111,12 @@ def overlap_by_score(number: str, source: Source) -> Table:
     return Table(
         number,
         "Overlap by score and share",
-        "Mean of backbones. The magnitude score is the signed mean activation, as in the released "
-        "code; the paper's words suggest the mean of |activation|.",
+        "Mean of backbones. Magnitude is the signed mean activation, as in the released code; the "
+        "paper's words suggest the mean of |activation|, which is absolute (METHOD.md section 4; "
+        "the other scores: section 10).",
         means,
         sections,
-        BY_SCORE,
+        {name: score.title for name, score in SCORES.items() if name in scores},
         digits=3,
     )
 
@@ -157,7 +159,7 @@ def _beside_accuracy(source: Source, name: str, level: str) -> pd.DataFrame:
 
 
 def ablation_by_score(number: str, source: Source) -> Table:
-    """Show what ablating the top neurons by either score does to the group averages."""
+    """Show what ablating the top neurons by each score does to the group averages."""
     levels = ("objective", "task", "percent", "score")
     means = source.means("ablation_by_score", *levels, backbone="average")
     percents = sorted(means.index.unique("percent"))
@@ -176,7 +178,7 @@ def ablation_by_score(number: str, source: Source) -> Table:
         f"backbones; scores as in Table S4. {OVER_SEEDS}",
         means,
         sections,
-        {score: label for score, label in BY_SCORE.items() if score in scores},
+        {name: score.title for name, score in SCORES.items() if name in scores},
     )
 
 
@@ -191,7 +193,7 @@ def verdicts_by_score(number: str, source: Source) -> TextTable:
     return TextTable(
         number,
         "Verdicts by score and share",
-        "Of the claims that rest on neurons alone, and of C6 and C8 with either score's neurons "
+        "Of the claims that rest on neurons alone, and of C6 and C8 with each score's neurons "
         "silenced, where they were; C6 at the shares that all silenced scores have in common. "
         "Scores as in Table S4.",
         ["", "Score", *QUANTITIES[:-2]],
@@ -242,7 +244,10 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "S8": ablation_by_score,
     "S9": verdicts_by_score,
     "S10": cards.loaded_files,
-    "S11": OTHER_ACCURACY,
-    "S12": OTHER_HH_ACCURACY,
-    "S13": OTHER_TASKS_ACCURACY,
+    "S11": controls.control_effects,
+    "S12": controls.score_effects,
+    "S13": controls.control_verdicts,
+    "S14": OTHER_ACCURACY,
+    "S15": OTHER_HH_ACCURACY,
+    "S16": OTHER_TASKS_ACCURACY,
 }

@@ -1,0 +1,100 @@
+"""A reward that demonstrably flows through five neurons: which scores and controls find them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rm_tension.activations.attribution import attribute
+from rm_tension.activations.stats import collect
+from rm_tension.backbone.neurons import ablated, input_weights, neuron_shape, output_weights
+from rm_tension.evaluate.conditions import Condition
+from rm_tension.evaluate.evaluation import NeuronSets
+from rm_tension.evaluate.scores import SCORES, neuron_scores
+from rm_tension.evaluate.selection import top
+from rm_tension.model.device import Budget, Place
+from rm_tension.model.reward_model import load_reward_model, rewards
+from rm_tension.model.rows import collate
+from samples import random_items
+
+PLANTED = [3, 8, 14, 21, 30]  # of the last block
+MARK = 7  # the last token of every chosen text
+CPU = Place(torch.device("cpu"), "float32")
+BUDGET = Budget(10_000)
+
+
+def plant(model):
+    """Let the planted neurons see the mark, and write what they see along the head."""
+    embedding = model.get_input_embeddings().weight
+    with torch.no_grad():
+        mark = embedding[MARK].clone()
+        embedding[MARK] = 8 * mark / mark.norm()
+        head = model.score.weight[0] / model.score.weight.norm()
+        for neuron in PLANTED:
+            input_weights(model)[-1][neuron] += 6 * mark / mark.norm()
+            output_weights(model)[-1][neuron] = 6 * head
+
+
+@pytest.fixture
+def trio(model, backbone):
+    """A planted RM, its untrained backbone, pairs whose chosen text is marked, and activations."""
+    plant(model.requires_grad_(False))
+    untrained = load_reward_model(backbone)
+    pairs = [
+        [np.append(chosen, MARK).astype(np.int32), np.append(rejected, MARK + 1).astype(np.int32)]
+        for chosen, rejected in random_items(0, 40)
+    ]
+    found = collect({"rm": model}, untrained, pairs, CPU, BUDGET, "test")["rm"]
+    found = replace(found, attribution=attribute(model, pairs, CPU, BUDGET, "test"))
+    return model, pairs, found
+
+
+def margin(model, pairs):
+    with torch.no_grad():
+        reward = rewards(model, collate(pairs))
+    return float((reward[0::2] - reward[1::2]).mean())
+
+
+def planted_mask(model):
+    mask = np.zeros(neuron_shape(model), dtype=bool)
+    mask[-1, PLANTED] = True
+    return mask
+
+
+def found_by(mask, trio):
+    """How many planted neurons a set has."""
+    return int((mask & planted_mask(trio[0])).sum())
+
+
+def test_the_reward_flows_through_the_planted_neurons(trio):
+    model, pairs, _ = trio
+    whole = margin(model, pairs)
+    with ablated(model, planted_mask(model)):
+        assert margin(model, pairs) < 0.1 * whole
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_find_the_planted_neurons(trio, name):
+    """All five first, but of product and attribution four: a gated unit may write against its sign."""
+    *_, activations = trio
+    scores = neuron_scores(name, activations, 0)
+    least = {"random": 0, "product": 4, "attribution": 4}.get(name, 5)
+    percent = 100 * 10 / scores.size if name == "attribution" else 100 * 5 / scores.size
+    assert least <= found_by(top(scores, percent), trio) <= (1 if name == "random" else 5)
+
+
+def test_controls_tell_the_planted_neurons_from_the_backbones(trio):
+    model, pairs, activations = trio
+    sets, whole = NeuronSets({"rm": activations}, 0), margin(model, pairs)
+    conditions = {kind: Condition(kind, 20) for kind in ("magnitude", "mean-ablation", "backbone")}
+    left = {}
+    for kind, condition in conditions.items():
+        with sets.ablated(model, condition, "rm"):
+            left[kind] = margin(model, pairs)
+    for kind in ("magnitude", "mean-ablation"):
+        assert found_by(sets.mask(conditions[kind], "rm"), trio) == 5
+        assert left[kind] < 0.3 * whole
+    of_backbone = found_by(sets.mask(conditions["backbone"], "rm"), trio)
+    assert of_backbone <= 2  # which is not trained
+    assert found_by(sets.mask(Condition("new", 20), "rm"), trio) == 5 - of_backbone
