@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hub_models import CHAT, TEMPLATE, save, stock
-from rm_tension import cli
+from rm_tension import cli, load_reward_model
 from rm_tension.activations.sums import load_activations
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
@@ -91,6 +91,11 @@ def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_pat
     row = row[row["percent"] == 30].iloc[0]
     own = rewards.query("dataset == 'helpful' and kind == 'magnitude' and text_set == 'harmless'")
     own = own[own["percent"] == 30]["reward"].to_numpy().reshape(-1, 2)
+    rm = load_reward_model(
+        folder, device="cpu", dtype="float32", template=None if chat else TEMPLATE
+    )
+    with rm.ablated(rm.neurons(harmless=HARMLESS).top("magnitude", 30)):
+        np.testing.assert_allclose(own, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
     assert row["margin"] == pytest.approx((own[:, 0] - own[:, 1]).mean(), abs=1e-5)
     assert row["accuracy"] == pytest.approx(100 * (own[:, 0] > own[:, 1]).mean())
     before = without.loc[without["dataset"] == "helpful", "reward"].to_numpy().reshape(-1, 2)

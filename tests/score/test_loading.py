@@ -148,7 +148,7 @@ def test_what_cannot_be_scored(loaded, origin):
     broken = load_reward_model(origin / PLACE, device="cpu")
     with torch.no_grad():
         broken.model.score.weight[:] = torch.nan
-    with pytest.raises(UserError, match=f"{KEY}: rewards are not finite"):
+    with pytest.raises(UserError, match=f"{PLACE}: rewards are not finite"):
         broken.score("why?", ["so"])
     for name in ("quantum", "cuda:99"):
         with pytest.raises(UserError, match=f"device '{name}' cannot be used; the best one here"):
