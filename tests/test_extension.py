@@ -73,9 +73,9 @@ def test_what_was_added_is_in_results_and_supplement(extended):
     assert {"honest"} < set(accuracy.loc[accuracy["task"] == "honesty", "objective"])
     neurons = pd.read_parquet(results / "neurons.parquet")
     assert "honest" in set(neurons["objective"])
-    for number in ("S03", "S06", "S08", "S11", "S12", "S13"):
+    for number in ("S03", "S06", "S08", "S14", "S15", "S16"):
         assert "onest" in (report / "tables" / f"table_{number}.csv").read_text(), number
-    assert "honesty" in (report / "tables" / "table_S13.csv").read_text()
+    assert "honesty" in (report / "tables" / "table_S16.csv").read_text()
     assert (report / "figures" / "figure_S02.svg").is_file()
     assert "Honest RM" in (report / "index.html").read_text()
     for number in ("01", "02", "10", "13", "14", "16"):
