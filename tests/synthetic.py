@@ -124,7 +124,7 @@ def make_margins(params: Params, trio: Trio, preferences: pd.DataFrame) -> pd.Da
     rng = np.random.default_rng([1, trio.seed, *trio.backbone.encode()])
     number, tables = params.profiles["mini"].evaluate.groups.number, []
     for objective in params.grid.objectives:
-        own = preferences[preferences["subset"].isin(params.grid.test_files[objective])]
+        own = preferences[preferences["subset"].isin(params.test_files[objective])]
         groups = [WHOLE, *((score, group) for score in SCORES for group in range(1, 1 + number))]
         for score, group in groups:
             lost = group / number if score == "magnitude" else 0.0

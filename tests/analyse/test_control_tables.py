@@ -12,7 +12,7 @@ from rm_tension.analyse.controls import claim_parts, effects, group_effects
 from rm_tension.analyse.evidence import trio_evidence
 from rm_tension.analyse.task_sets import KEYS
 from rm_tension.analyse.verdicts import Evidence
-from rm_tension.base.config import OBJECTIVES, load_params
+from rm_tension.base.config import load_params
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.scores import SCORES, Score, magnitude_score
 from rm_tension.report import stage as report
@@ -38,7 +38,7 @@ def evidence(values, spread=0.1):
 
 
 def verdicts(values):
-    parts = claim_parts(evidence(values), list(OBJECTIVES), 10)
+    parts = claim_parts(evidence(values), 10)
     return {(claim, control, part.name): part.verdict for claim, control, part in parts}
 
 

@@ -184,6 +184,7 @@ def test_results_go_by_the_role_of_an_objective_and_a_role_is_nobody_elses_name(
     assert params.with_role("mixed") == "both"
     assert params.roles == {"helpful": "helpful", "harmless": "harmless", "both": "mixed"}
     raw["objectives"] |= {"mixed": MIXED | {"role": None}}
+    raw["styles"]["mixed"] = raw["styles"]["both"]
     raw["grid"]["objectives"].append("mixed")
     with pytest.raises(
         UserError, match=r"objectives\.mixed: is called as the role of both: rename"

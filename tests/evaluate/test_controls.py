@@ -9,6 +9,7 @@ import torch
 
 from rm_tension.activations.sums import Activations, ActivationSums
 from rm_tension.backbone.neurons import ablated, neuron_shape, output_weights
+from rm_tension.base.config import load_params
 from rm_tension.evaluate.conditions import Condition
 from rm_tension.evaluate.controls import CONTROLS
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
@@ -21,6 +22,7 @@ from rm_tension.model.rows import collate
 from samples import random_items
 
 CPU = Place(torch.device("cpu"), "float32")
+PARAMS = load_params()
 
 
 def sums(shape, seed, tokens):
@@ -38,7 +40,7 @@ def activations():
 
 
 def mask(activations, kind, percent=20, seed=247):
-    return NeuronSets({"mixed": activations}, seed).mask(Condition(kind, percent), "mixed")
+    return NeuronSets({"mixed": activations}, PARAMS, seed).mask(Condition(kind, percent), "mixed")
 
 
 def test_new_and_old_neurons_are_parts_of_the_top_and_alike_in_number(activations):
@@ -126,7 +128,7 @@ def test_the_mean_is_that_of_all_tokens_and_evaluation_sets_the_top_to_it(model)
     assert mean[0, 0] == pytest.approx((chosen.sum[0, 0] + rejected.sum[0, 0]) / 20)
     items = random_items(3, 4)
     texts = Texts.lay_out(table_of(items), Budget(1000))
-    sets = NeuronSets({"mixed": activations}, 0)
+    sets = NeuronSets({"mixed": activations}, PARAMS, 0)
     condition = Condition("mean-ablation", 20)
     (table,) = evaluate(model, "mixed", "key", [(texts, [condition])], sets, CPU)
     with set_to(model, sets.mask(Condition("magnitude", 20), "mixed"), mean):

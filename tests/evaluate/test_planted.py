@@ -8,7 +8,9 @@ import torch
 
 from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
-from rm_tension.backbone.neurons import ablated, input_weights, neuron_shape, output_weights
+from rm_tension.backbone.backbones import input_weights
+from rm_tension.backbone.neurons import ablated, neuron_shape, output_weights
+from rm_tension.base.config import load_params
 from rm_tension.evaluate.conditions import Condition
 from rm_tension.evaluate.evaluation import NeuronSets
 from rm_tension.evaluate.scores import SCORES, neuron_scores
@@ -32,7 +34,7 @@ def plant(model):
         embedding[MARK] = 8 * mark / mark.norm()
         head = model.score.weight[0] / model.score.weight.norm()
         for neuron in PLANTED:
-            input_weights(model)[-1][neuron] += 6 * mark / mark.norm()
+            list(input_weights(model))[-1][neuron] += 6 * mark / mark.norm()
             output_weights(model)[-1][neuron] = 6 * head
 
 
@@ -86,7 +88,7 @@ def test_scores_find_the_planted_neurons(trio, name):
 
 def test_controls_tell_the_planted_neurons_from_the_backbones(trio):
     model, pairs, activations = trio
-    sets, whole = NeuronSets({"rm": activations}, 0), margin(model, pairs)
+    sets, whole = NeuronSets({"rm": activations}, load_params(), 0), margin(model, pairs)
     conditions = {kind: Condition(kind, 20) for kind in ("magnitude", "mean-ablation", "backbone")}
     left = {}
     for kind, condition in conditions.items():
