@@ -22,7 +22,10 @@ from rm_tension import cli
 for line in sys.argv[1:]:
     cli.main(line.split())
 """
-MADE = ("data", "tokens", "models", "activations", "rewards", "results", "reports/mini")
+MADE = (
+    *("data", "tokens", "models", "activations", "rewards", "margins"),
+    *("results", "reports/mini"),
+)
 FEW = {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}
 
 
