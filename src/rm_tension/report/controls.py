@@ -214,15 +214,11 @@ def _dots(source: Source, axes: Axes, rows: pd.DataFrame, names: dict[str, str])
     for offset, (objective, label) in zip(offsets, source.labels.items(), strict=True):
         own = rows[rows["objective"] == objective].dropna(subset=["effect"])
         y = own["kind"].map(places) + offset
-        reach = [(own["effect"] - own["low"]).fillna(0), (own["high"] - own["effect"]).fillna(0)]
-        look: dict[str, Any] = {
-            "color": source.colours[objective],
-            "marker": MARKERS.get(objective, "D"),
-            "label": label,
-        }
-        axes.errorbar(
-            own["effect"], y, xerr=reach, linestyle="", markersize=3, elinewidth=0.9, **look
-        )
+        look: dict[str, Any] = {"color": source.colours[objective]}
+        # not as bars of the dot: a corrected interval need not hold it
+        axes.hlines(y, own["low"], own["high"], linewidth=0.9, **look)
+        look |= {"marker": MARKERS.get(objective, "D"), "label": label}
+        axes.plot(own["effect"], y, linestyle="", markersize=3, **look)
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(list(places.values()), [names[kind] for kind in present], fontsize=6.5)
     return bool(present)
