@@ -136,7 +136,10 @@ def socks(monkeypatch):
 
 def test_offline_with_a_full_cache_a_proxy_does_not_matter(tmp_path, monkeypatch, socks):
     go_offline(tmp_path, monkeypatch)
-    repo, weights = hub_source().repositories["rm-bench"], PROFILES["paper"].backbones["gpt2-small"].weights
+    repo, weights = (
+        hub_source().repositories["rm-bench"],
+        PROFILES["paper"].backbones["gpt2-small"].weights,
+    )
     fill(tmp_path, "dataset", repo, "a.gz")
     fill(tmp_path, "model", weights, "config.json")
     assert data_file(repo, "a.gz").name == "a.gz"
