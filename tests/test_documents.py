@@ -75,13 +75,13 @@ def rows_in(text, columns):
     return [row for row in rows if len(row) == columns]
 
 
-DOCUMENTED = {row[0]: row for row in rows_of("ARTIFACT.md", 6)}
+DOCUMENTED = {row[0]: row for row in rows_of("ARTIFACT.md", 7)}
 
 
 def test_the_table_of_claims_is_that_of_the_code_and_of_the_published_numbers():
     theirs = published_evidence(read_published(Path("reference/published.csv")))
     for claim in decide_all(theirs, theirs, ()):
-        _, text, where, predicate, published, _ = DOCUMENTED[claim.id]
+        _, text, where, predicate, published, *_ = DOCUMENTED[claim.id]
         assert (text, predicate) == (claim.claim, claim.predicate)
         assert where == CLAIMS[claim.id].where
         numbers = [quantities(part, "")[3] for part in claim.parts]
@@ -101,7 +101,11 @@ def test_the_documented_verdicts_are_those_of_the_miniatures_report():
     ids = [id_ for id_ in DOCUMENTED if re.fullmatch(r"C\d+", id_)]
     assert len(ids) == 21
     for id_ in ids:
-        assert DOCUMENTED[id_][5].removesuffix(", required").strip("*") == verdicts[id_]
+        verdict, with_other_data = DOCUMENTED[id_][5:]
+        assert verdict.removesuffix(", required").strip("*") == verdicts[id_]
+        required = id_ in load_params().profiles["mini"].required_claims
+        assert verdict.endswith(", required") == required
+        assert with_other_data in (("stable",) if required else ("stable", "varies"))
 
 
 def test_the_accuracies_of_the_one_real_trio_are_those_of_its_report():
