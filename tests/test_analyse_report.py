@@ -20,6 +20,8 @@ from rm_tension.report.table import Table, printed_cells
 from samples import only_mini
 from synthetic import small_params, write_profile
 
+pytestmark = pytest.mark.slow
+
 PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
 needs_latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
 

@@ -23,6 +23,7 @@ def test_its_help_is_a_map_of_all_commands():
         assert all(f" {name} " in shown for name in commands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for group in COMMANDS.values() for name in group])
 def test_every_command_explains_itself(name):
     done = run(f"{name} --help")

@@ -145,6 +145,7 @@ def test_the_paragraph_says_what_the_verdicts_are():
     ]
 
 
+@pytest.mark.slow
 def test_a_score_is_one_function_that_settings_figures_and_tables_follow(tmp_path, monkeypatch):
     planted = Score("Planted score", lambda activations, _: -magnitude_score(activations))
     monkeypatch.setitem(SCORES, "planted", planted)

@@ -16,6 +16,8 @@ from rm_tension.dissect.texts import read_text_sets
 from rm_tension.evaluate.scores import SCORES, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
 
+pytestmark = pytest.mark.slow
+
 HELPFUL = [
     {"prompt": "How do I boil an egg?", "chosen": "Seven minutes.", "rejected": "No."},
     {"prompt": "Why is it hard?", "chosen": "Because of the heat.", "rejected": "I cannot say."},

@@ -16,6 +16,7 @@ from rm_tension.report import stage as report
 from synthetic import write_profile
 
 pytestmark = [
+    pytest.mark.slow,
     needs_chromium,
     pytest.mark.filterwarnings(
         "ignore:Glyph"
@@ -127,7 +128,7 @@ def test_mailed_alone_every_image_shows_in_its_size(driver, folder, tmp_path):
         return [...document.images].map(size)
     """
     images = driver.execute_script(script)
-    assert len(images) == 11
+    assert len(images) == 12
     for alt, shape, natural in images:
         assert re.search("[0-9]", alt)
         assert shape == pytest.approx(natural, rel=0.01)
