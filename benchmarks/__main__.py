@@ -26,7 +26,7 @@ from trl import RewardConfig, RewardTrainer
 
 from benchmarks.compare import accelerator_for
 from benchmarks.material import LIMIT, PAD, Material
-from rm_tension.activations.stats import OWN_SUMS, collect
+from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import ablated, neuron_shape, on_activations
 from rm_tension.base.config import load_params
 from rm_tension.base.files import whole
@@ -97,7 +97,7 @@ class Bench:
         """Return the sums of both sides."""
         models, budget = {"rm": self.model}, Budget(self.budget)
         sums = collect(models, self.backbone, pairs, self.place, budget, "")["rm"]
-        names = (*OWN_SUMS, "backbone_sum")
+        names = ("sum", "abs_sum", "change_square_sum", "backbone_sum")  # those that were released
         return np.stack([[getattr(side, name) for name in names] for side in sums.sides])
 
     def released_statistics(self, pairs: Sequence[Item], at_a_time: int) -> NDArray[Any]:

@@ -154,7 +154,7 @@ def reference(
     (loss / len(pairs)).backward()
     gradient = _flat(parameter.grad for parameter in rm.parameters())
     sides = [_sums(rm, base, [pair[side] for pair in pairs]) for side in (0, 1)]
-    names = ("sum", "abs_sum", "change_square_sum", "backbone_sum")
+    names = (*stats.OWN_SUMS, "backbone_sum")
     statistics = {
         f"statistics, {name}": torch.stack([side[number] for side in sides]).numpy()
         for number, name in enumerate(names)
@@ -168,20 +168,22 @@ def reference(
 
 
 def _sums(rm: PreTrainedModel, base: PreTrainedModel, texts: Sequence[Tensor]) -> Tensor:
-    """Return sums of a, |a|, (a - b)^2 and b over all tokens: [4, layers, neurons]."""
-    sums = torch.zeros(4, *neurons.neuron_shape(rm), dtype=torch.float64)
+    """Return sums of a, |a|, (a - b)^2, products and b over all tokens: [5, layers, neurons]."""
+    sums = torch.zeros(5, *neurons.neuron_shape(rm), dtype=torch.float64)
     for text in texts:
         seen: list[list[Tensor]] = []
-        for model in (rm, base):
+        for model in (base, rm):
             layers: list[Tensor] = []
+            products: list[Tensor] = []
             with (
                 torch.no_grad(),
                 neurons.on_activations(model, lambda _, a, to=layers: to.append(a[0])),  # type: ignore[misc]
+                neurons.on_products(model, lambda p, to=products: to.append(p[0])),  # type: ignore[misc]
             ):
                 model.base_model(input_ids=text)
             seen.append(layers)
-        for layer, (a, b) in enumerate(zip(*seen, strict=True)):
-            terms = (a, a.abs(), (a - b).square(), b)
+        for layer, (b, a, product) in enumerate(zip(*seen, products, strict=True)):
+            terms = (a, a.abs(), (a - b).square(), product, b)
             sums[:, layer] += torch.stack([term.sum(dim=0) for term in terms])
     return sums
 

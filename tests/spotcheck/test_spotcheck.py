@@ -61,7 +61,9 @@ def test_what_was_made_passes_where_it_lies_and_a_seed_repeats_it(tree, check):
     assert ended is None
     drawn = re.match(r"seed 1: (gpt2-small-\w+-0), (gpt2-small-\w+-0)\n", said).groups()
     assert len(set(drawn)) == 2
-    assert len(re.findall(r"(?m)^gpt2-small-\w+-0, \w+ \d+%: \d+ rewards, \d+% equal", said)) == 6
+    assert (
+        len(re.findall(r"(?m)^gpt2-small-\w+-0, [\w/-]+ \d+%: \d+ rewards, \d+% equal", said)) == 6
+    )
     assert said.endswith("fetched 0 files, 0.0 MB\nspotcheck: all is as it should be\n")
     again, _ = check("--seed", 1, models=("--model", drawn[0]))
     assert set(again.splitlines()[1:]) <= set(said.splitlines())
@@ -105,7 +107,7 @@ def test_forged_rewards(tree, check, which):
     said, ended = check()
     assert re.search(
         rf"FAILED: {KEY}: \d+ of \d+ rewards are more than 0\.001 sd from what checkpoint and texts "
-        r"give .*; the farthest, [\w-]+ \S+, answer \d, \w+ \d+%: \S+ cached, \S+ scored again",
+        r"give .*; the farthest, [\w-]+ \S+, answer \d, [\w/-]+ \d+%: \S+ cached, \S+ scored again",
         ended,
     )
     assert "as it should be" not in said
@@ -134,7 +136,7 @@ def test_rewards_of_another_checkpoint_or_of_other_neurons(tree, check):
         return table
 
     forge(shift)
-    assert re.search(rf"FAILED: {KEY}: .*, (?!none)\w+ \d+%: ", check()[1])
+    assert re.search(rf"FAILED: {KEY}: .*, (?!none)[\w/-]+ \d+%: ", check()[1])
 
 
 def test_params_yaml_of_another_day_is_no_forgery(tree, check):
