@@ -187,7 +187,8 @@ def test_the_dissection_of_a_reward_model_of_the_pipeline_gives_the_pipelines_nu
     activations = load_activations(paths.activations(model.trio))["helpful"]
     for name in {*neurons} & {*SCORES}:
         expected = neuron_scores(name, activations, model.seed).ravel()
-        np.testing.assert_allclose(neurons[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+        # batches differ, and a contrast is a small difference of means of about 1
+        np.testing.assert_allclose(neurons[name], expected, rtol=1e-4, atol=1e-4, err_msg=name)
     key = ["kind", "dataset", "item_id", "answer_index"]
     scored = pd.read_parquet(tmp_path / "out" / "rewards.parquet")
     scored = scored[scored["dataset"] != "helpful"].set_index(key)["reward"]
