@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from rm_tension.activations.stats import collect
 from rm_tension.analyse import stage as analyse
+from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.grid import trios
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model.device import Budget, Place, make_accelerator
@@ -74,6 +75,8 @@ def counted(*models):
 @WORK
 def test_tokens_computed_are_those_of_the_rows(model, backbone, tmp_path, work, models):
     untrained = load_reward_model(backbone)
+    for one in (model, untrained):
+        neuron_shape(one)  # where neurons are is found once, by a pass of two tokens
     items = random_items(0, 12)
     found = {}
     for times in TIMES:
