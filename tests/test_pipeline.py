@@ -193,7 +193,9 @@ def test_a_changed_parameter_touches_only_what_depends_on_it(checkout, section, 
         ("paper/tasks.csv", {"data", "analyse", "report"}),  # a task
         ("data/sources.py", {"data"}),  # a benchmark
         ("tokens/encode.py", {"tokens"}),
-        ("evaluate/selection.py", {"evaluate", "analyse", "report"}),  # a neuron score
+        ("evaluate/selection.py", {"evaluate", "analyse", "report"}),
+        ("evaluate/scores.py", {"evaluate", "analyse", "report"}),  # a neuron score
+        ("evaluate/controls.py", {"evaluate", "analyse", "report"}),  # a control
         ("backbone/neurons.py", {"backbone", "activations", "evaluate"}),  # the neurons
         ("train/training.py", {"train"}),  # a loss
         ("activations/stats.py", {"activations"}),

@@ -1,5 +1,6 @@
 """What all stages share: one cell of the grid, its parameters and paths."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Job:
         if leftovers:
             raise UserError(
                 f"{', '.join(leftovers)}: of no cell in params.yaml; put it back there, or `rm -r "
-                f"{' '.join(leftovers)}` (DVC's cache keeps what it has recorded)"
+                f"{shlex.join(leftovers)}` (DVC's cache keeps what it has recorded)"
             )
 
     @property

@@ -26,11 +26,12 @@ from rm_tension.base.errors import UserError
 from rm_tension.model.fused import fuse
 from rm_tension.model.reward_model import quiet
 from rm_tension.model.tokenizer import PROBE, read_tokenizer
+from rm_tension.score.items import SPEAKERS
 
 HEAD = "score"  # what transformers calls the head of all decoders
 LONGEST = 1024  # tokens of a text, where the model knows as many positions
 ROOM = 1.25  # memory by that of the weights
-ROLES = {"Human": "user", "Assistant": "assistant"}
+ROLES = {speaker: role for role, speaker in SPEAKERS.items()}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
