@@ -58,7 +58,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 TESTS := OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS)
 MARK ?=
 test: setup ## run the tests of a few minutes; others by MARK=slow, slurm or qemu (pyproject.toml)
-	$(TESTS) --dist loadfile $(and $(MARK),-m $(MARK))
+	$(TESTS) --dist loadfile $(and $(MARK),-m '$(MARK) and not pipeline')
 
 mini: setup tex ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
 	rm-tension run report@mini

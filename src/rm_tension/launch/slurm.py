@@ -23,8 +23,8 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
 from rm_tension.cost import Cost
 from rm_tension.launch.scheduler import FOLDER, End, Job, file_name
-from rm_tension.launch.slurm_job import KILLED, SlurmJob
-from rm_tension.launch.worker import environment_of_jobs
+from rm_tension.launch.slurm_job import SlurmJob
+from rm_tension.launch.worker import KILLED, environment_of_jobs
 
 JOBS = FOLDER / "slurm"  # a folder for each stage: its job.json, and submitit's files
 LOOK_EVERY = 10.0  # s between questions to Slurm about jobs without a result

@@ -12,7 +12,6 @@ from types import FrameType
 from submitit.helpers import DelayedSubmission
 
 ASKED = (128 + signal.SIGTERM, -signal.SIGTERM)  # how a program ends that was asked to
-KILLED = (128 + signal.SIGKILL, -signal.SIGKILL)  # the first by a shell or a container
 
 
 class SlurmJob:

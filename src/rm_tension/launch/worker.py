@@ -26,6 +26,7 @@ PRELOADED = [
     "transformers.models.gpt2.modeling_gpt2",
     "transformers.models.llama.modeling_llama",
 ]
+KILLED = (128 + signal.SIGKILL, -signal.SIGKILL)  # the first by a shell or a container
 
 
 def environment_of_jobs(threads: int | None) -> dict[str, str]:
@@ -66,9 +67,10 @@ def _run(command: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os.killpg(program.pid, signal.SIGTERM))
     code = program.wait()
+    if code in KILLED:
+        os.kill(os.getpid(), signal.SIGKILL)
     if code < 0:
-        if -code != signal.SIGKILL:
-            signal.signal(-code, signal.SIG_DFL)
+        signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
 
