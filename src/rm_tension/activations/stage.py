@@ -27,8 +27,9 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 def run(job: Job) -> None:
     """Three checkpoints and their backbone -> activations/<P>/<b>-<s>.safetensors.
 
-    The pairs are all of the objective's training split, those that training drops for their length cut (METHOD.md
-    section 4). A pair goes once through the backbone and through each RM of its objectives: the mixed one, and its own.
+    The pairs are all of the objective's training split, those that training drops for their length
+    cut (METHOD.md section 4). A pair goes once through the backbone and through each RM of its
+    objectives: the mixed one, and its own.
     """
     config, trio = job.profile.activations, job.trio
     job.refuse_leftovers(map(job.paths.reward_model, trio.models(job.params.grid)))

@@ -40,7 +40,8 @@ class Kernel(Protocol):
 
 def within(spans: Spans) -> dict[str, Any]:
     """Return forward kwargs for packed attention along `spans`."""
-    # transformers makes a mask of its own, [tokens, tokens], unless it is given one of four dimensions
+    # transformers makes a mask of its own, [tokens, tokens], unless it is given one of four
+    # dimensions
     return {"spans": spans, "attention_mask": torch.empty(0, 0, 0, 0)}
 
 
@@ -223,7 +224,8 @@ def distances(
 ) -> list[float]:
     """Return a kernel's relative L2 distances from float64: of the output, and of dq, dk and dv.
 
-    Both sides get the same random numbers, rounded to `dtype`; float64 is `definition`'s on the CPU.
+    Both sides get the same random numbers, rounded to `dtype`; float64 is `definition`'s on the
+    CPU.
     """
     spans = spans or Spans.of(CHECKED_SPANS)
     shape = (heads, int(spans.own.sum()), size)

@@ -1,7 +1,8 @@
 """A reward model: a backbone whose language-model head is replaced by one linear map to a scalar (METHOD.md section 1).
 
-The checkpoints are transformers' own sequence-classification models with one label: whatever loads those gives our
-rewards, because the last token of a text that is not padding, where transformers reads them, is the text's own last.
+The checkpoints are transformers' own sequence-classification models with one label: whatever loads
+those gives our rewards, because the last token of a text that is not padding, where transformers
+reads them, is the text's own last.
 """
 
 import shutil
@@ -109,8 +110,8 @@ def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
 def rewards(model: PreTrainedModel, rows: Rows) -> Tensor:
     """The reward of each text, read at its last token: float32 [texts].
 
-    The head is applied in float32 whatever the weights' type: bfloat16 has eight bits, and ties would decide accuracy
-    (METHOD.md section 8, erratum 9).
+    The head is applied in float32 whatever the weights' type: bfloat16 has eight bits, and ties
+    would decide accuracy (METHOD.md section 8, erratum 9).
     """
     last = hidden_states(model, rows)[rows.last]
     head: torch.nn.Linear = model.score  # weight [1, width]

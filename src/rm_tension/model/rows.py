@@ -1,14 +1,16 @@
 """Shared-prefix rows: the only way texts reach a model.
 
-The answers to one prompt begin with the same tokens. A row holds that prefix once, followed by the rest of each answer:
+The answers to one prompt begin with the same tokens. A row holds that prefix once, followed by the
+rest of each answer:
 
     tokens      p p p p a a a b b          prefix p, answers pppp aaa and pppp bb
     segments    0 0 0 0 1 1 1 2 2
     positions   0 1 2 3 4 5 6 4 5
 
-A token sees the earlier tokens of the prefix and of its own segment, nothing else, so each answer gets exactly the
-hidden states that it would have on its own, and the prefix is computed once. The rows of a batch lie end to end,
-without padding; `Spans` says who sees whom, and attention.py computes it.
+A token sees the earlier tokens of the prefix and of its own segment, nothing else, so each answer
+gets exactly the hidden states that it would have on its own, and the prefix is computed once. The
+rows of a batch lie end to end, without padding; `Spans` says who sees whom, and attention.py
+computes it.
 """
 
 from collections.abc import Iterator, Sequence

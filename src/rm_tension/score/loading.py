@@ -225,10 +225,10 @@ def load_reward_model(
 
     Template, limit and precision of a checkpoint of this project are its own (`settings`): the
     evaluate stage reads params.yaml, whose rewards differ once that has changed since the training.
-    A model that others trained is any sequence classifier of transformers with one label. `template`
-    holds {prompt} and {answer} (None: the tokenizer's chat template), `dtype` is that of the
-    weights (None: float32 where memory suffices, else bfloat16).
-    Raise UserError, which says what to do.
+    A model that others trained is any sequence classifier of transformers with one label.
+    `template` holds {prompt} and {answer} (None: the tokenizer's chat template), `dtype` is that of
+    the weights (None: float32 where memory suffices, else bfloat16). Raise UserError, which says
+    what to do.
     """
     torch_device = find_device(device)
     folder = find_model(key, profile, repo, rev)
