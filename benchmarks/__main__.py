@@ -29,9 +29,9 @@ from benchmarks.material import LIMIT, PAD, Material
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import ablated, neuron_shape, on_activations
 from rm_tension.base.config import load_params
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.rows import Item, Tokens
 from rm_tension.train.training import backward
 
@@ -44,9 +44,9 @@ Side = Callable[[], NDArray[Any]]
 class Bench:
     """Our side and the others' of each task, on one model, its backbone and one place."""
 
-    def __init__(self, material: Material, place: Place, budget: int) -> None:
-        self.place, self.budget = place, budget
-        self.model, self.backbone = (material.model(place.device, seed=seed) for seed in (1, 0))
+    def __init__(self, material: Material, compute: Compute, budget: int) -> None:
+        self.compute, self.budget = compute, budget
+        self.model, self.backbone = (material.model(compute.device, seed=seed) for seed in (1, 0))
         self.plain, self.plain_backbone = deepcopy(self.model), deepcopy(self.backbone)
         for model in (self.plain, self.plain_backbone):
             model.set_attn_implementation("sdpa")
@@ -55,7 +55,7 @@ class Bench:
 
     def step(self, pairs: Sequence[Item]) -> NDArray[Any]:
         """Return gradients of a training step."""
-        accelerator = accelerator_for(self.place)
+        accelerator = accelerator_for(self.compute)
         backward(self.model.train(), pairs, accelerator, self.budget)
         return _gradients(self.model)
 
@@ -68,8 +68,8 @@ class Bench:
             per_device_train_batch_size=at_a_time,
             gradient_accumulation_steps=count,
             gradient_checkpointing=checkpointing,
-            bf16=self.place.precision == "bfloat16",
-            use_cpu=self.place.device.type == "cpu",
+            bf16=self.compute.precision == "bfloat16",
+            use_cpu=self.compute.device.type == "cpu",
             report_to=[],
         )
         columns = {
@@ -95,8 +95,8 @@ class Bench:
 
     def statistics(self, pairs: Sequence[Item]) -> NDArray[Any]:
         """Return the sums of both sides."""
-        models, budget = {"rm": self.model}, Budget(self.budget)
-        sums = collect(models, self.backbone, pairs, self.place, budget, "")["rm"]
+        models, budget = {"rm": self.model}, TokenBudget(self.budget)
+        sums = collect(models, self.backbone, pairs, self.compute, budget, "")["rm"]
         names = ("sum", "abs_sum", "change_square_sum", "backbone_sum")  # those that were released
         return np.stack([[getattr(side, name) for name in names] for side in sums.sides])
 
@@ -121,7 +121,7 @@ class Bench:
         kept: list[Tensor] = []
         with (
             torch.inference_mode(),
-            self.place.computing(),
+            self.compute.autocast(),
             on_activations(model, lambda _, activations: kept.append(activations)),
         ):
             model(**inputs, use_cache=False)
@@ -129,14 +129,14 @@ class Bench:
 
     def scores(self, items: Sequence[Item]) -> NDArray[Any]:
         """Return rewards, in rows of all answers to a prompt."""
-        return Scorer(items, Budget(self.budget)).score(self.model, self.place, "")
+        return Scorer(items, TokenBudget(self.budget)).score(self.model, self.compute, "")
 
     def sorted_scores(self, items: Sequence[Item], at_a_time: int) -> NDArray[Any]:
         """Return rewards of texts sorted by length and padded, as in any good evaluation loop."""
         texts = [text for item in items for text in item]
         order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
         rewards = np.empty(len(texts), dtype=np.float32)
-        with torch.inference_mode(), self.place.computing():
+        with torch.inference_mode(), self.compute.autocast():
             for first in range(0, len(order), at_a_time):
                 batch = order[first : first + at_a_time]
                 inputs = self._padded([texts[number] for number in batch], len(texts[batch[0]]))
@@ -146,17 +146,17 @@ class Bench:
 
     def sweep(self, pairs: Sequence[Item]) -> NDArray[Any]:
         """Return rewards under each mask, by zeroed weights and rows laid out once."""
-        scorer, rewards = Scorer(pairs, Budget(self.budget)), []
+        scorer, rewards = Scorer(pairs, TokenBudget(self.budget)), []
         for mask in self.masks:
             with ablated(self.model, mask):
-                rewards.append(scorer.score(self.model, self.place, ""))
+                rewards.append(scorer.score(self.model, self.compute, ""))
         return np.stack(rewards)
 
     def sweep_by_hooks(self, pairs: Sequence[Item], at_a_time: int) -> NDArray[Any]:
         """Return rewards under each mask, by hooks and the sorted loop."""
         rewards = []
         for mask in self.masks:
-            kept = torch.from_numpy(~mask).to(self.place.device)
+            kept = torch.from_numpy(~mask).to(self.compute.device)
             with on_activations(self.plain, lambda layer, a, kept=kept: a * kept[layer]):  # type: ignore[misc]
                 rewards.append(self.sorted_scores(pairs, at_a_time))
         return np.stack(rewards)
@@ -166,7 +166,7 @@ class Bench:
         ids = np.full((len(texts), length), PAD, dtype=np.int64)
         for row, text in zip(ids, texts, strict=True):
             row[: len(text)] = text
-        input_ids = torch.from_numpy(ids).to(self.place.device)
+        input_ids = torch.from_numpy(ids).to(self.compute.device)
         return {"input_ids": input_ids, "attention_mask": (input_ids != PAD).long()}
 
     def tasks(self, material: Material, count: int) -> dict[str, dict[str, Side]]:
@@ -257,10 +257,12 @@ def main() -> None:
     if options.blocks < 30:  # the embedding keeps its share of the cost
         vocabulary = material.shape.vocabulary * options.blocks // 30
         material = replace(material, shape=replace(material.shape, vocabulary=vocabulary))
-    bench = Bench(material, Place(torch.device(options.device), options.precision), options.budget)
+    bench = Bench(
+        material, Compute(torch.device(options.device), options.precision), options.budget
+    )
     tasks = bench.tasks(material, options.pairs)
     table = measure(tasks, TOLERANCE[options.precision], options.seconds)
-    with whole(options.out) as partial_file:
+    with atomic_write(options.out) as partial_file:
         partial_file.write_text(table + "\n", encoding="utf-8")
     print(f"\n{table}\n\nwritten to {options.out}")
 

@@ -29,7 +29,7 @@ from rm_tension.backbone import neurons
 from rm_tension.base.config import Precision, TrainConfig
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import attention
-from rm_tension.model.device import Budget, Place, make_accelerator
+from rm_tension.model.device import Compute, TokenBudget, make_accelerator
 from rm_tension.model.rows import Item, collate
 from rm_tension.train import training
 
@@ -83,11 +83,11 @@ def models(material: Material, items: Sequence[Item], device: torch.device) -> l
     base, rm = base.to(device), rm.to(device)
     comparisons = []
     for precision in get_args(Precision):
-        found = computed(rm, base, items, mask, Place(device, precision))
+        found = computed(rm, base, items, mask, Compute(device, precision))
         comparisons += _compared(found, exact, precision, precision)
     # `paper` trains bfloat16 weights, which take other kernels than autocast alone
     weights = "bfloat16 weights"
-    found = {"gradient": gradient(rm.to(torch.bfloat16), items, Place(device, "bfloat16"))}
+    found = {"gradient": gradient(rm.to(torch.bfloat16), items, Compute(device, "bfloat16"))}
     return [*comparisons, *_compared(found, exact, "bfloat16", weights)]
 
 
@@ -105,29 +105,31 @@ def computed(
     base: PreTrainedModel,
     items: Sequence[Item],
     mask: NDArray[np.bool_],
-    place: Place,
+    compute: Compute,
 ) -> Numbers:
     """Return what the stages compute of a reward model and its backbone, by our code."""
-    scorer = Scorer(items, Budget(TOKENS))
-    whole = scorer.score(rm, place, "").astype(np.float64)
+    scorer = Scorer(items, TokenBudget(TOKENS))
+    whole = scorer.score(rm, compute, "").astype(np.float64)
     with neurons.ablated(rm, mask):
-        ablated = scorer.score(rm, place, "").astype(np.float64)
+        ablated = scorer.score(rm, compute, "").astype(np.float64)
     pairs = [item[:2] for item in items]
-    sums = stats.collect({"rm": rm}, base, pairs, place, Budget(TOKENS), "")["rm"]
+    sums = stats.collect({"rm": rm}, base, pairs, compute, TokenBudget(TOKENS), "")["rm"]
     statistics = {
         f"statistics, {name}": np.stack([getattr(side, name) for side in sums.sides])
         for name in (*stats.OWN_SUMS, "backbone_sum")
     }
     effect = {"rewards": whole, "rewards, effect of an ablation": ablated - whole}
-    return effect | statistics | {"gradient": gradient(rm, items, place)}
+    return effect | statistics | {"gradient": gradient(rm, items, compute)}
 
 
-def gradient(model: PreTrainedModel, items: Sequence[Item], place: Place) -> NDArray[np.float64]:
+def gradient(
+    model: PreTrainedModel, items: Sequence[Item], compute: Compute
+) -> NDArray[np.float64]:
     """Return the gradient of a training step, all parameters in one vector."""
-    accelerator = accelerator_for(place)
+    accelerator = accelerator_for(compute)
     pairs = [item[:2] for item in items]
     model.requires_grad_(True).train()
-    Budget(TOKENS).run(lambda tokens: training.backward(model, pairs, accelerator, tokens))
+    TokenBudget(TOKENS).run(lambda tokens: training.backward(model, pairs, accelerator, tokens))
     vector = _flat(parameter.grad for parameter in model.parameters())
     model.zero_grad()
     model.requires_grad_(False).eval()
@@ -207,8 +209,8 @@ def resumed(
             if metrics["step"] + 1 == stop_after:  # as a scheduler ends it
                 signal.raise_signal(signal.SIGTERM)
 
-        accelerator = accelerator_for(Place(device, config.precision))
-        budget = Budget(TOKENS)
+        accelerator = accelerator_for(Compute(device, config.precision))
+        budget = TokenBudget(TOKENS)
         with contextlib.suppress(SystemExit):
             training.train(
                 model,
@@ -247,10 +249,10 @@ def deterministic(enabled: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-def accelerator_for(place: Place) -> Accelerator:
+def accelerator_for(compute: Compute) -> Accelerator:
     """Return a new accelerator, though accelerate means a process to have but one kind."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    return make_accelerator(place.precision, place.device)
+    return make_accelerator(compute.precision, compute.device)
 
 
 def _log_sigmoid(margin: Tensor) -> Tensor:

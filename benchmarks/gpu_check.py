@@ -24,7 +24,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
 from rm_tension.cost import Shape
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.model.device import Budget, Place, find_device, is_out_of_memory
+from rm_tension.model.device import Compute, TokenBudget, find_device, is_out_of_memory
 from rm_tension.model.rows import Item, collate
 from rm_tension.train import training
 
@@ -118,10 +118,10 @@ def training_speed(
 ) -> dict[str, Any]:
     """Time whole steps: forward, backward, clipping and AdamW."""
     config = profile.train
-    accelerator = accelerator_for(Place(device, config.precision))
+    accelerator = accelerator_for(Compute(device, config.precision))
     model = material.model(device, getattr(torch, config.weights)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
-    budget, size = Budget(config.tokens_per_micro_batch), config.pairs_per_step
+    budget, size = TokenBudget(config.tokens_per_micro_batch), config.pairs_per_step
     batches = [pairs[start : start + size] for start in range(0, len(pairs), size)][:STEPS]
 
     def steps() -> None:
@@ -138,28 +138,28 @@ def statistics_speed(
     material: Material, profile: Profile, device: torch.device, pairs: Sequence[Item]
 ) -> dict[str, Any]:
     """Time the statistics of one reward model beside its backbone."""
-    config, place = profile.activations, Place(device, profile.activations.precision)
+    config, compute = profile.activations, Compute(device, profile.activations.precision)
     rm, base = (material.model(device, seed=seed).requires_grad_(False) for seed in (0, 1))
-    budget = Budget(config.tokens_per_batch)
+    budget = TokenBudget(config.tokens_per_batch)
 
     def run() -> None:
-        collect({"rm": rm}, base, pairs, place, budget, "")
+        collect({"rm": rm}, base, pairs, compute, budget, "")
 
-    return speed(material.shape, place.computes_in, pairs, 2, run, device)
+    return speed(material.shape, compute.computes_in, pairs, 2, run, device)
 
 
 def scoring_speed(
     material: Material, profile: Profile, device: torch.device, items: Sequence[Item]
 ) -> dict[str, Any]:
     """Time the scoring of benchmark items, which are laid out before."""
-    config, place = profile.evaluate, Place(device, profile.evaluate.precision)
+    config, compute = profile.evaluate, Compute(device, profile.evaluate.precision)
     model = material.model(device).requires_grad_(False)
-    scorer = Scorer(items, Budget(config.tokens_per_batch))
+    scorer = Scorer(items, TokenBudget(config.tokens_per_batch))
 
     def run() -> None:
-        scorer.score(model, place, "")
+        scorer.score(model, compute, "")
 
-    return speed(material.shape, place.computes_in, items, 1, run, device)
+    return speed(material.shape, compute.computes_in, items, 1, run, device)
 
 
 def speed(

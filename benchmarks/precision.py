@@ -27,11 +27,11 @@ from rm_tension.activations import stage as activations
 from rm_tension.analyse import stage as analyse
 from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
 from rm_tension.base.config import Params, Precision, Profile, load_params
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import atomic_write, write_json
 from rm_tension.base.grid import Paths, Split, Trio, trios
 from rm_tension.base.job import Job
 from rm_tension.evaluate import stage as evaluate
-from rm_tension.model.device import Place
+from rm_tension.model.device import Compute
 
 PRODUCTS = {
     getattr(torch.ops.aten, name)
@@ -71,17 +71,17 @@ class RoundedProducts(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-class Emulated(Place):
+class Emulated(Compute):
     """A CPU that has TF32."""
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        with super().computing(), RoundedProducts():
+    def autocast(self) -> Iterator[None]:
+        with super().autocast(), RoundedProducts():
             yield
 
     @contextmanager
-    def summing(self) -> Iterator[None]:
-        with super().summing(), _disable_current_modes():
+    def float32(self) -> Iterator[None]:
+        with super().float32(), _disable_current_modes():
             yield
 
 
@@ -103,7 +103,7 @@ def cut(paths: Paths, split: Split, count: int | None) -> None:
     if count is not None:
         for path in (paths.texts(split), *paths.all_tokens.glob(f"*/{split}.parquet")):
             table = pd.read_parquet(path)
-            with whole(path) as partial:
+            with atomic_write(path) as partial:
                 table.groupby(["dataset", "subset"], sort=False).head(count).to_parquet(
                     partial, index=False
                 )
@@ -120,9 +120,9 @@ def measure(
     cut(paths, "test", sample.pairs)
     cut(paths, "benchmarks", sample.items)
     precision = settings.evaluate.precision
-    place = Emulated if precision == "tf32" else Place
+    compute = Emulated if precision == "tf32" else Compute
     for stage in (activations, evaluate):
-        stage.Place = place  # type: ignore[attr-defined]
+        stage.Compute = compute  # type: ignore[attr-defined]
     for trio in chosen:
         cell = {"profile": paths.profile, "backbone": trio.backbone, "seed": trio.seed}
         for stage in (activations, evaluate):

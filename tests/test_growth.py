@@ -15,7 +15,7 @@ from rm_tension.analyse import stage as analyse
 from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.grid import trios
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.model.device import Budget, Place, make_accelerator
+from rm_tension.model.device import Compute, TokenBudget, make_accelerator
 from rm_tension.model.reward_model import load_reward_model
 from rm_tension.model.rows import row_length
 from rm_tension.train.training import Pairs, train
@@ -24,7 +24,7 @@ from synthetic import small_params, write_profile
 
 pytestmark = pytest.mark.slow
 
-CPU = Place(torch.device("cpu"), "float32")
+CPU = Compute(torch.device("cpu"), "float32")
 BUDGET = 60
 TIMES = (1, 2, 4)
 
@@ -40,18 +40,18 @@ def trained(model, backbone, items, folder):
         epochs=1,
         seed=0,
         accelerator=accelerator,
-        budget=Budget(BUDGET),
+        budget=TokenBudget(BUDGET),
         state=state,
         progress="",
     )
 
 
 def summed(model, backbone, items, folder):
-    collect({"rm": model}, backbone, items, CPU, Budget(BUDGET), "")
+    collect({"rm": model}, backbone, items, CPU, TokenBudget(BUDGET), "")
 
 
 def scored(model, backbone, items, folder):
-    Scorer(items, Budget(BUDGET)).score(model, CPU, "")
+    Scorer(items, TokenBudget(BUDGET)).score(model, CPU, "")
 
 
 WORK = pytest.mark.parametrize(("work", "models"), [(trained, 1), (summed, 2), (scored, 1)])
@@ -92,7 +92,7 @@ def test_tokens_of_many_answers_are_linear_too(model):
     for count in (20, 40, 80):
         item = [np.concatenate([prefix, answer]) for answer in answers[:count]]
         with counted(model) as seen:
-            Scorer([item], Budget(100)).score(model, CPU, "")
+            Scorer([item], TokenBudget(100)).score(model, CPU, "")
         assert (
             sum(seen) == 9 * count + 10 * count / 10
         )  # the prefix once in each row of ten answers

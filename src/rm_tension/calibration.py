@@ -25,7 +25,7 @@ from rm_tension.base.config import Profile
 from rm_tension.cost import Batches, Rate, Shape
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import attention
-from rm_tension.model.device import Budget, Place, find_device, make_accelerator
+from rm_tension.model.device import Compute, TokenBudget, find_device, make_accelerator
 from rm_tension.model.fused import fuse
 from rm_tension.model.rows import Item, row_length
 from rm_tension.train.training import backward
@@ -85,20 +85,20 @@ def _timed(shape: Shape, batches: Batches, items: Sequence[Item], device: torch.
             config_of(shape), attn_implementation=attention.NAME, dtype=dtype
         )
     model = fuse(model)  # as the stages load it
-    place, budget = Place(device, batches.precision), Budget(round(batches.tokens))
+    compute, budget = Compute(device, batches.precision), TokenBudget(round(batches.tokens))
     if batches.kind == "train":
         return _fastest(_training_step(model, batches, items, budget), device)
     model.eval().requires_grad_(False)
     scorer = Scorer(items, budget)
-    alone = _fastest(lambda: scorer.score(model, place, ""), device)
+    alone = _fastest(lambda: scorer.score(model, compute, ""), device)
     if batches.kind == "score":
         return alone
-    both = _fastest(lambda: collect({"rm": model}, model, items, place, budget, ""), device)
+    both = _fastest(lambda: collect({"rm": model}, model, items, compute, budget, ""), device)
     return max(both - alone, both / 2)  # the RM's pass has the sums, so it is more than half
 
 
 def _training_step(
-    model: PreTrainedModel, batches: Batches, items: Sequence[Item], budget: Budget
+    model: PreTrainedModel, batches: Batches, items: Sequence[Item], budget: TokenBudget
 ) -> Callable[[], object]:
     """Return a step of the training stage: gradient, clipping, AdamW."""
     accelerator = make_accelerator(batches.precision)

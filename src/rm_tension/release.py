@@ -17,7 +17,7 @@ from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import read_json, whole
+from rm_tension.base.files import atomic_write, read_json
 from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.base.lockfile import file_md5
 from rm_tension.base.provenance import Provenance
@@ -60,7 +60,7 @@ def prepare(*, profile: str = "mini") -> None:
         example=run.name(trained[0]),
         warnings=warnings(run.context),
     )
-    with whole(Path("dist", "release", profile)) as folder:
+    with atomic_write(Path("dist", "release", profile)) as folder:
         for model in trained:
             card = folder / "models" / run.name(model) / "README.md"
             card.parent.mkdir(parents=True)

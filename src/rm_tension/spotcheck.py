@@ -26,7 +26,7 @@ from rm_tension.base.grid import Model, Paths, Split, models
 from rm_tension.base.tables import TOKENS, read_table
 from rm_tension.evaluate.conditions import COLUMNS, NONE, Condition
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
-from rm_tension.model.device import Budget, Place, find_device
+from rm_tension.model.device import Compute, TokenBudget, find_device
 from rm_tension.model.reward_model import load_reward_model
 from rm_tension.paper.tasks import BENCHMARKS
 from rm_tension.score.checkpoints import download, open_repository, read_outputs, recorded_setting
@@ -80,9 +80,9 @@ def main(
         paths = Paths(profile, Path(root))
         for model in drawn:
             gather(repository, model, paths)
-            place = Place(torch_device, recorded_precision(outputs, model, profile))
+            compute = Compute(torch_device, recorded_precision(outputs, model, profile))
             rng = np.random.default_rng([seed, *model.key.encode()])
-            faults += compare(rescore(paths, model, place, items, rng), model, place)
+            faults += compare(rescore(paths, model, compute, items, rng), model, compute)
         copies = [
             file for file in Path(root).rglob("*") if file.is_file() and not file.is_symlink()
         ]
@@ -156,7 +156,7 @@ def gather(repository: DVCFileSystem, model: Model, paths: Paths) -> None:
 
 
 def rescore(
-    paths: Paths, model: Model, place: Place, items: int, rng: np.random.Generator
+    paths: Paths, model: Model, compute: Compute, items: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Score some items again, half of either kind, without and with an ablation that is drawn.
 
@@ -180,13 +180,13 @@ def rescore(
         ablated = _of_items(sample, ablations.merge(drawn))
         work += [(sample, NONE), (ablated, ablation)]
     neurons = NeuronSets(load_activations(paths.activations(model.trio)), load_params(), model.seed)
-    reward_model = load_reward_model(paths.reward_model(model)).to(place.device)
+    reward_model = load_reward_model(paths.reward_model(model)).to(compute.device)
     laid_out = [
-        (Texts.lay_out(sample, Budget(TOKENS_PER_BATCH)), [condition])
+        (Texts.lay_out(sample, TokenBudget(TOKENS_PER_BATCH)), [condition])
         for sample, condition in work
         if len(sample)
     ]
-    tables = evaluate(reward_model, model.objective, model.key, laid_out, neurons, place)
+    tables = evaluate(reward_model, model.objective, model.key, laid_out, neurons, compute)
     again = pd.concat(tables, ignore_index=True).rename(columns={"reward": "again"})
     return again.merge(cached, how="left", on=KEYS)
 
@@ -196,7 +196,7 @@ def _of_items(tokens: pd.DataFrame, rewards: pd.DataFrame) -> pd.DataFrame:
     return tokens.merge(rewards[["dataset", "item_id"]].drop_duplicates())
 
 
-def compare(rows: pd.DataFrame, model: Model, place: Place) -> Iterator[str]:
+def compare(rows: pd.DataFrame, model: Model, compute: Compute) -> Iterator[str]:
     """Print how far the rewards of each condition are apart, and yield what is wrong.
 
     Distances are in standard deviations of the rewards scored again, without ablation or with,
@@ -210,8 +210,8 @@ def compare(rows: pd.DataFrame, model: Model, place: Place) -> Iterator[str]:
             f"{model.key}, {kind} {percent}%: {len(part)} rewards, {(part == 0).mean():.0%} equal "
             f"to the bit, the others up to {part.max():.1g} sd apart"
         )
-    tolerance = TOLERANCES[place.precision]
-    is_strict = place.device.type == "cpu" and place.precision == "float32"
+    tolerance = TOLERANCES[compute.precision]
+    is_strict = compute.device.type == "cpu" and compute.precision == "float32"
     allowed = 0 if is_strict else int(np.ceil(OUTLIERS * len(rows)))
     wrong = int((distance > tolerance).sum())
     if wrong > allowed or distance.max() > FARTHEST:

@@ -10,12 +10,12 @@ from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
 from rm_tension.activations.sums import ActivationSums
 from rm_tension.backbone.neurons import neuron_shape, on_activations, on_products
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import load_reward_model, rewards
 from rm_tension.model.rows import collate
 from samples import random_items
 
-CPU = Place(torch.device("cpu"), "float32")
+CPU = Compute(torch.device("cpu"), "float32")
 
 
 def naive(model, backbone, pairs, side):
@@ -60,7 +60,7 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
             )
     untrained = load_reward_model(backbone)
     models = {"mixed": model, "helpful": load_reward_model(backbone)}
-    found = collect(models, untrained, pairs, CPU, Budget(budget), "test")
+    found = collect(models, untrained, pairs, CPU, TokenBudget(budget), "test")
     assert found["helpful"].chosen.change_square_sum.max() == 0
     found = found["mixed"]
     for number, side in enumerate(found.sides):
@@ -76,7 +76,7 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
 def test_parts_of_the_pairs_add_up(model, backbone):
     pairs, untrained = random_items(0, 7), load_reward_model(backbone)
     whole, first, rest = (
-        collect({"a": model}, untrained, part, CPU, Budget(100), "test")["a"]
+        collect({"a": model}, untrained, part, CPU, TokenBudget(100), "test")["a"]
         for part in (pairs, pairs[:3], pairs[3:])
     )
     for both, one in zip((first + rest).sides, whole.sides, strict=True):
@@ -88,7 +88,7 @@ def test_parts_of_the_pairs_add_up(model, backbone):
 
 def test_without_a_gate_the_product_is_the_activation(model, backbone, family):
     untrained = load_reward_model(backbone)
-    found = collect({"a": model}, untrained, random_items(0, 5), CPU, Budget(100), "test")["a"]
+    found = collect({"a": model}, untrained, random_items(0, 5), CPU, TokenBudget(100), "test")["a"]
     same = np.array_equal(found.chosen.product_sum, found.chosen.sum)
     assert same == (family == "gpt2")
 
@@ -97,7 +97,7 @@ def test_without_a_gate_the_product_is_the_activation(model, backbone, family):
 def test_attribution_is_the_derivative_of_the_margin_by_the_size_of_a_neuron(model, budget):
     """Of a factor on a neuron's activations, at 1: by differences, and text by text."""
     pairs = random_items(4, 6)
-    found = attribute(model.requires_grad_(False), pairs, CPU, Budget(budget), "test")
+    found = attribute(model.requires_grad_(False), pairs, CPU, TokenBudget(budget), "test")
     assert found.tokens == sum(len(text) for pair in pairs for text in pair)
     model = model.double()
 

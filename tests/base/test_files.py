@@ -5,15 +5,15 @@ import os
 import pytest
 from dvc.repo import Repo
 
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import atomic_write, write_json
 from rm_tension.base.lockfile import file_md5
 
 
 def test_a_file_or_folder_appears_whole_and_replaces_the_old_one(tmp_path):
     for text in ("old", "new"):
-        with whole(tmp_path / "file") as partial:
+        with atomic_write(tmp_path / "file") as partial:
             partial.write_text(text)
-        with whole(tmp_path / "folder") as partial:
+        with atomic_write(tmp_path / "folder") as partial:
             partial.mkdir()
             (partial / text).write_text(text)
     assert (tmp_path / "file").read_text() == "new"
@@ -30,7 +30,7 @@ def test_a_link_stays_one_and_its_target_is_replaced(tmp_path):
     assert (tmp_path / "disk" / "file").read_text() == '"new"\n'
     (tmp_path / "disk" / "folder").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path / "disk" / "folder")
-    with whole(tmp_path / "linked") as partial:
+    with atomic_write(tmp_path / "linked") as partial:
         partial.mkdir()
         (partial / "inside").touch()
     assert (tmp_path / "linked").is_symlink()
@@ -111,7 +111,7 @@ def test_a_link_to_what_the_cache_has_no_longer_is_replaced(tmp_path):
 
 def test_a_link_into_dvcs_cache_may_be_put_in_place(linked):
     """As DVC makes one where it is asked for a file of its cache."""
-    with whole(linked / "other") as partial:
+    with atomic_write(linked / "other") as partial:
         if (linked / "file").is_symlink():
             partial.symlink_to((linked / "file").readlink())
         else:
@@ -123,7 +123,7 @@ def test_a_link_into_dvcs_cache_may_be_put_in_place(linked):
 def test_what_is_new_has_the_umasks_modes_and_what_is_replaced_keeps_its_own(tmp_path):
     before = os.umask(0o027)
     try:
-        with whole(tmp_path / "folder") as partial:
+        with atomic_write(tmp_path / "folder") as partial:
             partial.mkdir(mode=0o700)
             (partial / "file").touch(mode=0o600)  # as safetensors does
         write_json(tmp_path / "kept", 1)
@@ -141,7 +141,7 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):
     write_json(tmp_path / "file", 1)
 
     def write_on_a_full_disk():
-        with whole(tmp_path / "file") as partial:
+        with atomic_write(tmp_path / "file") as partial:
             partial.write_text("half")
             raise OSError(28, "No space left on device")
 
@@ -155,7 +155,7 @@ def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(tmp_path):
     write_json(tmp_path / "folder" / "kept", 1)
     with pytest.raises(IsADirectoryError):
         write_json(tmp_path / "folder", 2)
-    with pytest.raises(NotADirectoryError), whole(tmp_path / "folder" / "kept") as partial:
+    with pytest.raises(NotADirectoryError), atomic_write(tmp_path / "folder" / "kept") as partial:
         partial.mkdir()
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "kept"]
 
@@ -164,7 +164,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     left = tmp_path / ".folder.partial"
     left.mkdir()
     (left / "stale").touch()
-    with whole(tmp_path / "folder") as partial:
+    with atomic_write(tmp_path / "folder") as partial:
         partial.mkdir()
     assert not list((tmp_path / "folder").iterdir())
     assert not left.exists()

@@ -10,7 +10,7 @@ from benchmarks import __main__ as bench
 from benchmarks.compare import accelerator_for
 from benchmarks.material import LIMIT, Material
 from rm_tension.base.config import load_params
-from rm_tension.model.device import Place
+from rm_tension.model.device import Compute
 from rm_tension.model.rows import prefix_length
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def test_all_sides_of_all_tasks_give_our_numbers(tmp_path, monkeypatch):
     arguments = ["--tiny", "--pairs", "4", "--seconds", "0.01", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
     bench.main()
-    accelerator_for(Place(torch.device("cpu"), "float32"))  # what other tests expect
+    accelerator_for(Compute(torch.device("cpu"), "float32"))  # what other tests expect
     table = out.read_text()
     assert table.count("| ours ") == 5
     assert table.count("TRL") == 3

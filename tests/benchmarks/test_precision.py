@@ -86,10 +86,10 @@ def test_the_document_has_the_table_of_the_last_run(name):
 
 
 def test_a_cpu_that_emulates_computes_in_what_it_has():
-    place = Emulated(torch.device("cpu"), "tf32")
-    with place.computing(), torch.inference_mode():
+    compute = Emulated(torch.device("cpu"), "tf32")
+    with compute.autocast(), torch.inference_mode():
         product = torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)
-        with place.summing():  # which a GPU does in float32
+        with compute.float32():  # which a GPU does in float32
             total = torch.ones(1, 1) * (1 + 2**-12) @ torch.ones(1, 1)
     assert float(product) == 1.0
     assert float(total) == 1 + 2**-12

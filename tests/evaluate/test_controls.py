@@ -16,12 +16,12 @@ from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.evaluate.groups import group_margins, groups_by_block
 from rm_tension.evaluate.mean_ablation import mean_activation, set_to
 from rm_tension.evaluate.scores import SCORES, Score
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
 from samples import random_items
 
-CPU = Place(torch.device("cpu"), "float32")
+CPU = Compute(torch.device("cpu"), "float32")
 PARAMS = load_params()
 
 
@@ -127,7 +127,7 @@ def test_the_mean_is_that_of_all_tokens_and_evaluation_sets_the_top_to_it(model)
     mean = mean_activation(activations)
     assert mean[0, 0] == pytest.approx((chosen.sum[0, 0] + rejected.sum[0, 0]) / 20)
     items = random_items(3, 4)
-    texts = Texts.lay_out(table_of(items), Budget(1000))
+    texts = Texts.lay_out(table_of(items), TokenBudget(1000))
     sets = NeuronSets({"mixed": activations}, PARAMS, 0)
     condition = Condition("mean-ablation", 20)
     (table,) = evaluate(model, "mixed", "key", [(texts, [condition])], sets, CPU)
@@ -151,7 +151,7 @@ def test_margins_of_groups_are_those_of_the_model_without_them(model, monkeypatc
     monkeypatch.setitem(SCORES, "planted", Score("", lambda *_: ranks))
     items = random_items(3, 6)
     activations = random_activations(neuron_shape(model))
-    texts = Texts.lay_out(table_of(items), Budget(30))
+    texts = Texts.lay_out(table_of(items), TokenBudget(30))
     table = group_margins(model, activations, 0, texts, 4, CPU, "test")
     assert table["group"].unique().tolist() == [0, 1, 2, 3, 4]
     third = table[table["group"] == 3]

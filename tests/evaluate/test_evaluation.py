@@ -12,7 +12,7 @@ from rm_tension.evaluate.conditions import ALL, NONE, Condition, hh_conditions, 
 from rm_tension.evaluate.evaluation import NeuronSets, Texts, evaluate
 from rm_tension.evaluate.scores import neuron_scores
 from rm_tension.evaluate.selection import top
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import collate
 from samples import random_items
@@ -73,9 +73,9 @@ def test_rewards_are_those_of_the_ablated_model_in_the_order_of_the_items(model,
     answers[4][1] = answers[4][0].copy()  # equal texts have equal rewards
     items = pd.DataFrame({"dataset": "suite", "item_id": list("abcdef"), "answers": answers})
     conditions = [NONE, Condition("shared", 20), ALL]
-    work = [(Texts.lay_out(items, Budget(60)), conditions)]
+    work = [(Texts.lay_out(items, TokenBudget(60)), conditions)]
     tables = list(
-        evaluate(model, "mixed", "key", work, sets, Place(torch.device("cpu"), "float32"))
+        evaluate(model, "mixed", "key", work, sets, Compute(torch.device("cpu"), "float32"))
     )
     for condition, table in zip(conditions, tables, strict=True):
         assert (table["kind"] == condition.kind).all()

@@ -15,15 +15,15 @@ from rm_tension.evaluate.conditions import Condition
 from rm_tension.evaluate.evaluation import NeuronSets
 from rm_tension.evaluate.scores import SCORES, neuron_scores
 from rm_tension.evaluate.selection import top
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import load_reward_model, rewards
 from rm_tension.model.rows import collate
 from samples import random_items
 
 PLANTED = [3, 8, 14, 21, 30]  # of the last block
 MARK = 7  # the last token of every chosen text
-CPU = Place(torch.device("cpu"), "float32")
-BUDGET = Budget(10_000)
+CPU = Compute(torch.device("cpu"), "float32")
+BUDGET = TokenBudget(10_000)
 
 
 def plant(model):

@@ -20,7 +20,7 @@ from rm_tension.backbone import neurons
 from rm_tension.base.config import load_params
 from rm_tension.launch.worker import PRELOADED
 from rm_tension.model import attention
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.rows import Rows
 from rm_tension.train import state, training
 
@@ -46,7 +46,7 @@ def compared(backbone, comparer, device="cpu"):
 def _accelerator_for_others():
     """Other tests of this process expect an accelerator of float32."""
     yield
-    compare.accelerator_for(Place(torch.device("cpu"), "float32"))
+    compare.accelerator_for(Compute(torch.device("cpu"), "float32"))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -247,10 +247,10 @@ def test_each_backbone_is_written_before_the_next(tmp_path, monkeypatch):
 
 def write_gradient(device, path):
     """In a process of its own: the gradient and the rewards of some pairs, after one pass."""
-    material, place = Material.of(PAPER, "gpt2-small", tiny=True), Place(device, "float32")
+    material, compute = Material.of(PAPER, "gpt2-small", tiny=True), Compute(device, "float32")
     model, pairs = material.model(device, torch.float32).train(), material.pairs(8)
     with compare.deterministic(True):
-        margins = training.backward(model, pairs, compare.accelerator_for(place), 4096)
+        margins = training.backward(model, pairs, compare.accelerator_for(compute), 4096)
     tensors = {name: weight.grad.cpu() for name, weight in model.named_parameters()}
     save_file(tensors | {"margins": margins.cpu()}, path)
 
@@ -280,11 +280,11 @@ def test_a_batch_that_memory_does_not_suffice_for_is_halved():
     device = torch.device("cuda")
     material = Material.of(PAPER, "smollm2-360m")
     model, pairs = material.model(device, torch.bfloat16).train(), material.pairs(64)
-    accelerator = compare.accelerator_for(Place(device, "bfloat16"))
+    accelerator = compare.accelerator_for(Compute(device, "bfloat16"))
     expected = training.backward(model, pairs, accelerator, 4096)
     torch.cuda.empty_cache()
     fill = torch.empty(torch.cuda.mem_get_info()[0] - 10**10, dtype=torch.uint8, device=device)
-    budget = Budget(8192)
+    budget = TokenBudget(8192)
     margins = budget.run(lambda tokens: training.backward(model, pairs, accelerator, tokens))
     del fill
     assert budget.tokens == 4096

@@ -19,7 +19,7 @@ STEP = '''
 import os, signal, sys, time
 from pathlib import Path
 from ruamel.yaml import YAML
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 
 out, inputs = Path(sys.argv[1]), sys.argv[2:]
 with open(f"runs-of/{out.name}", "a") as file:
@@ -47,7 +47,7 @@ if what == "wait":
         time.sleep(0.05)
 value = YAML(typ="safe").load(Path("toy.yaml"))["value"]
 text = "".join(Path(name).read_text() for name in inputs) + f"{out.name} {value}\\n"
-with whole(out) as partial:
+with atomic_write(out) as partial:
     partial.write_text(text + "much" * 15_000 if what == "much" else text)
 '''
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from cuda_without_gpu import device_guards
 from rm_tension.activations.stats import collect
 from rm_tension.model import attention
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.fused import fuse
 from rm_tension.model.reward_model import load_reward_model, new_reward_model, rewards
 from rm_tension.model.rows import collate
@@ -183,7 +183,7 @@ def test_rewards_on_a_gpu_take_the_packed_kernel_of_the_precision(
         pytest.skip("params.yaml refuses it")
     model = on_gpu(backbone, weights)
     rows = collate(random_items(2, 6, answers=3)).to(CUDA)
-    with Place(CUDA, precision).computing():
+    with Compute(CUDA, precision).autocast():
         found = rewards(model, rows)
     assert (found.shape, found.dtype, found.device.type) == ((18,), torch.float32, "cuda")
     assert chosen == {EXPECTED[precision]: model.config.num_hidden_layers}
@@ -199,7 +199,9 @@ def test_statistics_on_a_gpu_run_in_every_precision(
     # all that needs numbers: what leaves the GPU in the end
     monkeypatch.setattr("rm_tension.activations.stats._Sums.by_model", lambda self: self._of_models)
     rm, base = (on_gpu(backbone, "float32") for _ in range(2))
-    sums = collect({"rm": rm}, base, random_items(2, 6), Place(CUDA, precision), Budget(50), "")
+    sums = collect(
+        {"rm": rm}, base, random_items(2, 6), Compute(CUDA, precision), TokenBudget(50), ""
+    )
     assert (sums.device.type, sums.dtype) == ("cuda", torch.float64)
     expected = EXPECTED[precision]
     if not packed and precision != "bfloat16":

@@ -9,8 +9,8 @@ from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.model import device as devices
 from rm_tension.model.device import (
-    Budget,
-    Place,
+    Compute,
+    TokenBudget,
     find_device,
     is_out_of_memory,
     make_accelerator,
@@ -51,16 +51,16 @@ def test_accelerates_own_variables_choose_no_other_device(monkeypatch):
 def test_sums_are_float32_within_any_precision(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     before = torch.get_float32_matmul_precision()
-    with Place(torch.device("cuda"), "tf32").computing():
+    with Compute(torch.device("cuda"), "tf32").autocast():
         assert torch.get_float32_matmul_precision() == "high"
-        with Place(torch.device("cuda"), "tf32").summing():
+        with Compute(torch.device("cuda"), "tf32").float32():
             assert torch.get_float32_matmul_precision() == "highest"
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
     a = torch.full((2, 2), 1 + 2**-12)
-    with (place := Place(torch.device("cpu"), "bfloat16")).computing():
+    with (compute := Compute(torch.device("cpu"), "bfloat16")).autocast():
         assert (a @ a).dtype == torch.bfloat16
-        with place.summing():
+        with compute.float32():
             assert (a @ a).dtype == torch.float32
 
 
@@ -87,9 +87,9 @@ def test_what_counts_as_out_of_memory(message, counts, capsys):
     assert is_out_of_memory(RuntimeError(message)) == counts
     if not counts:
         with pytest.raises(RuntimeError, match=r"illegal|multiplied"):
-            Budget(100).run(work)
+            TokenBudget(100).run(work)
         return
-    assert Budget(100).run(work) == 50
+    assert TokenBudget(100).run(work) == 50
     assert "going on with 50 tokens" in capsys.readouterr().err
 
 
@@ -98,4 +98,4 @@ def test_memory_that_half_a_budget_does_not_suffice_for_is_the_users_error():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     with pytest.raises(UserError, match="out of memory with 50 tokens at a time, too"):
-        Budget(100).run(work)
+        TokenBudget(100).run(work)

@@ -14,7 +14,7 @@ from checkout import serve
 from rm_tension import cli
 from rm_tension.base.grid import Model, Paths, Trio
 from rm_tension.base.lockfile import file_md5
-from rm_tension.model.device import Place
+from rm_tension.model.device import Compute
 from rm_tension.spotcheck import KEYS, compare
 from small_repository import copy_repository, stored
 
@@ -168,8 +168,8 @@ def test_how_many_rewards_may_be_how_far_apart(device, precision, distances, pas
     rows = pd.DataFrame(dict.fromkeys(KEYS, "x"), index=range(2000))
     rows = rows.assign(kind="none", percent=0, again=rewards, cached=rewards)
     rows.loc[: len(distances) - 1, "cached"] += distances
-    place = Place(torch.device(device), precision)
-    assert (list(compare(rows, HELPFUL, place)) == []) == passes
+    compute = Compute(torch.device(device), precision)
+    assert (list(compare(rows, HELPFUL, compute)) == []) == passes
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow_server import ENVIRONMENT, PATIENCE, serve
 
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import TokenBudget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.tracking import live
 from rm_tension.train.training import Pairs, train
@@ -161,7 +161,7 @@ def test_a_training_comes_to_the_same_bits_with_a_broken_server(tmp_path, monkey
                 epochs=1,
                 seed=0,
                 accelerator=make_accelerator("float32"),
-                budget=Budget(RECIPE.tokens_per_micro_batch),
+                budget=TokenBudget(RECIPE.tokens_per_micro_batch),
                 state=tmp_path / "state",
                 progress="",
                 on_step=on_step,

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from rm_tension.base.errors import UserError
 from rm_tension.model import attention
-from rm_tension.model.device import Budget, make_accelerator
+from rm_tension.model.device import TokenBudget, make_accelerator
 from rm_tension.model.reward_model import new_reward_model
 from rm_tension.train import state as training_state
 from rm_tension.train import training
@@ -45,7 +45,12 @@ def pairs_that_say_something():
 
 
 def run(model, state, config=RECIPE, data=None, **more):
-    settings = {"epochs": 2, "seed": 0, "budget": Budget(config.tokens_per_micro_batch), **more}
+    settings = {
+        "epochs": 2,
+        "seed": 0,
+        "budget": TokenBudget(config.tokens_per_micro_batch),
+        **more,
+    }
     if "accelerator" not in more:
         settings["accelerator"] = make_accelerator("float32")
     return train(model, data or pairs(), config, state=state, progress="test", **settings)
@@ -189,8 +194,8 @@ def test_a_state_is_saved_by_time(fresh, tmp_path, minutes, saved):
 def test_a_step_that_memory_does_not_suffice_for_is_taken_in_smaller_batches(
     fresh, tmp_path, monkeypatch, capsys
 ):
-    expected, model, budget, rewards = fresh(), fresh(), Budget(100), training.rewards
-    run(expected, tmp_path / "expected", budget=Budget(50))
+    expected, model, budget, rewards = fresh(), fresh(), TokenBudget(100), training.rewards
+    run(expected, tmp_path / "expected", budget=TokenBudget(50))
 
     def small(model, rows):
         if rows.input_ids.numel() > 50:
@@ -218,7 +223,7 @@ def test_whatever_says_that_memory_is_full_halves_the_batch(message):
             raise RuntimeError(message)
         return tokens
 
-    assert Budget(100).run(work) == 50
+    assert TokenBudget(100).run(work) == 50
 
 
 def test_another_error_of_cuda_is_no_reason_to_go_on():
@@ -226,7 +231,7 @@ def test_another_error_of_cuda_is_no_reason_to_go_on():
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        Budget(100).run(work)
+        TokenBudget(100).run(work)
 
 
 OTHER_RUNS = {

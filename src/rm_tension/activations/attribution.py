@@ -9,32 +9,36 @@ from transformers import PreTrainedModel
 from rm_tension.activations.sums import Attribution
 from rm_tension.backbone.neurons import neuron_shape, on_activations
 from rm_tension.base.progress import Progress
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length, token_count
 
 
 def attribute(
-    model: PreTrainedModel, pairs: Sequence[Item], place: Place, budget: Budget, progress: str
+    model: PreTrainedModel,
+    pairs: Sequence[Item],
+    compute: Compute,
+    budget: TokenBudget,
+    progress: str,
 ) -> Attribution:
     """Sum a x d(margin)/da over all tokens of `pairs` (chosen, rejected).
 
     The model must be on the place's device, and its weights need no gradients.
     """
-    total = budget.run(lambda tokens: _attribute(model, pairs, place, tokens, progress))
+    total = budget.run(lambda tokens: _attribute(model, pairs, compute, tokens, progress))
     return Attribution(total.cpu().numpy(), token_count(pairs))
 
 
 def _attribute(
-    model: PreTrainedModel, pairs: Sequence[Item], place: Place, tokens: int, progress: str
+    model: PreTrainedModel, pairs: Sequence[Item], compute: Compute, tokens: int, progress: str
 ) -> Tensor:
     # float64 as the sums of `stats`, which Apple's GPUs do not have
-    device = torch.device("cpu") if place.device.type == "mps" else place.device
+    device = torch.device("cpu") if compute.device.type == "mps" else compute.device
     total = torch.zeros(neuron_shape(model), dtype=torch.float64, device=device)
     groups = batches([row_length(pair) for pair in pairs], tokens)
-    with place.computing(), Progress(progress, len(groups)) as bar:
+    with compute.autocast(), Progress(progress, len(groups)) as bar:
         for group in groups:
-            rows = collate([pairs[index] for index in group]).to(place.device)
+            rows = collate([pairs[index] for index in group]).to(compute.device)
             total += _batch(model, rows).to(device)
             bar.advance(tokens=rows.input_ids.numel())
     return total

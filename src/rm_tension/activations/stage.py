@@ -15,7 +15,7 @@ from rm_tension.activations.stats import collect
 from rm_tension.activations.sums import Activations, Attribution, save_activations
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
-from rm_tension.model.device import Budget, Place, profile_device
+from rm_tension.model.device import Compute, TokenBudget, profile_device
 from rm_tension.model.reward_model import load_reward_model
 
 
@@ -33,43 +33,43 @@ def run(job: Job) -> None:
     """
     config, trio = job.profile.activations, job.trio
     job.refuse_leftovers(map(job.paths.reward_model, trio.models(job.params.grid)))
-    place = Place(profile_device(job.paths.profile, job.profile.gpu), config.precision)
-    weights, budget = job.profile.train.weights, Budget(config.tokens_per_batch)
+    compute = Compute(profile_device(job.paths.profile, job.profile.gpu), config.precision)
+    weights, budget = job.profile.train.weights, TokenBudget(config.tokens_per_batch)
     parameters = job.parameters("activations") | {"weights": weights}
     with record(job.paths.run("activations", trio.key), parameters) as metrics:
         # rounded as the RMs' initial weights were, so that the rounding does not count as change
         backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float()
-        backbone = backbone.to(place.device)
+        backbone = backbone.to(compute.device)
         sums: dict[str, list[Activations]] = {name: [] for name in job.params.grid.objectives}
         for objectives, pairs in _pairs_by_objectives(job):
             models: dict[str, PreTrainedModel] = {
-                name: load_reward_model(job.paths.reward_model(trio.model(name))).to(place.device)
+                name: load_reward_model(job.paths.reward_model(trio.model(name))).to(compute.device)
                 for name in objectives
             }
             title = f"{trio.key} {'+'.join(objectives)}"
             answers = pairs["answers"].tolist()
-            for name, part in collect(models, backbone, answers, place, budget, title).items():
+            for name, part in collect(models, backbone, answers, compute, budget, title).items():
                 sums[name].append(part)
         totals: dict[str, Activations] = {
-            name: replace(reduce(add, sums[name]), attribution=_attribution(job, name, place))
+            name: replace(reduce(add, sums[name]), attribution=_attribution(job, name, compute))
             for name in job.params.grid.objectives
         }
         metrics |= {
             f"{name}_tokens": sum(side.tokens for side in total.sides)
             for name, total in totals.items()
         }
-        metrics |= {"tokens_per_batch": budget.tokens, "computes_in": place.computes_in}
+        metrics |= {"tokens_per_batch": budget.tokens, "computes_in": compute.computes_in}
         save_activations(job.paths.activations(trio), totals)
 
 
-def _attribution(job: Job, objective: str, place: Place) -> Attribution:
+def _attribution(job: Job, objective: str, compute: Compute) -> Attribution:
     """Return that of an RM, over a sample of its training pairs that depends on the seed."""
     config, model = job.profile.activations.attribution, job.trio.model(objective)
-    reward_model = load_reward_model(job.paths.reward_model(model)).to(place.device)
+    reward_model = load_reward_model(job.paths.reward_model(model)).to(compute.device)
     pairs = _sample(job.pairs("train", objective), config.pairs, job.trio.seed)
-    budget = Budget(config.tokens_per_batch)
+    budget = TokenBudget(config.tokens_per_batch)
     return attribute(
-        reward_model, pairs["answers"].tolist(), place, budget, f"{model.key} attribution"
+        reward_model, pairs["answers"].tolist(), compute, budget, f"{model.key} attribution"
     )
 
 

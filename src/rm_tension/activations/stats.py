@@ -14,7 +14,7 @@ from rm_tension.backbone.neurons import (
     on_products,
 )
 from rm_tension.base.progress import Progress
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import hidden_states, takes_rows
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length
 
@@ -27,35 +27,35 @@ def collect(
     models: Mapping[str, PreTrainedModel],
     backbone: PreTrainedModel,
     pairs: Sequence[Item],
-    place: Place,
-    budget: Budget,
+    compute: Compute,
+    budget: TokenBudget,
     progress: str,
 ) -> dict[str, Activations]:
     """Sum over all tokens of `pairs` (chosen, rejected), in each model and in their backbone.
 
     A token of a shared prefix counts for both sides. All models must be on the place's device.
     """
-    return budget.run(lambda tokens: _collect(models, backbone, pairs, place, tokens, progress))
+    return budget.run(lambda tokens: _collect(models, backbone, pairs, compute, tokens, progress))
 
 
 def _collect(
     models: Mapping[str, PreTrainedModel],
     backbone: PreTrainedModel,
     pairs: Sequence[Item],
-    place: Place,
+    compute: Compute,
     tokens: int,
     progress: str,
 ) -> dict[str, Activations]:
-    sums = _Sums(models, backbone, place)
+    sums = _Sums(models, backbone, compute)
     layout: list[tuple[Sequence[int], list[Item]]]  # sides and items of each batch
     if all(map(takes_rows, (backbone, *models.values()))):
         groups = batches([row_length(pair) for pair in pairs], tokens)
         layout = [(BOTH, [pairs[index] for index in group]) for group in groups]
     else:
         layout = [([side], [[pair[side]]]) for pair in pairs for side in BOTH]
-    with torch.inference_mode(), place.computing(), Progress(progress, len(layout)) as bar:
+    with torch.inference_mode(), compute.autocast(), Progress(progress, len(layout)) as bar:
         for sides, items in layout:
-            rows = collate(items).to(place.device)
+            rows = collate(items).to(compute.device)
             sums.add(rows, sides)
             bar.advance(tokens=rows.input_ids.numel())
     return sums.by_model()
@@ -87,10 +87,10 @@ class _Sums:
     """
 
     def __init__(
-        self, models: Mapping[str, PreTrainedModel], backbone: PreTrainedModel, place: Place
+        self, models: Mapping[str, PreTrainedModel], backbone: PreTrainedModel, compute: Compute
     ) -> None:
-        self._models, self._backbone, self._place = models, backbone, place
-        device = torch.device("cpu") if place.device.type == "mps" else place.device
+        self._models, self._backbone, self._compute = models, backbone, compute
+        device = torch.device("cpu") if compute.device.type == "mps" else compute.device
         shape = (2, *neuron_shape(backbone))  # sides, layers, neurons
         self._tokens = torch.zeros(2, dtype=torch.int64, device=device)
         self._of_backbone = torch.zeros(shape, dtype=torch.float64, device=device)
@@ -108,7 +108,7 @@ class _Sums:
         passes = [_neurons(model, rows) for model in (self._backbone, *self._models.values())]
         for layer, neurons in enumerate(zip(*passes, strict=True)):
             (before, _), *after = ([_by_token(one) for one in pair] for pair in neurons)
-            with self._place.summing():
+            with self._compute.float32():
                 self._of_backbone[:, layer] += self._moved(weights @ before)
                 for number, (a, product) in enumerate(after):
                     terms = (a, a.abs(), (a - before).square(), product)

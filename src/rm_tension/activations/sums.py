@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 
 Sums = NDArray[np.float64]  # [layers, neurons]
 Part = TypeVar("Part", "ActivationSums", "Attribution")
@@ -77,7 +77,7 @@ def save_activations(path: Path, by_objective: Mapping[str, Activations]) -> Non
             for field in fields(sums) if sums else ():
                 value = np.asarray(getattr(sums, field.name))
                 tensors[f"{objective}.{part.name}.{field.name}"] = value
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file(tensors, partial)
 
 

@@ -34,7 +34,7 @@ from rm_tension.analyse.tables import (
 from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.config import MiniatureData, Params, Profile
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import read_json, whole, write_json
+from rm_tension.base.files import atomic_write, read_json, write_json
 from rm_tension.base.grid import Trio, trios
 from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedData, LoadedWeights, Provenance
@@ -74,7 +74,7 @@ def run(job: Job) -> None:
         example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
         provenance, stand_ins = _provenance(job, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
-        with whole(paths.results) as folder:
+        with atomic_write(paths.results) as folder:
             write_tables({name: by_name(t, job.params) for name, t in tables.items()}, folder)
             write_tables(means, folder / "means")
             every_neuron = by_name(pd.concat(neuron_tables.values()), job.params)

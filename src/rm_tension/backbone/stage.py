@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from rm_tension.backbone.backbones import make_backbone, save_backbone
 from rm_tension.backbone.neurons import neuron_shape
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import atomic_write, write_json
 from rm_tension.base.job import Job
 from rm_tension.base.provenance import LoadedWeights
 from rm_tension.base.runs import record
@@ -26,7 +26,7 @@ def run(job: Job) -> None:
             job.tokens("train"),
             job.profile.tokens.max_length,
         )
-        with whole(job.paths.backbone(backbone)) as folder:
+        with atomic_write(job.paths.backbone(backbone)) as folder:
             save_backbone(model, folder, job.paths.tokenizer(backbone))
         provenance = LoadedWeights(loaded, job.stand_ins if loaded else None)
         write_json(job.paths.backbone_provenance(backbone), asdict(provenance))

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; rename it into place at the end.
 
     If the block raises, `path` stays as it was. The content is on disk before it is renamed, so
@@ -106,7 +106,7 @@ def _remove(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that a person can read and git can compare."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

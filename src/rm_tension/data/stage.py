@@ -8,7 +8,7 @@ import pandas as pd
 
 from rm_tension.base.config import HubData
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import atomic_write, write_json
 from rm_tension.base.grid import Split
 from rm_tension.base.hub import sha256_of
 from rm_tension.base.job import Job
@@ -37,7 +37,7 @@ def run(job: Job) -> None:
         rows = {name: counts(t["dataset"] + "/" + t["subset"]) for name, t in splits.items()}
         caps = {key: value for key, value in config if key.startswith("max_")}
         metrics["rows"] = rows
-        with whole(paths.data) as folder:
+        with atomic_write(paths.data) as folder:
             folder.mkdir()
             for name, table in splits.items():
                 table.to_parquet(folder / paths.texts(name).name, index=False)

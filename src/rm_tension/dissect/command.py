@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import atomic_write, write_json
 from rm_tension.dissect.neurons import Neurons
 from rm_tension.dissect.page import write_page
 from rm_tension.dissect.parts import Parts, digest_of
@@ -31,7 +31,7 @@ from rm_tension.dissect.plan import (
 )
 from rm_tension.dissect.texts import as_table, read_tasks, read_text_sets
 from rm_tension.evaluate.scoring import Scorer
-from rm_tension.model.device import Budget
+from rm_tension.model.device import TokenBudget
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.score.items import Item
 from rm_tension.score.loading import TOKENS_PER_BATCH, RewardModel, find_model, load_reward_model
@@ -127,7 +127,7 @@ class Dissection:
             "template": rm.settings.template,
             "max_length": rm.settings.max_length,
             "dtype": str(rm.model.dtype),
-            "device": rm.place.device.type,
+            "device": rm.compute.device.type,
             "rows": takes_rows(rm.model),
         }
         parts = Parts(out / "parts", inputs)
@@ -136,7 +136,9 @@ class Dissection:
             for name, one in sets.items()
         }
         scored = [
-            Scored(name, tables[name], Scorer(rm.encode(items[name]), Budget(TOKENS_PER_BATCH)))
+            Scored(
+                name, tables[name], Scorer(rm.encode(items[name]), TokenBudget(TOKENS_PER_BATCH))
+            )
             for name in tables
         ]
         return Dissection(rm, Neurons(statistics, base is not None, seed), scored, parts, inputs)
@@ -152,10 +154,10 @@ class Dissection:
         if parts["of_tasks"].any():
             tables["tasks"] = with_changes(task_table(parts[parts["of_tasks"]]), "task")
         for name, table in tables.items():
-            with whole(out / f"{name}.csv") as file:
+            with atomic_write(out / f"{name}.csv") as file:
                 table.to_csv(file, index=False, float_format="%.10g")
         for name, table in (("rewards", rewards), ("neurons", neuron_table(self.found))):
-            with whole(out / f"{name}.parquet") as file:
+            with atomic_write(out / f"{name}.parquet") as file:
                 table.to_parquet(file, index=False)
         layers, neurons = neuron_shape(self.rm.model)
         numbers = {
@@ -191,7 +193,7 @@ class Dissection:
         def compute() -> NDArray[np.float32]:
             label = f"{scored.name} {ablation.text_set} {ablation.kind} {ablation.percent:g}%"
             with rm.ablated(mask):
-                return scored.scorer.score(rm.model, rm.place, label)
+                return scored.scorer.score(rm.model, rm.compute, label)
 
         rewards = self.parts.rewards(scored.name, mask, compute)
         if not np.isfinite(rewards).all():

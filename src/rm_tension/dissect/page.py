@@ -8,7 +8,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import style
 
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.dissect.neurons import Neurons
 from rm_tension.dissect.plan import sizes
 from rm_tension.report.drawing import (
@@ -31,7 +31,7 @@ def write_page(out: Path, title: str, found: Neurons, tables: Mapping[str, pd.Da
     """Write index.html and figures/, as PDF, SVG and PNG."""
     with style.context(["default", STYLE]):  # whatever a matplotlibrc says
         drawings = [curve_figure(found, tables["curves"]), depth_figure(found)]
-    with whole(out / "figures") as folder:
+    with atomic_write(out / "figures") as folder:
         folder.mkdir()
         for drawing in drawings:
             save(drawing, folder)
@@ -50,7 +50,7 @@ def write_page(out: Path, title: str, found: Neurons, tables: Mapping[str, pd.Da
         drawings=[(drawing, embedded(drawing, out)) for drawing in drawings],
         css=(Path(__file__).parents[1] / "report/templates/page.css").read_text(encoding="utf-8"),
     )
-    with whole(out / "index.html") as partial:
+    with atomic_write(out / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations, load_activations, save_activations
-from rm_tension.base.files import whole, write_json
+from rm_tension.base.files import atomic_write, write_json
 from rm_tension.base.hub import sha256_of
 from rm_tension.evaluate.selection import Mask
 
@@ -50,7 +50,7 @@ class Parts:
         digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
         path = self._folder / f"rewards-{name}-{digest}.npy"
         if self._lacks(path):
-            with whole(path) as partial, partial.open("wb") as file:
+            with atomic_write(path) as partial, partial.open("wb") as file:
                 np.save(file, compute())
         rewards: NDArray[np.float32] = np.load(path)
         return rewards

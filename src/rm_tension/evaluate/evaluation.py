@@ -18,7 +18,7 @@ from rm_tension.evaluate.mean_ablation import mean_activation, set_to
 from rm_tension.evaluate.scores import backbone_score, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.evaluate.selection import Mask, top, trio_sets
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.rows import Item
 
 
@@ -71,7 +71,7 @@ class Texts:
     scorer: Scorer
 
     @staticmethod
-    def lay_out(items: pd.DataFrame, budget: Budget) -> "Texts":
+    def lay_out(items: pd.DataFrame, budget: TokenBudget) -> "Texts":
         """Lay out a table with dataset, item_id and answers, lists of token-id arrays."""
         answers: list[Item] = items["answers"].tolist()
         counts = items["answers"].map(len)
@@ -94,13 +94,15 @@ def evaluate(
     key: str,
     work: Iterable[tuple[Texts, Iterable[Condition]]],
     sets: NeuronSets,
-    place: Place,
+    compute: Compute,
 ) -> Iterator[pd.DataFrame]:
     """Yield the rewards (COLUMNS) of a reward model, for each condition of each set of texts."""
     for texts, conditions in work:
         for condition in conditions:
             with sets.ablated(model, condition, objective):
-                reward: NDArray[np.float32] = texts.scorer.score(model, place, f"{key} {condition}")
+                reward: NDArray[np.float32] = texts.scorer.score(
+                    model, compute, f"{key} {condition}"
+                )
             rows = texts.rows.assign(
                 objective=objective, kind=condition.kind, percent=condition.percent, reward=reward
             )

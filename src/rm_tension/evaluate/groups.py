@@ -16,7 +16,7 @@ from rm_tension.backbone.neurons import ablated
 from rm_tension.evaluate.conditions import WHOLE
 from rm_tension.evaluate.evaluation import Texts
 from rm_tension.evaluate.scores import SCORES, Scores, neuron_scores
-from rm_tension.model.device import Place
+from rm_tension.model.device import Compute
 
 
 def groups_by_block(scores: Scores, number: int) -> NDArray[np.int64]:
@@ -35,7 +35,7 @@ def group_margins(
     seed: int,
     pairs: Texts,
     number: int,
-    place: Place,
+    compute: Compute,
     progress: str,
 ) -> pd.DataFrame:
     """Return MARGINS but for the objective: the margin of each pair, a group of neurons ablated.
@@ -53,7 +53,7 @@ def group_margins(
         whole = np.zeros(activations.chosen.sum.shape, dtype=bool)
         mask = groups[name] == group if name in groups else whole
         with ablated(model, mask):
-            reward = pairs.scorer.score(model, place, f"{progress} {name} {group}")
+            reward = pairs.scorer.score(model, compute, f"{progress} {name} {group}")
         margin = reward[0::2] - reward[1::2]
         tables.append(items.assign(score=name, group=group, margin=margin))
     return pd.concat(tables, ignore_index=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rm_tension.base.progress import Progress
-from rm_tension.model.device import Budget, Place
+from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import rewards, takes_rows
 from rm_tension.model.rows import Item, Rows, row_batches, split
 
@@ -24,7 +24,7 @@ class Scorer:
     item are scored once, so that rounding never decides between them.
     """
 
-    def __init__(self, items: Sequence[Item], budget: Budget) -> None:
+    def __init__(self, items: Sequence[Item], budget: TokenBudget) -> None:
         self._budget = budget
         self._items: list[Item] = []  # without equal texts
         copies: list[int] = []
@@ -38,24 +38,24 @@ class Scorer:
         self._copies = np.array(copies, dtype=np.int64)
         self._lay_out = cache(partial(_lay_out, self._items))
 
-    def score(self, model: PreTrainedModel, place: Place, progress: str) -> NDArray[np.float32]:
+    def score(self, model: PreTrainedModel, compute: Compute, progress: str) -> NDArray[np.float32]:
         """Return the rewards of all texts, item by item: float32 [texts]; `progress` is a label."""
 
         def score(tokens: int) -> NDArray[np.float32]:
-            batches = self._lay_out(tokens if takes_rows(model) else 1, place.device)
-            return self._score(batches, model, place, progress)
+            batches = self._lay_out(tokens if takes_rows(model) else 1, compute.device)
+            return self._score(batches, model, compute, progress)
 
         return self._budget.run(score)
 
     def _score(
-        self, batches: Batches, model: PreTrainedModel, place: Place, progress: str
+        self, batches: Batches, model: PreTrainedModel, compute: Compute, progress: str
     ) -> NDArray[np.float32]:
         scored: list[Tensor] = []
         bar = Progress(progress, len(batches))
-        with torch.inference_mode(), place.computing(), bar:
+        with torch.inference_mode(), compute.autocast(), bar:
             for _, rows in batches:
                 # the masks that a pass makes go with this copy: those of all would fill the memory
-                scored.append(rewards(model, rows.to(place.device)))
+                scored.append(rewards(model, rows.to(compute.device)))
                 bar.advance(tokens=rows.input_ids.numel())
             flat = torch.cat(scored).cpu().numpy()  # the one time that the device is waited for
         order = np.concatenate([texts for texts, _ in batches])

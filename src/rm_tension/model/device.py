@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Place:
+class Compute:
     """A device, and the precision of the products that models compute there."""
 
     device: torch.device
@@ -32,7 +32,7 @@ class Place:
         return self.precision
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
+    def autocast(self) -> Iterator[None]:
         """Compute in the precision, whatever torch was told before (TORCH_ALLOW_TF32_CUBLAS_OVERRIDE)."""
         with (
             _float32_products("high" if self.computes_in == "tf32" else "highest"),
@@ -41,7 +41,7 @@ class Place:
             yield
 
     @contextmanager
-    def summing(self) -> Iterator[None]:
+    def float32(self) -> Iterator[None]:
         """Compute float32 products in float32, for sums: TF32 would round each term first."""
         with _float32_products("highest"), torch.autocast(self.device.type, enabled=False):
             yield
@@ -122,7 +122,7 @@ def make_accelerator(precision: Precision, device: torch.device | None = None) -
         raise UserError(
             f"accelerate chose {accelerator.device} instead of {device}: unset ACCELERATE_USE_CPU"
         )
-    tf32 = Place(accelerator.device, precision).computes_in == "tf32"
+    tf32 = Compute(accelerator.device, precision).computes_in == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")  # for backward passes, too
     return accelerator
 
@@ -136,7 +136,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return should_reduce_batch_size(error) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-class Budget:
+class TokenBudget:
     """Micro-batch size in tokens, halved once on out-of-memory; only rounding depends on it."""
 
     def __init__(self, tokens: int) -> None:

@@ -1,6 +1,6 @@
 """Tables, figures, page and PDF from the analysed results, the published values beside ours."""
 
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
 from rm_tension.report.contents import make_report
@@ -18,7 +18,10 @@ def run(job: Job) -> None:
     """Make reports/<P>/ from results/<P>/: tables/, figures/, artifact.pdf, pages, DVC's views."""
     paths = job.paths
     source = Source.of(paths.results, paths.profile, job.params)
-    with record(paths.run("report"), dict(job.cell)) as metrics, whole(paths.reports) as folder:
+    with (
+        record(paths.run("report"), dict(job.cell)) as metrics,
+        atomic_write(paths.reports) as folder,
+    ):
         report = make_report(source)
         write(report, folder)
         write_dvc_views(source, folder)

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError, without_passwords
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.base.hub import model_folder
 from rm_tension.base.lockfile import file_md5, stages_of
 
@@ -234,6 +234,6 @@ def _fetch(repository: DVCFileSystem, path: str, md5: str, folder: Path) -> None
         if folder.is_dir():
             return
         print(without_passwords(f"{path}: to be fetched into {folder}"), file=sys.stderr)
-        with whole(folder) as partial:
+        with atomic_write(folder) as partial:
             partial.mkdir()
             download(repository, path, partial, md5)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.score.items import Item, read_item
 from rm_tension.score.loading import load_reward_model
 
@@ -170,7 +170,7 @@ def write(name: str, lines: list[dict[str, Any]]) -> None:
         if path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
             path.write_bytes(raw)
         else:
-            with whole(path) as partial:
+            with atomic_write(path) as partial:
                 partial.write_bytes(raw)
     except OSError as error:
         raise UserError(f"{name}: cannot be written ({error.strerror})") from error

@@ -22,7 +22,7 @@ from rm_tension.dissect.neurons import Neurons, NeuronSet
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.evaluate.selection import Mask
 from rm_tension.model import reward_model, rows
-from rm_tension.model.device import Budget, Place, find_device
+from rm_tension.model.device import Compute, TokenBudget, find_device
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.model.settings import FILE, ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
@@ -53,7 +53,7 @@ class RewardModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     encoder: Tokenizer
-    place: Place
+    compute: Compute
 
     def __repr__(self) -> str:
         layers, neurons = neuron_shape(self.model)
@@ -62,7 +62,7 @@ class RewardModel:
         template = self.settings.template
         return (
             f"{self.settings.key}: {self.model.config.model_type}, {layers} x {neurons} neurons, "
-            f"{dtype} on {self.place.device}, {attention}, "
+            f"{dtype} on {self.compute.device}, {attention}, "
             f"{'chat template' if template is None else f'template {template!r}'}, "
             f"texts of up to {self.settings.max_length} tokens"
         )
@@ -91,8 +91,8 @@ class RewardModel:
         """Return the rewards of each item's answers."""
         if not items:
             return []
-        scorer = Scorer(self.encode(items), Budget(TOKENS_PER_BATCH))
-        rewards = scorer.score(self.model, self.place, self.settings.key)
+        scorer = Scorer(self.encode(items), TokenBudget(TOKENS_PER_BATCH))
+        rewards = scorer.score(self.model, self.compute, self.settings.key)
         if not np.isfinite(rewards).all():
             raise UserError(f"{self.folder}: rewards are not finite; the checkpoint is broken")
         ends = np.cumsum([len(item.answers) for item in items])
@@ -139,8 +139,8 @@ class RewardModel:
         known = base.get_input_embeddings().num_embeddings
         if (largest := max(int(text.max()) for pair in pairs for text in pair)) >= known:
             raise UserError(f"{name}: token {largest}, but the backbone knows {known} tokens only")
-        budget = Budget(TOKENS_PER_BATCH)
-        return collect({"rm": self.model}, base, pairs, self.place, budget, name)["rm"]
+        budget = TokenBudget(TOKENS_PER_BATCH)
+        return collect({"rm": self.model}, base, pairs, self.compute, budget, name)["rm"]
 
     def backbone(self, key: str | os.PathLike[str]) -> PreTrainedModel:
         """Return the backbone that the model was trained from, as `neurons` compares with it.
@@ -268,8 +268,8 @@ def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
             f"{folder}: damaged, cannot be loaded ({type(error).__name__}: {error!s:.300}); fetch "
             "the checkpoint again"
         ) from error
-    place = Place(device, settings.precision)
-    return RewardModel(folder, settings, model, tokenizer, encoder, place)
+    compute = Compute(device, settings.precision)
+    return RewardModel(folder, settings, model, tokenizer, encoder, compute)
 
 
 def open_foreign(
@@ -296,10 +296,10 @@ def open_foreign(
     except ValidationError as error:
         raise UserError(f"template {template!r}: {error.errors()[0]['msg']}") from error
     model = checkpoint.load(dtype or checkpoint.choose_dtype(device)).to(device)
-    place = Place(device, settings.precision)
-    choose_attention(model, place, max_length)
+    compute = Compute(device, settings.precision)
+    choose_attention(model, compute, max_length)
     encoder = encoder_of(tokenizer, adds_tokens=template is not None)
-    return RewardModel(checkpoint.folder, settings, model, tokenizer, encoder, place)
+    return RewardModel(checkpoint.folder, settings, model, tokenizer, encoder, compute)
 
 
 def _without_padding(text: rows.Tokens, pad: int | None) -> rows.Tokens:

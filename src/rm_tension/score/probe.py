@@ -16,7 +16,7 @@ from rm_tension.activations.stats import OWN_SUMS, collect
 from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.model import attention
-from rm_tension.model.device import Budget, Place, is_out_of_memory
+from rm_tension.model.device import Compute, TokenBudget, is_out_of_memory
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.model.rows import Item
 
@@ -27,7 +27,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-1, torch.float16: 1e-1}
 Numbers = NDArray[np.float64]
 
 
-def choose_attention(model: PreTrainedModel, place: Place, max_length: int) -> None:
+def choose_attention(model: PreTrainedModel, compute: Compute, max_length: int) -> None:
     """Have a model take rows where these give the numbers of its own attention, which it has now.
 
     Texts of random tokens decide, longer than its sliding window if texts of `max_length` tokens
@@ -35,8 +35,8 @@ def choose_attention(model: PreTrainedModel, place: Place, max_length: int) -> N
     """
     pairs = _pairs(model, max_length)
     own, tolerance = model.config._attn_implementation, TOLERANCE[model.dtype]
-    expected = _stock_rewards(model, pairs, place)
-    rewards, sums = _numbers(model, pairs, place)
+    expected = _stock_rewards(model, pairs, compute)
+    rewards, sums = _numbers(model, pairs, compute)
     if not _distance(rewards, expected) <= tolerance:
         raise UserError(
             f"model type {model.config.model_type!r}: its rewards are not a linear map of a text's "
@@ -45,7 +45,7 @@ def choose_attention(model: PreTrainedModel, place: Place, max_length: int) -> N
     try:
         model.set_attn_implementation(attention.NAME)
         if takes_rows(model):  # some types keep theirs
-            of_rows = _numbers(model, pairs, place)
+            of_rows = _numbers(model, pairs, compute)
             distances = [_distance(*both) for both in zip(of_rows, (rewards, sums), strict=True)]
             if max(distances) <= tolerance:
                 return
@@ -75,23 +75,23 @@ def _pairs(model: PreTrainedModel, max_length: int) -> list[Item]:
     return pairs
 
 
-def _stock_rewards(model: PreTrainedModel, pairs: Sequence[Item], place: Place) -> Numbers:
+def _stock_rewards(model: PreTrainedModel, pairs: Sequence[Item], compute: Compute) -> Numbers:
     """Return the rewards that transformers' own forward pass gives each text alone."""
     rewards = []
-    with torch.inference_mode(), place.computing():
+    with torch.inference_mode(), compute.autocast():
         for pair in pairs:
             for text in pair:
-                ids = torch.from_numpy(text.astype(np.int64)).to(place.device)
+                ids = torch.from_numpy(text.astype(np.int64)).to(compute.device)
                 rewards.append(float(model(input_ids=ids[None], use_cache=False).logits[0, 0]))
     return np.array(rewards)
 
 
 def _numbers(
-    model: PreTrainedModel, pairs: Sequence[Item], place: Place
+    model: PreTrainedModel, pairs: Sequence[Item], compute: Compute
 ) -> tuple[Numbers, Numbers]:
     """Return rewards and activation sums, as everything here computes them."""
-    rewards = Scorer(pairs, Budget(TOKENS)).score(model, place, "probe").astype(np.float64)
-    both = collect({"rm": model}, model, pairs, place, Budget(TOKENS), "probe")["rm"]
+    rewards = Scorer(pairs, TokenBudget(TOKENS)).score(model, compute, "probe").astype(np.float64)
+    both = collect({"rm": model}, model, pairs, compute, TokenBudget(TOKENS), "probe")["rm"]
     sums = [[getattr(side, name) for name in OWN_SUMS] for side in both.sides]
     return rewards, np.array(sums)
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pandas as pd
 
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.base.grid import Split
 from rm_tension.base.job import Job
 from rm_tension.base.runs import record
@@ -35,7 +35,7 @@ def run(job: Job) -> None:
         backbones.setdefault(backbone.tokenizer, []).append(key)
     with (
         record(job.paths.run("tokens"), job.parameters("tokens")) as metrics,
-        whole(job.paths.all_tokens) as folder,
+        atomic_write(job.paths.all_tokens) as folder,
     ):
         for name, (first, *others) in backbones.items():
             metrics[name] = tokenise(job, name, items, folder / first)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.base.job import Job
 from rm_tension.base.runs import machine_of, record, split
-from rm_tension.model.device import Budget, make_accelerator, profile_device
+from rm_tension.model.device import TokenBudget, make_accelerator, profile_device
 from rm_tension.model.reward_model import new_reward_model, save_reward_model
 from rm_tension.model.rows import token_count
 from rm_tension.model.settings import ScoringSettings
@@ -30,7 +30,7 @@ def run(job: Job) -> None:
     state = job.paths.state("train", key.key)
     run_file = job.paths.run("train", key.key)
     parameters = job.parameters("train") | {"epochs": epochs}
-    budget = Budget(config.tokens_per_micro_batch)
+    budget = TokenBudget(config.tokens_per_micro_batch)
     with record(run_file, parameters) as metrics, stream(key.key, parameters) as on_step:
         model = new_reward_model(
             job.paths.backbone(key.backbone), seed, config.head_std, config.weights
@@ -47,7 +47,7 @@ def run(job: Job) -> None:
             progress=key.key,
             on_step=on_step,
         )
-        with whole(job.paths.reward_model(key)) as folder:
+        with atomic_write(job.paths.reward_model(key)) as folder:
             save_reward_model(model, folder, job.paths.tokenizer(key.backbone), _settings(job))
         _write_history(job.paths.history(key), history)
         last_epoch = [step for step in history if step["epoch"] == epochs - 1]
@@ -68,7 +68,7 @@ def _write_history(path: Path, history: Sequence[Metrics]) -> None:
     """Write metrics of the result to `path`, those of the machine to its machine folder."""
     of_result, of_machine = zip(*map(split, history), strict=True)
     for file, steps in ((path, of_result), (machine_of(path.parent) / path.name, of_machine)):
-        with whole(file) as partial:
+        with atomic_write(file) as partial:
             lines = "".join(json.dumps(step) + "\n" for step in steps)
             partial.write_text(lines, encoding="utf-8")
 

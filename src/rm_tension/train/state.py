@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rm_tension.base.files import whole
+from rm_tension.base.files import atomic_write
 from rm_tension.model.rows import Item
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -46,7 +46,7 @@ def save(
     tensors = {f"model.{name}": weight for name, weight in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"{name}.{index}": moments[name] for name in MOMENTS}
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file(tensors, partial, metadata={"fingerprint": key, "history": json.dumps(history)})
 
 

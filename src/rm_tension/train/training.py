@@ -19,7 +19,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.progress import Progress
 from rm_tension.base.runs import memory_mib
 from rm_tension.base.signals import noted_signals
-from rm_tension.model.device import Budget
+from rm_tension.model.device import TokenBudget
 from rm_tension.model.reward_model import rewards
 from rm_tension.model.rows import Item, row_batches, token_count
 from rm_tension.train import state as training_state
@@ -94,7 +94,7 @@ def train(
     epochs: int,
     seed: int,
     accelerator: Accelerator,
-    budget: Budget,
+    budget: TokenBudget,
     state: Path,
     progress: str,
     on_step: Callable[[Metrics], None] = lambda metrics: None,
@@ -174,7 +174,7 @@ class _Training:
     pairs: Pairs
     config: TrainConfig
     accelerator: Accelerator
-    budget: Budget
+    budget: TokenBudget
 
     def take(self, steps: int, step: Step) -> _Taken:
         """Take one of so many steps."""
