@@ -32,8 +32,7 @@ def attribute(
 def _attribute(
     model: PreTrainedModel, pairs: Sequence[Item], compute: Compute, tokens: int, progress: str
 ) -> Tensor:
-    # float64 as the sums of `stats`, which Apple's GPUs do not have
-    device = torch.device("cpu") if compute.device.type == "mps" else compute.device
+    device = compute.float64_device
     total = torch.zeros(neuron_shape(model), dtype=torch.float64, device=device)
     groups = batches([row_length(pair) for pair in pairs], tokens)
     with compute.autocast(), Progress(progress, len(groups)) as bar:

@@ -1,6 +1,6 @@
-"""Sum the MLP activations of a trio's reward models, each over its objective's pairs, beside its backbone's."""
+"""Sum the MLP activations of a trio's reward models, each over its objective's training pairs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import reduce
 from itertools import compress
@@ -41,7 +41,8 @@ def run(job: Job) -> None:
         backbone = load_reward_model(job.paths.backbone(trio.backbone), weights).float()
         backbone = backbone.to(compute.device)
         sums: dict[str, list[Activations]] = {name: [] for name in job.params.grid.objectives}
-        for objectives, pairs in _pairs_by_objectives(job):
+        of_objective = {name: job.pairs("train", name) for name in sums}
+        for objectives, pairs in _by_objectives(job, of_objective):
             models: dict[str, PreTrainedModel] = {
                 name: load_reward_model(job.paths.reward_model(trio.model(name))).to(compute.device)
                 for name in objectives
@@ -50,10 +51,10 @@ def run(job: Job) -> None:
             answers = pairs["answers"].tolist()
             for name, part in collect(models, backbone, answers, compute, budget, title).items():
                 sums[name].append(part)
-        totals: dict[str, Activations] = {
-            name: replace(reduce(add, sums[name]), attribution=_attribution(job, name, compute))
-            for name in job.params.grid.objectives
-        }
+        totals: dict[str, Activations] = {}
+        for name, parts in sums.items():
+            attribution = _attribution(job, name, of_objective[name], compute)
+            totals[name] = replace(reduce(add, parts), attribution=attribution)
         metrics |= {
             f"{name}_tokens": sum(side.tokens for side in total.sides)
             for name, total in totals.items()
@@ -62,15 +63,13 @@ def run(job: Job) -> None:
         save_activations(job.paths.activations(trio), totals)
 
 
-def _attribution(job: Job, objective: str, compute: Compute) -> Attribution:
+def _attribution(job: Job, objective: str, pairs: pd.DataFrame, compute: Compute) -> Attribution:
     """Return that of an RM, over a sample of its training pairs that depends on the seed."""
     config, model = job.profile.activations.attribution, job.trio.model(objective)
     reward_model = load_reward_model(job.paths.reward_model(model)).to(compute.device)
-    pairs = _sample(job.pairs("train", objective), config.pairs, job.trio.seed)
+    answers = _sample(pairs, config.pairs, job.trio.seed)["answers"].tolist()
     budget = TokenBudget(config.tokens_per_batch)
-    return attribute(
-        reward_model, pairs["answers"].tolist(), compute, budget, f"{model.key} attribution"
-    )
+    return attribute(reward_model, answers, compute, budget, f"{model.key} attribution")
 
 
 def _sample(pairs: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
@@ -80,15 +79,17 @@ def _sample(pairs: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
     return pairs.sample(size, random_state=seed)
 
 
-def _pairs_by_objectives(job: Job) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Yield training pairs, or samples of them that depend on the seed, by the objectives whose RMs see them."""
-    cap, objectives = job.profile.activations.max_pairs, job.params.grid.objectives
-    table = job.pairs("train")
+def _by_objectives(
+    job: Job, of_objective: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Yield training pairs by the objectives whose RMs see them.
+
+    Where there are more than `max_pairs` of an objective, they are a sample by the seed.
+    """
+    cap, table = job.profile.activations.max_pairs, job.pairs("train")
     seen = pd.DataFrame(index=table.index)
-    for objective in objectives:
-        pairs = job.pairs("train", objective)
+    for objective, pairs in of_objective.items():
         seen[objective] = seen.index.isin(_sample(pairs, cap, job.trio.seed).index)
-    for key, group in table[seen.any(axis=1)].groupby(
-        [seen[objective] for objective in objectives], sort=False
-    ):
-        yield tuple(compress(objectives, cast(tuple[bool, ...], key))), group
+    groups = table[seen.any(axis=1)].groupby([seen[name] for name in seen], sort=False)
+    for key, group in groups:
+        yield tuple(compress(of_objective, cast(tuple[bool, ...], key))), group

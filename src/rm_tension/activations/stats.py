@@ -1,4 +1,4 @@
-"""One pass over training pairs, all sums of METHOD.md section 4. Raw activations are never stored."""
+"""All sums of METHOD.md section 4 in one pass; raw activations are never stored."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -83,14 +83,14 @@ def _by_token(neurons: Tensor) -> Tensor:
 class _Sums:
     """Running sums of several models and their backbone, on their device, which never waits.
 
-    Totals are float64, because a training split has 10^8 tokens; Apple's GPUs have none.
+    Totals are float64, because a training split has 10^8 tokens.
     """
 
     def __init__(
         self, models: Mapping[str, PreTrainedModel], backbone: PreTrainedModel, compute: Compute
     ) -> None:
         self._models, self._backbone, self._compute = models, backbone, compute
-        device = torch.device("cpu") if compute.device.type == "mps" else compute.device
+        device = compute.float64_device
         shape = (2, *neuron_shape(backbone))  # sides, layers, neurons
         self._tokens = torch.zeros(2, dtype=torch.int64, device=device)
         self._of_backbone = torch.zeros(shape, dtype=torch.float64, device=device)

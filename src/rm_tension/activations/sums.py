@@ -1,4 +1,4 @@
-"""What one pass over an RM's training pairs leaves of its activations, and the file that keeps it."""
+"""Sums of an RM's activations over its training pairs, and the file that keeps them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -69,7 +69,7 @@ class Activations:
 
 
 def save_activations(path: Path, by_objective: Mapping[str, Activations]) -> None:
-    """Write a trio's sums as tensors named `<objective>.<part>.<field>`, by parts of Activations."""
+    """Write a trio's sums as tensors `<objective>.<part>.<field>`, by parts of Activations."""
     tensors = {}
     for objective, activations in by_objective.items():
         for part in fields(Activations):

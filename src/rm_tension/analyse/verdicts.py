@@ -19,6 +19,7 @@ Verdict = Literal["reproduced", "not reproduced", "undecided", "not applicable"]
 # The verdict of a claim is the first of these that any of its parts has.
 WORST_FIRST: tuple[Verdict, ...] = ("not reproduced", "not applicable", "undecided", "reproduced")
 INTERVAL = (2.5, 97.5)  # percentiles
+ROUNDING = 1e-9  # how far float64 sums leave a number that lies on a bound from it, and more
 Z = float(ndtri(INTERVAL[1] / 100))  # of a normal distribution
 Interval = tuple[float, float]
 UNKNOWN_INTERVAL: Interval = (math.nan, math.nan)
@@ -63,7 +64,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Part:
-    """One number of a claim, by `Replicates.index`; it holds strictly between `low` and `high`.
+    """One number of a claim, by `Replicates.index`; it holds between `low` and `high`, not on them.
 
     `of_sets` says that the number compares sets of neurons by scores averaged over seeds. Such
     numbers are biased under resampling: where a seed is drawn twice, fewer are averaged, so that
@@ -113,7 +114,7 @@ class Part:
         """Return the verdict by the number alone: the published ones have no intervals."""
         if math.isnan(self.effect):
             return None
-        return "holds" if self.margin > 0 else "does not hold"
+        return "holds" if self.margin > ROUNDING else "does not hold"
 
     @property
     def verdict(self) -> Verdict:
@@ -124,9 +125,9 @@ class Part:
         low, high = self.interval
         if not math.isfinite(self.effect + low + high):
             return "not applicable"
-        if self.margin > 0 and self.low < low and high < self.high:
+        if min(self.margin, low - self.low, self.high - high) > ROUNDING:
             return "reproduced"
-        if self.margin <= 0 and (high < self.low or low > self.high):
+        if self.margin <= ROUNDING and max(self.low - high, low - self.high) > ROUNDING:
             return "not reproduced"
         return "undecided"
 

@@ -95,7 +95,7 @@ def _random_model(
 
 
 def input_weights(model: nn.Module) -> Iterator[Tensor]:
-    """Yield for each block of a `_random_model` a view [neurons, width] of what its neurons read."""
+    """Yield a view [neurons, width] of what the neurons of each block of a `_random_model` read."""
     for name, module in model.named_modules():
         if name.endswith("mlp.gate_proj"):
             yield module.get_parameter("weight").detach()

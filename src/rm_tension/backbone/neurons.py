@@ -4,7 +4,7 @@ A neuron is one unit of a block's MLP hidden layer, its activation the output of
 function (METHOD.md section 4).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -74,16 +75,13 @@ def _activation_widths(base: PreTrainedModel, blocks: Sequence[nn.Module]) -> di
 
     modules = [module for block in blocks for module in block.modules()]
     bare = [module for module in modules if next(module.parameters(), None) is None]
-    handles = [module.register_forward_hook(see) for module in bare]
     training = base.training
     base.eval()  # dropout would draw random numbers
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _attached(module.register_forward_hook(see) for module in bare):
             base(input_ids=torch.ones(1, 2, dtype=torch.int64, device=base.device), use_cache=False)
     finally:
         base.train(training)
-        for handle in handles:
-            handle.remove()
     return widths
 
 
@@ -135,12 +133,10 @@ def on_activations(
         return lambda _module, _inputs, output: see(layer, output)
 
     activations = [site.activation for site in neuron_sites(model)]
-    handles = [part.register_forward_hook(hook(layer)) for layer, part in enumerate(activations)]
-    try:
+    with _attached(
+        part.register_forward_hook(hook(layer)) for layer, part in enumerate(activations)
+    ):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -154,7 +150,14 @@ def on_products(model: PreTrainedModel, see: Callable[[Tensor], None]) -> Iterat
         see(arguments[0])
 
     outputs = [site.output for site in neuron_sites(model)]
-    handles = [part.register_forward_pre_hook(hook) for part in outputs]
+    with _attached(part.register_forward_pre_hook(hook) for part in outputs):
+        yield
+
+
+@contextmanager
+def _attached(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Attach hooks, and remove them at the end."""
+    handles = list(hooks)
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ def main(*, profile: str, backbone: str, seed: int) -> None:
 
 
 def run(job: Job) -> None:
-    """Read a checkpoint of each objective, and activations; write the trio's rewards and margins."""
+    """Read a trio's checkpoints and activations; write its rewards and margins."""
     config, trio, params = job.profile.evaluate, job.trio, job.params
     job.refuse_leftovers(map(job.paths.reward_model, trio.models(params.grid)))
     compute = Compute(profile_device(job.paths.profile, job.profile.gpu), config.precision)

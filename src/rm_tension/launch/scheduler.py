@@ -49,11 +49,25 @@ class Executor(Protocol):
     reports it, too, then.
     """
 
-    def has_slot(self) -> bool: ...
-    def start(self, job: Job) -> None: ...
-    def adopt(self, stage: str, inputs: Callable[[], str]) -> bool: ...
-    def ended(self, timeout: float) -> Iterator[End]: ...  # after that many seconds at most
-    def stop(self) -> None: ...  # nobody will ask any more
+    def has_slot(self) -> bool:
+        """Return whether one more job may start."""
+        ...
+
+    def start(self, job: Job) -> None:
+        """Start a job, which takes a slot."""
+        ...
+
+    def adopt(self, stage: str, inputs: Callable[[], str]) -> bool:
+        """Return whether a job of an earlier launcher computes the stage from the same inputs."""
+        ...
+
+    def ended(self, timeout: float) -> Iterator[End]:
+        """Yield the jobs that have ended, after `timeout` seconds at most."""
+        ...
+
+    def stop(self) -> None:
+        """End what runs, if it is to end with the launcher: nobody will ask any more."""
+        ...
 
 
 class State(StrEnum):

@@ -56,7 +56,7 @@ def attend(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Return [1, tokens, heads, size] of tensors [1, heads, tokens, size], and no attention weights.
+    """Return [1, tokens, heads, size] of tensors [1, heads, tokens, size], and no weights.
 
     This is transformers' interface. A model that is called without spans, by a user of
     transformers, attends as it would with `sdpa`.

@@ -31,9 +31,14 @@ class Compute:
             return "float32"
         return self.precision
 
+    @property
+    def float64_device(self) -> torch.device:
+        """Where float64 sums are kept: on the device, or the CPU beside Apple's GPUs."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """Compute in the precision, whatever torch was told before (TORCH_ALLOW_TF32_CUBLAS_OVERRIDE)."""
+        """Compute in the precision, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says."""
         with (
             _float32_products("high" if self.computes_in == "tf32" else "highest"),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"),
@@ -87,8 +92,8 @@ def profile_device(profile: str, gpu: Literal["none", "useful", "required"]) -> 
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"profiles.{profile}.gpu: required, but torch {torch.__version__} cannot use CUDA here: "
-            f"{error}; look at `nvidia-smi`, start the container with `--gpus all`, or set it to "
+            f"profiles.{profile}.gpu: required, but torch {torch.__version__} cannot use CUDA "
+            f"here: {error}; look at `nvidia-smi`, start the container with `--gpus all`, or set it to "
             "useful in params.yaml to compute on a CPU"
         ) from error
     return device
@@ -144,7 +149,7 @@ class TokenBudget:
         self._halved = False
 
     def run(self, work: Callable[[int], Result]) -> Result:
-        """Return `work(tokens)`, which must be able to begin again; UserError if halving fails, too."""
+        """Return `work(tokens)`, which may be begun again; UserError if halving fails, too."""
         try:
             return work(self.tokens)
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""One kernel each for GPT-2's activation function and Llama's norm, where transformers runs eight."""
+"""GPT-2's activation function and Llama's norm in one kernel each; transformers runs eight."""
 
 from torch import nn
 from transformers import PreTrainedModel

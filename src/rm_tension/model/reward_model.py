@@ -1,4 +1,4 @@
-"""A reward model: a backbone whose language-model head is replaced by one linear map to a scalar (METHOD.md section 1).
+"""A reward model: a backbone with a linear map to a scalar for its head (METHOD.md section 1).
 
 The checkpoints are transformers' own sequence-classification models with one label: whatever loads
 those gives our rewards, because the last token of a text that is not padding, where transformers
@@ -22,7 +22,7 @@ from rm_tension.model.tokenizer import stock_tokenizer
 
 
 def new_reward_model(backbone: Path, seed: int, head_std: float, dtype: str) -> PreTrainedModel:
-    """A backbone with a fresh head: no bias, weights from N(0, head_std) that depend on `seed` alone."""
+    """Return a backbone with a new head: no bias, weights from N(0, head_std) by `seed` alone."""
     model = _load(backbone, dtype)
     weight = torch.empty(model.score.weight.shape)
     torch.nn.init.normal_(weight, std=head_std, generator=torch.Generator().manual_seed(seed))
@@ -32,7 +32,7 @@ def new_reward_model(backbone: Path, seed: int, head_std: float, dtype: str) -> 
 
 
 def load_reward_model(folder: Path, dtype: str = "float32") -> PreTrainedModel:
-    """A trained reward model, for scoring."""
+    """Return a trained reward model, for scoring; raise UserError if it is missing or damaged."""
     return _load(folder, dtype).eval().requires_grad_(False)
 
 
@@ -65,7 +65,7 @@ def _load(folder: Path, dtype: str) -> PreTrainedModel:
 
 
 def quiet() -> None:
-    """Keep transformers from reporting the missing head as a problem, and from a bar for every file."""
+    """Keep transformers from reporting the missing head, and from a bar for every file."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
@@ -73,13 +73,12 @@ def quiet() -> None:
 def save_reward_model(
     model: PreTrainedModel, folder: Path, tokenizer: Path, settings: ScoringSettings
 ) -> None:
-    """Write weights as safetensors, config and the files of `tokenizer`, so that transformers' pipelines just work.
+    """Write weights (safetensors), config, the files of `tokenizer`, and how it scores.
 
-    Beside them what our own scoring needs to know.
+    transformers' pipelines take the folder as it is.
     """
-    model.config.pad_token_id = stock_tokenizer(
-        tokenizer
-    ).pad_token_id  # they refuse batches without one
+    # they refuse batches without one
+    model.config.pad_token_id = stock_tokenizer(tokenizer).pad_token_id
     model.config.problem_type = "regression"  # or they would return the sigmoid of a reward
     model.save_pretrained(folder)
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
@@ -87,12 +86,12 @@ def save_reward_model(
 
 
 def takes_rows(model: PreTrainedModel) -> bool:
-    """Return whether texts reach the model as shared-prefix rows, or each as a sequence of its own."""
+    """Return whether texts reach the model as shared-prefix rows; else one by one."""
     return bool(model.config._attn_implementation == attention.NAME)
 
 
 def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
-    """The backbone's last hidden states: [tokens, width].
+    """Return the backbone's last hidden states: [tokens, width].
 
     A model that takes no rows attends in its own way, and to one text at a time.
     """
@@ -108,7 +107,7 @@ def hidden_states(model: PreTrainedModel, rows: Rows) -> Tensor:
 
 
 def rewards(model: PreTrainedModel, rows: Rows) -> Tensor:
-    """The reward of each text, read at its last token: float32 [texts].
+    """Return the reward of each text, read at its last token: float32 [texts].
 
     The head is applied in float32 whatever the weights' type: bfloat16 has eight bits, and ties
     would decide accuracy (METHOD.md section 8, erratum 9).

@@ -25,9 +25,8 @@ from torch import Tensor
 from rm_tension.model.spans import Spans
 
 Tokens = NDArray[np.int32]  # one tokenised text
-Item = Sequence[
-    Tokens
-]  # the tokenised texts that share a row: (chosen, rejected), or the answers to a prompt
+# The tokenised texts that share a row: (chosen, rejected), or the answers to a prompt
+Item = Sequence[Tokens]
 
 PREFIX = 0  # segment
 # Tokens of a prefix by those of the longest answer behind it: CPUs attend to a shorter one through
@@ -36,19 +35,19 @@ LEAST_SHARED = 1 / 8
 
 
 def prefix_length(item: Item) -> int:
-    """Number of leading tokens that all texts of the item share."""
+    """Return the number of leading tokens that all texts of the item share."""
     shortest = min(len(text) for text in item)
     same = np.logical_and.reduce([text[:shortest] == item[0][:shortest] for text in item])
     return shortest if same.all() else int(np.argmin(same))
 
 
 def row_length(item: Item) -> int:
-    """Tokens in the item's row."""
+    """Return the number of tokens in the item's row."""
     return sum(len(text) for text in item) - (len(item) - 1) * prefix_length(item)
 
 
 def token_count(items: Sequence[Item]) -> int:
-    """Tokens of all texts, each prefix counted once for every text that it belongs to."""
+    """Count the tokens of all texts, each prefix once for every text that it belongs to."""
     return sum(len(text) for item in items for text in item)
 
 
@@ -73,7 +72,7 @@ def split(item: Item, budget: int) -> Iterator[Item]:
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices of rows of these lengths in batches of at most `budget` tokens, longest rows first.
+    """Return indices of rows in batches of at most `budget` tokens, longest rows first.
 
     A row that is longer than the budget is a batch of its own.
     """
@@ -90,7 +89,10 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch of rows, end to end, and where the reward of each text is read (texts in the order of the items)."""
+    """A batch of rows, end to end, with where the reward of each text is read.
+
+    Texts are in the order of the items.
+    """
 
     input_ids: Tensor  # int64 [1, tokens]
     position_ids: Tensor  # int64 [1, tokens]
@@ -104,12 +106,12 @@ class Rows:
         return replace(self, **moved, spans=self.spans.to(device))
 
     def belongs_to(self, text: int) -> Tensor:
-        """Whether each token is part of its row's text number `text` (from 0): bool [tokens]."""
+        """Say which tokens are part of their row's text number `text` (from 0): bool [tokens]."""
         return (self.segments == PREFIX) | (self.segments == text + 1)
 
 
 def collate(items: Sequence[Item]) -> Rows:
-    """Lay the items out as one batch; raises ValueError for an empty text, which has no last token."""
+    """Lay the items out as one batch; ValueError for an empty text, which has no last token."""
     ids: list[Tokens] = []
     positions, segments, last, spans = [], [], [], []
     start = 0  # of the row
@@ -144,6 +146,6 @@ def _tensor(runs: Sequence[NDArray[Any]]) -> Tensor:
 
 
 def row_batches(items: Sequence[Item], budget: int) -> Iterator[tuple[list[int], Rows]]:
-    """Batches of rows, one for each item, with the indices of their items."""
+    """Yield batches of rows, one for each item, with the indices of their items."""
     for indices in batches([row_length(item) for item in items], budget):
         yield indices, collate([items[index] for index in indices])

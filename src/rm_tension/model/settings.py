@@ -1,4 +1,4 @@
-"""What a checkpoint's rewards are made of, beside its weights: whoever has the folder needs no params.yaml."""
+"""How a checkpoint scores texts, in its folder: whoever has that needs no params.yaml."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILE = "scoring.json"
 
 
 class ScoringSettings(Settings):
-    """As they were when the reward model was trained: its place in the grid, and how the pipeline scores texts.
+    """The reward model's place in the grid, and how the pipeline scored texts when it was trained.
 
     `template` holds {prompt} and {answer}; texts are cut at `max_length` tokens. Of a model that
     others trained, the profile is empty, and no template means the tokenizer's chat template.

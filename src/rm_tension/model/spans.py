@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Padded:
-    """Some spans as a rectangle, one a line; what stands beyond the end of a span counts for nothing.
+    """Some spans as a rectangle, one a line; what stands beyond a span's end counts for nothing.
 
     `queries` [spans, longest own] and `keys` [spans, most keys] are places in the batch, int64;
     `mask` is bool [spans, 1, longest own, most keys], None where plain causality says the same;

@@ -1,4 +1,4 @@
-"""The files of preference pairs, from pairs.csv: their official numbers of rows, and sha256 if known.
+"""The files of preference pairs, from pairs.csv: their official rows, and sha256 if known.
 
 Sources are the names that objectives in params.yaml use, each of a train and a test file. HH-RLHF's
 numbers are those of METHOD.md section 1; the rows of its train files add up to the 160,800 that the

@@ -129,7 +129,7 @@ def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
 
 
 def trained_models(outputs: Iterable[str]) -> dict[str, str]:
-    """Return the paths of reward models among outputs, by profile and key, mini-gpt2-small-helpful-0.
+    """Return the paths of reward models by profile and key, mini-gpt2-small-helpful-0.
 
     Only `outputs` say which objectives there are: the repository may be another one's.
     """

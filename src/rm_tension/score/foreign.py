@@ -1,4 +1,4 @@
-"""Read a reward model that others trained: any sequence classifier of transformers with one label."""
+"""Read a reward model that others trained: a sequence classifier of one label."""
 
 import math
 import re

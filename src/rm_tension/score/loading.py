@@ -275,7 +275,7 @@ def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
 def open_foreign(
     checkpoint: Checkpoint, device: torch.device, template: str | None, dtype: str | None
 ) -> RewardModel:
-    """Read a model that others trained, and find out how texts may reach it; as `load_reward_model`."""
+    """Read a model that others trained; find out how texts may reach it. See `load_reward_model`."""
     if dtype not in {None, *DTYPES}:
         raise UserError(f"dtype {dtype!r}: must be one of {', '.join(DTYPES)}")
     checkpoint.refuse_other_heads()
