@@ -49,8 +49,8 @@ def made_of(parts):
         (part(0.668, 0.60, 0.66, low=1 / 3, high=2 / 3), "undecided"),
         (part(0.5, 0.7, 0.9, low=1 / 3, high=2 / 3), "undecided"),
         # on a bound, but for the rounding of sums
-        (part(2, 4e-16, 3, low=0), "undecided"),
-        (part(-2, -3, -4e-16, low=0), "undecided"),
+        (part(1, 4e-16, 4e-16, low=0), "undecided"),
+        (part(-1, -4e-16, -4e-16, low=0), "undecided"),
         (part(4e-16, 4e-16, 4e-16, low=0), "undecided"),
         (part(2, np.nan, np.nan, low=0), "not applicable"),
         (part(np.nan, np.nan, np.nan, low=0), "not applicable"),
