@@ -19,7 +19,8 @@ from rm_tension.model.reward_model import new_reward_model  # noqa: E402
 from samples import make_backbone  # noqa: E402
 from small_repository import make_repository  # noqa: E402
 
-# A shell that starts the tests in the background has them ignore it, and so would all that they start
+# A shell that starts the tests in the background has them ignore it, and so would all that they
+# start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

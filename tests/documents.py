@@ -1,7 +1,8 @@
 """The console blocks of the Markdown documents: commands, the output that they promise, and how a test runs them.
 
-A block begins with ```console and maybe a mode. `$ ` starts a command, a last backslash continues it, other lines are
-its output, in which `...` stands for anything, over several lines where it stands alone. Modes:
+A block begins with ```console and maybe a mode. `$ ` starts a command, a last backslash continues
+it, other lines are its output, in which `...` stands for anything, over several lines where it
+stands alone. Modes:
 
 - none: run it, expect exit 0 and the output;
 - fails: run it, expect another exit;

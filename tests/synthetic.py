@@ -1,6 +1,7 @@
 """A small profile made by a random generator: benchmarks, HH-RLHF test pairs, rewards and activations of any trio.
 
-Nothing is trained: a reward is a planted preference of the objective plus noise, so a file takes milliseconds.
+Nothing is trained: a reward is a planted preference of the objective plus noise, so a file takes
+milliseconds.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Evidence made by hand: a world in which every claim holds, and worlds in which one part fails.
 
-failures.csv has a row for each part of each claim: which columns of the evidence are changed, `*` for
-any, and what is added to them (`by`) or what their estimate becomes (`to`). `parts` names tasks,
-sets of tasks of `task_sets`, with " - " one without another, or backbones.
+failures.csv has a row for each part of each claim: which columns of the evidence are changed, `*`
+for any, and what is added to them (`by`) or what their estimate becomes (`to`). `parts` names
+tasks, sets of tasks of `task_sets`, with " - " one without another, or backbones.
 """
 
 import csv

@@ -132,9 +132,9 @@ def coverage(
 ):
     """How often the interval of the mean over trios and 200 items, which is 0, holds it.
 
-    What makes a value: its backbone, seed and item, which all trios share, and chance, with the given
-    standard deviations; `scale` is how much more the seeds of the first backbone differ. `apart`
-    draws the items for each trio; each trio lacks the share `missing` of them.
+    What makes a value: its backbone, seed and item, which all trios share, and chance, with the
+    given standard deviations; `scale` is how much more the seeds of the first backbone differ.
+    `apart` draws the items for each trio; each trio lacks the share `missing` of them.
     """
     held = []
     for seed in range(simulations):

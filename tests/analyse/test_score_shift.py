@@ -46,7 +46,8 @@ NONE = {
 }
 
 
-# One chosen and three rejected answers, two chosen and one rejected, a pair; the last two stand in no table.
+# One chosen and three rejected answers, two chosen and one rejected, a pair; the last two stand in
+# no table.
 BEST_OF = pd.DataFrame(
     [
         ("reward-bench-2", "safety", "s", "", ["y", "n0", "n1", "n2"], 1),

@@ -45,7 +45,8 @@ def made_of(parts):
         (part(0.5, 0.4, 0.6, low=1 / 3, high=2 / 3), "reproduced"),
         (part(0.7, 0.6, 0.8, low=1 / 3, high=2 / 3), "undecided"),
         (part(0.8, 0.7, 0.9, low=1 / 3, high=2 / 3), "not reproduced"),
-        # a verdict against the effect: as C9 was, whose Jaccard index of 0.668 had draws from 0.60 to 0.66
+        # a verdict against the effect: as C9 was, whose Jaccard index of 0.668 had draws from 0.60
+        # to 0.66
         (part(0.668, 0.60, 0.66, low=1 / 3, high=2 / 3), "undecided"),
         (part(0.5, 0.7, 0.9, low=1 / 3, high=2 / 3), "undecided"),
         # on a bound, but for the rounding of sums
@@ -89,7 +90,8 @@ def test_few_seeds_widen_an_interval_as_student_says():
     """Draws that vary by seeds alone have the degrees of freedom of these; t is 4.303, 2.776 and 2.571 by tables."""
     draws = {"estimate": 0.0, "first": -1.0, "last": 1.0, "drawn": 100001}
     plain = part(**draws).interval[1]
-    # seeds -d, 0, d of a backbone: without each the mean is d/2, 0, -d/2, so that the jackknife's variance is d²/3
+    # seeds -d, 0, d of a backbone: without each the mean is d/2, 0, -d/2, so that the jackknife's
+    # variance is d²/3
     size = np.sqrt(3) * plain / 1.959964
     one = {"a": np.array([0.5, 0, -0.5]) * size}
     assert part(**draws, left_out=one).interval[1] / plain == pytest.approx(4.303 / 1.960, rel=1e-3)

@@ -1,7 +1,7 @@
 """A Slurm cluster of two nodes on this machine, from Debian's slurm-wlm, for as long as a test runs; needs root.
 
-A node is a process in a PID namespace of its own, whose end ends all that runs on the node. Its GPUs are /dev/null by
-other names: Slurm counts them and tells each job which ones it has.
+A node is a process in a PID namespace of its own, whose end ends all that runs on the node. Its
+GPUs are /dev/null by other names: Slurm counts them and tells each job which ones it has.
 """
 
 import os

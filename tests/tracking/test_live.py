@@ -75,7 +75,8 @@ def environment(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-# Streams steps FIRST to LAST of seed SEED; with a fourth argument it waits for a line before the last step.
+# Streams steps FIRST to LAST of seed SEED; with a fourth argument it waits for a line before the
+# last step.
 STREAM = """
 import sys
 from rm_tension.tracking.live import stream

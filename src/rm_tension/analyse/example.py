@@ -13,12 +13,13 @@ from rm_tension.evaluate.conditions import NONE
 # subsets in which the rejected answer refuses
 ANSWERED = (("reward-bench", "xstest-should-respond"), ("rm-bench", "safety-response"))
 RULE = (
-    "Of the items of XSTest Should Respond and Safety Response, whose rejected answer is a refusal: "
-    "one where the harmless RM prefers the refusal, the helpful and mixed RMs the answer, the mixed "
-    "one by less than the helpful one. Taken is the item of which that is true in the most trios, "
-    "shown in the trio with the clearest effect: the largest least of the harmless RM's margin for "
-    "the refusal, the mixed RM's for the answer and the difference of the helpful and the mixed "
-    "RM's. Between equals the clearer decides, then the first."
+    "Of the items of XSTest Should Respond and Safety Response, whose rejected answer is a "
+    "refusal: one where the harmless RM prefers the refusal, the helpful and mixed RMs the "
+    "answer, the mixed one by less than the helpful one. Taken is the item of which that is "
+    "true in the most trios, shown in the trio with the clearest effect: the largest least of"
+    " the harmless RM's margin for the refusal, the mixed RM's for the answer and the "
+    "difference of the helpful and the mixed RM's. Between equals the clearer decides, then "
+    "the first."
 )
 
 

@@ -77,7 +77,8 @@ def _of(published: pd.DataFrame, *tables: str) -> pd.DataFrame:
 def _means(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """Return the numbers and, of tasks, their group averages.
 
-    The published spread is a standard deviation (erratum 10)."""
+    The published spread is a standard deviation (erratum 10).
+    """
     of_tasks = bool(rows["task"].notna().all())
     index = [*keys, "task"] if of_tasks else list(keys)
     frame = rows[[*index, "value"]]
@@ -123,7 +124,8 @@ def _retention_after_ablation(rows: pd.DataFrame) -> pd.DataFrame:
 def _magnitude(rows: pd.DataFrame) -> pd.DataFrame:
     """Return Tables 20 and 21 and, as the average of the backbones, 2 and 3.
 
-    The averages of groups are computed."""
+    The averages of groups are computed.
+    """
     rows = rows[~rows["task"].isin(GROUPS)]
     frames = {}
     for measure, name in (("accuracy", "baseline_accuracy"), ("delta", "delta")):
@@ -134,7 +136,8 @@ def _magnitude(rows: pd.DataFrame) -> pd.DataFrame:
 def _shared_sets(rows: pd.DataFrame) -> pd.DataFrame:
     """Return Tables 17 and 18 and, as their averages of groups, 4.
 
-    The baseline has its accuracy, the sets have their changes."""
+    The baseline has its accuracy, the sets have their changes.
+    """
     index = rows.replace({"kind": {NONE.kind: "baseline"}}).rename(columns={"kind": "ablated_set"})
     values = index.set_index(["ablated_set", "backbone", "task"])["value"]
     return pd.DataFrame({"mean": values, "spread": math.nan, "error": math.nan})

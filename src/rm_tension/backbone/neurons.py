@@ -102,8 +102,8 @@ def _site(base: PreTrainedModel, block: nn.Module, widths: dict[nn.Module, int])
     if len(sites) != 1:
         modules = [f"{name} ({type(part).__name__})" for name, part in block.named_modules()]
         raise UserError(
-            f"model type {base.config.model_type!r}: {len(sites)} pairs of an activation module and "
-            f"an output projection in a block, instead of one; its modules are "
+            f"model type {base.config.model_type!r}: {len(sites)} pairs of an activation module "
+            f"and an output projection in a block, instead of one; its modules are "
             f"{', '.join(modules[1:])}"
         )
     return sites[0]

@@ -93,8 +93,8 @@ def profile_device(profile: str, gpu: Literal["none", "useful", "required"]) -> 
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"profiles.{profile}.gpu: required, but torch {torch.__version__} cannot use CUDA "
-            f"here: {error}; look at `nvidia-smi`, start the container with `--gpus all`, or set it to "
-            "useful in params.yaml to compute on a CPU"
+            f"here: {error}; look at `nvidia-smi`, start the container with `--gpus all`, or set "
+            "it to useful in params.yaml to compute on a CPU"
         ) from error
     return device
 

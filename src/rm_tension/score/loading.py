@@ -275,15 +275,15 @@ def open_checkpoint(folder: Path, device: torch.device) -> RewardModel:
 def open_foreign(
     checkpoint: Checkpoint, device: torch.device, template: str | None, dtype: str | None
 ) -> RewardModel:
-    """Read a model that others trained; find out how texts may reach it. See `load_reward_model`."""
+    """Read a model that others trained, and find out how texts may reach it."""
     if dtype not in {None, *DTYPES}:
         raise UserError(f"dtype {dtype!r}: must be one of {', '.join(DTYPES)}")
     checkpoint.refuse_other_heads()
     tokenizer, max_length = checkpoint.tokenizer(), checkpoint.max_length
     if template is None and not tokenizer.chat_template:
         raise UserError(
-            f"{checkpoint.name}: its tokenizer has no chat template, so that somebody must know one "
-            f"with {{prompt}} and {{answer}}; HH-RLHF's is {HH_TEMPLATE!r}"
+            f"{checkpoint.name}: its tokenizer has no chat template, so that somebody must know "
+            f"one with {{prompt}} and {{answer}}; HH-RLHF's is {HH_TEMPLATE!r}"
         )
     try:
         settings = ScoringSettings(
