@@ -57,8 +57,10 @@ lint: setup ## check style and types
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 TESTS := OMP_NUM_THREADS=1 pytest --numprocesses $(JOBS)
 MARK ?=
-test: setup ## run the tests of a few minutes; others by MARK=slow, slurm or qemu (pyproject.toml)
-	$(TESTS) --dist loadfile $(and $(MARK),-m '$(MARK) and not pipeline')
+COVERAGE ?=
+test: setup ## run the tests of a few minutes; others by MARK=slow, slurm or qemu (pyproject.toml); COVERAGE=1 counts lines
+	$(TESTS) --dist loadfile $(and $(MARK),-m '$(MARK) and not pipeline') \
+	  $(and $(COVERAGE),--cov rm_tension --cov-report term:skip-covered)
 
 mini: setup tex ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
 	rm-tension run report@mini
