@@ -151,14 +151,21 @@ def test_without_published_values_nothing_stands_beside():
     assert r"\begin{tabular}{lrrr}" in text
 
 
-def test_a_tall_table_is_a_float_for_each_section():
+def test_a_tall_table_goes_on_in_a_float_of_its_own():
+    """Of 100 rows of two lines 33 fit, so that a row is not parted from its published values."""
+    values = {(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)}
     rows = [Row((str(number),), f"row {number}") for number in range(50)]
     sections = [Section(name, rows) for name in ("one", "two")]
-    cells = frame({(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)})
+    cells = beside(frame(values).reset_index(), frame(values), 3.0).set_index(["measure", "task"])
+    cells["difference"] = math.nan
     text = tex(Table("1", "Tall", "", cells, sections, COLUMNS), "All of it")
-    assert text.count(r"\begin{table}") == 2
+    floats = text.split(r"\begin{table}")[1:]
+    assert [part.count("row ") for part in floats] == [33, 33, 33, 1]
+    assert [part.count("paper}") for part in floats] == [33, 33, 33, 1]
+    labels = [re.findall(r"\\textbf\{(.*?)\}", part) for part in floats]
+    assert labels == [["one"], ["one (continued)", "two"], ["two (continued)"], ["two (continued)"]]
     assert text.count(r"\label") == 1
-    assert r"\caption[]{Tall (continued)}" in text
+    assert text.count(r"\caption[]{Tall (continued)}") == 3
 
 
 def test_a_turned_table_prints_the_same_cells_with_the_same_marks():
