@@ -132,13 +132,16 @@ def _number_tabulars(table: Table) -> tuple[list[list[str]], bool]:
 def _floats(sections: list[Section], most: int) -> list[list[Section]]:
     """Return the sections in parts of at most `most` lines, which a row and those below it share.
 
-    A section that goes on in the next part has its label there again.
+    A section that goes on in the next part has its label there again. None begins at the very end
+    of a part.
     """
     floats: list[list[Section]] = [[]]
+    least = most // 6  # lines left for a section to begin
     for label, lines in sections:
         starts = [index for index, line in enumerate(lines) if line.kind == "ours"]
         for start, end in pairwise([*starts, len(lines)]):
-            if sum(len(shown) for _, shown in floats[-1]) + end - start > most:
+            left = most - sum(len(shown) for _, shown in floats[-1])
+            if left < (end - start if start else least):
                 floats.append([])
             if start == 0 or not floats[-1]:
                 floats[-1].append((f"{label} (continued)" if start and label else label, []))
