@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.material import Material
-from rm_tension import cli, cost
+from rm_tension import cli, cost, cost_command
 from rm_tension.base.config import HubFiles, load_params
 from rm_tension.base.lockfile import stages_of
 from rm_tension.base.runs import machine_of
@@ -276,7 +276,7 @@ def test_a_backbone_that_is_not_known_is_said_and_the_others_are_counted(monkeyp
     costs = stage_costs(params, "mini", "cpu")
     known = stage_costs(PARAMS, "mini", "cpu")
     assert costs == {stage: one for stage, one in known.items() if "gpt2-small" not in stage}
-    monkeypatch.setattr(cost, "load_params", lambda: params)
+    monkeypatch.setattr(cost_command, "load_params", lambda: params)
     cli.main(["cost", "--profile", "mini", "--gpu", "cpu"])
     said = capsys.readouterr().out
     assert "not known, so not counted: gpt2-small: me/mine: its cost is not known; add" in said

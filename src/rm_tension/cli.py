@@ -43,7 +43,7 @@ COMMANDS = {
     "Run a profile": {
         "preflight": ("rm_tension.preflight:main", "Say what this machine lacks for a profile."),
         "cost": (
-            "rm_tension.cost:main",
+            "rm_tension.cost_command:main",
             "Estimate hours, memory and disk of a profile.",
         ),
         "run": (

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import pandas as pd
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -11,6 +12,7 @@ from selenium.webdriver.support.select import Select
 
 from browser import chromium, needs_chromium, resize
 from rm_tension.analyse import stage as analyse
+from rm_tension.base.config import ROLES
 from rm_tension.base.grid import Trio
 from rm_tension.report import stage as report
 from synthetic import write_profile
@@ -23,7 +25,10 @@ pytestmark = [
     ),  # the figure's font has no Chinese; the page shows the text itself
 ]
 
-HTML = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> $1 & {{ 7 }}\n字"
+HTML = (
+    "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> $1 & "
+    "{{ 7 }}\n字"
+)
 EXAMPLE = {
     "suite": "reward-bench",
     "subset": "xstest-should-respond",
@@ -91,7 +96,8 @@ def lines(driver, name):
     script = """
         const visible = (element) => element.checkVisibility();
         const texts = (row) => [...row.cells].filter(visible).map((cell) => cell.innerText.trim());
-        const rows = document.querySelectorAll(`table[aria-labelledby=${arguments[0]}] tbody tr:not(.section)`);
+        const table = document.querySelector(`table[aria-labelledby=${arguments[0]}]`);
+        const rows = table.querySelectorAll("tbody tr:not(.section)");
         return [...rows].filter(visible).map(texts);
     """
     return driver.execute_script(script, name)
@@ -124,7 +130,12 @@ def test_mailed_alone_every_image_shows_in_its_size(driver, folder, tmp_path):
     shutil.copyfile(folder / "index.html", tmp_path / "alone.html")
     driver.get((tmp_path / "alone.html").as_uri())
     script = """
-        const size = (image) => [image.alt, image.width / image.height, image.naturalWidth / image.naturalHeight];
+        const shape = (width, height) => width / height;
+        const size = (image) => [
+            image.alt,
+            shape(image.width, image.height),
+            shape(image.naturalWidth, image.naturalHeight),
+        ];
         return [...document.images].map(size)
     """
     images = driver.execute_script(script)
@@ -141,7 +152,7 @@ def test_the_first_screen_has_the_tension_the_numbers_and_21_squares(driver, fol
         const shown = (element) => element.getBoundingClientRect().bottom <= innerHeight;
         return arguments[0].map((of) => [...document.querySelectorAll(of)].filter(shown).length)
     """
-    assert driver.execute_script(script, ["img", ".tiles li", ".squares a"]) == [1, 5, 21]
+    assert driver.execute_script(script, ["img", ".tiles li", ".squares a"]) == [1, 6, 21]
     assert driver.find_element(By.TAG_NAME, "img").accessible_name.startswith("Right of helpful")
 
 
@@ -178,6 +189,61 @@ def test_example_is_behind_a_warning_and_is_text(page):
     ]
     assert "<b>0</b>" in page.find_element(By.ID, "figure_01").find_element(By.XPATH, "..").text
     assert page.title != "owned"
+
+
+def shown_rewards(driver):
+    """By visible item its marks, and by RM the numbers and the dots' places, whole and ablated."""
+    script = """
+        const texts = (parent, of) => [...parent.querySelectorAll(of)].map((part) => part.textContent);
+        const left = (dot) => dot.getBoundingClientRect().left;
+        const read = (body) => [...body.rows].map((row) => ({
+            numbers: texts(row, "td:not(.axis)").map(Number),
+            dots: [...row.querySelectorAll("i")].reverse().map(left),
+        }));
+        return [...document.querySelectorAll(".item:not([hidden])")].map((item) => ({
+            marks: texts(item, ".marks b"),
+            rms: [...item.querySelectorAll("tbody")].map(read),
+        }));
+    """
+    return driver.execute_script(script)
+
+
+def test_explorer_shows_each_trios_rewards(page, folder):
+    """Marks, numbers and dots agree with the analysis, of either trio."""
+    page.execute_script("for (const item of document.querySelectorAll('.item')) item.open = true")
+    rewards = pd.read_csv(folder.parents[1] / "results/mini/explorer.csv")
+    record = json.loads((folder.parents[1] / "results/mini/explorer.json").read_text())
+    for backbone, label in ("gpt2-large", "Mini-GPT2-L"), ("smollm2-135m", "Mini-Llama-S"):
+        choose(page, "trio", f"{label}, seed 0")
+        items = shown_rewards(page)
+        assert len(items) == len(record["items"])
+        own = rewards[rewards["backbone"] == backbone].set_index(
+            ["dataset", "subset", "item_id", "objective", "kind"]
+        )
+        for item, shown in zip(record["items"], items, strict=True):
+            key = (item["dataset"], item["subset"], item["item_id"])
+            for role, mark, lines in zip(ROLES, shown["marks"], shown["rms"], strict=True):
+                for kind, sign, line in zip(("none", "magnitude"), mark, lines, strict=True):
+                    chosen, rejected = own.loc[(*key, role, kind), ["chosen", "rejected"]]
+                    assert line["numbers"] == pytest.approx([chosen, rejected], abs=0.006)
+                    assert sign == ("✓" if chosen > rejected else "✗")
+                    places = line["dots"]
+                    assert (places[0] > places[1]) == (chosen > rejected)
+
+
+def test_explorer_filters_items_by_who_is_right(page):
+    counts = {}
+    for label in ("all", "on which the RMs disagree", "that ablation turns for an RM"):
+        choose(page, "which", label)
+        marks = [item["marks"] for item in shown_rewards(page)]
+        counts[label] = len(marks)
+        if "disagree" in label:
+            assert all(len({mark[0] for mark in item}) == 2 for item in marks)
+        if "turns" in label:
+            assert all(any(len({*mark}) == 2 for mark in item) for item in marks)
+        said = page.find_element(By.CSS_SELECTOR, "#explore [role=status]").text
+        assert said == f"{len(marks)} of {counts['all']} items"
+    assert counts["all"] > max(list(counts.values())[1:]) > 0
 
 
 def test_switch_changes_every_cell(page):
@@ -294,6 +360,8 @@ def test_without_scripts_everything_is_there(driver, folder):
     try:
         driver.get((folder / "index.html").as_uri())
         assert not driver.find_element(By.ID, "controls").is_displayed()
+        assert not driver.find_element(By.ID, "explore").is_displayed()
+        assert all(len(lines) == 2 for item in shown_rewards(driver) for lines in item["rms"])
         assert driver.find_elements(By.CSS_SELECTOR, "thead button") == []
         labels = [
             row.text

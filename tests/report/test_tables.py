@@ -151,14 +151,33 @@ def test_without_published_values_nothing_stands_beside():
     assert r"\begin{tabular}{lrrr}" in text
 
 
-def test_a_tall_table_is_a_float_for_each_section():
+def test_a_tall_table_goes_on_in_a_float_of_its_own():
+    """66 lines fit. The first row of each section has one, the others have two: never parted."""
+    values = {(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)}
+    published = {key: value for key, value in values.items() if key[0] != "0"}
     rows = [Row((str(number),), f"row {number}") for number in range(50)]
     sections = [Section(name, rows) for name in ("one", "two")]
-    cells = frame({(str(number), "focus"): (1.0, 0.0, 1) for number in range(50)})
+    cells = beside(frame(values).reset_index(), frame(published), 3.0).set_index(
+        ["measure", "task"]
+    )
+    cells["difference"] = math.nan
     text = tex(Table("1", "Tall", "", cells, sections, COLUMNS), "All of it")
-    assert text.count(r"\begin{table}") == 2
+    floats = text.split(r"\begin{table}")[1:]
+    assert [part.count("row ") for part in floats] == [33, 33, 33, 1]
+    assert [part.count("paper}") for part in floats] == [32, 32, 33, 1]
+    labels = [re.findall(r"\\textbf\{(.*?)\}", part) for part in floats]
+    assert labels == [["one"], ["one (continued)", "two"], ["two (continued)"], ["two (continued)"]]
     assert text.count(r"\label") == 1
-    assert r"\caption[]{Tall (continued)}" in text
+    assert text.count(r"\caption[]{Tall (continued)}") == 3
+
+
+def test_no_section_begins_at_the_very_end_of_a_float():
+    """60 of 66 lines are taken."""
+    cells = frame({(str(number), "focus"): (1.0, 0.0, 1) for number in range(60)})
+    rows = [Row((str(number),), f"row {number}") for number in range(60)]
+    sections = [Section("one", rows), Section("two", rows[:9])]
+    floats = tex(Table("1", "Tall", "", cells, sections, COLUMNS)).split(r"\begin{table}")[1:]
+    assert [part.count("row ") for part in floats] == [60, 9]
 
 
 def test_a_turned_table_prints_the_same_cells_with_the_same_marks():

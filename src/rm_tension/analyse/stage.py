@@ -18,10 +18,11 @@ from rm_tension.analyse.context import Context
 from rm_tension.analyse.controls import GroupEffects, control_tables, group_effects
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
+from rm_tension.analyse.explorer import choose_items, explorable
 from rm_tension.analyse.means import means_tables
 from rm_tension.analyse.metrics import trio_metrics
 from rm_tension.analyse.neurons import Neurons, backbone_tables, neuron_evidence, neuron_table
-from rm_tension.analyse.outcomes import outcomes, read_layout, read_scored
+from rm_tension.analyse.outcomes import SCORED, outcomes, read_layout, read_scored
 from rm_tension.analyse.published import published_evidence, read_published
 from rm_tension.analyse.robustness import ablation_verdicts, neuron_verdicts
 from rm_tension.analyse.tables import (
@@ -71,7 +72,13 @@ def run(job: Job) -> None:
         tables |= decided
         means = compared(means_tables(tables, percent), published)
         examples = {trio: result.examples for trio, result in results.items()}
-        example = choose(examples, read_table(paths.texts("benchmarks"), TEXTS))
+        texts = pd.concat([read_table(paths.texts(s), TEXTS) for s in SCORED], ignore_index=True)
+        example = choose(examples, texts)
+        explorer, tables["explorer"] = choose_items(
+            {trio: result.explorable for trio, result in results.items()},
+            texts,
+            isinstance(job.profile.data.source, MiniatureData),
+        )
         provenance, stand_ins = _provenance(job, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
         with atomic_write(paths.results) as folder:
@@ -80,6 +87,7 @@ def run(job: Job) -> None:
             every_neuron = by_name(pd.concat(neuron_tables.values()), job.params)
             every_neuron.to_parquet(folder / "neurons.parquet", index=False)
             write_json(folder / "example.json", asdict(example))
+            write_json(folder / "explorer.json", asdict(explorer))
             write_json(folder / "claims.json", list(map(asdict, claims)))
             write_json(folder / "context.json", asdict(context))
             write_json(folder / "provenance.json", asdict(provenance))
@@ -113,6 +121,7 @@ class TrioResults:
     tables: Tables
     curves: dict[score_shift.Curve, NDArray[np.float64]]
     examples: pd.DataFrame
+    explorable: pd.DataFrame
     evidence: pd.DataFrame
     groups: GroupEffects
 
@@ -138,7 +147,8 @@ def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> Tr
     groups = group_effects(margins, layout, weights)
     tables["group_effects"] = groups.drops
     insert_keys(groups.drops, backbone=trio.backbone, seed=trio.seed)
-    return TrioResults(tables, curves, candidates(rewards), evidence, groups)
+    shown = explorable(scored, percent)
+    return TrioResults(tables, curves, candidates(rewards), shown, evidence, groups)
 
 
 def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:

@@ -13,8 +13,8 @@ REMARKS = {
     "reward-bench": "",
     "reward-bench-2": " The items of Math include those of RM-Bench, which the paper's N = 183 "
     "does not count.",
-    "rm-bench": f" Each prompt is {STYLES} items, one a style. The paper prints N = 519 for Chat and "
-    "for the others the number of prompts (METHOD.md section 8, erratum 10).",
+    "rm-bench": f" Each prompt is {STYLES} items, one a style. The paper prints N = 519 for Chat "
+    "and for the others the number of prompts (METHOD.md section 8, erratum 10).",
 }
 COMMIT, DIGEST = 12, 16  # digits that are shown
 OFFICIAL = ("no", "not known", "yes")  # in the order of the rows

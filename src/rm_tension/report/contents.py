@@ -10,6 +10,8 @@ from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report import summary, supplement, tables
 from rm_tension.report.drawing import Drawing
+from rm_tension.report.estimate import Estimate, estimate
+from rm_tension.report.explorer import Explorer, explorer
 from rm_tension.report.figures import make_figures
 from rm_tension.report.item import Item
 from rm_tension.report.source import Source
@@ -27,8 +29,8 @@ PARTS: dict[str, str] = {
 # The same by what a reader asks; the page's order
 QUESTIONS: dict[str, str] = {
     "What was found?": "F S0, T S2, T S2b, T S1",
-    "Does mixing cost?": "F 1, F 2, T 1, T 13, T 14, T 15, T 10, F 3, F 3b, T 11, T 12, F 2?, T S6, "
-    "T S7, T S14, T S15, T S16",
+    "Does mixing cost?": "F 1, F 2, T 1, T 13, T 14, T 15, T 10, F 3, F 3b, T 11, T 12, F 2?, "
+    "T S6, T S7, T S14, T S15, T S16",
     "Which neurons?": "F 4, T 16, T S3, T S4, T S5",
     "What does silencing them do?": "F 5, F 6, T 2, T 3, F 7, T 20, T 21, T 19, T 19b, T S8, F S3",
     "Are they the objective's?": "T 4, T 17, T 18, T S9, T S11, F S2, T S12, T S13",
@@ -51,6 +53,8 @@ class Report:
     retention: dict[str, tuple[float, float]]
     labels: dict[str, str]
     colours: dict[str, str]
+    explorer: Explorer
+    estimate: Estimate | None
 
     @property
     def summary(self) -> str:
@@ -113,4 +117,6 @@ def make_report(source: Source) -> Report:
         {group: (ours, paper) for group, ours, paper in retention},
         source.labels,
         source.colours,
+        explorer(source),
+        estimate(source.params, source.context.profile),
     )

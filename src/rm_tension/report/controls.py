@@ -71,8 +71,8 @@ def control_effects(number: str, source: Source) -> TextTable:
         number,
         f"Controls beside the ablations of the top {source.task_percent}%",
         "Change of accuracy in points, with its 95% interval, where an RM's neurons are set to "
-        "zero: of its own test files of HH-RLHF, and of the two groups of tasks. Backbone's top: by "
-        "the backbone's mean activation on the same texts. New neurons: in the RM's top by "
+        "zero: of its own test files of HH-RLHF, and of the two groups of tasks. Backbone's top: "
+        "by the backbone's mean activation on the same texts. New neurons: in the RM's top by "
         "magnitude, not in the backbone's; as many old ones: of those in both, at random. "
         "Depth-matched: of every block as many as the top has there. Draws at random stand as "
         "their mean, with their number and their standard deviation. Set to their mean: the top by "
@@ -108,9 +108,9 @@ def score_effects(number: str, source: Source) -> TextTable:
         number,
         "Scores and the effect of ablation",
         f"Neurons are divided into {groups.number} groups by rising score within each block, and "
-        f"each group is set to zero in all blocks at once, on a sample of {groups.pairs} test pairs "
-        "of HH-RLHF or all if there are fewer. Spearman's rank correlation of the group with the "
-        "fall of the mean margin, mean of backbones: 1 if groups of a higher score always cost "
+        f"each group is set to zero in all blocks at once, on a sample of {groups.pairs} test "
+        "pairs of HH-RLHF or all if there are fewer. Spearman's rank correlation of the group with "
+        "the fall of the mean margin, mean of backbones: 1 if groups of a higher score always cost "
         f"more, 0 if the score says nothing. {INTERVALS}",
         ["Score", *source.labels.values()],
         rows,

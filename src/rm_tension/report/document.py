@@ -11,13 +11,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
+from rm_tension.base.config import ROLES
 from rm_tension.base.errors import UserError
 from rm_tension.report.claim_cards import dots
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, provenance, warnings
-from rm_tension.report.page import SIGNS, axes, choices, embedded, plain, squares, tiles
+from rm_tension.report.page import SIGNS, axes, choices, embedded, outcome, plain, squares, tiles
 from rm_tension.report.table import TextTable, header, printed_sections, tidy
 
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
@@ -43,6 +44,7 @@ HELPERS: dict[str, Any] = {
     "axes": axes,
     "plain": plain,
     "squares": squares,
+    "outcome": outcome,
     "dots": dots,
     "LONG": LONG,
     "ON_CARDS": ON_CARDS,
@@ -117,6 +119,7 @@ def _page(name: str, report: Report, folder: Path) -> str:
         context=report.context,
         by_number={table.number: table for table in report.tables},
         choices=choices(report),
+        papers={role: report.labels[role] for role in ROLES},
         tiles=tiles(report),
         embedded=partial(embedded, folder=folder),
         warnings=warnings(report.context),

@@ -68,7 +68,7 @@ def accuracy(source: Source) -> pd.DataFrame:
 
 
 def _rounded(values: pd.Series, digits: int) -> dict[str, float]:
-    """Return Python floats, because JSON does not know numpy's; values that are missing left out."""
+    """Return the known values as Python floats, because JSON does not know numpy's."""
     known = values.dropna().astype(float)
     return {str(key): round(float(value), digits) for key, value in known.items()}
 

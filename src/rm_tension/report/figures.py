@@ -92,8 +92,8 @@ def tension(source: Source) -> Iterator[Drawing]:
     yield Drawing(
         "S0",
         "The tension: helpfulness against harmlessness",
-        "Each point is a reward model: its mean accuracy (%) on the 17 helpfulness tasks and on the "
-        "8 harmlessness tasks. Hollow: the paper's means over its models of that objective.",
+        "Each point is a reward model: its mean accuracy (%) on the 17 helpfulness tasks and on "
+        "the 8 harmlessness tasks. Hollow: the paper's means over its models of that objective.",
         figure,
         f"Right of helpfulness and of harmlessness tasks: {'; '.join(seen)}.",
     )
@@ -332,7 +332,7 @@ def ablation_curves(source: Source) -> Iterator[Drawing]:
 
 
 def other_objectives(source: Source) -> Iterator[Drawing]:
-    """Draw Figure S3, Figure 5 of the RMs of other objectives than the paper's, if there are any."""
+    """Draw Figure S3, Figure 5 of the RMs of objectives that the paper lacks, if there are any."""
     if source.others:
         yield Drawing(
             "S3",

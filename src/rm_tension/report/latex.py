@@ -1,6 +1,7 @@
-"""A table as LaTeX that a document includes with \\input."""
+r"""A table as LaTeX that a document includes with \input."""
 
 import math
+from itertools import pairwise
 
 from tabulate import DataRow, TableFormat, tabulate
 
@@ -10,13 +11,17 @@ PACKAGES = (
     r"\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}"
     r"\usepackage{adjustbox,booktabs,pdflscape,xltabular}\usepackage[table]{xcolor}"
 )
+Section = tuple[str, list[Line]]  # a label and the printed lines below it
 ROWS = TableFormat(None, None, None, None, None, DataRow("", " & ", r" \\"), 0, None)
 WIDE = 13  # columns up to which a table stands upright
 LABELS = 80  # letters up to which column labels stand upright
-# Lines up to which a table is one float, not one a section, upright and on a turned page
+# Lines of one float, upright and on a turned page
 TALL = 66
 TALL_TURNED = 40
-STYLE = r"\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}"
+STYLE = (
+    r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.95}"
+    r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{6pt}"
+)
 STEEPEST = 40.0  # points of change at which the shading is full
 SYMBOLS = {
     "<": "<",
@@ -82,7 +87,7 @@ def escape(text: str) -> str:
 
 
 def number(cell: Cell, digits: int) -> str:
-    r"""Return `$81.0_{\pm 1.2}$`: shaded if a change, grey if published, bold if too far from it."""
+    r"""Return `$81.0_{\pm 1.2}$`: shaded a change, grey the paper's, bold if too far from it."""
     if math.isnan(cell.value):
         return "--"
     spread = "" if math.isnan(cell.spread) else rf"_{{\pm {cell.spread:.{digits}f}}}"
@@ -120,13 +125,31 @@ def _number_tabulars(table: Table) -> tuple[list[list[str]], bool]:
     """Return a tabular for each float, and whether they stand on turned pages."""
     width = 1 + sum(span for _, span in header(table))
     turned_page = width > WIDE
-    sections = printed_sections(table)
-    tall = sum(len(lines) for _, lines in sections) > (TALL_TURNED if turned_page else TALL)
-    floats = [[section] for section in sections] if tall else [sections]
+    floats = _floats(printed_sections(table), TALL_TURNED if turned_page else TALL)
     return [_tabular(table, shown, width) for shown in floats], turned_page
 
 
-def _tabular(table: Table, sections: list[tuple[str, list[Line]]], width: int) -> list[str]:
+def _floats(sections: list[Section], most: int) -> list[list[Section]]:
+    """Return the sections in parts of at most `most` lines, which a row and those below it share.
+
+    A section that goes on in the next part has its label there again. None begins at the very end
+    of a part.
+    """
+    floats: list[list[Section]] = [[]]
+    least = most // 6  # lines left for a section to begin
+    for label, lines in sections:
+        starts = [index for index, line in enumerate(lines) if line.kind == "ours"]
+        for start, end in pairwise([*starts, len(lines)]):
+            left = most - sum(len(shown) for _, shown in floats[-1])
+            if left < (end - start if start else least):
+                floats.append([])
+            if start == 0 or not floats[-1]:
+                floats[-1].append((f"{label} (continued)" if start and label else label, []))
+            floats[-1][-1][1].extend(lines[start:end])
+    return floats
+
+
+def _tabular(table: Table, sections: list[Section], width: int) -> list[str]:
     """Return the lines of a tabular with `width` columns; columns are aligned over all sections."""
     texts = [_texts(line, table.digits) for _, lines in sections for line in lines]
     rows = iter(tabulate(texts, tablefmt=ROWS).split("\n"))

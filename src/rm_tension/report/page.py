@@ -1,19 +1,21 @@
 """What the page shows beside tables and figures, and what its script filters by."""
 
 import math
-from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from rm_tension.analyse.tally import tally
 from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.paper.tasks import GROUPS
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import Drawing
+from rm_tension.report.explorer import Rewards
 from rm_tension.report.table import Cell, Table
 from rm_tension.report.tables import GROUP_LABELS, task_columns
 
 AXES = ("backbone", "objective", "task")
+IN_ATTRIBUTE = " !()*+,-./:;=?@[]_|{}"  # what a data URI in quotes may hold as it is
 SIGNS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "not applicable": "–"}
 
 
@@ -42,6 +44,15 @@ def plain(cell: Cell, digits: int) -> str:
         return "–"
     spread = "" if math.isnan(cell.spread) else f" ± {cell.spread:.{digits}f}"
     return f"{cell.text(digits)}{'*' if cell.partial else ''}{spread}"
+
+
+def outcome(rewards: Rewards) -> str:
+    """Return whether an RM is right of an item, whole and then ablated, as two signs."""
+    if not rewards:
+        return "–"
+    return "".join(
+        "✓" if chosen > rejected else "✗" for chosen, rejected in (rewards[:2], rewards[2:])
+    )
 
 
 def squares(claims: Sequence[DecidedClaim]) -> list[tuple[str, str, str]]:
@@ -78,10 +89,18 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
             )
         )
     every = f"{missing} of the grid missing" if missing else "all of the grid"
-    return [*shown, ("reward models compared", str(models), every)]
+    shown.append(("reward models compared", str(models), every))
+    if report.estimate:
+        hours, device, note = report.estimate.hours, report.estimate.device, report.estimate.note
+        measured = f"measured: runs/{report.context.profile}/machine/"
+        shown.append((f"of {device} is our estimate of the cost", hours, f"{note}; {measured}"))
+    return shown
 
 
 def embedded(drawing: Drawing, folder: Path) -> str:
-    """Return a saved figure as a data URI, so that the page shows it wherever it is sent."""
-    svg = (folder / "figures" / f"{drawing.name}.svg").read_bytes()
-    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
+    """Return a saved figure as a data URI, so that the page shows it wherever it is sent.
+
+    Percent-encoding takes a third less room than base64; nothing is left that HTML would read.
+    """
+    svg = (folder / "figures" / f"{drawing.name}.svg").read_text(encoding="utf-8")
+    return f"data:image/svg+xml,{quote(' '.join(svg.split()), safe=IN_ATTRIBUTE)}"

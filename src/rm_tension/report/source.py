@@ -22,12 +22,12 @@ CELL = [*OURS, *PUBLISHED_CELL, "difference", "beyond"]
 class Source:
     """The results of a profile; `results` is results/<profile>/.
 
-    `backbones` maps the grid's names to those that a reader sees. `labels` and `colours` are of RMs, by role in the
-    paper, and then by the names of `others`: objectives without one.
+    `backbones` maps the grid's names to those that a reader sees. `labels` and `colours` are of
+    RMs, by role in the paper, and then by the names of `others`: objectives without one.
     """
 
     context: Context
-    settings: Profile
+    params: Params
     results: Path
     backbones: dict[str, str]
     labels: dict[str, str]
@@ -37,12 +37,17 @@ class Source:
     @classmethod
     def of(cls, results: Path, profile: str, params: Params) -> "Source":
         """Open a profile's results; raise UserError if there are none."""
-        settings = params.profiles[profile]
-        names = {key: settings.backbones[key].name for key in params.grid.axes(profile).backbones}
+        backbones = params.profiles[profile].backbones
+        names = {key: backbones[key].name for key in params.grid.axes(profile).backbones}
         context, roles = read_json(results / "context.json", Context), params.roles
         labels = {role: f"{params.styles[name].label} RM" for name, role in roles.items()}
         colours = {role: params.styles[name].color for name, role in roles.items()}
-        return cls(context, settings, results, names, labels, colours, roles)
+        return cls(context, params, results, names, labels, colours, roles)
+
+    @property
+    def settings(self) -> Profile:
+        """The profile's settings."""
+        return self.params.profiles[self.context.profile]
 
     @property
     def papers(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the paper has no table for: shared neurons, official suite metrics, effects of its errata."""
+"""What the paper has no table for: shared neurons, official suite metrics, its errata's effects."""
 
 from collections.abc import Callable
 from itertools import combinations, product

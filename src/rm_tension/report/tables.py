@@ -270,7 +270,8 @@ TABLES: dict[str, Callable[[str, Source], Table | TextTable]] = {
     "18": _shared_sets(task_columns("helpfulness"), turn=True),
     "19": _retention_after_ablation(
         "corrected",
-        "The published values are corrected too: the printed columns are running means (Table 19b).",
+        "The published values are corrected too: the printed columns are running means "
+        "(Table 19b).",
     ),
     "19b": _retention_after_ablation(
         "as_published",

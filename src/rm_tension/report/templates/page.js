@@ -1,4 +1,4 @@
-/* Sorting, filtering and the switch. Without this script the page shows everything, in the paper's order. */
+/* Sorting, filtering, the switch and the explorer. Without this script the page shows everything, in the paper's order. */
 (() => {
   "use strict";
   const DASH = "–";
@@ -150,6 +150,43 @@
     status.textContent = `Showing ${what}${where}: ${left.length} of ${numbers.length} tables of numbers.`;
   }
 
+  /* The explorer: rewards of the trio that is chosen, and the items that are asked for. */
+  function explore(form) {
+    const rewards = JSON.parse(document.getElementById("rewards").textContent);
+    const items = [...document.querySelectorAll(".item")];
+    const sign = ([chosen, rejected]) => (chosen > rejected ? "✓" : "✗");
+    const outcome = (numbers) => (numbers.length ? sign(numbers) + sign(numbers.slice(2)) : DASH);
+    const signed = (number) => (number < 0 ? "" : "+") + number.toFixed(2);
+    const wanted = {
+      all: () => true,
+      disagree: (outcomes) => new Set(outcomes.map((signs) => signs[0])).size > 1,
+      turn: (outcomes) => outcomes.some((signs) => signs[0] !== signs[1]),
+    };
+
+    function showItem(item, ofRMs) {
+      item.querySelectorAll(".marks b").forEach((mark, rm) => { mark.textContent = outcome(ofRMs[rm]); });
+      for (const body of item.querySelectorAll("tbody")) {
+        const numbers = ofRMs[body.dataset.rm];
+        numbers.forEach((number, index) => body.style.setProperty(`--${"abcd"[index]}`, number));
+        body.querySelectorAll("td:not(.axis)").forEach((cell, index) => { cell.textContent = signed(numbers[index]); });
+      }
+    }
+
+    function showItems() {
+      const { trio, which } = Object.fromEntries(new FormData(form));
+      items.forEach((item, index) => {
+        const ofRMs = rewards[trio][index];
+        showItem(item, ofRMs);
+        item.hidden = !wanted[which](ofRMs.filter(({ length }) => length).map(outcome));
+      });
+      form.querySelector("[role=status]").textContent = `${items.filter(({ hidden }) => !hidden).length} of ${items.length} items`;
+    }
+
+    form.hidden = false;
+    form.addEventListener("change", showItems);
+    showItems();
+  }
+
   // the contents are open beside the page, and closed above it where that is narrow
   if (matchMedia("(max-width: 75rem)").matches) document.querySelector("nav details").open = false;
   const tables = [...document.querySelectorAll(".scroll > table")].map(read);
@@ -158,4 +195,6 @@
   controls.addEventListener("change", update);
   controls.addEventListener("reset", () => setTimeout(update));
   update();
+  const form = document.getElementById("explore");
+  if (form) explore(form);
 })();

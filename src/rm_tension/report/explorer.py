@@ -1,0 +1,126 @@
+"""The page's explorer: single items, and what each RM makes of them whole and ablated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rm_tension.analyse.explorer import Explorer as Chosen
+from rm_tension.analyse.explorer import ShownItem
+from rm_tension.base.config import ROLES
+from rm_tension.evaluate.conditions import NONE
+from rm_tension.paper.tasks import PAPER_TASKS, SUITES
+from rm_tension.report.example import visible
+from rm_tension.report.source import Source
+
+MOST = {"prompt": 220, "answer": 260}  # characters of an excerpt
+LEAD = 40  # characters before the first difference of two answers that begin alike
+CUT = "[…]"
+DATA_SETS = {**SUITES, "hh-rlhf": "HH-RLHF"}
+DIGITS = 4  # of rewards, of which the page prints two
+# Of the chosen and the rejected answer by the whole RM, then by the ablated one; empty: not scored
+Rewards = list[float]
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The texts of an item as the page shows them; `title` names the data set and the task."""
+
+    title: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Items with the rewards of each trio: of each item, by each of ROLES.
+
+    `trios` are their labels by key, the first of which the page shows without being asked.
+    """
+
+    rule: str
+    generated: bool
+    percent: int
+    items: list[Excerpt]
+    trios: dict[str, str]
+    rewards: dict[str, list[list[Rewards]]]
+
+    @property
+    def data_sets(self) -> list[str]:
+        """The names of the data sets that items are of."""
+        return list(dict.fromkeys(item.title.partition(",")[0] for item in self.items))
+
+
+def explorer(source: Source) -> Explorer:
+    """Make the explorer of a profile from explorer.json and explorer.csv."""
+    chosen = source.record("explorer", Chosen)
+    keys = ["backbone", "seed", "dataset", "subset", "item_id", "objective", "kind"]
+    sides = ["chosen", "rejected"]
+    table = source.table("explorer", *keys, *sides).replace({"objective": source.roles})
+    numbers = table[sides].round(DIGITS).to_numpy().tolist()
+    known = dict(zip(table[keys].itertuples(index=False, name=None), numbers, strict=True))
+    labels, rewards = {}, {}
+    for trio in dict.fromkeys(key[:2] for key in known):
+        name = "-".join(map(str, trio))
+        labels[name] = f"{source.backbones[trio[0]]}, seed {trio[1]}"
+        rewards[name] = [
+            [_rewards(known, trio, item, role) for role in ROLES] for item in chosen.items
+        ]
+    return Explorer(
+        chosen.rule,
+        chosen.generated,
+        source.task_percent,
+        [_excerpt(item) for item in chosen.items],
+        labels,
+        rewards,
+    )
+
+
+def excerpts(texts: Sequence[str], most: int) -> list[str]:
+    """Return a part of each text of `most` characters or little more, on one line.
+
+    Texts that begin alike are cut shortly before the first difference.
+    """
+    lines = [" ".join(visible(text).split()) for text in texts]
+    alike = next(
+        (place for place, letters in enumerate(zip(*lines, strict=False)) if len({*letters}) > 1),
+        0,
+    )
+    start = lines[0].rfind(" ", 0, max(0, alike - LEAD)) + 1 if alike > most // 2 else 0
+    return [_cut(line, start, most) for line in lines]
+
+
+def _cut(line: str, start: int, most: int) -> str:
+    """Return a line from `start` on, cut between words after `most` characters."""
+    before = f"{CUT} " if start else ""
+    rest = line[start:]
+    if len(rest) <= most:
+        return before + rest
+    head = rest[:most].rpartition(" ")[0] or rest[:most]
+    return f"{before}{head} {CUT}"
+
+
+def _excerpt(item: ShownItem) -> Excerpt:
+    """Cut an item's texts; of a dialogue only the last question is shown."""
+    earlier, _, question = item.prompt.rpartition("\n\nHuman:")
+    (prompt,) = excerpts([question], MOST["prompt"])
+    chosen, rejected = excerpts([item.chosen, item.rejected], MOST["answer"])
+    title = f"{DATA_SETS[item.dataset]}, {_task(item)}"
+    return Excerpt(title, f"{CUT} {prompt}" if earlier else prompt, chosen, rejected)
+
+
+def _task(item: ShownItem) -> str:
+    """Return the label of the task that an item's subset belongs to."""
+    for task in PAPER_TASKS:
+        if any((part.suite, part.name) == (item.dataset, item.subset) for part in task.subsets):
+            return task.label
+    return item.subset
+
+
+def _rewards(
+    known: Mapping[tuple[Any, ...], list[float]], trio: tuple[Any, ...], item: ShownItem, role: str
+) -> Rewards:
+    """Return the numbers of one item by one RM; `known` are by the keys of explorer.csv."""
+    key = (*trio, item.dataset, item.subset, item.item_id, role)
+    whole, ablated = (known.get((*key, kind)) for kind in (NONE.kind, "magnitude"))
+    return whole + ablated if whole and ablated else []
