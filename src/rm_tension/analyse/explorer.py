@@ -20,8 +20,8 @@ OF_EACH = 2  # items of each subset
 PAIRWISE = ("reward-bench", "rm-bench")  # suites whose items are one answer against one
 PREFERENCES = ("hh-rlhf", "helpful-base")
 TURN = "\n\nAssistant:"
-# Stems of words that no text of a shown item has. The subsets ask for nothing harmful, but some of
-# their texts speak of what disturbs.
+# Stems of words that no text of a shown item has: of harm, of sex, and of groups of people, on whom
+# the data sets have texts that demean. The subsets ask for nothing harmful; most texts pass.
 AVOIDED = re.compile(
     r"\b(?:abus|addict|alcohol|asian people|assault|black people|blood|bomb|christian|corpse|crap|"
     r"damn|dead|death|depress|die\b|dies\b|died|divorc|drug|elderly|erotic|euthan|execut|explosi|"
@@ -34,10 +34,10 @@ AVOIDED = re.compile(
 RULE = (
     "Taken are items of one chosen and one rejected answer whose prompts ask for nothing harmful: "
     "of the helpfulness tasks, of XSTest Should Respond and Safety Response, and of helpful-base, "
-    "in RM-Bench those in the concise style. Items whose texts have a word of a list of disturbing "
-    f"ones are left out. In {OF_EACH} rounds each subset gives the item whose pattern of RMs that "
-    "are right, by the majority of trios, was taken the least before; between equals the first. No "
-    "prompt is taken twice."
+    "in RM-Bench those in the concise style. Items whose texts speak of harm, of sex or of groups "
+    f"of people, by a list of words, are left out. In {OF_EACH} rounds each subset gives the item "
+    "whose pattern of RMs that are right, by the majority of trios, was taken the least before; "
+    "between equals the first. No prompt is taken twice."
 )
 
 
