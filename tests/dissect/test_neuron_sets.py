@@ -13,7 +13,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.dissect.neurons import jaccard
 from rm_tension.evaluate.scores import neuron_scores
 from rm_tension.evaluate.selection import top
-from rm_tension.model.device import Budget
+from rm_tension.model.device import TokenBudget
 from rm_tension.score.items import read_items
 from small_repository import KEY, PLACE
 
@@ -60,7 +60,7 @@ def test_the_ten_lines_of_the_documentation(rm):
 def test_scores_are_those_of_the_stages(rm, trained):
     found = rm.neurons(backbone=trained / "origin" / PLACE, seed=7, helpful=HELPFUL)
     pairs = rm.encode(read_items(HELPFUL))
-    sums = collect({"rm": rm.model}, rm.model, pairs, rm.place, Budget(4096), "")["rm"]
+    sums = collect({"rm": rm.model}, rm.model, pairs, rm.compute, TokenBudget(4096), "")["rm"]
     for name in found.scores:
         assert np.array_equal(found.score(name), neuron_scores(name, sums, 7))
     assert "change" in found.scores
