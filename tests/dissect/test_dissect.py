@@ -175,7 +175,9 @@ def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
     assert row["margin_change"].iloc[0] == pytest.approx(first)
     assert "planted" in pd.read_parquet(out / "neurons.parquet")
     assert "First two" in (out / "index.html").read_text()
-    assert json.loads((out / "numbers.json").read_text())["controls"][-1]["ablated"] == "First two"
+    text = (out / "numbers.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["controls"][-1]["ablated"] == "First two"
 
 
 @pytest.mark.parametrize(

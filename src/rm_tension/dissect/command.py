@@ -59,8 +59,8 @@ def main(
     """Score the neurons of a reward model on sets of pairs, switch them off, and write a page.
 
     Nothing is trained. Into the folder go rewards.parquet, neurons.parquet, curves.csv,
-    controls.csv, overlap.csv, tasks.csv, numbers.json, figures and index.html. What an interrupted run of the
-    same inputs has computed is used again.
+    controls.csv, overlap.csv, tasks.csv, numbers.json, figures and index.html. What an interrupted
+    run of the same inputs has computed is used again.
 
     Args:
         model: As in `score`: a key, a folder ./DIR, or hf://ORG/NAME@REV.
@@ -177,7 +177,11 @@ class Dissection:
             "layers": layers,
             "neurons": layers * neurons,
             "tokens": sizes(self.found),
-            **{name: table.to_dict("records") for name, table in tables.items()},
+            # JSON has no NaN
+            **{
+                name: table.astype(object).where(table.notna(), None).to_dict("records")
+                for name, table in tables.items()
+            },
         }
         write_json(out / "numbers.json", numbers)
         write_page(out, str(self.rm), self.found, tables)

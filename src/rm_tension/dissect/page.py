@@ -1,5 +1,6 @@
 """Figures of a dissection, and the page that shows them beside its numbers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def rounded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "--" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 def curve_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:

@@ -45,7 +45,7 @@ class Parts:
     def rewards(
         self, name: str, ablation: bytes, compute: Callable[[], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """Return rewards under an ablation, which its bytes define, computed or as they are there."""
+        """Return rewards under an ablation, defined by bytes, computed or as they are there."""
         digest = hashlib.sha256(ablation).hexdigest()[:16]
         path = self._folder / f"rewards-{name}-{digest}.npy"
         if self._lacks(path):

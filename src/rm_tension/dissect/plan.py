@@ -172,7 +172,7 @@ def with_changes(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def beside_controls(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the top neurons and of each draw of its controls, which `ablated` calls."""
+    """Return the rows of the top neurons and each draw of its controls, by name in `ablated`."""
     titles = {SCORE: f"Top by {SCORE}"} | {name: one.title for name, one in CONTROLS.items()}
     names = curves["kind"].map(lambda kind: titles.get(control_of(kind)[0]))
     rows = curves.assign(ablated=names)[names.notna() & (curves["percent"] == PERCENT)]
