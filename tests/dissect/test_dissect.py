@@ -14,6 +14,7 @@ from rm_tension.base.grid import Model, Paths
 from rm_tension.base.tables import read_table
 from rm_tension.dissect.texts import read_text_sets
 from rm_tension.evaluate.controls import CONTROLS, Control
+from rm_tension.evaluate.mean_ablation import mean_activation, set_to
 from rm_tension.evaluate.scores import SCORES, Score, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
 
@@ -105,8 +106,14 @@ def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_pat
     rm = load_reward_model(
         folder, device="cpu", dtype="float32", template=None if chat else TEMPLATE
     )
-    with rm.ablated(rm.neurons(harmless=HARMLESS).top("magnitude", 30)):
+    found = rm.neurons(harmless=HARMLESS)
+    with rm.ablated(found.top("magnitude", 30)):
         np.testing.assert_allclose(own, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
+    mean = rewards.query("dataset == 'helpful' and kind == 'mean-ablation'")
+    mean = mean[mean["text_set"] == "harmless"]["reward"].to_numpy().reshape(-1, 2)
+    values = mean_activation(found.statistics["harmless"])
+    with set_to(rm.model, found.top("magnitude", 10).mask, values):
+        np.testing.assert_allclose(mean, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
     assert row["margin"] == pytest.approx((own[:, 0] - own[:, 1]).mean(), abs=1e-5)
     assert row["accuracy"] == pytest.approx(100 * (own[:, 0] > own[:, 1]).mean())
     before = without.loc[without["dataset"] == "helpful", "reward"].to_numpy().reshape(-1, 2)
