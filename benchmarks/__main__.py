@@ -1,4 +1,4 @@
-"""Time training steps, statistics, scoring and ablations beside the plain ways of doing each.
+"""Time training steps, statistics, scoring and dissections beside the plain ways of doing each.
 
 Both sides get the same weights and texts, and must give the same numbers before they are timed.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -21,37 +22,40 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch import Tensor
 from torch.utils.benchmark import Timer
+from torch.utils.benchmark.utils.timer import timer as default_timer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from trl import RewardConfig, RewardTrainer
 
 from benchmarks.compare import accelerator_for
 from benchmarks.material import LIMIT, PAD, Material
 from rm_tension.activations.stats import collect
+from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated, neuron_shape, on_activations
 from rm_tension.base.config import load_params
 from rm_tension.base.files import atomic_write
+from rm_tension.evaluate.scores import SCORES, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
+from rm_tension.evaluate.selection import top
 from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.rows import Item, Tokens
 from rm_tension.train.training import backward
 
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 1e-1}  # distance of two sides' numbers
 BACKBONE = "smollm2-135m"
-SHARES = (0.0, 0.1, 0.3, 0.5)  # of all neurons, silenced
 Side = Callable[[], NDArray[Any]]
+Masks = Sequence[NDArray[np.bool_]]  # of the neurons that each condition silences
 
 
 class Bench:
     """Our side and the others' of each task, on one model, its backbone and one place."""
 
     def __init__(self, material: Material, compute: Compute, budget: int) -> None:
+        """Make the models; `budget` is that of our side, in tokens."""
         self.compute, self.budget = compute, budget
         self.model, self.backbone = (material.model(compute.device, seed=seed) for seed in (1, 0))
         self.plain, self.plain_backbone = deepcopy(self.model), deepcopy(self.backbone)
         for model in (self.plain, self.plain_backbone):
             model.set_attn_implementation("sdpa")
-        draws = np.random.default_rng(0).random(neuron_shape(self.model))
-        self.masks = [draws < share for share in SHARES]
 
     def step(self, pairs: Sequence[Item]) -> NDArray[Any]:
         """Return gradients of a training step."""
@@ -95,18 +99,24 @@ class Bench:
 
     def statistics(self, pairs: Sequence[Item]) -> NDArray[Any]:
         """Return the sums of both sides."""
-        models, budget = {"rm": self.model}, TokenBudget(self.budget)
-        sums = collect(models, self.backbone, pairs, self.compute, budget, "")["rm"]
+        sums = self._sums(pairs)
         names = ("sum", "abs_sum", "change_square_sum", "backbone_sum")  # those that were released
         return np.stack([[getattr(side, name) for name in names] for side in sums.sides])
 
-    def released_statistics(self, pairs: Sequence[Item], at_a_time: int) -> NDArray[Any]:
-        """Return the sums by the released way: texts padded to LIMIT, and hooks on all blocks."""
+    def _sums(self, pairs: Sequence[Item]) -> Activations:
+        models, budget = {"rm": self.model}, TokenBudget(self.budget)
+        return collect(models, self.backbone, pairs, self.compute, budget, "")["rm"]
+
+    def padded_statistics(
+        self, pairs: Sequence[Item], at_a_time: int, length: int | None
+    ) -> NDArray[Any]:
+        """Return the sums by hooks on all blocks, of texts padded to a length or their longest."""
         sums = np.zeros((2, 4, *neuron_shape(self.plain)))
         for side in (0, 1):
             texts = [pair[side] for pair in pairs]
             for first in range(0, len(texts), at_a_time):
-                inputs = self._padded(texts[first : first + at_a_time], LIMIT)
+                batch = texts[first : first + at_a_time]
+                inputs = self._padded(batch, length or max(map(len, batch)))
                 real = inputs["attention_mask"].bool()
                 seen = [
                     self._activations(model, inputs) for model in (self.plain, self.plain_backbone)
@@ -144,18 +154,31 @@ class Bench:
                 rewards[batch] = logits[:, 0].float().cpu().numpy()
         return rewards
 
-    def sweep(self, pairs: Sequence[Item]) -> NDArray[Any]:
-        """Return rewards under each mask, by zeroed weights and rows laid out once."""
+    def tops(self, pairs: Sequence[Item], percents: Sequence[float]) -> Masks:
+        """Return what a dissection silences: nothing, and the top neurons of each score."""
+        sums = self._sums(pairs)
+        names = [name for name, score in SCORES.items() if score.needs != "attribution"]
+        scores = [neuron_scores(name, sums, seed=0) for name in names]
+        tops = [top(one, percent) for one in scores for percent in percents]
+        return [np.zeros_like(tops[0]), *tops]
+
+    def dissection(self, pairs: Sequence[Item], masks: Masks) -> NDArray[Any]:
+        """Return rewards under each mask, by zeroed weights and rows laid out once.
+
+        One pass for statistics, which the masks follow from, goes before.
+        """
+        self._sums(pairs)
         scorer, rewards = Scorer(pairs, TokenBudget(self.budget)), []
-        for mask in self.masks:
+        for mask in masks:
             with ablated(self.model, mask):
                 rewards.append(scorer.score(self.model, self.compute, ""))
         return np.stack(rewards)
 
-    def sweep_by_hooks(self, pairs: Sequence[Item], at_a_time: int) -> NDArray[Any]:
-        """Return rewards under each mask, by hooks and the sorted loop."""
+    def plain_dissection(self, pairs: Sequence[Item], masks: Masks, at_a_time: int) -> NDArray[Any]:
+        """Return the same rewards by hooks and padded batches of texts sorted by length."""
+        self.padded_statistics(sorted(pairs, key=lambda pair: len(pair[0])), at_a_time, None)
         rewards = []
-        for mask in self.masks:
+        for mask in masks:
             kept = torch.from_numpy(~mask).to(self.compute.device)
             with on_activations(self.plain, lambda layer, a, kept=kept: a * kept[layer]):  # type: ignore[misc]
                 rewards.append(self.sorted_scores(pairs, at_a_time))
@@ -169,10 +192,13 @@ class Bench:
         input_ids = torch.from_numpy(ids).to(self.compute.device)
         return {"input_ids": input_ids, "attention_mask": (input_ids != PAD).long()}
 
-    def tasks(self, material: Material, count: int) -> dict[str, dict[str, Side]]:
+    def tasks(
+        self, material: Material, count: int, percents: Sequence[float]
+    ) -> dict[str, dict[str, Side]]:
         """Return all tasks by what they do, ours first."""
         pairs, items = material.pairs(count), material.benchmark_items(max(3, count // 3))
         few = pairs[: max(1, count // 4)]
+        masks = self.tops(few, percents)
         trl = {
             f"TRL, {size} at a time": self.trl_step(pairs, size, checkpointing=False)
             for size in (1, 2)
@@ -188,16 +214,16 @@ class Bench:
             },
             f"statistics of {len(few)} HH pairs": {
                 "ours": partial(self.statistics, few),
-                f"padded to {LIMIT}, hooks": partial(self.released_statistics, few, 4),
+                f"padded to {LIMIT}, hooks": partial(self.padded_statistics, few, 4, LIMIT),
             },
             **{
                 f"rewards of {len(used)} {what}": {"ours": partial(self.scores, used)}
                 | {f"sorted, {n} at a time": partial(self.sorted_scores, used, n) for n in sizes}
                 for what, used in (("benchmark items", items), ("HH pairs", pairs))
             },
-            f"rewards of {len(pairs)} HH pairs under {len(self.masks)} conditions": {
-                "ours": partial(self.sweep, pairs),
-                "hooks, sorted, 4 at a time": partial(self.sweep_by_hooks, pairs, 4),
+            f"a dissection of {len(few)} HH pairs under {len(masks)} conditions": {
+                "ours": partial(self.dissection, few, masks),
+                "hooks, sorted, 4 at a time": partial(self.plain_dissection, few, masks, 4),
             },
         }
 
@@ -213,8 +239,16 @@ def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w0")  # noqa: S106
 
 
-def measure(tasks: Mapping[str, Mapping[str, Side]], tolerance: float, seconds: float) -> str:
-    """Return a table of times, each by ours; raise SystemExit where a side computes others."""
+def measure(
+    tasks: Mapping[str, Mapping[str, Side]],
+    tolerance: float,
+    seconds: float,
+    clock: Callable[[], float] = process_time,
+) -> str:
+    """Return a table of times, each by ours; raise SystemExit where a side computes others.
+
+    CPU time depends little on what else a machine does.
+    """
     lines: list[tuple[str, ...]] = []
     for task, sides in tasks.items():
         lines.append((f"**{task}**", "", "", ""))
@@ -226,7 +260,8 @@ def measure(tasks: Mapping[str, Mapping[str, Side]], tolerance: float, seconds: 
             )
             if not distance <= tolerance:
                 raise SystemExit(f"{task}, {name}: not the numbers of ours, {distance:.0e} apart")
-            timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+            threads = torch.get_num_threads()
+            timer = Timer("run()", timer=clock, globals={"run": run}, num_threads=threads)
             times = timer.blocked_autorange(min_run_time=seconds)
             ours = ours or times.median
             ratio, spread = times.median / ours, times.iqr / times.median
@@ -248,6 +283,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=tuple(TOLERANCE), default="float32")
     parser.add_argument("--budget", type=int, default=4096, help="tokens at a time, of ours")
     parser.add_argument("--pairs", type=int, default=16, help="HH pairs")
+    parser.add_argument("--percents", type=float, nargs="+", default=[10], help="dissected")
+    parser.add_argument("--only", default="", help="tasks that have this in their name")
     parser.add_argument("--seconds", type=float, default=10.0, help="at least, for each side")
     parser.add_argument("--out", type=Path, default=Path("reports/bench/bench.md"))
     options = parser.parse_args()
@@ -260,8 +297,10 @@ def main() -> None:
     bench = Bench(
         material, Compute(torch.device(options.device), options.precision), options.budget
     )
-    tasks = bench.tasks(material, options.pairs)
-    table = measure(tasks, TOLERANCE[options.precision], options.seconds)
+    tasks = bench.tasks(material, options.pairs, options.percents)
+    tasks = {name: sides for name, sides in tasks.items() if options.only in name}
+    clock = process_time if options.device == "cpu" else default_timer
+    table = measure(tasks, TOLERANCE[options.precision], options.seconds, clock)
     with atomic_write(options.out) as partial_file:
         partial_file.write_text(table + "\n", encoding="utf-8")
     print(f"\n{table}\n\nwritten to {options.out}")

@@ -76,11 +76,13 @@ class Emulated(Compute):
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
+        """Round the operands of products."""
         with super().autocast(), RoundedProducts():
             yield
 
     @contextmanager
     def float32(self) -> Iterator[None]:
+        """Leave products as they are."""
         with super().float32(), _disable_current_modes():
             yield
 

@@ -13,7 +13,9 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.tables import read_table
 from rm_tension.dissect.texts import read_text_sets
-from rm_tension.evaluate.scores import SCORES, neuron_scores
+from rm_tension.evaluate.controls import CONTROLS, Control
+from rm_tension.evaluate.mean_ablation import mean_activation, set_to
+from rm_tension.evaluate.scores import SCORES, Score, neuron_scores
 from rm_tension.evaluate.scoring import Scorer
 
 pytestmark = pytest.mark.slow
@@ -41,7 +43,15 @@ HARMLESS = [
         ],
     },
 ]
-FILES = ("curves.csv", "figures", "index.html", "neurons.parquet", "numbers.json", "overlap.csv")
+FILES = (
+    "controls.csv",
+    "curves.csv",
+    "figures",
+    "index.html",
+    "neurons.parquet",
+    "numbers.json",
+    "overlap.csv",
+)
 
 
 def write_lines(path, lines):
@@ -84,9 +94,9 @@ def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_pat
         ]
         found = without.loc[without["dataset"] == "helpful", "reward"]
         assert found.tolist() == pytest.approx(stock(folder, texts), abs=2e-5)
-    kinds = {"none", "random", "magnitude", "absolute", "shared", "helpful-only", "harmless-only"}
-    assert kinds <= set(rewards["kind"])
-    assert "change" not in set(rewards["kind"])
+    kinds = {"none", *SCORES, "shared", "helpful-only", "harmless-only", "mean-ablation"}
+    kinds |= {f"depth-matched/{draw}" for draw in range(1, 6)}
+    assert kinds - {"change"} == set(rewards["kind"])
 
     curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
     row = curves.query("dataset == 'helpful' and kind == 'magnitude' and text_set == 'harmless'")
@@ -96,8 +106,14 @@ def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_pat
     rm = load_reward_model(
         folder, device="cpu", dtype="float32", template=None if chat else TEMPLATE
     )
-    with rm.ablated(rm.neurons(harmless=HARMLESS).top("magnitude", 30)):
+    found = rm.neurons(harmless=HARMLESS)
+    with rm.ablated(found.top("magnitude", 30)):
         np.testing.assert_allclose(own, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
+    mean = rewards.query("dataset == 'helpful' and kind == 'mean-ablation'")
+    mean = mean[mean["text_set"] == "harmless"]["reward"].to_numpy().reshape(-1, 2)
+    values = mean_activation(found.statistics["harmless"])
+    with set_to(rm.model, found.top("magnitude", 10).mask, values):
+        np.testing.assert_allclose(mean, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
     assert row["margin"] == pytest.approx((own[:, 0] - own[:, 1]).mean(), abs=1e-5)
     assert row["accuracy"] == pytest.approx(100 * (own[:, 0] > own[:, 1]).mean())
     before = without.loc[without["dataset"] == "helpful", "reward"].to_numpy().reshape(-1, 2)
@@ -109,7 +125,7 @@ def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_pat
     assert overlap["shared"].tolist() == [shared]
     assert json.loads((out / "numbers.json").read_text())["curves"][0]["kind"] == "none"
     page = (out / "index.html").read_text()
-    assert page.count("data:image/svg+xml") == 2
+    assert page.count("data:image/svg+xml") == 3
 
 
 def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
@@ -130,7 +146,7 @@ def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
     with pytest.raises(SystemExit):  # what cyclopts makes of it
         dissect(folder, *arguments)
     calls[:] = [None] * 9
-    assert "(5 parts were there)" in dissect(folder, *arguments)  # of two texts, three ablations
+    assert "(5 parts were there)" in dissect(folder, *arguments)  # two of statistics, three rewards
     first = (tmp_path / "out" / "numbers.json").read_bytes()
     number = len(calls)
     dissect(folder, *arguments)
@@ -140,6 +156,35 @@ def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
         folder, "--template", "{prompt} {answer}", *arguments[2:]
     )
     assert (tmp_path / "out" / "numbers.json").read_bytes() != first
+
+
+def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
+    dissect, tmp_path, monkeypatch
+):
+    def two(own, *_):
+        return np.arange(own.size).reshape(own.shape) < 2
+
+    monkeypatch.setitem(SCORES, "planted", Score("", lambda *_: two(np.ones((3, 80))) * 1.0))
+    monkeypatch.setattr("rm_tension.evaluate.selection.top.__defaults__", (1.0,))
+    monkeypatch.setitem(CONTROLS, "first-two", Control("First two", two, drawn=True))
+    folder, out = save(tmp_path / "model", "llama"), tmp_path / "out"
+    dissect(folder, "--template", TEMPLATE, "--percents", "10", "--draws", "2", "--no-attribution")
+    curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
+    assert {"first-two/1", "first-two/2", "planted"} <= set(curves["kind"])
+    assert "attribution" not in set(curves["kind"])
+    own = curves[curves["kind"].isin(["first-two/1", "first-two/2"])]
+    assert set(own["neurons"]) == {2}
+    table = pd.read_csv(out / "controls.csv").query("ablated == 'First two'")
+    assert table["draws"].tolist() == [2] * 4
+    assert table["margin_spread"].tolist() == [0] * 4  # both draws are the same
+    first = own.query("dataset == 'helpful' and text_set == 'harmless'")["margin_change"].iloc[0]
+    row = table.query("dataset == 'helpful' and text_set == 'harmless'")
+    assert row["margin_change"].iloc[0] == pytest.approx(first)
+    assert "planted" in pd.read_parquet(out / "neurons.parquet")
+    assert "First two" in (out / "index.html").read_text()
+    text = (out / "numbers.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["controls"][-1]["ablated"] == "First two"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +224,8 @@ def test_the_dissection_of_a_reward_model_of_the_pipeline_gives_the_pipelines_nu
             *("dissect", "--model", f"./{paths.reward_model(model)}"),
             *("--backbone", f"./{paths.backbone(model.backbone)}"),
             *("--texts", f"helpful={write_lines(tmp_path / 'helpful.jsonl', lines)}"),
-            *("--tasks", str(tmp_path / "tasks.parquet"), "--percents", "10"),
+            *("--tasks", str(tmp_path / "tasks.parquet"), "--percents", "10", "--draws", "1"),
+            "--no-attribution",  # the pipeline's is of a sample of the pairs
             *("--out", str(tmp_path / "out"), "--device", "cpu", "--seed", "0"),
         ]
     )
@@ -194,7 +240,7 @@ def test_the_dissection_of_a_reward_model_of_the_pipeline_gives_the_pipelines_nu
     scored = scored[scored["dataset"] != "helpful"].set_index(key)["reward"]
     expected = pd.read_parquet(paths.rewards(model.trio)).query("objective == 'helpful'")
     expected = expected[expected["percent"].isin([0, 10])].set_index(key)["reward"]
-    for kind in ("none", "magnitude"):
+    for kind in ("none", "magnitude", "backbone"):
         both = pd.concat([scored[kind], expected[kind]], axis=1, join="inner")
         assert len(both) > 100
         np.testing.assert_allclose(both.iloc[:, 0], both.iloc[:, 1], rtol=0, atol=1e-5)

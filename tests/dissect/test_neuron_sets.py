@@ -7,13 +7,14 @@ import torch
 
 from architectures import make_classifier
 from rm_tension import load_reward_model
+from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import on_activations, output_weights
 from rm_tension.base.errors import UserError
 from rm_tension.dissect.neurons import jaccard
 from rm_tension.evaluate.scores import neuron_scores
 from rm_tension.evaluate.selection import top
-from rm_tension.model.device import Budget
+from rm_tension.model.device import TokenBudget
 from rm_tension.score.items import read_items
 from small_repository import KEY, PLACE
 
@@ -60,10 +61,13 @@ def test_the_ten_lines_of_the_documentation(rm):
 def test_scores_are_those_of_the_stages(rm, trained):
     found = rm.neurons(backbone=trained / "origin" / PLACE, seed=7, helpful=HELPFUL)
     pairs = rm.encode(read_items(HELPFUL))
-    sums = collect({"rm": rm.model}, rm.model, pairs, rm.place, Budget(4096), "")["rm"]
+    sums = collect({"rm": rm.model}, rm.model, pairs, rm.compute, TokenBudget(4096), "")["rm"]
     for name in found.scores:
         assert np.array_equal(found.score(name), neuron_scores(name, sums, 7))
     assert "change" in found.scores
+    attributed = rm.neurons(attribution=True, helpful=HELPFUL).score("attribution")
+    total = attribute(rm.model, pairs, rm.compute, TokenBudget(1024), "")
+    assert np.array_equal(attributed, total.sum / total.tokens)
     assert found.score("change", "helpful").max() == 0  # the model is its own backbone here
     mask = top(neuron_scores("absolute", sums, 7), 25)
     assert np.array_equal(found.top("absolute", 25).mask, mask)
@@ -84,6 +88,8 @@ def test_what_there_is_not_is_named(rm, tmp_path):
     found = rm.neurons(helpful=HELPFUL, harmless=HARMLESS)
     with pytest.raises(UserError, match=r"score 'change': there are random, .* name one"):
         found.top("change", 10, "helpful")
+    with pytest.raises(UserError, match=r"score 'attribution': there are .* ask for attribution"):
+        found.score("attribution", "helpful")
     with pytest.raises(UserError, match="text set None: there are helpful, harmless"):
         found.top("magnitude", 10)
     with pytest.raises(UserError, match="101%: must be more than 0"):

@@ -1,6 +1,7 @@
 """A reward that demonstrably flows through five neurons: which scores and controls find them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rm_tension.backbone.backbones import input_weights
 from rm_tension.backbone.neurons import ablated, neuron_shape, output_weights
 from rm_tension.base.config import load_params
 from rm_tension.evaluate.conditions import Condition
+from rm_tension.evaluate.controls import CONTROLS
 from rm_tension.evaluate.evaluation import NeuronSets
 from rm_tension.evaluate.scores import SCORES, neuron_scores
 from rm_tension.evaluate.selection import top
@@ -100,3 +102,33 @@ def test_controls_tell_the_planted_neurons_from_the_backbones(trio):
     of_backbone = found_by(sets.mask(conditions["backbone"], "rm"), trio)
     assert of_backbone <= 2  # which is not trained
     assert found_by(sets.mask(Condition("new", 20), "rm"), trio) == 5 - of_backbone
+
+
+def cells(trio):
+    """What the table says of each score (planted of its first 5 and 10) and of what is ablated."""
+    model, pairs, activations = trio
+    for name, score in SCORES.items():
+        scores = neuron_scores(name, activations, 0)
+        firsts = [found_by(top(scores, 100 * size / scores.size), trio) for size in (5, 10)]
+        yield score.title, "{} and {}".format(*firsts)
+    sets, whole = NeuronSets({"rm": activations}, load_params(), 0), margin(model, pairs)
+    for name in ("magnitude", *CONTROLS):
+        kinds = CONTROLS[name].kinds(name, 5) if name in CONTROLS else [name]
+        found, size, left = [], [], []
+        for condition in [Condition(kind, 20) for kind in kinds]:
+            mask = sets.mask(condition, "rm")
+            found.append(found_by(mask, trio))
+            size.append(mask.sum())
+            with sets.ablated(model, condition, "rm"):
+                left.append(100 * margin(model, pairs) / whole)
+        title = CONTROLS[name].title if name in CONTROLS else "Top by magnitude"
+        yield title, f"{np.mean(found):.3g} of {np.mean(size):.0f}, {np.mean(left) + 0.0:.0f}%"
+
+
+def test_the_table_of_the_method_says_what_finds_them(trio, family):
+    column = ["gpt2", "llama"].index(family)
+    text = Path("docs/METHOD.md").read_text(encoding="utf-8").partition("**Positive control**")[2]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    table = {title: columns[column] for title, *columns in rows[1:]}
+    computed = dict(cells(trio))
+    assert table == {title: computed[title] for title in table}

@@ -16,10 +16,8 @@ from transformers import (
 from architectures import CONFIGS
 from hub_models import CHAT, TEMPLATE, save, stock
 from rm_tension import load_reward_model
-from rm_tension.activations.stats import collect
 from rm_tension.backbone.neurons import on_activations
 from rm_tension.base.errors import UserError
-from rm_tension.model.device import Budget
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.score.items import read_items
 
@@ -34,6 +32,19 @@ OF_ROWS |= {"gpt_bigcode", "starcoder2"}
 
 def load(folder, **options):
     return load_reward_model(folder, device="cpu", dtype="float32", **options)
+
+
+def attributions(model, pair):
+    """Sum a x d(margin)/da over both texts, each alone in transformers' own forward pass."""
+    total = 0
+    for sign, text in zip((1, -1), pair, strict=True):
+        layers = []
+        with on_activations(model, lambda _, a: layers.append(a)):  # noqa: B023
+            reward = model(torch.from_numpy(text.astype(np.int64))[None]).logits[0, 0]
+        gradients = torch.autograd.grad(sign * reward, layers)
+        products = [a.detach() * g for a, g in zip(layers, gradients, strict=True)]
+        total += np.stack([one.reshape(len(text), -1).sum(dim=0).numpy() for one in products])
+    return total
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)
@@ -51,8 +62,8 @@ def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
     rewards = [reward for item in rm.score_all(ITEMS) for reward in item]
     assert rewards == pytest.approx(stock(folder, texts), abs=2e-5)
     assert np.std(rewards) > 1e-2
-    pairs = rm.encode(read_items([(prompt, answers[:2]) for prompt, answers in ITEMS[:1]]))
-    found = collect({"rm": rm.model}, rm.model, pairs, rm.place, Budget(4096), "")["rm"]
+    items = read_items([(prompt, answers[:2]) for prompt, answers in ITEMS[:1]])
+    pairs, found = rm.encode(items), rm.statistics("pairs", items, attribution=True)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     for side, text in zip(found.sides, pairs[0], strict=True):
         layers = []
@@ -61,6 +72,9 @@ def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
         expected = [layer.reshape(len(text), -1).sum(dim=0).numpy() for layer in layers]
         np.testing.assert_allclose(side.sum, expected, rtol=1e-4, atol=2e-4)
         assert side.tokens == len(text)
+    expected = attributions(model, pairs[0])
+    distance = np.linalg.norm(found.attribution.sum - expected)
+    assert distance < 1e-3 * np.linalg.norm(expected)
 
 
 def test_a_chat_template_holds_its_own_special_tokens(tmp_path):

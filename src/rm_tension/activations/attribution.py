@@ -10,8 +10,10 @@ from rm_tension.activations.sums import Attribution
 from rm_tension.backbone.neurons import neuron_shape, on_activations
 from rm_tension.base.progress import Progress
 from rm_tension.model.device import Compute, TokenBudget
-from rm_tension.model.reward_model import rewards
+from rm_tension.model.reward_model import rewards, takes_rows
 from rm_tension.model.rows import Item, Rows, batches, collate, row_length, token_count
+
+SIGNS = 1, -1  # of the rewards of a chosen and a rejected text in the margin
 
 
 def attribute(
@@ -23,7 +25,7 @@ def attribute(
 ) -> Attribution:
     """Sum a x d(margin)/da over all tokens of `pairs` (chosen, rejected).
 
-    The model must be on the place's device, and its weights need no gradients.
+    The model must be on the device of `compute`, and its weights need no gradients.
     """
     total = budget.run(lambda tokens: _attribute(model, pairs, compute, tokens, progress))
     return Attribution(total.cpu().numpy(), token_count(pairs))
@@ -34,17 +36,23 @@ def _attribute(
 ) -> Tensor:
     device = compute.float64_device
     total = torch.zeros(neuron_shape(model), dtype=torch.float64, device=device)
-    groups = batches([row_length(pair) for pair in pairs], tokens)
-    with compute.autocast(), Progress(progress, len(groups)) as bar:
-        for group in groups:
-            rows = collate([pairs[index] for index in group]).to(compute.device)
-            total += _batch(model, rows).to(device)
+    layout: list[tuple[Sequence[int], list[Item]]]  # signs and items of each batch
+    if takes_rows(model):
+        groups = batches([row_length(pair) for pair in pairs], tokens)
+        layout = [(SIGNS, [pairs[index] for index in group]) for group in groups]
+    else:
+        texts = [(sign, text) for pair in pairs for sign, text in zip(SIGNS, pair, strict=True)]
+        layout = [([sign], [[text]]) for sign, text in texts]
+    with compute.autocast(), Progress(progress, len(layout)) as bar:
+        for signs, items in layout:
+            rows = collate(items).to(compute.device)
+            total += _batch(model, rows, signs).to(device)
             bar.advance(tokens=rows.input_ids.numel())
     return total
 
 
-def _batch(model: PreTrainedModel, rows: Rows) -> Tensor:
-    """Return the sums of a batch, float32 [layers, neurons]."""
+def _batch(model: PreTrainedModel, rows: Rows, signs: Sequence[int]) -> Tensor:
+    """Return the sums of a batch, float32 [layers, neurons]; `signs` are those of each item."""
     activations: list[Tensor] = []
 
     def see(_layer: int, activation: Tensor) -> None:
@@ -52,11 +60,11 @@ def _batch(model: PreTrainedModel, rows: Rows) -> Tensor:
         activations.append(activation if activation.requires_grad else activation.requires_grad_())
 
     with torch.enable_grad(), on_activations(model, see):
-        reward = rewards(model, rows)  # chosen and rejected in turn
-        margin = (reward[0::2] - reward[1::2]).sum()
+        reward = rewards(model, rows)
+        margin = (reward.view(-1, len(signs)) * reward.new_tensor(signs)).sum()
     gradients = torch.autograd.grad(margin, activations)
     terms = [
-        (activation.detach() * gradient)[0].float().sum(dim=0)
+        (activation.detach() * gradient).flatten(end_dim=-2).float().sum(dim=0)
         for activation, gradient in zip(activations, gradients, strict=True)
     ]
     return torch.stack(terms)

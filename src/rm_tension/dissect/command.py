@@ -19,8 +19,10 @@ from rm_tension.dissect.neurons import Neurons
 from rm_tension.dissect.page import write_page
 from rm_tension.dissect.parts import Parts, digest_of
 from rm_tension.dissect.plan import (
+    PERCENT,
     Ablation,
     ablations,
+    control_table,
     margins,
     neuron_table,
     overlaps,
@@ -45,6 +47,8 @@ def main(
     backbone: str | None = None,
     tasks: Path | None = None,
     percents: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (5, 10, 20, 30),
+    draws: int = 5,
+    no_attribution: bool = False,
     max_pairs: int | None = None,
     seed: int = 0,
     template: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
@@ -55,21 +59,23 @@ def main(
     """Score the neurons of a reward model on sets of pairs, switch them off, and write a page.
 
     Nothing is trained. Into the folder go rewards.parquet, neurons.parquet, curves.csv,
-    overlap.csv, tasks.csv, numbers.json, figures and index.html. What an interrupted run of the
-    same inputs has computed is used again.
+    controls.csv, overlap.csv, tasks.csv, numbers.json, figures and index.html. What an interrupted
+    run of the same inputs has computed is used again.
 
     Args:
         model: As in `score`: a key, a folder ./DIR, or hf://ORG/NAME@REV.
         texts: NAME=FILE of JSON lines with pairs, one or more; FILE may be
             hf://datasets/ORG/NAME@REV/FILE.
         out: The folder to write.
-        backbone: That the model was trained from, like `model`: for scores of the change, and to
-            compare with its neurons.
+        backbone: That the model was trained from, like `model`: for scores of the change, and for
+            controls that compare with its neurons.
         tasks: The data stage's table of benchmark items, such as data/paper/benchmarks.parquet: the
             25 tasks of the paper.
-        percents: Shares of all neurons to ablate, by every score.
+        percents: Shares of all neurons to ablate, by every score; 10 is always among them.
+        draws: Of each control that is drawn at random.
+        no_attribution: Leave out that score, whose backward pass takes more memory.
         max_pairs: The first so many of each set.
-        seed: Of the random score.
+        seed: Of the random score and of draws.
         template: As in `score`.
         dtype: As in `score`.
         profile: Of a key.
@@ -80,8 +86,8 @@ def main(
     sets = read_text_sets(texts, max_pairs)
     rm = load_reward_model(model, profile=profile, device=device, template=template, dtype=dtype)
     print(rm)
-    dissection = Dissection.of(rm, sets, out, backbone, tasks, seed)
-    dissection.write(out, sorted({float(percent) for percent in percents}))
+    dissection = Dissection.of(rm, sets, out, backbone, tasks, not no_attribution, seed)
+    dissection.write(out, sorted({float(percent) for percent in (PERCENT, *percents)}), draws)
     print(f"{out / 'index.html'} ({len(dissection.parts.reused)} parts were there)")
 
 
@@ -111,6 +117,7 @@ class Dissection:
         out: Path,
         backbone: str | None,
         tasks: Path | None,
+        attribution: bool,
         seed: int,
     ) -> "Dissection":
         """Read what is not read yet, and compute statistics where they are not there."""
@@ -129,10 +136,11 @@ class Dissection:
             "dtype": str(rm.model.dtype),
             "device": rm.compute.device.type,
             "rows": takes_rows(rm.model),
+            "attribution": attribution,
         }
         parts = Parts(out / "parts", inputs)
         statistics = {
-            name: parts.statistics(name, partial(rm.statistics, name, one, base))
+            name: parts.statistics(name, partial(rm.statistics, name, one, base, attribution))
             for name, one in sets.items()
         }
         scored = [
@@ -143,12 +151,14 @@ class Dissection:
         ]
         return Dissection(rm, Neurons(statistics, base is not None, seed), scored, parts, inputs)
 
-    def write(self, out: Path, percents: list[float]) -> None:
+    def write(self, out: Path, percents: list[float], draws: int) -> None:
         """Ablate, and write all numbers, figures and the page."""
-        rewards, parts = self._ablate(percents)
+        rewards, parts = self._ablate(percents, draws)
         of_pairs = parts[~parts["of_tasks"]].drop(columns=["of_tasks", "subset"])
+        curves = with_changes(of_pairs, "dataset")
         tables = {
-            "curves": with_changes(of_pairs, "dataset"),
+            "curves": curves,
+            "controls": control_table(curves),
             "overlap": overlaps(self.found, percents),
         }
         if parts["of_tasks"].any():
@@ -167,16 +177,20 @@ class Dissection:
             "layers": layers,
             "neurons": layers * neurons,
             "tokens": sizes(self.found),
-            **{name: table.to_dict("records") for name, table in tables.items()},
+            # JSON has no NaN
+            **{
+                name: table.astype(object).where(table.notna(), None).to_dict("records")
+                for name, table in tables.items()
+            },
         }
         write_json(out / "numbers.json", numbers)
         write_page(out, str(self.rm), self.found, tables)
 
-    def _ablate(self, percents: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _ablate(self, percents: list[float], draws: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the reward of every answer under every ablation, and their `summary` by subset."""
         rewards: list[pd.DataFrame] = []
         parts: list[pd.DataFrame] = []
-        for ablation in ablations(self.found, percents):
+        for ablation in ablations(self.found, percents, draws):
             for scored in self.scored:
                 of_tasks = scored.name == "tasks"
                 if of_tasks and not ablation.on_tasks:
@@ -188,14 +202,14 @@ class Dissection:
         return pd.concat(rewards, ignore_index=True), pd.concat(parts, ignore_index=True)
 
     def _rewards(self, scored: Scored, ablation: Ablation) -> NDArray[np.float32]:
-        rm, mask = self.rm, ablation.neurons.mask
+        rm = self.rm
 
         def compute() -> NDArray[np.float32]:
             label = f"{scored.name} {ablation.text_set} {ablation.kind} {ablation.percent:g}%"
-            with rm.ablated(mask):
+            with ablation.of(rm.model):
                 return scored.scorer.score(rm.model, rm.compute, label)
 
-        rewards = self.parts.rewards(scored.name, mask, compute)
+        rewards = self.parts.rewards(scored.name, ablation.key, compute)
         if not np.isfinite(rewards).all():
             raise UserError(f"{rm.folder}: rewards are not finite; the checkpoint is broken")
         return rewards

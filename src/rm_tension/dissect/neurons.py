@@ -10,6 +10,12 @@ from rm_tension.base.errors import UserError
 from rm_tension.evaluate.scores import SCORES, Scores, neuron_scores
 from rm_tension.evaluate.selection import Mask, top
 
+# Why there is no score that needs what was not computed
+MISSING = {
+    "backbone": "; it compares with a backbone: name one",
+    "attribution": "; it takes a backward pass: ask for attribution",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class NeuronSet:
@@ -45,7 +51,8 @@ def jaccard(first: NeuronSet, second: NeuronSet) -> float:
 class Neurons:
     """Activation statistics of a model by text set, and the scores that follow from them.
 
-    Without a backbone there are no scores of the change from it. `seed` is the random score's.
+    Without a backbone there are no scores of the change from it. `seed` is that of the random score
+    and of controls that are drawn.
     """
 
     statistics: Mapping[str, Activations]
@@ -55,7 +62,8 @@ class Neurons:
     @property
     def scores(self) -> list[str]:
         """The names of the scores that there are."""
-        known = {None: True, "backbone": self.has_backbone, "attribution": False}
+        is_attributed = all(one.attribution is not None for one in self.statistics.values())
+        known = {None: True, "backbone": self.has_backbone, "attribution": is_attributed}
         return [name for name, score in SCORES.items() if known[score.needs]]
 
     def score(self, name: str, text_set: str | None = None) -> Scores:
@@ -64,8 +72,8 @@ class Neurons:
         Without one, it is the only one. Raise UserError for a score or set that there is not.
         """
         if name not in self.scores:
-            compares = name in SCORES and SCORES[name].needs == "backbone"
-            why = "; it compares with a backbone: name one" if compares else ""
+            need = SCORES[name].needs if name in SCORES else None
+            why = MISSING[need] if need else ""
             raise UserError(f"score {name!r}: there are {', '.join(self.scores)}{why}")
         if text_set is None and len(self.statistics) == 1:
             (text_set,) = self.statistics

@@ -1,5 +1,6 @@
 """Figures of a dissection, and the page that shows them beside its numbers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from matplotlib import style
 
 from rm_tension.base.files import atomic_write
 from rm_tension.dissect.neurons import Neurons
-from rm_tension.dissect.plan import sizes
+from rm_tension.dissect.plan import beside_controls, sizes
 from rm_tension.report.drawing import (
     GREY,
     STYLE,
@@ -30,7 +31,8 @@ MEASURES = {"accuracy": "accuracy (%)", "margin": "mean margin"}
 def write_page(out: Path, title: str, found: Neurons, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write index.html and figures/, as PDF, SVG and PNG."""
     with style.context(["default", STYLE]):  # whatever a matplotlibrc says
-        drawings = [curve_figure(found, tables["curves"]), depth_figure(found)]
+        curves = tables["curves"]
+        drawings = [curve_figure(found, curves), control_figure(found, curves), depth_figure(found)]
     with atomic_write(out / "figures") as folder:
         folder.mkdir()
         for drawing in drawings:
@@ -61,7 +63,9 @@ def rounded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "--" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 def curve_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
@@ -104,6 +108,42 @@ def _curves(
     return draw
 
 
+def control_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
+    """Draw what ablating the top neurons and each of their controls changes, a dot for a draw."""
+    rows = beside_controls(curves)
+    places = {name: -place for place, name in enumerate(rows["ablated"].unique())}
+
+    def draw_of(dataset: str, measure: str) -> Callable[[Any], bool]:
+        def draw(axes: Any) -> bool:
+            for number, text_set in enumerate(found.statistics):
+                own = rows[(rows["dataset"] == dataset) & (rows["text_set"] == text_set)]
+                y = own["ablated"].map(places) - 0.15 * number
+                label = f"neurons of {text_set}"
+                axes.plot(own[f"{measure}_change"], y, "o", ms=4, mfc="none", label=label)
+            axes.axvline(0, color=GREY, linewidth=0.8)
+            axes.set_yticks(list(places.values()), list(places))
+            return True
+
+        return draw
+
+    panels = [
+        (f"{dataset} pairs: change of {measure}", draw_of(dataset, measure))
+        for dataset in found.statistics
+        for measure in MEASURES
+    ]
+    height = 0.8 + len(found.statistics) * (0.6 + 0.25 * len(places))
+    figure = panel_grid(panels, len(MEASURES), height, sharey=True)
+    legend_below(figure)
+    return Drawing(
+        "D2",
+        "What controls do beside the top neurons",
+        "Change of accuracy and mean margin by the ablation of the top 10% by magnitude, and of "
+        "what they are to differ from. Draws at random have a dot each.",
+        figure,
+        "Dots for each control, left of zero where ablation costs accuracy or margin",
+    )
+
+
 def depth_figure(found: Neurons) -> Drawing:
     """Draw the share of each layer in the top 10% of each score."""
 
@@ -123,7 +163,7 @@ def depth_figure(found: Neurons) -> Drawing:
     label_rows(figure, len(panels), ["% of the top 10%"])
     legend_below(figure)
     return Drawing(
-        "D2",
+        "D3",
         "Where the neurons are",
         "Share of each layer in the 10% of all neurons with the highest score.",
         figure,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rm_tension.activations.sums import Activations, load_activations, save_activations
 from rm_tension.base.files import atomic_write, write_json
 from rm_tension.base.hub import sha256_of
-from rm_tension.evaluate.selection import Mask
 
 
 class Parts:
@@ -44,10 +43,10 @@ class Parts:
         return load_activations(path)[name]
 
     def rewards(
-        self, name: str, mask: Mask, compute: Callable[[], NDArray[np.float32]]
+        self, name: str, ablation: bytes, compute: Callable[[], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """Return rewards under an ablation, computed or as they are there."""
-        digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
+        """Return rewards under an ablation, defined by bytes, computed or as they are there."""
+        digest = hashlib.sha256(ablation).hexdigest()[:16]
         path = self._folder / f"rewards-{name}-{digest}.npy"
         if self._lacks(path):
             with atomic_write(path) as partial, partial.open("wb") as file:

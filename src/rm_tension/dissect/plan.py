@@ -1,32 +1,54 @@
 """Which neurons a dissection ablates, and what their ablation does to pairs and tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
+from rm_tension.activations.sums import Sums
 from rm_tension.analyse.outcomes import answer_layout
+from rm_tension.backbone.neurons import ablated
 from rm_tension.dissect.neurons import Neurons, NeuronSet, jaccard
+from rm_tension.evaluate.controls import CONTROLS, control_neurons, control_of
+from rm_tension.evaluate.mean_ablation import mean_activation, set_to
 from rm_tension.evaluate.scores import SCORES, backbone_score
 from rm_tension.evaluate.selection import top
 from rm_tension.paper.tasks import TASKS
 
-SCORE = "magnitude"  # of the sets that text sets share
-PERCENT = 10  # of those sets and of the tasks
+SCORE = "magnitude"  # of the top that controls stand beside, and of what text sets share
+PERCENT = 10  # of these and of the tasks
 KEY = ["text_set", "kind", "percent"]  # whose statistics, by what, how much
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Neurons that are set to zero: chosen on a text set by a score, or as a set of several."""
+    """Neurons to silence: chosen on a text set by a score or control, or as a set of several.
+
+    They are set to zero, or to their `values` [layers, neurons].
+    """
 
     text_set: str
     kind: str
     percent: float
     neurons: NeuronSet
+    values: Sums | None = None
+
+    def of(self, model: PreTrainedModel) -> AbstractContextManager[None]:
+        """Silence the neurons of the model within a `with` block."""
+        if self.values is None:
+            return ablated(model, self.neurons.mask)
+        return set_to(model, self.neurons.mask, self.values)
+
+    @property
+    def key(self) -> bytes:
+        """What decides the rewards under it."""
+        values = b"" if self.values is None else self.values.tobytes()
+        return np.packbits(self.neurons.mask).tobytes() + values
 
     def label(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add KEY and the number of neurons to a table of what was scored."""
@@ -39,13 +61,14 @@ class Ablation:
 
     @property
     def on_tasks(self) -> bool:
-        """Whether the tasks of the paper are scored under it, too."""
-        is_other_score = self.kind in SCORES and self.kind != SCORE
-        return self.percent == 0 or (self.percent == PERCENT and not is_other_score)
+        """Whether the tasks of the paper are scored under it, too: of draws, under the first."""
+        name, draw = control_of(self.kind)
+        is_other_score = name in SCORES and name != SCORE
+        return self.percent == 0 or (self.percent == PERCENT and draw <= 1 and not is_other_score)
 
 
-def ablations(found: Neurons, percents: Sequence[float]) -> Iterator[Ablation]:
-    """Yield no ablation, the top of every score, what text sets share, and the backbone's top."""
+def ablations(found: Neurons, percents: Sequence[float], draws: int) -> Iterator[Ablation]:
+    """Yield no ablation, the top of every score, what text sets share, and the controls."""
     shape = found.score("random", next(iter(found.statistics))).shape
     yield Ablation("", "none", 0, NeuronSet(np.zeros(shape, dtype=bool)))
     for number, text_set in enumerate(found.statistics):
@@ -62,11 +85,14 @@ def ablations(found: Neurons, percents: Sequence[float]) -> Iterator[Ablation]:
         yield Ablation(pair, "shared", PERCENT, tops[first] & tops[second])
         yield Ablation(pair, f"{first}-only", PERCENT, tops[first] - tops[second])
         yield Ablation(pair, f"{second}-only", PERCENT, tops[second] - tops[first])
-    if found.has_backbone:
-        for text_set, own in tops.items():
-            before = of_backbone(found, PERCENT, text_set)
-            yield Ablation(text_set, "backbone", PERCENT, before)
-            yield Ablation(text_set, "new", PERCENT, own - before)
+    for name, control in CONTROLS.items():
+        if control.of_backbone and not found.has_backbone:
+            continue
+        for text_set, sums in found.statistics.items():
+            values = mean_activation(sums) if control.to_mean else None
+            for kind in control.kinds(name, draws):
+                neurons = NeuronSet(control_neurons(kind, sums, PERCENT, found.seed))
+                yield Ablation(text_set, kind, PERCENT, neurons, values)
 
 
 def of_backbone(found: Neurons, percent: float, text_set: str) -> NeuronSet:
@@ -143,6 +169,35 @@ def with_changes(table: pd.DataFrame, by: str) -> pd.DataFrame:
         for name in ("accuracy", "margin")
     }
     return table.assign(**changes)
+
+
+def beside_controls(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the top neurons and each draw of its controls, by name in `ablated`."""
+    titles = {SCORE: f"Top by {SCORE}"} | {name: one.title for name, one in CONTROLS.items()}
+    names = curves["kind"].map(lambda kind: titles.get(control_of(kind)[0]))
+    rows = curves.assign(ablated=names)[names.notna() & (curves["percent"] == PERCENT)]
+    return rows.sort_values("ablated", key=lambda name: name.map([*titles.values()].index))
+
+
+def control_table(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return what the top neurons and their controls change, draws as mean and standard deviation.
+
+    The deviation is that of the draws themselves; it is missing where nothing is drawn.
+    """
+    groups = beside_controls(curves).groupby(["dataset", "text_set", "ablated"], sort=False)
+    table = groups.agg(
+        neurons=("neurons", "first"),
+        draws=("kind", "size"),
+        accuracy_change=("accuracy_change", "mean"),
+        accuracy_spread=("accuracy_change", _spread),
+        margin_change=("margin_change", "mean"),
+        margin_spread=("margin_change", _spread),
+    )
+    return table.reset_index()
+
+
+def _spread(draws: pd.Series) -> float:
+    return float(draws.std(ddof=0)) if len(draws) > 1 else np.nan
 
 
 def task_table(parts: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Text sets of a dissection: pairs of JSON-lines files here or on the hub, and the paper's tasks."""
+"""Text sets of a dissection: pairs of JSON lines, here or on the hub, and the paper's tasks."""
 
 import re
 from collections.abc import Sequence

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rm_tension.evaluate.selection import Mask
+from rm_tension.activations.sums import Activations
+from rm_tension.evaluate.scores import backbone_score, magnitude_score
+from rm_tension.evaluate.selection import Mask, top
 
 Choose = Callable[[Mask, Mask, np.random.Generator], Mask]
 DRAW = "/"  # between a control and the number of its draw, in the kind of a condition
@@ -20,12 +22,13 @@ class Control:
     """A control as tables call it, and which neurons it takes.
 
     `choose` has an RM's top neurons by magnitude, those of its backbone on the same texts, and a
-    generator; `drawn` says that it uses the latter. The neurons are set to zero, or, if `to_mean`,
-    to their mean activation on the RM's training texts.
+    generator; `of_backbone` and `drawn` say that it uses the second and the third. The neurons are
+    set to zero, or, if `to_mean`, to their mean activation on the RM's training texts.
     """
 
     title: str
     choose: Choose
+    of_backbone: bool = False
     drawn: bool = False
     to_mean: bool = False
 
@@ -38,12 +41,12 @@ CONTROLS: dict[str, Control] = {}  # by name
 
 
 def control(
-    name: str, title: str, drawn: bool = False, to_mean: bool = False
+    name: str, title: str, *, of_backbone: bool = False, drawn: bool = False, to_mean: bool = False
 ) -> Callable[[Choose], Choose]:
     """Enter a function into CONTROLS."""
 
     def enter(choose: Choose) -> Choose:
-        CONTROLS[name] = Control(title, choose, drawn, to_mean)
+        CONTROLS[name] = Control(title, choose, of_backbone, drawn, to_mean)
         return choose
 
     return enter
@@ -55,19 +58,30 @@ def control_of(kind: str) -> tuple[str, int]:
     return name, int(draw or 0)
 
 
-@control("backbone", "Backbone's top")
+def control_neurons(kind: str, activations: Activations, percent: float, seed: int) -> Mask:
+    """Return the neurons that a control takes beside an RM's top p%, bool [layers, neurons].
+
+    `kind` is that of a condition; the seed and the number in it decide what is drawn.
+    """
+    name, draw = control_of(kind)
+    own = top(magnitude_score(activations), percent)
+    of_backbone = top(backbone_score(activations), percent)
+    return CONTROLS[name].choose(own, of_backbone, np.random.default_rng([seed, draw]))
+
+
+@control("backbone", "Backbone's top", of_backbone=True)
 def backbone(_: Mask, of_backbone: Mask, __: np.random.Generator) -> Mask:
     """Return the backbone's own top neurons: if they do the same, they are not the objective's."""
     return of_backbone
 
 
-@control("new", "New neurons")
+@control("new", "New neurons", of_backbone=True)
 def new(own: Mask, of_backbone: Mask, _: np.random.Generator) -> Mask:
     """Return the top neurons that the backbone's do not have: what training added."""
     return own & ~of_backbone
 
 
-@control("old", "As many old neurons", drawn=True)
+@control("old", "As many old neurons", of_backbone=True, drawn=True)
 def old(own: Mask, of_backbone: Mask, rng: np.random.Generator) -> Mask:
     """Return as many as are new of those that both have, or all if there are fewer, at random."""
     candidates = np.flatnonzero(own & of_backbone)

@@ -13,9 +13,9 @@ from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated
 from rm_tension.base.config import Grid, Params
 from rm_tension.evaluate.conditions import ALL, COLUMNS, NONE, SETS, Condition
-from rm_tension.evaluate.controls import CONTROLS, control_of
+from rm_tension.evaluate.controls import CONTROLS, control_neurons, control_of
 from rm_tension.evaluate.mean_ablation import mean_activation, set_to
-from rm_tension.evaluate.scores import backbone_score, neuron_scores
+from rm_tension.evaluate.scores import neuron_scores
 from rm_tension.evaluate.scoring import Scorer
 from rm_tension.evaluate.selection import Mask, top, trio_sets
 from rm_tension.model.device import Compute, TokenBudget
@@ -37,12 +37,9 @@ class NeuronSets:
         if condition.kind in SETS:
             tops = [self._top("magnitude", condition.percent, name) for name in self._singles]
             return trio_sets(*tops)[condition.kind]
-        name, draw = control_of(condition.kind)
-        if name in CONTROLS:
-            own = self._top("magnitude", condition.percent, objective)
-            of_backbone = top(backbone_score(self._activations[objective]), condition.percent)
-            rng = np.random.default_rng([self._seed, draw])
-            return CONTROLS[name].choose(own, of_backbone, rng)
+        if control_of(condition.kind)[0] in CONTROLS:
+            activations = self._activations[objective]
+            return control_neurons(condition.kind, activations, condition.percent, self._seed)
         return self._top(condition.kind, condition.percent, objective)
 
     @contextmanager

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
 from rm_tension.activations.sums import Activations
 from rm_tension.backbone.neurons import ablated, neuron_shape
@@ -33,6 +34,7 @@ from rm_tension.score.probe import choose_attention
 from rm_tension.tokens.encode import encode, encode_test_items
 
 TOKENS_PER_BATCH = 4096  # changes rewards by rounding only
+TOKENS_OF_GRADIENTS = 1024  # per batch of a backward pass, for which all activations are kept
 NO_TEMPLATE = "{prompt}{answer}"  # of texts that are rendered already
 HH_TEMPLATE = "\n\nHuman: {prompt}\n\nAssistant: {answer}"
 
@@ -102,29 +104,37 @@ class RewardModel:
         self,
         *,
         backbone: str | os.PathLike[str] | None = None,
+        attribution: bool = False,
         seed: int = 0,
         **text_sets: object,
     ) -> Neurons:
         """Return the scores of all neurons on each set of pairs, by one pass over its texts.
 
         Sets are what `score_all` takes, of rows with two answers: chosen and rejected. `backbone`
-        is a model as `load_reward_model` takes it, for the scores of the change from it; `seed` is
-        the random score's. Raise UserError for what cannot be scored.
+        is a model as `load_reward_model` takes it, for the scores of the change from it;
+        `attribution` adds the score of that name, by a backward pass; `seed` is the random score's.
+        Raise UserError for what cannot be scored.
         """
         base = self.backbone(backbone) if backbone is not None else None
         statistics = {
-            name: self.statistics(name, read_items(data), base) for name, data in text_sets.items()
+            name: self.statistics(name, read_items(data), base, attribution)
+            for name, data in text_sets.items()
         }
         if not statistics:
             raise UserError("no set of pairs: name one, such as neurons(helpful=pairs)")
         return Neurons(statistics, base is not None, seed)
 
     def statistics(
-        self, name: str, items: Sequence[Item], backbone: PreTrainedModel | None = None
+        self,
+        name: str,
+        items: Sequence[Item],
+        backbone: PreTrainedModel | None = None,
+        attribution: bool = False,
     ) -> Activations:
         """Return the activation sums on pairs, in the model and in a backbone (None: in itself).
 
-        Raise UserError that names the set for items that are no pairs.
+        With `attribution`, also that of the margin, by a backward pass over the same pairs. Raise
+        UserError that names the set for items that are no pairs.
         """
         for number, item in enumerate(items, start=1):
             if len(item.answers) != 2:
@@ -140,7 +150,11 @@ class RewardModel:
         if (largest := max(int(text.max()) for pair in pairs for text in pair)) >= known:
             raise UserError(f"{name}: token {largest}, but the backbone knows {known} tokens only")
         budget = TokenBudget(TOKENS_PER_BATCH)
-        return collect({"rm": self.model}, base, pairs, self.compute, budget, name)["rm"]
+        sums = collect({"rm": self.model}, base, pairs, self.compute, budget, name)["rm"]
+        if not attribution:
+            return sums
+        budget, title = TokenBudget(TOKENS_OF_GRADIENTS), f"{name} attribution"
+        return replace(sums, attribution=attribute(self.model, pairs, self.compute, budget, title))
 
     def backbone(self, key: str | os.PathLike[str]) -> PreTrainedModel:
         """Return the backbone that the model was trained from, as `neurons` compares with it.
