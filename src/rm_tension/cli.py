@@ -57,7 +57,7 @@ COMMANDS = {
     },
     "Publish": {
         "release": (
-            "rm_tension.release:app",
+            "rm_tension.release.command:app",
             "Prepare and upload model cards and checkpoints of a profile.",
         ),
     },

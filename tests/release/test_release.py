@@ -11,8 +11,9 @@ from analysed_run import NAME, read_lock, write_lock
 from huggingface_hub import HfApi, ModelCard
 from local_hub import local_hub
 
-from rm_tension import cli, release
+from rm_tension import cli
 from rm_tension.base.errors import UserError
+from rm_tension.release import command as release
 from small_repository import KEY, PLACE, REPOSITORY, STAGE, listed
 
 pytestmark = pytest.mark.slow

@@ -38,7 +38,7 @@ from rm_tension.score.checkpoints import (
 LICENCES = {"HuggingFaceTB": "apache-2.0", "openai-community": "mit"}
 OUR_LICENCE = "apache-2.0"
 PAPER = "arxiv:2606.13209"  # the hub links tags of this form
-TEMPLATES = Path(__file__).parent / "release_templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 app = App(name="release", default_parameter=Parameter(negative=()))
 
@@ -271,7 +271,7 @@ def metadata(
     """
     owner = weights["repo"].partition("/")[0] if weights["kind"] == "hub" else None
     if owner and owner not in LICENCES:
-        raise UserError(f"{weights['repo']}: its licence is not in LICENCES of release.py: add it")
+        raise UserError(f"{weights['repo']}: its licence is not in LICENCES of release/cards.py: add it")
     results = list(eval_results(repositories, trained_on, accuracies)) if repositories else []
     return ModelCardData(
         base_model=weights["repo"] if repositories and owner else None,
