@@ -58,7 +58,7 @@ COMMANDS = {
     "Publish": {
         "release": (
             "rm_tension.release.command:app",
-            "Prepare and upload model cards and checkpoints of a profile.",
+            "Prepare and upload checkpoints, data and cards of a profile.",
         ),
     },
     "Stages, as dvc.yaml runs them": {
