@@ -112,8 +112,10 @@ def test_the_kit_holds_cards_and_what_is_left_for_a_person(analysed, capsys):
     cli.main(["release", "prepare"])
     assert capsys.readouterr().out == "dist/release/mini: read its STEPS.txt\n"
     names = {path.relative_to(kit).as_posix() for path in kit.rglob("*") if path.is_file()}
+    crate = {"ro-crate-metadata.json", "dvc.yaml", "dvc.lock", "params.yaml"}
     assert names == {
         *(f"models/{NAME}/README.md", "dataset/README.md", "STEPS.txt"),
+        *(f"run-crate/{name}" for name in crate),
     }
     steps = (kit / "STEPS.txt").read_text()
     for step in ("git tag", "DOI", "dvc push", f"hf://ORG/{NAME}@COMMIT", "Profile mini: a title."):

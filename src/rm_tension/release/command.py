@@ -1,5 +1,6 @@
-"""`rm-tension release`: cards and data of a finished profile, and uploads to the hub."""
+"""`rm-tension release`: cards, data and records of a finished profile, and uploads to the hub."""
 
+import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,10 @@ from rm_tension.base.files import atomic_write
 from rm_tension.base.grid import Model
 from rm_tension.release.cards import TEMPLATES, card_files
 from rm_tension.release.dataset import dataset_card, dataset_files
+from rm_tension.release.every_eval_ever import export
 from rm_tension.release.hub import Kind, collect, send
 from rm_tension.release.profile import FinishedProfile
+from rm_tension.release.run_crate import write_run_crate
 from rm_tension.report.notes import warnings
 
 app = App(name="release", default_parameter=Parameter(negative=()))
@@ -22,7 +25,7 @@ app = App(name="release", default_parameter=Parameter(negative=()))
 
 @app.command
 def prepare(*, profile: str = "mini") -> None:
-    """Write dist/release/PROFILE: cards, and the steps to publish; needs no checkpoint.
+    """Write dist/release/PROFILE: cards, the run crate, the steps to publish; needs no checkpoint.
 
     Args:
         profile: Of params.yaml.
@@ -40,6 +43,7 @@ def prepare(*, profile: str = "mini") -> None:
         for model in trained:
             write_files(folder / "models" / run.name(model), card_files(run, model))
         write_files(folder / "dataset", {"README.md": dataset_card(run)})
+        write_run_crate(folder / "run-crate", profile, project_version())
         write_files(folder, {"STEPS.txt": steps.encode()})
     print(f"dist/release/{profile}: read its STEPS.txt")
 
@@ -86,6 +90,21 @@ def push(
         print(f"{number}/{len(repos)} {repo}: {verb}, {size:.1f} MB", flush=True)
     if not dry_run:
         collect(owner, run.dataset_name, "Reward models of arXiv 2606.13209, retrained", kinds)
+
+
+@app.command(name="every-eval-ever")
+def every_eval_ever(owner: str, *, profile: str = "mini") -> None:
+    """Write dist/every-eval-ever/PROFILE: the right and wrong items of each model, in that schema.
+
+    Args:
+        owner: User or organisation on the Hugging Face hub that the checkpoints are of.
+        profile: Of params.yaml.
+    """
+    run = FinishedProfile.open(profile)
+    folder = Path("dist", "every-eval-ever", profile)
+    with atomic_write(folder) as partial:
+        export(run, partial, owner, project_version(), int(time.time()))
+    print(f"{folder}: {len(list(folder.rglob('*.json')))} evaluations")
 
 
 def project_version() -> str:
