@@ -86,6 +86,7 @@ def write_results(folder, **context):
         "files": files,
     }
     backbones = {"gpt2-small": {"hub": hub, "stand_ins": context.get("stand_ins")}}
+    (folder / "example.json").write_text(json.dumps({"prompt": "How?"}))
     (folder / "provenance.json").write_text(json.dumps({"data": [], "backbones": backbones}))
 
 

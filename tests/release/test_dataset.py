@@ -17,6 +17,7 @@ from rm_tension.release import command as release
 from rm_tension.release.dataset import dataset_files
 from rm_tension.release.profile import FinishedProfile
 
+RESULTS = Path("results/mini")
 KEYS = ["backbone", "seed", "objective", "kind", "percent"]
 
 
@@ -26,8 +27,11 @@ def test_it_holds_the_outputs_byte_for_byte_and_no_texts(hub):
     files = hub.repos["datasets/someone/rm-tension-mini"]
     place = "rewards/backbone=gpt2-small/seed=0/rewards.parquet"
     assert files[place] == Path(REWARDS).read_bytes()
-    for path in Path("results/mini").rglob("*.*"):
-        assert files[f"results/{path.relative_to('results/mini')}"] == path.read_bytes()
+    results = {f"results/{path.relative_to('results/mini')}" for path in RESULTS.rglob("*.*")}
+    quoting = "results/example.json"
+    assert {name for name in files if name.startswith("results/")} == results - {quoting}
+    for name in results - {quoting}:
+        assert files[name] == (RESULTS / name.removeprefix("results/")).read_bytes()
     Path("items.parquet").write_bytes(files["items.parquet"])
     items = pd.read_parquet("items.parquet")
     assert [*items] == ["dataset", "subset", "item_id", "n_chosen", "task", "sha256"]

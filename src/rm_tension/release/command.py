@@ -74,15 +74,10 @@ def push(
     if not only:
         repos[f"{owner}/{run.dataset_name}"] = None  # the data set
     kinds: dict[str, Kind] = {
-        repo: "model" if model else "dataset" for repo, model in repos.items()
+        name: "model" if model else "dataset" for name, model in repos.items()
     }
     for number, (repo, model) in enumerate(repos.items(), start=1):
-        files: dict[str, Path | bytes] = {}
-        if model:
-            files |= run.checkpoint_files(model)
-            files |= card_files(run, model, owner)
-        else:
-            files |= dataset_files(run, owner)
+        files = files_to_send(run, model, owner)
         size = sum(file_size(file) for file in files.values()) / 1e6
         if not dry_run:
             send(repo, files, kinds[repo])
@@ -111,6 +106,15 @@ def project_version() -> str:
     """Return the version of the project around the working directory."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["version"])
+
+
+def files_to_send(
+    run: FinishedProfile, model: Model | None, owner: str
+) -> Mapping[str, Path | bytes]:
+    """Return the files of a model's repository, or of the data set's, by their path in it."""
+    if model is None:
+        return dataset_files(run, owner)
+    return {**run.checkpoint_files(model), **card_files(run, model, owner)}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -18,6 +18,7 @@ from rm_tension.release.profile import OWNER, FinishedProfile, trios_of
 from rm_tension.report.notes import warnings
 
 DICTIONARY = Path("docs", "DATA.md")
+QUOTES = "example.json"  # of results/: the one file with texts of a benchmark
 TABLES = ("accuracy", "hh_accuracy", "retention")  # of results/, as configurations beside the rest
 
 
@@ -32,7 +33,7 @@ def dataset_files(run: FinishedProfile, owner: str = OWNER) -> dict[str, Path | 
         place = f"rewards/backbone={trio.backbone}/seed={trio.seed}/rewards.parquet"
         files[place] = run.file(run.paths.rewards(trio))
     results = run.files(run.paths.results)
-    return files | {f"results/{name}": path for name, path in results.items()}
+    return files | {f"results/{name}": results[name] for name in results if name != QUOTES}
 
 
 def item_table(run: FinishedProfile) -> pd.DataFrame:
