@@ -242,8 +242,10 @@ class Crate:
 
     def _workflow_run(self) -> Entity:
         """Return the run of the pipeline: from what no stage made to what no other one reads."""
-        made = {each["@id"] for action in self.actions for each in action.get("result", ())}
-        read = {each["@id"] for action in self.actions for each in action.get("object", ())}
+        made = self._named_in("result")
+        read = self._named_in("object")
+        inputs = [name for name, each in read.items() if not overlaps(each["name"], made.values())]
+        results = [name for name, each in made.items() if not overlaps(each["name"], read.values())]
         starts = [action["startTime"] for action in self.actions if "startTime" in action]
         ends = [action["endTime"] for action in self.actions if "endTime" in action]
         run = self.add(
@@ -252,8 +254,8 @@ class Crate:
             name=f"Run of profile {self.profile}",
             description="What its stages read that none of them made, and what none of them read",
             instrument={"@id": WORKFLOW},
-            object=[{"@id": name} for name in sorted(read - made)],
-            result=[{"@id": name} for name in sorted(made - read)],
+            object=[{"@id": name} for name in inputs],
+            result=[{"@id": name} for name in results],
             startTime=min(starts, default=None),
             endTime=max(ends, default=None),
         )
@@ -267,6 +269,12 @@ class Crate:
             result={"@id": run["@id"]},
         )
         return run
+
+    def _named_in(self, role: str) -> dict[str, Entity]:
+        """Return what the actions name as their "object" or "result", by identifier."""
+        names = {each["@id"] for action in self.actions for each in action.get(role, ())}
+        ordered = sorted(names, key=lambda name: (self.entities[name]["name"], name))
+        return {name: self.entities[name] for name in ordered}
 
     def _root(self, parts: Iterable[Entity], run: Entity) -> Entity:
         """Return the root data entity, and add the formats and licence that it names."""
@@ -288,6 +296,14 @@ class Crate:
             "mentions": identified([run, *self.actions]),
             "hasPart": identified(parts),
         }
+
+
+def overlaps(path: str, others: Iterable[Entity]) -> bool:
+    """Return whether a path is that of another entity, in its folder, or a folder around it."""
+    return any(
+        f"{path}/".startswith(f"{other['name']}/") or f"{other['name']}/".startswith(f"{path}/")
+        for other in others
+    )
 
 
 def machine_record(stage: Mapping[str, Any]) -> Mapping[str, Any]:
