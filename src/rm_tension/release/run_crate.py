@@ -188,6 +188,26 @@ class Crate:
         """Return the content of ro-crate-metadata.json."""
         self._nest()
         run = self._workflow_run()
+        payload = [self._workflow(), *map(self._payload, list(PAYLOAD)[1:])]
+        root = self._root([*payload, *self.files.values()], run)
+        descriptor = {
+            "@id": "ro-crate-metadata.json",
+            "@type": "CreativeWork",
+            "about": {"@id": "./"},
+            "conformsTo": [
+                {"@id": "https://w3id.org/ro/crate/1.1"},
+                {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
+            ],
+        }
+        return {"@context": CONTEXT, "@graph": [descriptor, root, *self.entities.values()]}
+
+    def _payload(self, name: str) -> Entity:
+        """Return a file that the crate holds."""
+        description, encoding = PAYLOAD[name], "application/yaml"
+        return self.add(name, "File", name=name, description=description, encodingFormat=encoding)
+
+    def _workflow(self) -> Entity:
+        """Return dvc.yaml with its steps and tools: one step for each kind of stage that ran."""
         steps = [
             self.add(
                 f"#step-{kind}",
@@ -202,34 +222,15 @@ class Crate:
         language = self.add(
             "#dvc-pipeline", "ComputerLanguage", name="DVC pipeline", url="https://dvc.org/doc"
         )
-        kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
-        payload = [
-            self.add(
-                name,
-                kinds if name == WORKFLOW else "File",
-                name=name,
-                description=description,
-                encodingFormat="application/yaml",
-            )
-            for name, description in PAYLOAD.items()
-        ]
-        payload[0] |= {
+        workflow = self._payload(WORKFLOW)
+        workflow |= {
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
             "version": self.version,
             "programmingLanguage": {"@id": language["@id"]},
             "hasPart": identified(tools),
             "step": identified(steps),
         }
-        root = self._root([*payload, *self.files.values()], run)
-        descriptor = {
-            "@id": "ro-crate-metadata.json",
-            "@type": "CreativeWork",
-            "about": {"@id": "./"},
-            "conformsTo": [
-                {"@id": "https://w3id.org/ro/crate/1.1"},
-                {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
-            ],
-        }
-        return {"@context": CONTEXT, "@graph": [descriptor, root, *self.entities.values()]}
+        return workflow
 
     def _nest(self) -> None:
         """Make each file a part of the nearest folder that some stage read or wrote."""
