@@ -90,7 +90,7 @@ archive: ## dist/: the tracked files of the last commit, the same bytes each tim
 
 PROFILE ?= mini
 KIT = dist/release/$(PROFILE)
-release: setup archive ## dist/release/PROFILE: model cards, archive and checksums to publish of a profile that was run
+release: setup archive ## dist/release/PROFILE: cards, run crate, archive and checksums to publish of a profile that was run
 	rm-tension release prepare --profile $(PROFILE)
 	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
 	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS

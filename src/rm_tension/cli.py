@@ -57,8 +57,8 @@ COMMANDS = {
     },
     "Publish": {
         "release": (
-            "rm_tension.release:app",
-            "Prepare and upload model cards and checkpoints of a profile.",
+            "rm_tension.release.command:app",
+            "Prepare and upload checkpoints, data and cards of a profile.",
         ),
     },
     "Stages, as dvc.yaml runs them": {

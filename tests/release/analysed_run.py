@@ -5,11 +5,14 @@ import json
 import pandas as pd
 import yaml
 
+from rm_tension.base.tables import TEXTS
+from rm_tension.evaluate.conditions import COLUMNS
 from small_repository import KEY, PLACE, REPOSITORY, STAGE
 
 MODEL = {"backbone": "gpt2-small", "objective": "helpful", "seed": 0}
 BEFORE = {"kind": "none", "percent": 0, "items": 30, "ties": 0}
 NAME = f"rm-tension-mini-{KEY}"
+REWARDS = "rewards/mini/gpt2-small-0.parquet"
 
 
 def recorded(params, profile):
@@ -24,7 +27,7 @@ def recorded(params, profile):
     stages = {}
     for name, (section, path) in sections.items():
         values = {f"profiles.mini.{section}": settings[section]}
-        output = {"path": path, "md5": f"{'0' * 32}.dir"}
+        output = {"path": path, "md5": f"{'0' * 32}.dir", "nfiles": 2, "size": 7}
         stages[name] = {"params": {"params.yaml": values}, "outs": [output]}
     own = {"objectives.helpful.train": ["helpful-base", "helpful-online"]}
     own["profiles.mini.epochs.helpful"] = 2
@@ -83,7 +86,30 @@ def write_results(folder, **context):
         "files": files,
     }
     backbones = {"gpt2-small": {"hub": hub, "stand_ins": context.get("stand_ins")}}
+    for name in ("example", "explorer"):
+        (folder / f"{name}.json").write_text(json.dumps({"prompt": "How?"}))
     (folder / "provenance.json").write_text(json.dumps({"data": [], "backbones": backbones}))
+
+
+def write_data(folder):
+    """Three items, and their rewards from the model: one right, one wrong, and one right in one style of three."""
+    texts = [
+        ("reward-bench-2", "safety", "safety/0", "How?", ["a", "b", "c", "d"], 1),
+        ("rm-bench", "chat", "chat/0", "Why?", ["a", "b", "c", "d", "e", "f"], 3),
+        ("hh-rlhf", "helpful-base", "helpful-base/test/0", "", ["x", "y"], 1),
+    ]
+    rewards = [[1, 0, 0.5, 2], [1, 1, 1, 0, 1, 2], [1, 0]]  # of rm-bench the second is a tie
+    table = pd.DataFrame(texts, columns=TEXTS)
+    (folder / "data" / "mini").mkdir(parents=True)
+    table[:2].to_parquet(folder / "data/mini/benchmarks.parquet")
+    table[2:].to_parquet(folder / "data/mini/test.parquet")
+    rows = [
+        ("helpful", "none", 0, text[0], text[2], index, reward)
+        for text, values in zip(texts, rewards, strict=True)
+        for index, reward in enumerate(values)
+    ]
+    (folder / "rewards" / "mini").mkdir(parents=True)
+    pd.DataFrame(rows, columns=COLUMNS).astype({"reward": "float32"}).to_parquet(folder / REWARDS)
 
 
 def write_lock(folder, stages):

@@ -2,17 +2,16 @@
 
 import shutil
 import tomllib
-from functools import partial
 
 import pandas as pd
 import pytest
 import yaml
 from analysed_run import NAME, read_lock, write_lock
-from huggingface_hub import HfApi, ModelCard
-from local_hub import local_hub
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from rm_tension import cli, release
+from rm_tension import cli
 from rm_tension.base.errors import UserError
+from rm_tension.release import command as release
 from small_repository import KEY, PLACE, REPOSITORY, STAGE, listed
 
 pytestmark = pytest.mark.slow
@@ -77,6 +76,19 @@ def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, pa
     assert "not comparable" not in card.text
 
 
+def test_each_accuracy_on_a_benchmark_is_an_entry_of_the_hubs_format(analysed, params):
+    folder = analysed("paper", comparable=True)
+    release.prepare(profile="mini")
+    files = (folder / f"dist/release/mini/models/{NAME}/.eval_results").iterdir()
+    entries = {path.name: yaml.safe_load(path.read_text()) for path in files}
+    assert entries.keys() == {"reward-bench-2.yaml", "hh-rlhf.yaml"}
+    (safety,) = parse_eval_result_entries(entries["reward-bench-2.yaml"])
+    suite = params.profiles["paper"].data.source.repositories["reward-bench-2"]
+    assert (safety.dataset_id, safety.dataset_revision) == (suite.repo, suite.revision)
+    assert (safety.task_id, safety.value) == ("safety", 61.25)
+    assert safety.source_url == "https://huggingface.co/datasets/ORG/rm-tension-mini"
+
+
 def test_stand_ins_are_not_called_by_the_official_names(analysed):
     analysed("paper", stand_ins="samples of them")
     card = card_of()
@@ -100,7 +112,11 @@ def test_the_kit_holds_cards_and_what_is_left_for_a_person(analysed, capsys):
     cli.main(["release", "prepare"])
     assert capsys.readouterr().out == "dist/release/mini: read its STEPS.txt\n"
     names = {path.relative_to(kit).as_posix() for path in kit.rglob("*") if path.is_file()}
-    assert names == {f"models/{NAME}/README.md", "STEPS.txt"}
+    crate = {"ro-crate-metadata.json", "dvc.yaml", "dvc.lock", "params.yaml"}
+    assert names == {
+        *(f"models/{NAME}/README.md", "dataset/README.md", "STEPS.txt"),
+        *(f"run-crate/{name}" for name in crate),
+    }
     steps = (kit / "STEPS.txt").read_text()
     for step in ("git tag", "DOI", "dvc push", f"hf://ORG/{NAME}@COMMIT", "Profile mini: a title."):
         assert step in steps
@@ -151,37 +167,43 @@ def test_citation_and_changelog_are_of_the_version():
     assert f"\n## {project['version']} " in changes
 
 
-@pytest.fixture
-def hub(analysed, monkeypatch):
-    analysed()
-    with local_hub() as hub:
-        monkeypatch.setattr(release, "HfApi", partial(HfApi, endpoint=hub.url, token="a-token"))
-        yield hub
-
-
 def commits(hub):
     return sum(path.endswith("/commit/main") for _, path in hub.requests)
 
 
 def test_a_checkpoint_and_its_card_go_to_the_hub_in_one_commit_and_once(hub, capsys):
     (PLACE / ".DS_Store").touch()
-    release.push("someone", dry_run=True)
+    release.push("someone", only=[KEY], dry_run=True)
     assert f"1/1 {REPO}: would be sent, " in capsys.readouterr().out
     assert not hub.requests
-    release.push("someone")
+    release.push("someone", only=[KEY])
     assert f"1/1 {REPO}: is there, " in capsys.readouterr().out
     checkpoint = {path.name: path.read_bytes() for path in PLACE.glob("[!.]*")}
     card = hub.repos[REPO].pop("README.md")
+    assert hub.repos.keys() == {REPO}
     assert hub.repos[REPO] == checkpoint
-    assert card.decode() == str(card_of())
+    assert card.decode() == str(card_of()).replace("ORG/", "someone/")
     hub.repos[REPO]["README.md"] = card
     assert commits(hub) == 1
     release.push("someone", only=[KEY])
     assert commits(hub) == 1
     hub.repos[REPO]["model.safetensors"] = b"damaged"
-    release.push("someone")
+    release.push("someone", only=[KEY])
     assert commits(hub) == 2
     assert hub.repos[REPO]["model.safetensors"] == checkpoint["model.safetensors"]
+
+
+def test_one_collection_holds_the_models_and_the_data(hub, capsys):
+    for _ in range(2):
+        release.push("someone")
+        assert "2/2 someone/rm-tension-mini: is there, " in capsys.readouterr().out
+        (items,) = hub.collections.values()
+        assert items == [
+            {"id": REPO, "type": "model"},
+            {"id": "someone/rm-tension-mini", "type": "dataset"},
+        ]
+    additions = [path for kind, path in hub.requests if kind == "POST" and "/items" in path]
+    assert len(additions) == 2
 
 
 def test_after_an_error_the_same_command_goes_on(hub):
@@ -195,12 +217,12 @@ def test_after_an_error_the_same_command_goes_on(hub):
 
 def test_what_is_not_the_recorded_checkpoint_is_not_sent(hub):
     (PLACE / "notes.txt").touch()
-    with pytest.raises(UserError, match=f"{PLACE}: not the files that dvc.lock records"):
+    with pytest.raises(UserError, match=f"{PLACE}: not what dvc.lock records"):
         release.push("someone")
     (PLACE / "notes.txt").unlink()
     with (PLACE / "model.safetensors").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(UserError, match=f"{PLACE}: not the files that dvc.lock records"):
+    with pytest.raises(UserError, match=f"{PLACE}: not what dvc.lock records"):
         release.push("someone")
     with pytest.raises(UserError, match=f"--model gpt2-small: dvc.lock has {KEY}"):
         release.push("someone", only=["gpt2-small"])

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,20 @@ def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     If the stage succeeds, write them to `path` and `machine_of(path)`.
     """
     metrics: dict[str, Any] = {}
+    started = _now()
     start, computed = time.perf_counter(), time.process_time()
     yield metrics
     metrics["seconds"] = round(time.perf_counter() - start, 3)
     metrics["cpu_seconds"] = round(time.process_time() - computed, 3)
     metrics["peak_memory_mib"] = peak_memory_mib()
     of_result, of_machine = split(metrics)
-    write_json(machine_of(path), {"metrics": of_machine, "environment": environment()})
+    times = {"started": started, "ended": _now()}
+    write_json(machine_of(path), {**times, "metrics": of_machine, "environment": environment()})
     write_json(path, {"parameters": parameters, "metrics": of_result})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -122,6 +129,12 @@ def git_commit() -> str:
     others = [":/", *(f":(top,exclude){path}" for path in WRITTEN)]
     changed = _git("diff", "--quiet", "HEAD", "--", *others).returncode
     return f"{commit}{'+' if changed else ''}" if commit else "unknown"
+
+
+def commit_date() -> str:
+    """Return the day of the commit, YYYY-MM-DD; outside a checkout, today."""
+    day = _git("log", "-1", "--format=%cs").stdout.strip() if shutil.which("git") else ""
+    return day or date.today().isoformat()
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,1 @@
+"""What is published of a finished profile: cards, checkpoints, data, records."""

@@ -1,0 +1,140 @@
+"""A finished profile: what dvc.lock and results/ say of it, whatever params.yaml says today."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.api import DVCFileSystem
+
+from rm_tension.analyse.context import Context
+from rm_tension.analyse.verdicts import DecidedClaim
+from rm_tension.base.config import load_params
+from rm_tension.base.errors import UserError
+from rm_tension.base.files import read_json
+from rm_tension.base.grid import Model, Paths, Trio, models
+from rm_tension.base.lockfile import file_md5
+from rm_tension.score.checkpoints import (
+    find_checkpoint,
+    md5_of_folder,
+    open_repository,
+    read_outputs,
+    recorded_setting,
+)
+
+OWNER = "ORG"  # who publishes, where nobody is named
+
+
+@dataclass(frozen=True)
+class FinishedProfile:
+    """The recorded outputs and results of a profile."""
+
+    profile: str
+    repository: DVCFileSystem
+    outputs: Mapping[str, Any]  # of dvc.lock, by path
+    context: Context
+    claims: list[DecidedClaim]
+
+    @staticmethod
+    def open(profile: str) -> "FinishedProfile":
+        """Read the profile around the working directory; raise UserError if it was not analysed."""
+        load_params().refuse_unknown([profile])
+        results = Paths(profile).results
+        context = read_json(results / "context.json", Context)
+        claims = read_json(results / "claims.json", list[DecidedClaim])
+        repository = open_repository(".")
+        return FinishedProfile(profile, repository, read_outputs(repository), context, claims)
+
+    @property
+    def paths(self) -> Paths:
+        return Paths(self.profile)
+
+    def models(self) -> list[Model]:
+        """Return the trained models; raise UserError if results are of others, or there is none."""
+        trained = [
+            model
+            for model in models(load_params().grid, self.profile)
+            if str(self.paths.reward_model(model)) in self.outputs
+        ]
+        if not trained:
+            raise UserError(
+                f"dvc.lock: no reward model of {self.profile} in it: "
+                f"`dvc repro report@{self.profile}`"
+            )
+        for trio in trios_of(trained):
+            self._refuse_evaluated_with_others(trio)
+        return trained
+
+    def _refuse_evaluated_with_others(self, trio: Trio) -> None:
+        """Raise UserError if a trio's rewards are of other files than the recorded outputs."""
+        made = {path: output["md5"] for path, output in self.outputs.items()}
+        # a folder of several outputs: none of them has its md5
+        folder, sums = f"{self.paths.reward_models(trio)}", {}
+        for path in filter(lambda path: path.startswith(f"{folder}/"), self.outputs):
+            for address in self.repository.find(f"/{path}", dvc_only=True):
+                md5 = self.repository.info(address)["dvc_info"]["md5"]
+                sums[address.removeprefix(f"/{folder}/")] = md5
+        made[folder] = md5_of_folder(sums)
+        deps = self.outputs.get(str(self.paths.rewards(trio)), {}).get("deps", {})
+        for path, md5 in deps.items():
+            if made.get(path, md5) != md5:
+                raise UserError(
+                    f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: "
+                    f"`dvc repro report@{self.profile}`"
+                )
+
+    def name(self, model: Model) -> str:
+        """Return the name of a model's repository on the hub."""
+        return f"{self.dataset_name}-{model.key}"
+
+    @property
+    def dataset_name(self) -> str:
+        """Return the name of the data set's repository on the hub."""
+        return f"rm-tension-{self.profile}"
+
+    def checkpoint_files(self, model: Model) -> dict[str, Path]:
+        """Return a checkpoint's files by name; raise UserError if dvc.lock records others."""
+        folder = find_checkpoint(model.key, self.profile)
+        return self.files(self.paths.reward_model(model), folder)
+
+    def files(self, output: Path, folder: Path | None = None) -> dict[str, Path]:
+        """Return the files of an output folder by their path in it; `folder`: where it lies.
+
+        Raise UserError if dvc.lock records others.
+        """
+        folder = folder or output
+        files = {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("[!.]*"))
+            if path.is_file()
+        }
+        sums = {name: file_md5(path) for name, path in files.items()}
+        self._refuse_other(output, md5_of_folder(sums), folder)
+        return files
+
+    def file(self, output: Path) -> Path:
+        """Return the file of an output; raise UserError if dvc.lock records another."""
+        self._refuse_other(output, file_md5(output) if output.is_file() else "", output)
+        return output
+
+    def _refuse_other(self, output: Path, md5: str, place: Path) -> None:
+        if md5 != self.outputs.get(str(output), {}).get("md5"):
+            raise UserError(
+                f"{place}: not what dvc.lock records: `dvc checkout --force {place}`, "
+                "or remove the files that are not of it"
+            )
+
+    def setting(self, output: Path, name: str) -> Any:
+        """Return profiles.<profile>.<name> of params.yaml as an output was made with it."""
+        return recorded_setting(self.outputs, output, f"profiles.{self.profile}.{name}")
+
+    def repositories(self) -> dict[str, Any] | None:
+        """Return repo and revision of the hub by data set; None if others were taken for them."""
+        source = self.setting(self.paths.data, "data")["source"]
+        official = source["kind"] == "hub" and not self.context.stand_ins
+        return dict(source["repositories"]) if official else None
+
+
+def trios_of(trained: list[Model]) -> list[Trio]:
+    """Return the trios of some models, each once."""
+    return list(dict.fromkeys(model.trio for model in trained))
