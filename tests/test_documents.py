@@ -1,5 +1,6 @@
 """Every command in a document is run, every link leads somewhere, and the claims are those of the code."""
 
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ from rm_tension.report.summary import quantities
 
 ALL = [command for document in DOCUMENTS for command in commands(document)]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NOTEBOOK = "docs/use.ipynb"
 PATIENCE = 300  # seconds; for a server to come up on a slow machine
 
 
@@ -39,7 +41,7 @@ def test_promised_output_is_matched_line_by_line():
     assert not command.promises("four of the five\none\n")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, NOTEBOOK])
 def test_links_lead_to_files_and_headings(document):
     text = Path(document).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", text)
@@ -193,6 +195,15 @@ def test_the_commands_of_a_document_do_what_it_says(
                 assert command.promises(printed), f"{command}\n{printed}"
     for code in PYTHON.findall((folder / document).read_text(encoding="utf-8")):
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+
+
+@pytest.mark.pipeline
+def test_the_notebook_runs_and_is_stored_without_outputs():
+    cells = json.loads(Path(NOTEBOOK).read_text(encoding="utf-8"))["cells"]
+    assert not [cell["outputs"] for cell in cells if cell.get("outputs")]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    subprocess.run([sys.executable, "-c", "\n".join(code)], env=environment, check=True)
 
 
 PARSE = """import sys

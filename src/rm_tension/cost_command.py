@@ -63,10 +63,10 @@ def main(
     """Estimate hours, memory and disk of a profile, by stage and backbone, before it runs.
 
     Args:
-        profile: Of params.yaml.
-        gpu: H100, A100, 4090 or cpu, or auto, which measures the device at hand.
-        jobs: Stages side by side, each on a device of its own.
-        json: Write the cost of every stage to this file, or instead of the table to -.
+        profile: A profile of params.yaml.
+        gpu: The device: H100, A100, 4090 or cpu; auto measures the device at hand.
+        jobs: Stages that run at once, each on a device of its own.
+        json: Write the cost of every stage to this JSON file; - prints it instead of the table.
     """
     params = load_params()
     params.refuse_unknown([profile])

@@ -189,7 +189,7 @@ def _not_cached(kind: str, repo: HubRepo, patterns: list[str]) -> list[str]:
 
 
 def _obstacle(address: str) -> str:
-    """Why nothing can be fetched, without the retries of a download, which take half a minute."""
+    """Return why the hub cannot be used, by one request: the retries of a download take longer."""
     cache = Path(constants.HF_HUB_CACHE)
     if not os.access(next(one for one in (cache, *cache.parents) if one.exists()), os.W_OK):
         return "which cannot be written to"
@@ -223,7 +223,7 @@ def _driver() -> str:
 
 
 def _has_name(uid: int) -> bool:
-    """Whether getpass.getuser, which DVC calls, finds a name."""
+    """Return whether getpass.getuser, which DVC calls, finds a name for a uid."""
     if any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
         return True
     return any(entry.pw_uid == uid for entry in pwd.getpwall())
@@ -275,8 +275,8 @@ def main(
     Exit with 1 if something is missing, unless RM_TENSION_PREFLIGHT is `warn`.
 
     Args:
-        command: To run if nothing is missing, after --.
-        profile: Of params.yaml; repeatable.
+        command: The command to run if nothing is missing, after --.
+        profile: A profile of params.yaml; repeatable.
     """
     text = " ".join(command)  # with the words of `bash -c`
     profiles = set(profile or ())

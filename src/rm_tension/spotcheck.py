@@ -57,12 +57,12 @@ def main(
     nothing else. It does not check that the checkpoints were trained as they should be.
 
     Args:
-        profile: Of params.yaml.
-        count: Reward models to draw.
-        max_mb: Of models up to this size, in MB.
-        only: Instead, this model, such as gpt2-small-helpful-0; repeatable.
-        items: To score again of each, half of them HH-RLHF's.
-        seed: Of what is drawn. Default: one that nobody could know before.
+        profile: A profile of params.yaml.
+        count: How many reward models to draw.
+        max_mb: Draw only models up to this size, in MB.
+        only: Check this model instead of drawing, such as gpt2-small-helpful-0; repeatable.
+        items: How many items of each model to score again, half of them HH-RLHF's.
+        seed: The seed of the draw. Default: a random one, which is printed.
         device: A torch device, such as cpu or cuda:1. Default: the best there is.
     """
     load_params().refuse_unknown([profile])

@@ -37,9 +37,9 @@ def main(profile: str, *, rev: str = "HEAD", record: bool = False) -> None:
     """Say whether a profile that ran here has the bits that are published; exit with 1 if not.
 
     Args:
-        profile: Of params.yaml.
+        profile: A profile of params.yaml.
         rev: The commit whose dvc.lock is published.
-        record: Record this machine as the one of the published run instead.
+        record: Do not compare; record this machine as that of the published run.
     """
     load_params().refuse_unknown([profile])
     if record:

@@ -81,8 +81,8 @@ class Job:
     def refuse_leftovers(self, expected: Iterable[Path]) -> None:
         """Raise UserError if folders hold more files, or folders, of a kind than those expected.
 
-        A stage depends on such a folder whole. So what a seed or a backbone has left that is no
-        longer in params.yaml would be recorded as if it were, and miss in every clone.
+        DVC records such a folder whole: it would record what a seed or backbone that is no longer
+        in params.yaml has left, and no clone would have it.
         """
         kinds: dict[tuple[Path, str], set[str]] = {}
         for path in expected:

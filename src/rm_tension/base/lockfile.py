@@ -22,7 +22,7 @@ class _Stage(BaseModel):
 
 
 def stages_of(text: str) -> dict[str, Any]:
-    """Return the stages of a dvc.lock by name; raise ValueError if the text is no whole one."""
+    """Return the stages of a dvc.lock by name; raise ValueError if the text is cut off."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 0.2 s instead of 2 s for 200 stages
     try:
         stages: dict[str, Any] = (yaml.load(text, loader) or {}).get("stages", {})  # noqa: S506
@@ -49,6 +49,6 @@ def kind_of(stage: str) -> str:
 
 
 def file_md5(path: Path) -> str:
-    """As DVC has it."""
+    """Return the md5 of a file, as dvc.lock records it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

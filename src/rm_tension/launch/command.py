@@ -50,15 +50,16 @@ def run(
     and after it. Exit with 1 if a stage failed, after all others that do not depend on it.
 
     Args:
-        target: As for `dvc repro`, such as report@paper.
-        targets: More of them.
-        jobs: At once. Default: one per GPU; without one, one per core that has the memory; with
-            Slurm 64.
-        executor: Processes of this machine, or Slurm jobs.
-        prefix: Slurm: before each command, such as 'apptainer exec --nv rm-tension.sif'.
-        sbatch: Slurm: an option of sbatch as KEY=VALUE, or KEY alone for a flag; repeatable.
-        only: Of the backbones, only this one; repeatable. The report then shows what is there.
-        dry_run: Say what would run and about how long it would take.
+        target: A stage as for `dvc repro`, such as report@paper.
+        targets: More stages.
+        jobs: Stages to run at once. Default: one per GPU; without a GPU one per core, as memory
+            allows; with Slurm 64.
+        executor: Run stages as processes of this machine, or as Slurm jobs.
+        prefix: Put this before each command of a Slurm job, such as 'apptainer exec --nv
+            rm-tension.sif'.
+        sbatch: Pass this option to sbatch, as KEY=VALUE, or KEY alone for a flag; repeatable.
+        only: Run only this backbone; repeatable. The report marks what is missing.
+        dry_run: Print what would run and about how long it would take; run nothing.
     """
     if executor == "local" and (prefix or sbatch):
         raise UserError("--prefix and --sbatch are for --executor slurm")
@@ -85,8 +86,8 @@ def status(target: str, *targets: str) -> None:
     """Say how many stages are up to date, stale, or have failed; run nothing.
 
     Args:
-        target: As for `dvc repro`, such as report@paper.
-        targets: More of them.
+        target: A stage as for `dvc repro`, such as report@paper.
+        targets: More stages.
     """
     refuse_without_locks()
     pipeline = Pipeline([target, *targets])

@@ -35,24 +35,25 @@ def main(
     """Score answers with a trained reward model: JSON lines in, the same lines with "rewards" out.
 
     Each line is an object with "prompt" and "answers", a list of texts; or with "chosen" and
-    "rejected"; or with "messages". What else it holds is kept; blank lines are left out. Without a
-    prompt, texts are dialogues in HH-RLHF's form. The checkpoint is fetched through DVC if it is
-    not here. Rewards compare answers to one prompt under one model, they have no absolute meaning.
+    "rejected"; or with "messages". Other keys are kept; blank lines are left out. Without a prompt,
+    texts are dialogues in HH-RLHF's form. The checkpoint is fetched through DVC if it is not here.
+    Compare rewards only between answers to one prompt under one model.
 
     Args:
         input: A JSON-lines file, which may be packed (.gz); - is stdin.
-        output: A file that appears complete or not at all; - is stdout.
-        model: BACKBONE-OBJECTIVE-SEED, such as gpt2-small-helpful-0; or a folder, ./DIR; or one of
-            the hub, hf://ORG/NAME@REV. The last two may hold any sequence classifier of
-            transformers with one label.
-        profile: That it was trained under. Default: the only one that has it.
-        repo: Path or git URL of a repository like this one. Default: the one around the working
-            directory.
-        rev: A git revision of it. Default: its working tree.
+        output: The file to write, complete or not at all; - is stdout.
+        model: A key BACKBONE-OBJECTIVE-SEED, such as gpt2-small-helpful-0; a folder, ./DIR; or a
+            repository of the hub, hf://ORG/NAME@REV. The last two may hold any sequence classifier
+            of transformers with one label.
+        profile: The profile that the key belongs to. Default: the only one that has it.
+        repo: The path or git URL of a repository like this one. Default: the one around the
+            working directory.
+        rev: A git revision of that repository. Default: its working tree.
         device: A torch device, such as cpu or cuda:1. Default: the best there is.
-        template: Of a model that others trained, with {prompt} and {answer}. Default: its
-            tokenizer's chat template.
-        dtype: Of such a model's weights. Default: float32, or bfloat16 where memory is short.
+        template: The text for a model that others trained, with {prompt} and {answer}. Default:
+            its tokenizer's chat template.
+        dtype: The type of such a model's weights. Default: float32, or bfloat16 where memory is
+            short.
     """
     if Path(output).is_dir():
         raise UserError(f"{output}: a folder; name a file to write the rewards to")

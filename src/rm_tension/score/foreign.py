@@ -44,7 +44,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> PretrainedConfig:
-        """Its settings; raise UserError if they are none, or of quantised weights."""
+        """Return its settings; raise UserError if there are none or its weights are quantised."""
         if not (self.folder / "config.json").is_file():
             raise UserError(f"{self.name}: no config.json, so no model that transformers can read")
         try:
@@ -60,7 +60,7 @@ class Checkpoint:
 
     @cached_property
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of its weights by name; raise UserError if there are none in safetensors."""
+        """Return the shapes of its weights by name; raise UserError if none are in safetensors."""
         shapes: dict[str, tuple[int, ...]] = {}
         try:
             for path in sorted(self.folder.glob("*.safetensors")):
@@ -75,7 +75,7 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int:
-        """The most tokens of a text: the model's positions, up to LONGEST."""
+        """Return the most tokens that a text may have: the model's positions, up to LONGEST."""
         known = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return min(known or LONGEST, LONGEST)
 

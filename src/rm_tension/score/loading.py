@@ -232,8 +232,8 @@ def load_reward_model(
 ) -> RewardModel:
     """Return the reward model `key`, such as "gpt2-small-helpful-0", fetched if it is not here.
 
-    `key` may also be a model's folder, as a Path or a text with a `/` in it, or a repository of the
-    Hugging Face hub at a revision, hf://ORG/NAME@REV; neither needs a repository like this one.
+    `key` may also be a model's folder, as a Path or a text with a `/` in it. Or it is a repository
+    of the Hugging Face hub at a revision, hf://ORG/NAME@REV. Neither needs this project's clone.
     `profile`, `repo` and `rev` are those of `find_checkpoint`, `device` is a torch device (None:
     the best there is).
 
