@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 export PIP_USER := 0
 TEX := $(shell cat debian-latex.txt)
-.PHONY: help setup tex lint test mini check-mini bench gpu-check container archive release clean
+.PHONY: help setup tex lint test mini check-mini bench gpu-check container archive release deposit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,11 @@ release: setup archive ## dist/release/PROFILE: cards, run crate, archive and ch
 	rm-tension release prepare --profile $(PROFILE)
 	cp dist/rm-tension-$(VERSION).tar.gz $(KIT)
 	cd $(KIT) && find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS
+
+DEPOSIT ?=
+deposit: setup archive ## dist/deposit/PROFILE: archive, report and cached results, to be sent for a DOI (DEPOSIT="--max-gb 20")
+	rm-tension deposit prepare --profile $(PROFILE) $(DEPOSIT)
+	rm-tension deposit send --profile $(PROFILE) --dry-run
 
 clean: ## remove the environment; results stay
 	rm -rf .venv

@@ -220,6 +220,8 @@ def _dry(text):
             "status",
             *(word for word in words[2:] if not word.startswith("--")),
         ]  # fails without the stage
+    elif words[0] == "make":
+        words.insert(1, "--dry-run")
     elif words[0] == "rm-tension":
         words = [sys.executable, "-c", PARSE, *words[1:]]
     else:
@@ -285,6 +287,16 @@ def test_each_promise_to_survive_a_kill_names_tests_that_exist():
         assert named, what
         for path, test in named:
             assert f"\ndef {test}(" in Path(path).read_text(encoding="utf-8"), test
+
+
+def test_the_steps_of_the_artifact_are_commands_that_a_document_has_run():
+    commands_of_steps = [
+        command
+        for step, command, *_ in rows_of("ARTIFACT.md", 5)
+        if step.isdecimal() and not command.startswith("open ")
+    ]
+    assert len(commands_of_steps) == 5
+    assert {f"`{command.text}`" for command in ALL} >= set(commands_of_steps)
 
 
 def test_where_to_change_what_names_files_and_folders_that_are_there():

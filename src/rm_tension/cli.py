@@ -60,6 +60,10 @@ COMMANDS = {
             "rm_tension.release.command:app",
             "Prepare and upload checkpoints, data and cards of a profile.",
         ),
+        "deposit": (
+            "rm_tension.deposit.command:app",
+            "Archive, report and cached results as one citable draft; a cache filled from one.",
+        ),
     },
     "Stages, as dvc.yaml runs them": {
         "data": ("rm_tension.data.stage:main", "Write preference pairs and benchmark items."),

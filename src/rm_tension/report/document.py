@@ -70,17 +70,17 @@ def write(report: Report, folder: Path) -> None:
         (folder / name).write_text(_page(name, report, folder), encoding="utf-8")
 
 
-def compile_pdf(folder: Path) -> str:
-    """Compile artifact.tex to artifact.pdf, the same bytes from the same source; return the log.
+def compile_pdf(folder: Path, name: str = "artifact") -> str:
+    """Compile NAME.tex to NAME.pdf, the same bytes from the same source; return the log.
 
     Raise UserError if LaTeX is missing or refuses the document.
     """
     if which("latexmk") is None:
-        raise UserError(f"latexmk not found, which compiles artifact.pdf: {REMEDY}")
+        raise UserError(f"latexmk not found, which compiles {name}.pdf: {REMEDY}")
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     with tempfile.TemporaryDirectory() as scratch:
         run = subprocess.run(
-            [*LATEXMK, f"-outdir={scratch}", "artifact.tex"],
+            [*LATEXMK, f"-outdir={scratch}", f"{name}.tex"],
             cwd=folder,
             env={**kept, **FIXED, "HOME": scratch},
             capture_output=True,
@@ -90,10 +90,10 @@ def compile_pdf(folder: Path) -> str:
             output = run.stdout.decode(errors="replace").splitlines()
             errors = [line for line in output if line.startswith("!")]
             first = errors[0] if errors else f"latexmk exits {run.returncode}"
-            source = folder / "artifact.tex"
+            source = folder / f"{name}.tex"
             raise UserError(f"{source}: {first}; if a package is missing: {REMEDY}")
-        copyfile(Path(scratch) / "artifact.pdf", folder / "artifact.pdf")
-        return (Path(scratch) / "artifact.log").read_text(encoding="utf-8", errors="replace")
+        copyfile(Path(scratch) / f"{name}.pdf", folder / f"{name}.pdf")
+        return (Path(scratch) / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
 
 def markdown(table: TextTable) -> str:

@@ -1,0 +1,57 @@
+"""A repository with one trained and analysed reward model, its archive, and a server to send to."""
+
+import json
+import shutil
+
+import pytest
+from local_invenio import TOKEN, local_invenio
+
+from rm_tension.deposit import command, invenio
+from small_repository import REPOSITORY, git
+
+CONTEXT = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10}
+CONTEXT |= {"stand_ins": None, "trios": [], "missing_trios": [], "missing_tasks": []}
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch):
+    """Enter such a repository and return its folder; its appendix is a stand-in."""
+    folder = shutil.copytree(trained / "origin", tmp_path / "run")
+    for name in ("CITATION.cff", "README.md", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, folder)
+    (folder / "reports" / "mini").mkdir(parents=True)
+    for name in ("index.html", "artifact.pdf"):
+        (folder / "reports" / "mini" / name).write_text(name)
+    results = folder / "results" / "mini"
+    results.mkdir(parents=True)
+    (results / "context.json").write_text(json.dumps(CONTEXT))
+    (results / "claims.json").write_text("[]")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(command, "write_appendix", stand_in)
+    archive(folder)
+    return folder
+
+
+def stand_in(profile, doi, swhids, folder):
+    (folder / f"{profile}-appendix.pdf").write_text(f"{doi} {swhids}")
+
+
+def archive(folder):
+    """Commit what there is, and do as `make archive` does."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "a state")
+    (folder / "dist").mkdir(exist_ok=True)
+    path = "dist/rm-tension-0.1.0.tar.gz"
+    git(folder, "archive", "--prefix=rm-tension-0.1.0/", f"--output={path}", "HEAD")
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A local InvenioRDM that our token opens, and waits that take no time but are recorded."""
+    waits = []
+    monkeypatch.setenv(invenio.TOKEN, TOKEN)
+    monkeypatch.setattr(invenio.time, "sleep", waits.append)
+    monkeypatch.setattr(invenio, "TIMEOUT", (2.0, 2.0))
+    with local_invenio() as server:
+        server.waits = waits
+        yield server
