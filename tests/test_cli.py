@@ -25,8 +25,9 @@ def test_its_help_is_a_map_of_all_commands():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for group in COMMANDS.values() for name in group])
-def test_every_command_explains_itself(name):
-    done = run(f"{name} --help")
+def test_every_command_explains_itself_in_a_notebook_too(name):
+    notebook = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # Jupyter and Colab
+    done = run(f"{name} --help", env=os.environ | notebook)
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: rm-tension {name}")
 

@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit with 1 on a UserError, with 2 if the command is not understood.
     """
     portable.before_numpy()
+    os.environ["MPLBACKEND"] = "agg"  # notebooks ask for theirs, which matplotlib refuses elsewhere
     try:
         check()
         make_app()(arguments, exit_on_error=False, print_error=False)
