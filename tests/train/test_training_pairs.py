@@ -45,13 +45,18 @@ def test_training_drops_what_is_too_long_and_keeps_identical_pairs(make_job):
         train._pairs(make_job(too_long=True))
 
 
+def groups_of(job):
+    pairs = {name: job.pairs("train", name) for name in job.params.grid.objectives}
+    return activations._by_objectives(job, pairs)
+
+
 def test_statistics_are_over_all_pairs_or_a_sample_of_them(make_job):
-    groups = dict(activations._pairs_by_objectives(make_job()))
+    groups = dict(groups_of(make_job()))
     ids = {key: group["item_id"].tolist() for key, group in groups.items()}
     assert ids == {("harmless", "mixed"): list(LENGTHS), ("helpful", "mixed"): ["other"]}
     drawn = set()
     for seed in range(20):
-        groups = activations._pairs_by_objectives(make_job(max_pairs=2, seed=seed))
+        groups = groups_of(make_job(max_pairs=2, seed=seed))
         harmless = [group["item_id"] for key, group in groups if "harmless" in key]
         names = pd.concat(harmless).tolist()
         assert len(names) == 2
