@@ -143,6 +143,14 @@ def test_what_does_not_fit_or_is_not_wanted_is_named(run, capsys):
     assert not (run / "dist/deposit/mini").exists()
 
 
+@pytest.mark.parametrize(
+    ("profile", "texts", "expected"),
+    [("paper", False, ["data", "tokens"]), ("paper", True, []), ("mini", False, [])],
+)
+def test_texts_of_the_hub_stay_out_unless_they_are_asked_for(profile, texts, expected):
+    assert sorted(command.left_out(profile, [], texts)) == expected
+
+
 def test_a_dry_run_says_what_would_go_where_and_asks_nobody(ready, server, capsys, monkeypatch):
     monkeypatch.delenv(invenio.TOKEN)
     command.send(server=server.url, dry_run=True)

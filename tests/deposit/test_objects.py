@@ -49,7 +49,7 @@ def add(store, name, content):
 
 @pytest.fixture
 def tar(store, tmp_path):
-    pack(select(OUTPUTS, store, 1e9).objects, store, tmp_path / "cache.tar")
+    pack(select(OUTPUTS, store, 1e9, {}).objects, store, tmp_path / "cache.tar")
     return tmp_path / "cache.tar"
 
 
@@ -191,12 +191,12 @@ def test_after_a_break_reading_goes_on_where_it_was(tar, tmp_path):
 
 def test_outputs_are_taken_whole_in_their_order_as_long_as_they_fit(store):
     folder = len(LISTING) + sum(map(len, CONTENTS.values()))
-    assert select(OUTPUTS, store, folder).outputs == ["results/mini"]
-    chosen = select(OUTPUTS, store, folder - 1)
+    assert select(OUTPUTS, store, folder, {}).outputs == ["results/mini"]
+    chosen = select(OUTPUTS, store, folder - 1, {})
     assert (chosen.outputs, [*chosen.left_out]) == (["runs/mini/a.json"], ["results/mini"])
-    assert select(OUTPUTS, store, folder + len(SINGLE)).bytes == folder + len(SINGLE)
+    assert select(OUTPUTS, store, folder + len(SINGLE), {}).bytes == folder + len(SINGLE)
     (store / SUMS["b.csv"][:2] / SUMS["b.csv"][2:]).unlink()
-    assert select(OUTPUTS, store, 1e9).left_out == {"results/mini": "not in DVC's cache"}
+    assert select(OUTPUTS, store, 1e9, {}).left_out == {"results/mini": "not in DVC's cache"}
 
 
 def test_outputs_are_those_of_the_profile_that_dvc_caches_the_most_wanted_first():
@@ -208,5 +208,5 @@ def test_outputs_are_those_of_the_profile_that_dvc_caches_the_most_wanted_first(
 def test_a_damaged_object_is_not_packed(store, tmp_path):
     (store / SUMS["a.csv"][:2] / SUMS["a.csv"][2:]).write_bytes(b"some numberx")
     with pytest.raises(UserError, match="damaged"):
-        pack(select(OUTPUTS, store, 1e9).objects, store, tmp_path / "cache.tar")
+        pack(select(OUTPUTS, store, 1e9, {}).objects, store, tmp_path / "cache.tar")
     assert not (tmp_path / "cache.tar").exists()

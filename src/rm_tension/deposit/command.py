@@ -15,7 +15,7 @@ from jinja2 import Template
 from rm_tension.analyse.context import Context
 from rm_tension.analyse.tally import summarise
 from rm_tension.analyse.verdicts import DecidedClaim
-from rm_tension.base.config import load_params
+from rm_tension.base.config import MiniatureData, load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write, read_json
 from rm_tension.base.grid import Paths
@@ -39,6 +39,7 @@ from rm_tension.score.checkpoints import open_repository, read_outputs
 
 DIST = Path("dist")
 NOTES = Path(__file__).with_name("notes.md")
+TEXTS = ("data", "tokens")
 LIMIT_GB = 45.0  # Zenodo takes 50 GB and 100 files a record
 
 app = App(name="deposit", default_parameter=Parameter(negative=()))
@@ -73,20 +74,22 @@ def prepare(
     profile: str = "mini",
     max_gb: float = LIMIT_GB,
     without: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None,
+    texts: bool = False,
 ) -> None:
     """Write dist/deposit/PROFILE: what a deposit holds. `make archive` comes first.
 
     Args:
         profile: Of params.yaml.
         max_gb: The most that the cached results may take; what does not fit is named.
-        without: A folder of cached results that stays out, such as data or models; repeatable.
+        without: A folder of cached results that stays out, such as models; repeatable.
+        texts: Take data and tokens of the hub's data sets, too, whose licences are their own.
     """
     load_params().refuse_unknown([profile])
     version = read_citation(CITATION.read_text(encoding="utf-8"))["version"]
     archive = DIST / f"rm-tension-{version}.tar.gz"
     commit, files = _read_archive(archive, profile)
     identifiers = swhids(commit)
-    selection, store = _selection(profile, max_gb * 1e9, without or [])
+    selection, store = _selection(profile, max_gb * 1e9, without or [], texts)
     with atomic_write(_folder(profile)) as folder:
         folder.mkdir()
         for name, content in files.items():
@@ -245,7 +248,7 @@ def _read_archive(archive: Path, profile: str) -> tuple[str, dict[str, bytes]]:
 
 
 def _selection(
-    profile: str, max_bytes: float, without: list[str]
+    profile: str, max_bytes: float, without: list[str], texts: bool
 ) -> tuple[objects.Selection, Path]:
     repository = open_repository(".")
     outputs = objects.outputs_of(read_outputs(repository), profile)
@@ -253,7 +256,15 @@ def _selection(
     if unknown := set(without) - kinds:
         raise UserError(f"--without {unknown.pop()}: {profile} has {', '.join(sorted(kinds))}")
     store = Path(repository.repo.cache.local.path)
-    return objects.select(outputs, store, max_bytes, without), store
+    return objects.select(outputs, store, max_bytes, left_out(profile, without, texts)), store
+
+
+def left_out(profile: str, without: list[str], texts: bool) -> dict[str, str]:
+    """Return which folders stay out, and why."""
+    reasons = dict.fromkeys(without, "as asked")
+    if not texts and not isinstance(load_params().profiles[profile].data.source, MiniatureData):
+        reasons |= dict.fromkeys(TEXTS, "the texts of others; --texts takes them")
+    return reasons
 
 
 def _notes(

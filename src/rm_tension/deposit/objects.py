@@ -57,16 +57,17 @@ def _rank(path: str) -> tuple[int, str]:
 
 
 def select(
-    outputs: Mapping[str, Any], store: Path, max_bytes: float, without: Collection[str] = ()
+    outputs: Mapping[str, Any], store: Path, max_bytes: float, without: Mapping[str, str]
 ) -> Selection:
     """Choose outputs, in their order, as long as they fit; `store` holds the cached objects.
 
+    `without` says which folders stay out, and why.
     An output is taken with all of its objects or left out. Raise UserError if nothing is taken.
     """
     selection = Selection()
     for path, output in outputs.items():
-        if path.split("/")[0] in without:
-            selection.left_out[path] = "as asked"
+        if why := without.get(path.split("/")[0]):
+            selection.left_out[path] = why
             continue
         try:
             sizes = _sizes_of(output["md5"], store)
