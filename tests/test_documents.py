@@ -214,7 +214,7 @@ make_app().parse_args(sys.argv[1:], exit_on_error=False, print_error=False)"""
 def _dry(text):
     """The dry run of a command that needs a GPU or a hub; of a Docker command, that of what runs inside."""
     words = shlex.split(text.replace("\\\n", " ").replace("$PWD", "."))
-    if words[:2] == ["dvc", "repro"]:
+    if words[:2] in (["dvc", "repro"], ["dvc", "checkout"]):
         words = [
             "dvc",
             "status",
