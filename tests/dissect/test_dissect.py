@@ -12,6 +12,7 @@ from rm_tension.activations.sums import load_activations
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.tables import read_table
+from rm_tension.dissect.parts import Parts
 from rm_tension.dissect.texts import read_text_sets
 from rm_tension.evaluate.controls import CONTROLS, Control
 from rm_tension.evaluate.mean_ablation import mean_activation, set_to
@@ -156,6 +157,15 @@ def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
         folder, "--template", "{prompt} {answer}", *arguments[2:]
     )
     assert (tmp_path / "out" / "numbers.json").read_bytes() != first
+
+
+def test_parts_of_text_sets_in_another_order_or_without_their_record_are_not_used(tmp_path):
+    inputs = {"texts": {"helpful": "1", "harmless": "2"}}
+    Parts(tmp_path / "parts", inputs).rewards("pairs", b"", lambda: np.zeros(1))
+    turned = {"texts": {"harmless": "2", "helpful": "1"}}
+    assert Parts(tmp_path / "parts", turned).rewards("pairs", b"", lambda: np.ones(1)) == [1]
+    (tmp_path / "parts" / "inputs.json").unlink()  # as if killed while parts were removed
+    assert Parts(tmp_path / "parts", turned).rewards("pairs", b"", lambda: np.zeros(1)) == [0]
 
 
 def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations, load_activations, save_activations
-from rm_tension.base.files import atomic_write, write_json
+from rm_tension.base.files import atomic_write
 from rm_tension.base.hub import sha256_of
 
 
@@ -20,7 +19,7 @@ class Parts:
     """Files of a folder, all computed from the same inputs.
 
     `inputs` is what decides them, as JSON holds it; of other inputs than the folder's, the folder
-    is emptied. `reused` are the parts that were there before.
+    loses its parts. `reused` are the parts that were there before.
     """
 
     def __init__(self, folder: Path, inputs: Mapping[str, Any]) -> None:
@@ -28,12 +27,15 @@ class Parts:
         self.reused: set[Path] = set()
         self._made: set[Path] = set()
         record = folder / "inputs.json"
-        if record.is_file():
-            if json.loads(record.read_text(encoding="utf-8")) == inputs:
-                return
+        text = json.dumps(inputs, indent=2).encode()  # in order: rewards follow that of text sets
+        if record.is_file() and record.read_bytes() == text:
+            return
+        if others := [*folder.glob("statistics-*.safetensors"), *folder.glob("rewards-*.npy")]:
             print(f"{folder}: of other inputs, and removed", file=sys.stderr)
-            shutil.rmtree(folder)
-        write_json(record, inputs)
+        for part in others:  # before the record changes: a kill must not make them this one's
+            part.unlink()
+        with atomic_write(record) as partial:
+            partial.write_bytes(text)
 
     def statistics(self, name: str, compute: Callable[[], Activations]) -> Activations:
         """Return activation sums, computed or as they are there."""
