@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import tarfile
+from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +16,7 @@ from conftest import archive
 from rm_tension.base.errors import UserError
 from rm_tension.base.lockfile import file_md5
 from rm_tension.deposit import command, invenio
-from rm_tension.deposit.identifiers import read_citation, record_of, with_identifiers
+from rm_tension.deposit.identifiers import read_citation, record_of, with_identifiers, write_doi
 from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, md5s
 
 pytestmark = pytest.mark.slow
@@ -130,6 +132,45 @@ def test_an_archive_of_another_commit_is_refused(run):
         command.prepare()
     (run / "dist/rm-tension-0.1.0.tar.gz").unlink()
     with pytest.raises(UserError, match="`make archive` makes it"):
+        command.prepare()
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-99], lambda _: b""])
+def test_a_truncated_archive_is_refused(run, damage):
+    path = run / "dist/rm-tension-0.1.0.tar.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"rm-tension-0.1.0.tar.gz: .*`make archive` makes it"):
+        command.prepare()
+
+
+def test_an_archive_whose_dvc_lock_chose_other_results_is_refused(run):
+    with (run / "dvc.lock").open("a") as lock:
+        lock.write("# after a run that is not committed\n")
+    with pytest.raises(UserError, match=r"has another dvc.lock than is here; commit it"):
+        command.prepare()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"title: a\nversion: 1\nauthors: []\n"])
+def test_a_citation_file_that_is_missing_or_none_is_named(run, server, content):
+    Path("CITATION.cff").unlink()
+    if content:
+        Path("CITATION.cff").write_bytes(content)
+    for step in (partial(command.reserve, server=server.url), command.prepare):
+        with pytest.raises(UserError, match=r"CITATION.cff: (cannot be read|not a citation file)"):
+            step()
+    assert not server.drafts
+
+
+def test_a_doi_goes_behind_a_last_line_too(run):
+    text = "title: a\nauthors: []\nlicense: MIT\nversion: 1"
+    Path("CITATION.cff").write_text(text)
+    write_doi(DOI, "https://host.example")
+    assert yaml.safe_load(Path("CITATION.cff").read_text())["doi"] == DOI
+
+
+def test_without_git_a_deposit_says_so(run, monkeypatch):
+    monkeypatch.setenv("PATH", str(run))
+    with pytest.raises(UserError, match=r"git: cannot be started .*install it"):
         command.prepare()
 
 
@@ -280,6 +321,33 @@ def test_the_token_goes_to_no_address_without_tls():
         invenio.Server("http://zenodo.example", writes=True)
 
 
+@pytest.mark.parametrize("token", ["an en–dash", "two words"])
+def test_a_token_that_cannot_be_one_is_refused(monkeypatch, token):
+    monkeypatch.setenv(invenio.TOKEN, token)
+    with pytest.raises(UserError, match=f"{invenio.TOKEN}: has letters or spaces") as error:
+        invenio.Server("https://zenodo.example", writes=True)
+    assert token not in str(error.value)
+
+
+def test_the_end_of_a_line_is_no_part_of_a_token(ready, server, monkeypatch):
+    monkeypatch.setenv(invenio.TOKEN, f"{TOKEN}\r\n")
+    command.send(server=server.url)
+    assert sent(server) == prepared()
+
+
+@pytest.mark.parametrize("url", ["https://[zenodo", "https://", "https://zenodo.example:port"])
+def test_what_is_no_address_is_named(url):
+    with pytest.raises(UserError, match=f"{re.escape(url)}: not an"):
+        invenio.Server(url)
+
+
+def test_a_folder_beside_the_files_is_refused_before_any_is_sent(ready, server):
+    (ready / "dist/deposit/mini/unpacked").mkdir()
+    with pytest.raises(UserError, match="mini/unpacked: not a file"):
+        command.send(server=server.url)
+    assert not sent(server)
+
+
 def test_a_deposit_without_a_doi_or_of_another_draft_is_not_sent(run, server):
     command.prepare()
     with pytest.raises(UserError, match="no doi; `rm-tension deposit reserve`"):
@@ -330,6 +398,14 @@ def test_a_download_that_breaks_off_goes_on_at_the_object_that_broke_off(
     assert downloads[0] == 0 < downloads[1]
     dvc("checkout", STAGE)
     assert file_md5(PLACE / "model.safetensors") == listed(ready)["model.safetensors"]
+
+
+def test_a_file_that_is_no_tar_or_of_another_profile_is_named(run, tmp_path):
+    with pytest.raises(UserError, match=r"rm-tension-0.1.0.tar.gz: not a tar of DVC's objects"):
+        command.fetch("dist/rm-tension-0.1.0.tar.gz")
+    (tmp_path / "paper-cache.tar").write_bytes(bytes(1024))
+    with pytest.raises(UserError, match=r"paper-cache.tar: no object of mini .* another --profile"):
+        command.fetch(str(tmp_path / "paper-cache.tar"))
 
 
 @pytest.mark.parametrize("source", ["nowhere.tar", "https://host.example/a/b", KEY])

@@ -210,3 +210,14 @@ def test_a_damaged_object_is_not_packed(store, tmp_path):
     with pytest.raises(UserError, match="damaged"):
         pack(select(OUTPUTS, store, 1e9, {}).objects, store, tmp_path / "cache.tar")
     assert not (tmp_path / "cache.tar").exists()
+
+
+def test_a_damaged_list_of_a_folder_is_named_and_replaced(store, tar):
+    add(store, FOLDER, LISTING[:20])
+    with pytest.raises(UserError, match=f"results/mini: {FOLDER}: damaged"):
+        select(OUTPUTS, store, 1e9, {})
+    filler = Filler(OUTPUTS, store)
+    assert filler.complete() == ["runs/mini/a.json"]
+    with tar.open("rb") as file:
+        filler.fill(file)
+    assert filler.complete() == [*OUTPUTS]

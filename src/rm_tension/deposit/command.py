@@ -4,6 +4,7 @@ import html
 import re
 import tarfile
 import time
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from rm_tension.deposit.appendix import write_appendix
 from rm_tension.deposit.identifiers import (
     CITATION,
     DOI,
+    citation_text,
     doi_of,
     git,
     read_citation,
@@ -39,6 +41,7 @@ from rm_tension.score.checkpoints import open_repository, read_outputs
 
 DIST = Path("dist")
 NOTES = Path(__file__).with_name("notes.md")
+LOCK = "dvc.lock"
 TEXTS = ("data", "tokens")
 LIMIT_GB = 45.0  # Zenodo takes 50 GB and 100 files a record
 
@@ -53,7 +56,7 @@ def reserve(*, server: str = ZENODO, draft: str | None = None) -> None:
         server: Zenodo, its sandbox or another InvenioRDM server.
         draft: Take this one instead, such as that of a new version made on a record's page.
     """
-    text = CITATION.read_text(encoding="utf-8")
+    text = citation_text()
     if (known := doi_of(text)) and not draft:
         raise UserError(
             f"{CITATION}: has the DOI {known}; `rm-tension deposit send` goes on with its draft, "
@@ -85,7 +88,7 @@ def prepare(
         texts: Take data and tokens of the hub's data sets, too, whose licences are their own.
     """
     load_params().refuse_unknown([profile])
-    version = read_citation(CITATION.read_text(encoding="utf-8"))["version"]
+    version = read_citation(citation_text())["version"]
     archive = DIST / f"rm-tension-{version}.tar.gz"
     commit, files = _read_archive(archive, profile)
     identifiers = swhids(commit)
@@ -94,7 +97,7 @@ def prepare(
         folder.mkdir()
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        citation = (folder / CITATION.name).read_text(encoding="utf-8")
+        citation = citation_text(folder / CITATION.name)
         (folder / CITATION.name).write_text(
             with_identifiers(citation, identifiers), encoding="utf-8"
         )
@@ -128,7 +131,9 @@ def send(*, profile: str = "mini", server: str = ZENODO, dry_run: bool = False) 
     if not folder.is_dir():
         raise UserError(f"{folder}: not found; `make deposit PROFILE={profile}` writes it")
     paths = sorted(folder.iterdir())
-    text = (folder / CITATION.name).read_text(encoding="utf-8")
+    if folders := [path for path in paths if not path.is_file()]:
+        raise UserError(f"{folders[0]}: not a file, and a draft has no folders: remove it")
+    text = citation_text(folder / CITATION.name)
     doi = doi_of(text)
     if dry_run:
         print(f"{server}, draft of {doi or 'a DOI that `rm-tension deposit reserve` gets'}:")
@@ -177,8 +182,15 @@ def fetch(source: str, *, profile: str = "mini", server: str = ZENODO) -> None:
                 filler.fill(tar)
         except objects.InterruptedTarError as error:
             raise UserError(f"{source}: {error}; fetch it again") from None
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
     else:
         _download(*_record(source, server), f"{profile}-cache.tar", filler)
+    if not filler.written + filler.there:
+        raise UserError(
+            f"{source}: no object of {profile} as dvc.lock has it, but {filler.skipped} others: is "
+            "it of another --profile or commit?"
+        )
     print(
         f"{profile}: {filler.written} objects written, {filler.there} were there, {filler.skipped} "
         "skipped, which dvc.lock does not name"
@@ -231,19 +243,22 @@ def _read_archive(archive: Path, profile: str) -> tuple[str, dict[str, bytes]]:
         CITATION.name: CITATION,
         f"{profile}-report.html": report / "index.html",
         f"{profile}-report.pdf": report / "artifact.pdf",
+        LOCK: Path(LOCK),
     }
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:gz") as tar:
             commit = tar.pax_headers.get("comment", "")  # git archive's
             top = archive.name.removesuffix(".tar.gz")
             contents = {name: tar.extractfile(f"{top}/{path}") for name, path in wanted.items()}
             files = {name: content.read() for name, content in contents.items() if content}
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise UserError(f"{archive}: {error}; `make archive` makes it") from None
     except KeyError as error:
         raise UserError(f"{archive}: {error}; commit it, and `make archive`") from None
     if commit != git("rev-parse", "HEAD"):
         raise UserError(f"{archive}: of commit {commit[:12]}, which is not HEAD; `make archive`")
+    if files.pop(LOCK) != Path(LOCK).read_bytes():  # by which the cached results are chosen
+        raise UserError(f"{archive}: has another {LOCK} than is here; commit it, `make archive`")
     return commit, files
 
 

@@ -25,9 +25,12 @@ SHA1 = 40  # hexadecimal digits; SWHIDs are defined for git's SHA-1 repositories
 def git(*arguments: str) -> str:
     """Return what git prints of the repository around the working folder; raise UserError."""
     environment = {k: v for k, v in os.environ.items() if k not in GIT_VARIABLES}
-    done = subprocess.run(
-        ["git", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise UserError(f"git: cannot be started ({error}); install it") from None
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -44,11 +47,19 @@ def swhids(commit: str) -> dict[str, str]:
     }
 
 
+def citation_text(path: Path = CITATION) -> str:
+    """Return the text of a CITATION.cff; raise UserError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); `git checkout` has it") from None
+
+
 def read_citation(text: str) -> dict[str, Any]:
     """Return the content of a CITATION.cff; raise UserError if it is none."""
     try:
         citation: dict[str, Any] = yaml.safe_load(text)
-        _ = citation["title"], citation["version"], citation["authors"]
+        _ = citation["title"], citation["version"], citation["authors"], citation["license"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(f"{CITATION}: not a citation file ({error})") from None
     return citation
@@ -70,7 +81,7 @@ def write_doi(doi: str, server: str) -> None:
     if not DOI.fullmatch(doi):  # it comes from a server, and goes into YAML and Markdown
         raise UserError(f"{server}: {doi!r} is not a DOI")
     citation = re.sub(r"^doi:.*\n", "", CITATION.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    citation = re.sub(r"^(version:.*\n)", rf"\g<1>doi: {doi}\n", citation, flags=re.MULTILINE)
+    citation = re.sub(r"^(version:.*)$", rf"\g<1>\ndoi: {doi}", citation, flags=re.MULTILINE)
     title, _, rest = BADGE.sub("", README.read_text(encoding="utf-8")).partition("\n\n")
     badge = f"[![DOI]({server}/badge/DOI/{doi}.svg)](https://doi.org/{doi})"
     for path, text in ((CITATION, citation), (README, f"{title}\n\n{badge}\n\n{rest}")):

@@ -65,15 +65,21 @@ class Server:
 
     def __init__(self, url: str, *, writes: bool = False) -> None:
         self.url = url.rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme != "https" and parts.hostname not in LOCAL:
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError as error:
+            raise UserError(f"{url}: not an address ({error})") from None
+        if not parts.hostname or (parts.scheme != "https" and parts.hostname not in LOCAL):
             raise UserError(f"{url}: not an https:// address")
-        self._token = os.environ.get(TOKEN) if writes else None
+        self._token = os.environ.get(TOKEN, "").strip() if writes else None
         if writes and not self._token:
             raise UserError(
                 f"{TOKEN}: not set; make a token with the scope deposit:write at {self.url}"
                 "/account/settings/applications and put it into this environment variable"
             )
+        if self._token and not re.fullmatch("[!-~]+", self._token):
+            raise UserError(f"{TOKEN}: has letters or spaces that no token has; copy it again")
         self._session = requests.Session()
         self._session.auth = _Bearer(self._token)
         self._session.headers["Accept"] = ACCEPT

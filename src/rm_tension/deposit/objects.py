@@ -74,6 +74,8 @@ def select(
         except FileNotFoundError:
             selection.left_out[path] = "not in DVC's cache"
             continue
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
         added = sum(size for md5, size in sizes.items() if md5 not in selection.objects)
         if selection.bytes + added > max_bytes:
             selection.left_out[path] = f"{added / 1e6:.1f} MB more than fits"
@@ -86,10 +88,16 @@ def select(
 
 
 def _sizes_of(md5: str, store: Path) -> dict[str, int]:
-    """Return bytes of an output's objects by md5; raise FileNotFoundError if one is missing."""
-    sizes = {md5: _place(store, md5).stat().st_size}
+    """Return bytes of an output's objects by md5.
+
+    Raise FileNotFoundError if one is missing, ValueError if a list of a folder's files is damaged.
+    """
+    place = _place(store, md5)
+    sizes = {md5: place.stat().st_size}
     if md5.endswith(".dir"):
-        for listed in _listed(_place(store, md5).read_bytes()):
+        if file_md5(place) != md5.removesuffix(".dir"):
+            raise ValueError(f"{md5}: damaged; remove it and run its stage again")
+        for listed in _listed(place.read_bytes()):
             sizes[listed] = _place(store, listed).stat().st_size
     return sizes
 
@@ -220,5 +228,5 @@ class Filler:
     def _has(self, md5: str) -> bool:
         try:
             return bool(_sizes_of(md5, self._store))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return False
