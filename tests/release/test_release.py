@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -150,6 +151,20 @@ def test_what_was_not_run_to_the_end_is_refused(analysed, damage, message):
     with pytest.raises(UserError, match=message):
         release.prepare(profile="mini")
     assert not (folder / "dist" / "release" / "mini").exists()
+
+
+@pytest.mark.parametrize("owner", ["", "org/name", "/org", ".."])
+@pytest.mark.parametrize("step", [partial(release.push, dry_run=True), release.every_eval_ever])
+def test_what_is_no_owner_is_refused(analysed, owner, step):
+    analysed()
+    with pytest.raises(UserError, match="not a user or organisation of the Hugging Face hub"):
+        step(owner)
+
+
+def test_a_damaged_pipeline_is_named(analysed):
+    (analysed() / "dvc.yaml").write_text("stages: [")
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        release.prepare(profile="mini")
 
 
 def test_damaged_results_are_named(analysed):

@@ -32,7 +32,7 @@ LOCK = {
             {"path": "runs/mini/train-gpt2-small-helpful-0.json", "md5": "e" * 32, "size": 4},
         ],
     },
-    "data@mini2": {"cmd": "another profile"},
+    "data@mini-2": {"cmd": "another profile", "outs": [{"path": "data/mini-2", "md5": "f" * 32}]},
 }
 
 

@@ -1,5 +1,6 @@
 """`rm-tension release`: cards, data and records of a finished profile, and uploads to the hub."""
 
+import re
 import time
 import tomllib
 from collections.abc import Mapping
@@ -65,6 +66,7 @@ def push(
         only: Only this checkpoint, such as gpt2-small-helpful-0, and no data; repeatable.
         dry_run: Say what would be sent, after all checks but those of the hub.
     """
+    refuse_no_owner(owner)
     run = FinishedProfile.open(profile)
     trained = {model.key: model for model in run.models()}
     if unknown := set(only or ()) - trained.keys():
@@ -95,11 +97,20 @@ def every_eval_ever(owner: str, *, profile: str = "mini") -> None:
         owner: User or organisation on the Hugging Face hub that the checkpoints are of.
         profile: Of params.yaml.
     """
+    refuse_no_owner(owner)
     run = FinishedProfile.open(profile)
     folder = Path("dist", "every-eval-ever", profile)
     with atomic_write(folder) as partial:
         export(run, partial, owner, project_version(), int(time.time()))
     print(f"{folder}: {len(list(folder.rglob('*.json')))} evaluations")
+
+
+def refuse_no_owner(name: str) -> None:
+    """Raise UserError for what is no user of the hub: it becomes a folder's name."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
+        raise UserError(
+            f"{name!r}: not a user or organisation of the Hugging Face hub, such as ORG"
+        )
 
 
 def project_version() -> str:

@@ -15,6 +15,7 @@ from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.base.lockfile import file_md5
 from rm_tension.score.checkpoints import (
+    explained,
     find_checkpoint,
     md5_of_folder,
     open_repository,
@@ -71,9 +72,10 @@ class FinishedProfile:
         # a folder of several outputs: none of them has its md5
         folder, sums = f"{self.paths.reward_models(trio)}", {}
         for path in filter(lambda path: path.startswith(f"{folder}/"), self.outputs):
-            for address in self.repository.find(f"/{path}", dvc_only=True):
-                md5 = self.repository.info(address)["dvc_info"]["md5"]
-                sums[address.removeprefix(f"/{folder}/")] = md5
+            with explained(path):  # DVC reads dvc.yaml, too
+                for address in self.repository.find(f"/{path}", dvc_only=True):
+                    md5 = self.repository.info(address)["dvc_info"]["md5"]
+                    sums[address.removeprefix(f"/{folder}/")] = md5
         made[folder] = md5_of_folder(sums)
         deps = self.outputs.get(str(self.paths.rewards(trio)), {}).get("deps", {})
         for path, md5 in deps.items():

@@ -50,7 +50,8 @@ def write_run_crate(folder: Path, profile: str, version: str) -> None:
     ran = {
         name: stage
         for name, stage in stages_of(text).items()
-        if f"{name.partition('@')[2]}-".startswith(f"{profile}-")
+        # not by its name: mini-2 may be a profile, too
+        if any(out["path"].split("/")[1:2] == [profile] for out in stage.get("outs", ()))
     }
     stages = yaml.safe_load(Path(WORKFLOW).read_text(encoding="utf-8"))["stages"]
     order = {stage: position for position, stage in enumerate(stages)}
