@@ -1,6 +1,7 @@
 """The one command: its map, its errors, and what becomes of its output."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -58,6 +59,12 @@ def test_output_that_cannot_be_written_ends_without_a_traceback():
     with open("/dev/full", "w") as full:
         done = run(COST, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+def test_a_file_that_may_not_be_written_is_named():
+    done = run("cost --profile mini --gpu H100 --json /sys/costs.json")  # not by root, either
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: .*: '/sys/costs.json'\n", done.stderr)
     reader, writer = os.pipe()
     os.close(reader)
     done = run(COST, capture_output=False, stdout=writer, stderr=subprocess.PIPE)

@@ -18,6 +18,8 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.surroundings import check
 
 USAGE_ERROR = 2
+# of a full disk, or of a file or folder that this user may not write
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # By group, in the order of the help: the name, the function, and what it does.
 COMMANDS = {
     "Use what is there": {
@@ -115,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.EPIPE, *REFUSED):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more as it exits
         sys.exit(128 + signal.SIGPIPE if error.errno == errno.EPIPE else f"error: {error}")
