@@ -1,6 +1,7 @@
 """A dissection gives transformers' rewards and the pipeline's numbers, and goes on where it was."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,23 @@ def test_parts_of_text_sets_in_another_order_or_without_their_record_are_not_use
     assert Parts(tmp_path / "parts", turned).rewards("pairs", b"", lambda: np.ones(1)) == [1]
     (tmp_path / "parts" / "inputs.json").unlink()  # as if killed while parts were removed
     assert Parts(tmp_path / "parts", turned).rewards("pairs", b"", lambda: np.zeros(1)) == [0]
+
+
+def test_a_damaged_part_is_named_with_what_to_do(tmp_path):
+    parts = Parts(tmp_path, {})
+    parts.rewards("pairs", b"", lambda: np.zeros(9))
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(path.read_bytes()[:90])
+    (tmp_path / "statistics-a.safetensors").write_bytes(b"")
+    for step in (partial(parts.rewards, "pairs", b""), partial(parts.statistics, "a")):
+        with pytest.raises(UserError, match=r"damaged .*; remove it and run the same again"):
+            step(lambda: None)
+
+
+@pytest.mark.parametrize("option", ["--max-pairs=0", "--max-pairs=-1", "--draws=-1"])
+def test_numbers_that_mean_nothing_are_refused_before_anything_is_read(dissect, tmp_path, option):
+    with pytest.raises(SystemExit, match=option.replace("=", " ")):
+        dissect(tmp_path / "nowhere", option)
 
 
 def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(

@@ -83,6 +83,10 @@ def main(
     """
     if out.is_file():
         raise UserError(f"--out {out}: a file; name a folder")
+    if max_pairs is not None and max_pairs < 1:
+        raise UserError(f"--max-pairs {max_pairs}: must be at least 1")
+    if draws < 0:
+        raise UserError(f"--draws {draws}: must be at least 0")
     sets = read_text_sets(texts, max_pairs)
     rm = load_reward_model(model, profile=profile, device=device, template=template, dtype=dtype)
     print(rm)

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations, load_activations, save_activations
+from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write
 from rm_tension.base.hub import sha256_of
 
@@ -42,7 +44,8 @@ class Parts:
         path = self._folder / f"statistics-{name}.safetensors"
         if self._lacks(path):
             save_activations(path, {name: compute()})
-        return load_activations(path)[name]
+        with _damage_named(path):
+            return load_activations(path)[name]
 
     def rewards(
         self, name: str, ablation: bytes, compute: Callable[[], NDArray[np.float32]]
@@ -53,8 +56,9 @@ class Parts:
         if self._lacks(path):
             with atomic_write(path) as partial, partial.open("wb") as file:
                 np.save(file, compute())
-        rewards: NDArray[np.float32] = np.load(path)
-        return rewards
+        with _damage_named(path):
+            rewards: NDArray[np.float32] = np.load(path)
+            return rewards
 
     def _lacks(self, path: Path) -> bool:
         """Return whether a part is not there, and remember who made it."""
@@ -64,6 +68,14 @@ class Parts:
         elif path not in self._made:
             self.reused.add(path)
         return is_missing
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (UserError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove it and run the same again") from None
 
 
 def digest_of(folder: Path) -> dict[str, str]:
