@@ -61,10 +61,11 @@ def test_output_that_cannot_be_written_ends_without_a_traceback():
     assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
 
 
-def test_a_file_that_may_not_be_written_is_named():
-    done = run("cost --profile mini --gpu H100 --json /sys/costs.json")  # not by root, either
+@pytest.mark.parametrize("path", ["/sys/costs.json", "README.md/costs.json"])
+def test_a_path_that_may_not_be_written_is_named(path):  # in /sys not by root, either
+    done = run(f"cost --profile mini --gpu H100 --json {path}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"error: .*: '/sys/costs.json'\n", done.stderr)
+    assert re.fullmatch(f"error: .*: '{path}'\n", done.stderr)
     reader, writer = os.pipe()
     os.close(reader)
     done = run(COST, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
