@@ -1,6 +1,12 @@
-"""How texts are cut for the page's explorer."""
+"""How texts are cut for the page's explorer, and the rewards beside them."""
 
-from rm_tension.report.explorer import CUT, excerpts
+from types import SimpleNamespace
+
+import pandas as pd
+
+from rm_tension.analyse.explorer import Explorer, ShownItem
+from rm_tension.report.explorer import CUT, excerpts, explorer
+from rm_tension.report.page import outcome
 
 
 def test_a_text_is_cut_between_words():
@@ -19,3 +25,26 @@ def test_texts_that_begin_alike_are_shown_where_they_differ():
     assert first.endswith("word yes")
     assert second.endswith("word no")
     assert len(first) < 60
+
+
+def test_a_text_that_goes_on_where_another_ends_is_shown_there():
+    same = ("word " * 100).strip()
+    first, second = excerpts([same, f"{same} and more"], 60)
+    assert first.endswith("word")
+    assert second.endswith("word and more")
+
+
+def test_close_rewards_are_right_or_wrong_as_in_the_analysis():
+    item = ShownItem("rm-bench", "math", "math/5", "a prompt", "yes", "no")
+    key = ("gpt2-small", 0, item.dataset, item.subset, item.item_id, "mixed")
+    columns = ["backbone", "seed", "dataset", "subset", "item_id", "objective", "kind"]
+    rows = [(*key, "none", 0.610060, 0.610052), (*key, "magnitude", 0.1, 0.2)]
+    source = SimpleNamespace(
+        record=lambda *_: Explorer("a rule", True, [item]),
+        table=lambda *_: pd.DataFrame(rows, columns=[*columns, "chosen", "rejected"]),
+        roles={},
+        backbones={"gpt2-small": "GPT-2"},
+        task_percent=10,
+    )
+    (rewards,) = explorer(source).rewards["gpt2-small-0"]
+    assert [outcome(numbers) for numbers in rewards] == ["–", "–", "✓✗"]

@@ -16,7 +16,6 @@ MOST = {"prompt": 220, "answer": 260}  # characters of an excerpt
 LEAD = 40  # characters before the first difference of two answers that begin alike
 CUT = "[…]"
 DATA_SETS = {**SUITES, "hh-rlhf": "HH-RLHF"}
-DIGITS = 4  # of rewards, of which the page prints two
 # Of the chosen and the rejected answer by the whole RM, then by the ablated one; empty: not scored
 Rewards = list[float]
 
@@ -57,7 +56,8 @@ def explorer(source: Source) -> Explorer:
     keys = ["backbone", "seed", "dataset", "subset", "item_id", "objective", "kind"]
     sides = ["chosen", "rejected"]
     table = source.table("explorer", *keys, *sides).replace({"objective": source.roles})
-    numbers = table[sides].round(DIGITS).to_numpy().tolist()
+    numbers = table[sides].to_numpy().tolist()
+    # unrounded: the page says which of two is higher
     known = dict(zip(table[keys].itertuples(index=False, name=None), numbers, strict=True))
     labels, rewards = {}, {}
     for trio in dict.fromkeys(key[:2] for key in known):
@@ -84,7 +84,7 @@ def excerpts(texts: Sequence[str], most: int) -> list[str]:
     lines = [" ".join(visible(text).split()) for text in texts]
     alike = next(
         (place for place, letters in enumerate(zip(*lines, strict=False)) if len({*letters}) > 1),
-        0,
+        min(map(len, lines)) if len({*lines}) > 1 else 0,  # one is the beginning of another
     )
     start = lines[0].rfind(" ", 0, max(0, alike - LEAD)) + 1 if alike > most // 2 else 0
     return [_cut(line, start, most) for line in lines]
