@@ -34,6 +34,11 @@ def test_a_text_that_goes_on_where_another_ends_is_shown_there():
     assert second.endswith("word and more")
 
 
+def test_texts_without_spaces_are_shown_where_they_differ():
+    first, second = excerpts(["字" * 300 + "是", "字" * 300 + "否"], 260)
+    assert (first[-1], second[-1]) == ("是", "否")
+
+
 def test_close_rewards_are_right_or_wrong_as_in_the_analysis():
     item = ShownItem("rm-bench", "math", "math/5", "a prompt", "yes", "no")
     key = ("gpt2-small", 0, item.dataset, item.subset, item.item_id, "mixed")

@@ -86,8 +86,13 @@ def excerpts(texts: Sequence[str], most: int) -> list[str]:
         (place for place, letters in enumerate(zip(*lines, strict=False)) if len({*letters}) > 1),
         min(map(len, lines)) if len({*lines}) > 1 else 0,  # one is the beginning of another
     )
-    start = lines[0].rfind(" ", 0, max(0, alike - LEAD)) + 1 if alike > most // 2 else 0
+    start = _word_before(lines[0], alike - LEAD) if alike > most // 2 else 0
     return [_cut(line, start, most) for line in lines]
+
+
+def _word_before(line: str, place: int) -> int:
+    """Return where the word at a place begins; the place itself in a script without spaces."""
+    return line.rfind(" ", max(0, place - LEAD), max(0, place)) + 1 or max(0, place)
 
 
 def _cut(line: str, start: int, most: int) -> str:
