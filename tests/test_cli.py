@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,15 +60,15 @@ def test_output_that_cannot_be_written_ends_without_a_traceback():
     with open("/dev/full", "w") as full:
         done = run(COST, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(COST, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("path", ["/sys/costs.json", "README.md/costs.json"])
 def test_a_path_that_may_not_be_written_is_named(path):  # in /sys not by root, either
     done = run(f"cost --profile mini --gpu H100 --json {path}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(f"error: .*: '{path}'\n", done.stderr)
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = run(COST, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (141, "")
+    assert re.fullmatch(f"error: .*{Path(path).parent}.*\n", done.stderr)

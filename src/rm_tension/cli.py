@@ -19,7 +19,15 @@ from rm_tension.base.surroundings import check
 
 USAGE_ERROR = 2
 # of a full disk, and of paths that may not be written or lead through a file
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+REFUSED = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
 # By group, in the order of the help: the name, the function, and what it does.
 COMMANDS = {
     "Use what is there": {

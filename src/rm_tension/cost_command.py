@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from rm_tension.base.config import Profile, load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import write_json
 from rm_tension.cost import (
     BEST,
     DEVICES,
@@ -75,11 +76,12 @@ def main(
     works, unknown = all_works(params, profile)
     rate, on_gpu = _rate_on(gpu, params.profiles[profile])
     costs = {stage: cost_of(work, rate, on_gpu) for stage, work in works.items()}
-    if json:
-        written = dumps({stage: asdict(cost) for stage, cost in costs.items()}, indent=2)
-        print(written) if json == "-" else Path(json).write_text(written, encoding="utf-8")
+    by_stage = {stage: asdict(cost) for stage, cost in costs.items()}
     if json == "-":
+        print(dumps(by_stage, indent=2))
         return
+    if json:
+        write_json(Path(json), by_stage)
     if works:
         print(table(works, costs))
     for reason in unknown:
