@@ -70,7 +70,7 @@ def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
     run_stages(native, lines, {})
     run_stages(tmp_path / "emulated", lines, {}, [QEMU, "-cpu", cpu])
     expected, computed = made(native), made(tmp_path / "emulated")
-    assert {name.split("/")[0] for name in computed} == {*MADE} - {"reports/mini"}
+    assert {name.split("/")[0] for name in computed} >= {*MADE} - {"reports/mini"}
     assert [name for name in expected | computed if expected.get(name) != computed.get(name)] == []
 
 
