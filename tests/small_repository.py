@@ -98,3 +98,12 @@ def md5s(folder):
 def stored(store, md5):
     """Where a DVC cache or remote keeps a file."""
     return Path(store) / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def archive(folder):
+    """Commit what there is, and do as `make archive` does."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "a state")
+    (folder / "dist").mkdir(exist_ok=True)
+    path = "dist/rm-tension-0.1.0.tar.gz"
+    git(folder, "archive", "--prefix=rm-tension-0.1.0/", f"--output={path}", "HEAD")

@@ -7,7 +7,7 @@ import pytest
 from local_invenio import TOKEN, local_invenio
 
 from rm_tension.deposit import command, invenio
-from small_repository import REPOSITORY, git
+from small_repository import REPOSITORY, archive
 
 CONTEXT = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10}
 CONTEXT |= {"stand_ins": None, "trios": [], "missing_trios": [], "missing_tasks": []}
@@ -34,15 +34,6 @@ def run(trained, tmp_path, monkeypatch):
 
 def stand_in(profile, doi, swhids, folder):
     (folder / f"{profile}-appendix.pdf").write_text(f"{doi} {swhids}")
-
-
-def archive(folder):
-    """Commit what there is, and do as `make archive` does."""
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message", "a state")
-    (folder / "dist").mkdir(exist_ok=True)
-    path = "dist/rm-tension-0.1.0.tar.gz"
-    git(folder, "archive", "--prefix=rm-tension-0.1.0/", f"--output={path}", "HEAD")
 
 
 @pytest.fixture

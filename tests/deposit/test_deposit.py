@@ -12,12 +12,11 @@ import yaml
 from local_invenio import TOKEN
 
 from checkout import dvc
-from conftest import archive
 from rm_tension.base.errors import UserError
 from rm_tension.base.lockfile import file_md5
 from rm_tension.deposit import command, invenio
 from rm_tension.deposit.identifiers import read_citation, record_of, with_identifiers, write_doi
-from small_repository import KEY, PLACE, STAGE, copy_repository, git, listed, md5s
+from small_repository import KEY, PLACE, STAGE, archive, copy_repository, git, listed, md5s
 
 pytestmark = pytest.mark.slow
 
