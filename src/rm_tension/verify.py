@@ -15,7 +15,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
 from rm_tension.base.grid import Paths
 from rm_tension.base.lockfile import first_of, kind_of, stages_of
-from rm_tension.base.runs import machine_of
+from rm_tension.base.runs import git_output, machine_of
 
 FLOW = ("data", "tokens", "backbone", "train", "activations", "evaluate", "analyse", "report")
 FACTS = (
@@ -133,8 +133,8 @@ def _refuse_stale(profile: str) -> None:
 def _only_the_pdf_differs(profile: str, rev: str) -> bool:
     """Return whether git sees no other change in a profile's report than its PDF."""
     folder = Paths(profile).reports
-    changed = _git("diff", "--name-only", "--relative", rev, "--", ".", folder=folder)
-    added = _git("ls-files", "--others", "--exclude-standard", folder=folder)
+    changed = git_output("diff", "--name-only", "--relative", rev, "--", ".", folder=folder)
+    added = git_output("ls-files", "--others", "--exclude-standard", folder=folder)
     return (changed + added).split() == ["artifact.pdf"]
 
 
@@ -187,13 +187,4 @@ def _verdicts(profile: str, rev: str) -> str:
 
 def _git_show(rev: str, path: str) -> str:
     """Return a file of a commit; raise UserError if there is none."""
-    return _git("show", f"{rev}:{path}")
-
-
-def _git(*arguments: str, folder: Path = Path()) -> str:
-    """Return what git prints; raise UserError, with what it says, if it fails."""
-    command = ["git", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
+    return git_output("show", f"{rev}:{path}")

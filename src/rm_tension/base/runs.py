@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from rm_tension.base.errors import UserError
 from rm_tension.base.files import write_json
 from rm_tension.base.surroundings import recorded
 
@@ -137,12 +138,24 @@ def commit_date() -> str:
     return day or date.today().isoformat()
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in the repository around the working folder.
+def git_output(*arguments: str, folder: Path = Path()) -> str:
+    """Return what git prints; raise UserError, with what it says, if it fails or is missing."""
+    try:
+        done = _git(*arguments, folder=folder)
+    except OSError as error:
+        raise UserError(f"git: cannot be started ({error}); install it") from None
+    if done.returncode:
+        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
+    """Run git in the repository around a folder.
 
     A git hook, for one, sets variables that name another repository.
     """
+    command = ["git", *arguments]
     environment = {k: v for k, v in os.environ.items() if k not in GIT_VARIABLES}
     return subprocess.run(
-        ["git", *arguments], env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -28,7 +28,7 @@ from rm_tension.deposit.identifiers import (
     DOI,
     citation_text,
     doi_of,
-    git,
+    hash_of,
     read_citation,
     record_of,
     swhids,
@@ -255,7 +255,7 @@ def _read_archive(archive: Path, profile: str) -> tuple[str, dict[str, bytes]]:
         raise UserError(f"{archive}: {error}; `make archive` makes it") from None
     except KeyError as error:
         raise UserError(f"{archive}: {error}; commit it, and `make archive`") from None
-    if commit != git("rev-parse", "HEAD"):
+    if commit != hash_of("HEAD"):
         raise UserError(f"{archive}: of commit {commit[:12]}, which is not HEAD; `make archive`")
     if files.pop(LOCK) != Path(LOCK).read_bytes():  # by which the cached results are chosen
         raise UserError(f"{archive}: has another {LOCK} than is here; commit it, `make archive`")

@@ -4,9 +4,7 @@ The SWHIDs of a commit and its tree are git's own hashes. A commit cannot hold i
 stand beside the archive in a copy of CITATION.cff. A DOI is reserved before the commit and can.
 """
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import yaml
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write
-from rm_tension.base.runs import GIT_VARIABLES
+from rm_tension.base.runs import git_output
 
 CITATION, README = Path("CITATION.cff"), Path("README.md")
 DOI = re.compile(r"10\.\d{4,9}/[\w.;()/:-]+", re.ASCII)
@@ -22,23 +20,14 @@ BADGE = re.compile(r"^\[!\[DOI\]\(.*\n\n?", re.MULTILINE)
 SHA1 = 40  # hexadecimal digits; SWHIDs are defined for git's SHA-1 repositories
 
 
-def git(*arguments: str) -> str:
-    """Return what git prints of the repository around the working folder; raise UserError."""
-    environment = {k: v for k, v in os.environ.items() if k not in GIT_VARIABLES}
-    try:
-        done = subprocess.run(
-            ["git", *arguments], env=environment, capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise UserError(f"git: cannot be started ({error}); install it") from None
-    if done.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout.strip()
+def hash_of(revision: str) -> str:
+    """Return git's hash of a revision; raise UserError if there is none."""
+    return git_output("rev-parse", revision).strip()
 
 
 def swhids(commit: str) -> dict[str, str]:
     """Return the SWHIDs of a commit and of its tree, by what they name."""
-    hashes = {"rev": git("rev-parse", commit), "dir": git("rev-parse", f"{commit}^{{tree}}")}
+    hashes = {"rev": hash_of(commit), "dir": hash_of(f"{commit}^{{tree}}")}
     if any(len(digits) != SHA1 for digits in hashes.values()):
         raise UserError(f"{commit}: not of a SHA-1 repository, for which SWHIDs are defined")
     return {
