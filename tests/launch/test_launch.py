@@ -76,11 +76,10 @@ def test_a_job_that_fails_stops_what_depends_on_it_and_nothing_else(toy):
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])  # the second stays and says 128 + 9
-def test_a_job_that_is_killed_is_started_once_more(shell, toy, monkeypatch):
-    monkeypatch.setenv("SHELL", shell)
+def test_a_job_that_is_killed_is_started_once_more(shell, toy):
     toy.order("middle-a", "die once")
     toy.order("middle-c", "die")
-    code, printed = toy.launch()
+    code, printed = toy.launch(SHELL=shell)
     assert "middle@a: killed by signal 9: started once more\n" in printed
     assert "middle@c: failed: killed by signal 9" in printed
     assert (toy.runs("middle-a"), toy.runs("middle-c"), code) == (2, 2, 1)

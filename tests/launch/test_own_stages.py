@@ -40,8 +40,8 @@ def add(toy, file="dvc.yaml", **stages):
     )
 
 
-def succeed(toy, *targets):
-    code, printed = toy.launch(*targets)
+def succeed(toy, *targets, **variables):
+    code, printed = toy.launch(*targets, **variables)
     assert code == 0, printed
     return printed
 
@@ -88,7 +88,7 @@ def test_commands_run_as_in_dvc_repro(toy, tmp_path, monkeypatch):
             (one.folder / name).write_text("mine", encoding="utf-8")
     targets = ("dvc.yaml", "sub/dvc.yaml:inner")
     serial.dvc("repro", *targets)
-    assert "7 done" in succeed(toy, *targets)
+    assert "7 done" in succeed(toy, *targets, SHELL="/bin/bash")
     expected = {
         "out/several": "several 1\nseveral\n",
         "out/lines": "lines 1\nx is ''\n",  # each line has a shell of its own

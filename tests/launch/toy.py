@@ -110,11 +110,14 @@ class Toy:
         output: int = subprocess.PIPE,
         **variables: str,
     ) -> subprocess.Popen[str]:
-        """Start the launcher without a GPU; what it prints goes to the file descriptor `output`."""
+        """Start the launcher without a GPU and with dash, which stays while its command runs, for shell.
+
+        What it prints goes to the file descriptor `output`.
+        """
         return subprocess.Popen(
             [sys.executable, "-m", "rm_tension", command, *(arguments or ("last",))],
             cwd=self.folder,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""} | variables,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "SHELL": "/bin/sh"} | variables,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,

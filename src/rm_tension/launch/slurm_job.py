@@ -2,16 +2,17 @@
 
 import os
 import signal
-import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from submitit.helpers import DelayedSubmission
 
-ASKED = (128 + signal.SIGTERM, -signal.SIGTERM)  # how a program ends that was asked to
+from rm_tension.launch.program import ASKED, Program
+
+SIGNALLED = 5.0  # s that Slurm may need to signal all processes of a job
 
 
 class SlurmJob:
@@ -27,7 +28,7 @@ class SlurmJob:
         """Take the exit code of a program that ended while the job was being requeued."""
         self._command, self._log, self._environment = command, log, environment
         self._ended = ended
-        self._program: subprocess.Popen[bytes] | None = None
+        self._program: Program | None = None
 
     def __call__(self) -> int:
         """Return the program's exit code, or minus the signal that killed it."""
@@ -36,28 +37,23 @@ class SlurmJob:
         signal.signal(signal.SIGTERM, self._killed)
         with self._log.open("ab") as log:
             environment = {**os.environ, **self._environment}
-            self._program = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
-        return _end_of(self._program)
+            self._program = Program(self._command, env=environment, stdout=log, stderr=log)
+        code = self._program.wait()
+        if code in ASKED:  # by whoever ends the job, too: Slurm signals one process after the other
+            time.sleep(SIGNALLED)
+        return code
 
     def checkpoint(self) -> DelayedSubmission:
         """Have the program save what it would lose; return what goes on after the requeue."""
         code = self._ended
         if self._program:  # else the job has hardly begun
-            self._program.terminate()
-            code = _end_of(self._program)
+            self._program.ask_to_end()
+            code = self._program.wait()
         ended = None if code in ASKED else code
         return DelayedSubmission(SlurmJob(self._command, self._log, self._environment, ended))
 
     def _killed(self, number: int, frame: FrameType | None) -> None:
         """End without a result: Slurm ends the job's processes, and may begin it again."""
         if self._program:
-            _end_of(self._program)
+            self._program.wait()
         sys.exit(128 + number)
-
-
-def _end_of(program: subprocess.Popen[bytes]) -> int:
-    """Return its exit code; a thread waits, since a handler that interrupted Popen.wait cannot."""
-    waiting = threading.Thread(target=program.wait)
-    waiting.start()
-    waiting.join()
-    return int(program.returncode)

@@ -4,7 +4,6 @@ import atexit
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from filelock import FileLock
+
+from rm_tension.launch.program import Program
 
 # Other people's, imported once for all jobs. Our own modules are imported by each job, as they are
 # then.
@@ -63,9 +64,9 @@ def _run(command: list[str]) -> int:
 
     Whoever asks this process to end asks all of the program.
     """
-    program = subprocess.Popen(command, process_group=0)
+    program = Program(command)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os.killpg(program.pid, signal.SIGTERM))
+        signal.signal(number, lambda *_: program.ask_to_end())
     code = program.wait()
     if code in KILLED:
         os.kill(os.getpid(), signal.SIGKILL)
