@@ -20,12 +20,10 @@ T = TypeVar("T")
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; rename it into place at the end.
 
-    If the block raises, `path` stays as it was. The content is on disk before it is renamed, so
-    that a loss of power leaves no empty file. A user's own link is followed; a link into DVC's
-    cache is replaced, and the cache stays as it is. New files get the modes of the umask, whatever
-    a library gave them; a file that is replaced keeps its mode and, for root, its owner. Raise
-    IsADirectoryError or NotADirectoryError, and remove nothing, if a file would replace a folder or
-    a folder a file.
+    If the block raises, `path` stays as it was; a loss of power leaves no empty file. A user's own
+    link is followed, a link into DVC's cache is replaced. New files get the modes of the umask; a
+    file that is replaced keeps its mode and, for root, its owner. Raise IsADirectoryError or
+    NotADirectoryError, and remove nothing, for a file in the place of a folder or the reverse.
     """
     path = _destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,13 +33,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield partial
         umask = _umask()
         for file in [partial, *partial.rglob("*")]:
-            if not (
-                file.is_symlink() or is_linked_to_cache(file)
-            ):  # these have their target's mode
+            # the loader's DVC may put links into its cache there, which have their target's mode
+            if not (file.is_symlink() or _is_linked_to_cache(file)):
                 file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
                 _flush(file)
-        if path.is_file() and partial.is_file() and not is_linked_to_cache(path):
-            _keep_mode_and_owner(path, partial)
+        if path.is_file() and partial.is_file() and not _is_linked_to_cache(path):
+            old = path.stat()
+            partial.chmod(old.st_mode)
+            if os.geteuid() == 0:
+                os.chown(partial, old.st_uid, old.st_gid)
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)
         partial.replace(path)
@@ -50,11 +50,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def is_linked_to_cache(path: Path) -> bool:
-    """Return whether DVC made `path` a link to a file of its cache, as `cache.type` may say.
+def _is_linked_to_cache(path: Path) -> bool:
+    """Return whether DVC made `path` a link to a file of its cache, wherever that lies.
 
     A symbolic link is known by the name of its target, which may be gone, a hard link by the mode
-    that DVC gives it. The cache may be anywhere: shared, or another checkout's.
+    that DVC gives it.
     """
     if path.is_symlink():
         return _is_named_by_md5(path.parent / path.readlink())
@@ -65,7 +65,7 @@ def _destination(path: Path) -> Path:
     """Follow links, but not into DVC's cache: the last link before it is the destination then."""
     if not _is_named_by_md5(path.resolve()):
         return path.resolve()
-    while path.is_symlink() and not is_linked_to_cache(path):
+    while path.is_symlink() and not _is_linked_to_cache(path):
         path = path.parent / path.readlink()
     return path.parent.resolve() / path.name
 
@@ -74,13 +74,6 @@ def _is_named_by_md5(path: Path) -> bool:
     """Return whether a path ends as in DVC's cache: two digits of the md5, /, the other thirty."""
     name = f"{path.parent.resolve().name}/{path.name}"
     return re.fullmatch("[0-9a-f]{2}/[0-9a-f]{30}", name) is not None
-
-
-def _keep_mode_and_owner(old: Path, new: Path) -> None:
-    known = old.stat()
-    new.chmod(known.st_mode)
-    if os.geteuid() == 0:
-        os.chown(new, known.st_uid, known.st_gid)
 
 
 def _umask() -> int:
@@ -111,10 +104,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """Return a file of a stage as the type, such as a dataclass.
-
-    Raise UserError if the file is something else.
-    """
+    """Return a file of a stage as the type; raise UserError if it is something else."""
     remedy = f"`dvc checkout {path}`, or run the stage that makes it"
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())

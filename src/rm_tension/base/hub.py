@@ -7,6 +7,7 @@ look into the cache, and a proxy that it does not know (ALL_PROXY=socks5://...) 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 
@@ -17,31 +18,12 @@ from rm_tension.base.provenance import LoadedFile, Snapshot
 
 def data_file(repo: HubRepo, name: str) -> Path:
     """Return one file of a data set. Raise UserError if neither the hub nor its cache has it."""
-    return _fetch(
-        repo,
-        name,
-        lambda: hf_hub_download(
-            repo.repo,
-            name,
-            repo_type="dataset",
-            revision=repo.revision,
-            local_files_only=constants.HF_HUB_OFFLINE,
-        ),
-    )
+    return _fetch(hf_hub_download, repo, name, filename=name, repo_type="dataset")
 
 
 def model_folder(repo: HubRepo, *patterns: str) -> Path:
     """Return the folder with a model's files that match a pattern; else as `data_file`."""
-    return _fetch(
-        repo,
-        ", ".join(patterns),
-        lambda: snapshot_download(
-            repo.repo,
-            revision=repo.revision,
-            allow_patterns=list(patterns),
-            local_files_only=constants.HF_HUB_OFFLINE,
-        ),
-    )
+    return _fetch(snapshot_download, repo, ", ".join(patterns), allow_patterns=[*patterns])
 
 
 def sha256_of(path: Path) -> str:
@@ -62,9 +44,10 @@ def snapshot_of(repo: HubRepo, folder: Path, *patterns: str) -> Snapshot:
     return Snapshot(repo.repo, repo.revision, commit_of(folder), files)
 
 
-def _fetch(repo: HubRepo, wanted: str, download: Callable[[], str]) -> Path:
+def _fetch(download: Callable[..., str], repo: HubRepo, wanted: str, **options: Any) -> Path:
+    where = {"revision": repo.revision, "local_files_only": constants.HF_HUB_OFFLINE}
     try:
-        return Path(download())
+        return Path(download(repo.repo, **where, **options))
     except Exception as error:  # of the client, its HTTP library or the disk: they share no base
         raise UserError(
             f"{repo.repo}: {wanted} at revision {repo.revision} is neither on the hub nor in its "

@@ -18,11 +18,7 @@ from rm_tension.base.tables import TOKENS, TRAINING, read_table
 
 @dataclass(frozen=True)
 class Job:
-    """One cell of a stage: everything that was on the command line or in params.yaml.
-
-    `cell` holds the command line's part: profile and, where the stage has them, backbone, objective
-    and seed.
-    """
+    """One cell of a stage; `cell` is what the command line said: profile, backbone, seed, ..."""
 
     params: Params
     profile: Profile
@@ -39,7 +35,13 @@ class Job:
         _refuse_code_of_elsewhere()
         params = load_params()
         params.refuse_unknown([profile])
-        _refuse_cells_outside(params, profile, axes)
+        grid = params.grid.axes(profile)
+        known: dict[str, Any] = {"backbone": grid.backbones, "seed": grid.seeds}
+        known["objective"] = params.grid.objectives
+        for axis, value in axes.items():
+            if value not in known[axis]:
+                names = ", ".join(map(str, known[axis]))
+                raise UserError(f"--{axis} {value}: profile {profile} has {names}")
         settings = params.profiles[profile]
         if settings.portable:
             portable.require(profile)
@@ -79,10 +81,9 @@ class Job:
         return table
 
     def refuse_leftovers(self, expected: Iterable[Path]) -> None:
-        """Raise UserError if folders hold more files, or folders, of a kind than those expected.
+        """Raise UserError if folders hold more of a kind (a suffix) than the expected paths.
 
-        DVC records such a folder whole: it would record what a seed or backbone that is no longer
-        in params.yaml has left, and no clone would have it.
+        DVC would record what a seed that is no longer in params.yaml has left in such a folder.
         """
         kinds: dict[tuple[Path, str], set[str]] = {}
         for path in expected:
@@ -122,13 +123,3 @@ def _refuse_code_of_elsewhere() -> None:
             "(before `dvc exp run --temp`, too), or `make setup` in this checkout and use its "
             "environment"
         )
-
-
-def _refuse_cells_outside(params: Params, profile: str, cell: Mapping[str, str | int]) -> None:
-    axes = params.grid.axes(profile)
-    known = {"backbone": axes.backbones, "objective": params.grid.objectives, "seed": axes.seeds}
-    for axis, value in cell.items():
-        if value not in known[axis]:
-            raise UserError(
-                f"--{axis} {value}: profile {profile} has {', '.join(map(str, known[axis]))}"
-            )

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import ClassVar
 
 from tqdm import tqdm
@@ -27,12 +26,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.close()
 
     def advance(self, steps: int = 1, *, tokens: int, **numbers: float) -> None:

@@ -28,6 +28,7 @@ from rm_tension.base.surroundings import recorded
 
 # What runs change in a checkout, and the commit of their results should not be called changed for
 WRITTEN = ("dvc.lock", "reports")
+# Of a git hook, for one: they name another repository
 GIT_VARIABLES = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"),
     *("GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
@@ -45,25 +46,18 @@ OF_THE_MACHINE = {
 
 @contextmanager
 def record(path: Path, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Time a stage and yield the dict of its metrics.
-
-    If the stage succeeds, write them to `path` and `machine_of(path)`.
-    """
+    """Time a stage and yield its metrics; if it succeeds, write them to both records."""
     metrics: dict[str, Any] = {}
-    started = _now()
-    start, computed = time.perf_counter(), time.process_time()
+    started, start, computed = datetime.now(UTC), time.perf_counter(), time.process_time()
     yield metrics
     metrics["seconds"] = round(time.perf_counter() - start, 3)
     metrics["cpu_seconds"] = round(time.process_time() - computed, 3)
     metrics["peak_memory_mib"] = peak_memory_mib()
     of_result, of_machine = split(metrics)
-    times = {"started": started, "ended": _now()}
+    moments = {"started": started, "ended": datetime.now(UTC)}
+    times = {name: moment.isoformat(timespec="seconds") for name, moment in moments.items()}
     write_json(machine_of(path), {**times, "metrics": of_machine, "environment": environment()})
     write_json(path, {"parameters": parameters, "metrics": of_result})
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -120,10 +114,7 @@ def memory_mib() -> int:
 
 
 def git_commit() -> str:
-    """Return the commit of the working tree, with `+` if it has other changes than WRITTEN.
-
-    Outside a checkout it is `unknown`.
-    """
+    """Return the commit, with `+` if other files than WRITTEN are changed; else `unknown`."""
     if shutil.which("git") is None:
         return "unknown"
     commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
@@ -150,12 +141,7 @@ def git_output(*arguments: str, folder: Path = Path()) -> str:
 
 
 def _git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
-    """Run git in the repository around a folder.
-
-    A git hook, for one, sets variables that name another repository.
-    """
-    command = ["git", *arguments]
-    environment = {k: v for k, v in os.environ.items() if k not in GIT_VARIABLES}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    """Run git in the repository around a folder."""
+    known = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
+    how: dict[str, Any] = {"cwd": folder, "env": known, "capture_output": True, "text": True}
+    return subprocess.run(["git", *arguments], check=False, **how)
