@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from checkout import dvc
 from rm_tension.base.config import ROLES, load_params, parse_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import models, trios
 from rm_tension.report.latex import PACKAGES, escape
-from small_repository import git
 
 RAW = yaml.safe_load(Path("params.yaml").read_text())
 MIXED = RAW["objectives"]["mixed"]
@@ -31,36 +29,35 @@ def changed(path, value):
     return raw
 
 
-def test_the_grid_has_54_models_in_18_trios():
-    grid = load_params().grid
+def test_the_grid_has_54_models_in_18_trios_and_mixed_is_the_union_of_both():
+    params = load_params()
     for profile in ("mini", "paper"):
-        assert len({model.key for model in models(grid, profile)}) == 54
-        assert len({trio.key for trio in trios(grid, profile)}) == 18
-    assert [trio.key for trio in trios(grid, "evening")] == ["smollm2-135m-0"]
+        assert len({model.key for model in models(params.grid, profile)}) == 54
+        assert len({trio.key for trio in trios(params.grid, profile)}) == 18
+    assert [trio.key for trio in trios(params.grid, "evening")] == ["smollm2-135m-0"]
+    for split in ("train", "test"):
+        helpful, harmless, mixed = (getattr(params.objectives[name], split) for name in ROLES)
+        assert mixed == helpful + harmless
 
 
 MINI, PAPER = "profiles.mini", "profiles.paper"
 WEIGHTS, SOURCE = f"{MINI}.backbones.gpt2-small.weights", f"{MINI}.data.source"
 REFUSED = [
     (f"{MINI}.evaluate.hh_percents.random.2", 120, "less than or equal to 100 (got 120)"),
-    (f"{MINI}.evaluate.hh_percents.random.2", 0, "greater than 0 (got 0)"),
     (f"{MINI}.evaluate.hh_percents.random", [10, 5, 10], "10 given twice: leave one out"),
-    (f"{MINI}.evaluate.set_percents", [10, 5, 5], "5 given twice"),
     (f"{MINI}.evaluate.task_percents.size", [10], "no score of neurons: there are random, change"),
     (f"{MINI}.evaluate.task_percent", 20, "20, which tables show, is not in task_percents.magn"),
     (f"{MINI}.required_claims", ["C2", "C22"], "or 'C21' (got 'C22')"),
     (f"{MINI}.threads", 100000, "less than or equal to 1024 (got 100000)"),
     ("grid.full.seeds.1", 2**32, "less than 4294967296 (got 4294967296)"),
     ("grid.full.seeds.1", -1, "greater than or equal to 0 (got -1)"),
-    ("grid.full.seeds", [0, 247, 0], "0 given twice"),
     ("grid.full.seeds", [], "empty, but mini, paper must have at least one"),
-    ("grid.full.backbones", [], "empty, but mini, paper must have at least one"),
     ("grid.objectives.1", "Honest", "should match pattern"),
     ("objectives.honest", MIXED | {"role": None}, "must be of helpful, harmless, mixed"),
     ("objectives.mixed.role", None, "of role mixed: none; must be one"),
     ("objectives.mixed.role", "helpful", "of role helpful: helpful, mixed; must be one"),
     ("styles.mixed.color", "yellow", "should match pattern"),
-    ("objectives.helpful.test", [], "empty: name at least one"),
+    ("objectives.helpful.test", [], "at least 1 item"),
     ("objectives.harmless.train.0", "harmless-online", "not a source of paper/pairs.csv"),
     ("grid.profiles", ["mini"], "mini: full and subset have mini, paper, evening"),
     ("grid.not_ablated", ["reward-bench/hepp-*"], "'reward-bench/hepp-*' fits no part of a suite"),
@@ -68,17 +65,14 @@ REFUSED = [
     (f"{MINI}.train.lr", 0.1, "Extra inputs are not permitted (got 0.1)"),
     (f"{MINI}.train.learning_rate", "1e-4", "valid number (got '1e-4')"),
     (f"{MINI}.train.learning_rate", -1.0, "greater than 0"),
-    (f"{MINI}.train.pairs_per_step", 1.5, "valid integer"),
     (f"{MINI}.train.weights", "float16", "'float32' or 'bfloat16'"),
     (f"{PAPER}.train.precision", "float32", "float32: weights in bfloat16 are multiplied in bf"),
+    (f"{MINI}.backbones", {}, "of : must be of smollm2-135m, smollm2-360m"),
     (f"{MINI}.epochs", {"helpful": 1}, "of helpful: must be of helpful, harmless, mixed"),
     (f"{SOURCE}.kind", "disk", "'kind'"),
-    (f"{SOURCE}.train_pairs", {"helpful-base": 9}, "no number of helpful-online, helpful-rejec"),
-    (f"{SOURCE}.test_pairs", {"helpful-basis": 9}, "not a source of paper/pairs.csv"),
-    (f"{PAPER}.data.source.stand_ins", True, "valid string"),
+    (f"{SOURCE}.train_pairs", {"helpful-base": 9}, "of helpful-base: must be of helpful-base, hel"),
     (f"{PAPER}.data.source.stand_ins", "", "nothing to print"),
     (f"{PAPER}.data.source.repositories.rm-bench.repo", "../RM-Bench", "not the OWNER/NAME of a repository"),
-    (f"{PAPER}.data.source.repositories.rm-bench.repo", "a/b/c", "not the OWNER/NAME of a repository"),
     (f"{PAPER}.data.source.repositories.rm-bench.revision", "", "should match pattern"),
     (f"{MINI}.title", "helpful \u2192 harmless", "'\u2192' cannot be printed"),
     (f"{MINI}.title", "\u0126ar\u0167um", "'\u0126', '\u0167' cannot be printed"),
@@ -87,10 +81,8 @@ REFUSED = [
     (f"{PAPER}.tokens.tokenizers.gpt2", {"kind": "trained", "vocabulary": 1024},
      "'gpt2' is trained here: weights of the hub know their own ids"),
     (f"{MINI}.tokens.tokenizers.miniature.vocabulary", 10**12, "less than or equal to 1048576"),
-    (f"{MINI}.tokens.max_length", 10**12, "less than or equal to 1048576"),
     (f"{WEIGHTS}.heads", 5, "32 must be a multiple of twice the heads (5)"),
     (f"{WEIGHTS}.pretraining.length", 1025, "1025 tokens, but the backbone has 1024 positions"),
-    (f"{PAPER}.tokens.template", "{prompt}", "once each (got '{prompt}')"),
     (f"{PAPER}.tokens.template", "{answer}{prompt}", "once each (got '{answer}{prompt}')"),
 ]  # fmt: skip
 # at a key that goes with the changed one: the union's, what the heads divide, the tokenizer's user
@@ -144,6 +136,8 @@ def is_taken(title):
 )
 def test_what_yaml_knows_and_no_setting_is_is_refused(tmp_path, written, message):
     path = tmp_path / "params.yaml"
+    with pytest.raises(UserError, match=r"params\.yaml: not found; run from the repository root"):
+        load_params(path)
     path.write_text(written)
     with pytest.raises(UserError, match=rf"params\.yaml.*{message}"):
         load_params(path)
@@ -155,22 +149,10 @@ def test_no_model_is_loaded_to_check_the_settings():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_profiles_and_backbones_must_fit_together(tmp_path):
-    raw = copy.deepcopy(RAW)
-    del raw["profiles"]["mini"]["backbones"]["gpt2-large"]
-    message = r"profiles\.mini\.backbones: .*: must be smollm2-135m, .*, gpt2-large"
-    with pytest.raises(UserError, match=message):
-        parse_params(raw)
-    with pytest.raises(UserError, match=r"params\.yaml: not found; run from the repository root"):
-        load_params(tmp_path / "params.yaml")
-
-
 def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path):
-    path = tmp_path / "params.yaml"
-    for number in ("5e-5", "5e-05", "0.00005"):
-        text = Path("params.yaml").read_text()
-        path.write_text(re.sub(r"learning_rate: [\d.]+", f"learning_rate: {number}", text))
-        assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
+    path, text = tmp_path / "params.yaml", Path("params.yaml").read_text()
+    path.write_text(re.sub(r"learning_rate: [\d.]+", "learning_rate: 5e-5", text))
+    assert load_params(path).profiles["mini"].train.learning_rate == 5e-5
 
 
 def test_results_go_by_the_role_of_an_objective_and_a_role_is_nobody_elses_name():
@@ -192,28 +174,7 @@ def test_results_go_by_the_role_of_an_objective_and_a_role_is_nobody_elses_name(
         parse_params(raw)
 
 
-def test_the_mixed_objective_is_the_union_of_both():
-    objectives = load_params().objectives
-    for split in ("train", "test"):
-        helpful, harmless, mixed = (getattr(objectives[name], split) for name in ROLES)
-        assert mixed == helpful + harmless
-
-
-def test_dvc_changes_one_profile_of_those_that_share_a_recipe(tmp_path):
-    """DVC's -S keeps YAML anchors, through which it would change several: there are none."""
-    before = load_params().profiles
-    assert before["evening"].epochs == before["paper"].epochs
-    shutil.copy("params.yaml", tmp_path)
-    stage = {"stages": {"nothing": {"cmd": "true", "params": ["profiles"]}}}
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stage))
-    git(tmp_path, "init", "--quiet")
-    dvc("init", "--quiet", folder=tmp_path)
-    git(tmp_path, "add", "--all")
-    git(tmp_path, "commit", "--quiet", "--message", "as it is")
-    steps = "profiles.mini.backbones.gpt2-small.weights.pretraining.steps=7"
-    changes = ("-S", "profiles.paper.epochs.mixed=2", "-S", steps)
-    dvc("exp", "run", "--quiet", *changes, folder=tmp_path)
-    after = load_params(tmp_path / "params.yaml").profiles
-    assert (after["evening"], after["paper"].epochs["mixed"]) == (before["evening"], 2)
-    lives = [backbone.weights.pretraining for backbone in after["mini"].backbones.values()]
-    assert [life.steps for life in lives].count(7) == 1
+def test_no_profiles_share_a_part_that_dvc_would_change_in_all():
+    """DVC's -S writes through YAML anchors: `epochs` of one profile would be those of several."""
+    tokens = yaml.scan(Path("params.yaml").read_text())
+    assert not [token for token in tokens if isinstance(token, yaml.AliasToken)]

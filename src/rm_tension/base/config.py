@@ -35,23 +35,18 @@ ROLES: tuple[Role, ...] = get_args(Role)
 SUBSET = "-subset"  # behind the names of stages of profiles that have a part of the grid
 TestFiles = Mapping[str, tuple[str, ...]]  # sources of pairs, by objective
 
-# What LaTeX with these fonts can print: Latin letters, their accents, and the usual punctuation,
-# but for UNPRINTABLE.
-PRINTABLE = r"[ -~\u00a0-\u017f\u2013\u2014\u2018-\u201d\u2026]"
-UNPRINTABLE = "ĦħĸĿŀŉŦŧſ‛"
-FORMULA = "$"  # between two of which figures and pages look for a formula
+# What LaTeX with these fonts can print: Latin letters but for ten, accents, usual punctuation; and
+# no $, between two of which figures and pages look for a formula.
+PRINTABLE = r"(?![$ĦħĸĿŀŉŦŧſ‛])[ -~\u00a0-\u017f\u2013\u2014\u2018-\u201d\u2026]"
 MOST_THREADS = 1024
 LARGEST = 2**20  # tokens of a vocabulary or a text
 
 
 def _shown(text: str) -> str:
-    letters = re.sub(PRINTABLE, "", text) + "".join(c for c in text if c in UNPRINTABLE + FORMULA)
-    if letters or not text.strip():
-        refused = ", ".join(map(repr, dict.fromkeys(letters)))
+    refused = ", ".join(map(repr, dict.fromkeys(re.sub(PRINTABLE, "", text))))
+    if refused or not text.strip():
         what = f"{refused} cannot be printed" if refused else "nothing to print"
-        raise ValueError(
-            f"{what} in tables and figures: write Latin letters, digits and punctuation"
-        )
+        raise ValueError(f"{what} in tables and figures: write Latin letters and digits")
     return text
 
 
@@ -73,35 +68,30 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("empty: name at least one")
-    return values
+def _other_keys(mapping: Iterable[str], names: Iterable[str]) -> str:
+    """Return what is wrong with a mapping that must have these keys, if anything is."""
+    if set(mapping) == set(names):
+        return ""
+    return f"of {', '.join(mapping)}: must be of {', '.join(names)}"
 
 
-def _known_source(source: str) -> str:
-    if source not in SOURCES:
-        raise ValueError(f"not a source of paper/pairs.csv, which has {', '.join(SOURCES)}")
-    return source
+def _with_keys(*names: str) -> AfterValidator:
+    def check(mapping: dict[str, Any]) -> dict[str, Any]:
+        if fault := _other_keys(mapping, names):
+            raise ValueError(fault)
+        return mapping
+
+    return AfterValidator(check)
 
 
-def _of_every_source(numbers: dict[str, int]) -> dict[str, int]:
-    if missing := [source for source in SOURCES if source not in numbers]:
-        raise ValueError(
-            f"no number of {', '.join(missing)}: give one, for the miniature has all files of "
-            "paper/pairs.csv"
-        )
-    return numbers
+def _known(name: str, names: Iterable[str], what: str) -> str:
+    if name not in names:
+        raise ValueError(f"{what}: there are {', '.join(names)}")
+    return name
 
 
-def _of_every_dataset(repositories: dict[str, "HubRepo"]) -> dict[str, "HubRepo"]:
-    known = [*PAIR_DATASETS, *BENCHMARKS]
-    if set(repositories) != set(known):
-        named = ", ".join(repositories)
-        raise ValueError(
-            f"of {named}: must be of {', '.join(known)} (paper/pairs.csv and paper/subsets.csv)"
-        )
-    return repositories
+def _of_sources(name: str) -> str:
+    return _known(name, SOURCES, "not a source of paper/pairs.csv")
 
 
 def _with_places(template: str) -> str:
@@ -113,22 +103,18 @@ def _with_places(template: str) -> str:
 def _of_scores(name: str) -> str:
     from rm_tension.evaluate.scores import SCORES  # numpy, which importing this must not load
 
-    if name not in SCORES:
-        raise ValueError(f"no score of neurons: there are {', '.join(SCORES)}")
-    return name
+    return _known(name, SCORES, "no score of neurons")
 
 
 def _of_controls(name: str) -> str:
     from rm_tension.evaluate.controls import CONTROLS  # as above
 
-    if name not in CONTROLS:
-        raise ValueError(f"no control: there are {', '.join(CONTROLS)}")
-    return name
+    return _known(name, CONTROLS, "no control")
 
 
 Value = TypeVar("Value")
 Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
-Some = Annotated[tuple[Value, ...], AfterValidator(_some), AfterValidator(_distinct)]
+Some = Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(_distinct)]
 Positive = Annotated[int, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Percent = Annotated[int, Field(gt=0, le=100)]
@@ -136,8 +122,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy, pandas and torch tak
 Shown = Annotated[str, AfterValidator(_shown)]
 ObjectiveName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
-Source = Annotated[str, AfterValidator(_known_source)]
-PairNumbers = Annotated[dict[Source, Positive], AfterValidator(_of_every_source)]
+Source = Annotated[str, AfterValidator(_of_sources)]
+PairNumbers = Annotated[dict[str, Positive], _with_keys(*SOURCES)]  # by source
 Score = Annotated[str, AfterValidator(_of_scores)]  # of neurons: evaluate/scores.py
 Control = Annotated[str, AfterValidator(_of_controls)]  # evaluate/controls.py
 Template = Annotated[str, AfterValidator(_with_places)]
@@ -149,9 +135,8 @@ def _refusal(key: str, message: str) -> PydanticCustomError:
 
 
 def _refuse_other_keys(key: str, mapping: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse a mapping that is not of these names."""
-    if set(mapping) != set(names):
-        raise _refusal(key, f"of {', '.join(mapping)}: must be of {', '.join(names)}")
+    if fault := _other_keys(mapping, names):
+        raise _refusal(key, fault)
 
 
 class Settings(BaseModel):
@@ -189,9 +174,8 @@ class Axes(Settings):
     def _profiles_have_models(self) -> "Axes":
         for axis in ("backbones", "seeds"):
             if self.profiles and not getattr(self, axis):
-                raise _refusal(
-                    axis, f"empty, but {', '.join(self.profiles)} must have at least one"
-                )
+                names = ", ".join(self.profiles)
+                raise _refusal(axis, f"empty, but {names} must have at least one")
         return self
 
 
@@ -213,9 +197,8 @@ class Grid(Settings):
     def _every_profile_has_axes(self) -> "Grid":
         named = [*self.full.profiles, *self.subset.profiles]
         if sorted(self.profiles) != sorted(named):
-            raise _refusal(
-                "profiles", f"{', '.join(self.profiles)}: full and subset have {', '.join(named)}"
-            )
+            ours, known = ", ".join(self.profiles), ", ".join(named)
+            raise _refusal("profiles", f"{ours}: full and subset have {known}")
         return self
 
     @model_validator(mode="after")
@@ -255,8 +238,7 @@ class HubData(Settings):
     kind: Literal["hub"]  # of source
     stand_ins: Shown | None
     """What is taken for the official files, for every report; null refuses other files."""
-    repositories: Annotated[dict[Name, HubRepo], AfterValidator(_of_every_dataset)]
-    """By data set: of the preference pairs and of the benchmarks."""
+    repositories: Annotated[dict[str, HubRepo], _with_keys(*PAIR_DATASETS, *BENCHMARKS)]
 
 
 class MiniatureData(Settings):
@@ -264,8 +246,8 @@ class MiniatureData(Settings):
 
     kind: Literal["miniature"]  # of source
     seed: Seed  # of all texts
-    train_pairs: PairNumbers  # by source
-    test_pairs: PairNumbers  # the same
+    train_pairs: PairNumbers
+    test_pairs: PairNumbers
     items_per_task: Positive  # prompts of each part of a suite
     label_noise: Annotated[float, Field(ge=0, lt=0.5)]  # share of pairs with the label flipped
 
@@ -509,8 +491,8 @@ class Params(Settings):
         for role in ROLES:
             names = [name for name, own in self.objectives.items() if own.role == role]
             if len(names) != 1:
-                named = ", ".join(names) or "none"
-                raise _refusal("objectives", f"of role {role}: {named}; must be one")
+                fault = f"of role {role}: {', '.join(names) or 'none'}; must be one"
+                raise _refusal("objectives", fault)
             if role in self.objectives and [role] != names:
                 message = f"is called as the role of {names[0]}: rename it, for results go by role"
                 raise _refusal(f"objectives.{role}", message)
@@ -518,15 +500,11 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _profiles_fill_the_grid(self) -> "Params":
-        if set(self.profiles) != set(self.grid.profiles):
-            names = ", ".join(self.grid.profiles)
-            raise _refusal("profiles", f"{', '.join(self.profiles)}: grid.profiles has {names}")
+        _refuse_other_keys("profiles", self.profiles, self.grid.profiles)
         for name, profile in self.profiles.items():
-            backbones, objectives = self.grid.axes(name).backbones, self.grid.objectives
-            if set(profile.backbones) != set(backbones):
-                message = f"{', '.join(profile.backbones)}: must be {', '.join(backbones)}"
-                raise _refusal(f"profiles.{name}.backbones", message)
-            _refuse_other_keys(f"profiles.{name}.epochs", profile.epochs, objectives)
+            key, backbones = f"profiles.{name}", self.grid.axes(name).backbones
+            _refuse_other_keys(f"{key}.backbones", profile.backbones, backbones)
+            _refuse_other_keys(f"{key}.epochs", profile.epochs, self.grid.objectives)
         return self
 
     @property
