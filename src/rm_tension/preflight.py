@@ -4,8 +4,8 @@ The container starts every command with `rm-tension preflight -- COMMAND...`: `d
 that it may write to, and `dvc repro` also what the profiles need that it names.
 """
 
+import getpass
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -52,17 +52,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """Sizes in GB; `no_gpu` is why torch can use none, `driver` the version of NVIDIA's, if any.
-
-    `begun`: some models of the profile are there, so it has a part of the disk that it needs.
-    """
+    """What preflight looks at, sizes in GB."""
 
     memory_gb: float
     disk_gb: float
-    begun: bool = False
+    begun: bool = False  # some models are there, so the profile has a part of the disk it needs
     gpus: tuple[Gpu, ...] = ()
-    no_gpu: str = ""
-    driver: str = ""
+    no_gpu: str = ""  # why torch can use none
+    driver: str = ""  # the version of NVIDIA's, if any
 
 
 def machine_for(name: str, profile: Profile) -> Machine:
@@ -84,9 +81,8 @@ def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
             remedy = f"install {OLDEST_DRIVER} or newer"
             yield Problem(f"driver {machine.driver} is too old for CUDA 13: {remedy}")
             return
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         remedy = "`docker run --gpus all`, or look at `nvidia-smi`"
-        if hidden is not None:
+        if (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
             remedy = f"unset CUDA_VISIBLE_DEVICES, which is {hidden!r}"
         if profile.gpu == "useful":
             remedy += "; one trio may do without, slowly: `rm-tension cost`"
@@ -123,24 +119,21 @@ def checkout_problems() -> Iterator[Problem]:
     """Yield what is missing that every `dvc` needs."""
     folder, uid = Path.cwd(), os.geteuid()
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        yield Problem(
-            f"{folder} is mounted read-only: mount it writable (in Docker, without `:ro`)"
-        )
+        remedy = "mount it writable (in Docker, without `:ro`)"
+        yield Problem(f"{folder} is mounted read-only: {remedy}")
     elif not os.access(folder, os.W_OK):
         owner = folder.stat().st_uid
         remedy = f"run as its owner, with `--user {owner}` in a container, or `chown -R {uid}` it"
-        if owner == uid:
-            remedy = "`chmod u+w` it"
         text = f"{folder} belongs to uid {owner} and uid {uid} may not write to it"
-        yield Problem(f"{text}: {remedy}")
-    if not _has_name(uid):
+        yield Problem(f"{text}: {'`chmod u+w` it' if owner == uid else remedy}")
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
         yield Problem(f"uid {uid} has no name on this system, which DVC asks for: set USER to one")
     code, said = subprocess.getstatusoutput("git status --short")  # noqa: S605
     if code:
         complaint = (said or f"`git status` exits {code}").splitlines()[0]
-        remedy = (
-            "install git and run in a checkout (ARTIFACT.md says how to make one of an archive)"
-        )
+        remedy = "install git and run in a checkout (ARTIFACT.md makes one of an archive)"
         if "dubious ownership" in complaint:
             remedy = f"run as its owner, or `git config --global --add safe.directory {folder}`"
         yield Problem(f"{complaint}: {remedy}")
@@ -163,8 +156,7 @@ def _wanted(profile: Profile) -> Iterator[tuple[str, HubRepo, list[str]]]:
     source = profile.data.source
     if isinstance(source, HubData):
         for data_set, repo in source.repositories.items():
-            names = [file.name for file in OFFICIAL if file.data_set == data_set]
-            yield "dataset", repo, names
+            yield "dataset", repo, [file.name for file in OFFICIAL if file.data_set == data_set]
     for tokenizer in profile.tokens.tokenizers.values():
         if isinstance(tokenizer, HubFiles):
             yield "model", tokenizer, ["config.json", "tokenizer*.json"]
@@ -222,13 +214,6 @@ def _driver() -> str:
         return ""
 
 
-def _has_name(uid: int) -> bool:
-    """Return whether getpass.getuser, which DVC calls, finds a name for a uid."""
-    if any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
-        return True
-    return any(entry.pw_uid == uid for entry in pwd.getpwall())
-
-
 def named_profiles(command: str, profiles: Collection[str]) -> set[str]:
     """Return the profiles of a command's stages, such as train@paper-gpt2-small-mixed-0."""
     cells = re.findall(r"@([\w.-]+)", command)
@@ -240,19 +225,15 @@ def problems(profiles: Collection[str]) -> Iterator[Problem]:
     params = load_params()
     params.refuse_unknown(profiles)
     yield from checkout_problems()
-    for name in sorted(profiles):
-        for problem in _problems_of(name, params.profiles[name]):
-            yield Problem(f"{name}: {problem.text}", problem.stops)
-
-
-def _problems_of(name: str, profile: Profile) -> Iterator[Problem]:
-    machine = machine_for(name, profile)
-    if not shutil.which("latexmk"):
+    if profiles and not shutil.which("latexmk"):
         what = "latexmk not found, which makes the report's PDF"
         yield Problem(f"{what}: `make tex` installs it on Debian")
-    yield from gpu_problems(profile, machine)
-    yield from size_problems(profile, machine)
-    yield from hub_problems(profile)
+    for name in sorted(profiles):
+        profile = params.profiles[name]
+        machine = machine_for(name, profile)
+        of_machine = *gpu_problems(profile, machine), *size_problems(profile, machine)
+        for problem in (*of_machine, *hub_problems(profile)):
+            yield Problem(f"{name}: {problem.text}", problem.stops)
 
 
 def require(profiles: Collection[str]) -> list[Problem]:
@@ -282,9 +263,8 @@ def main(
     profiles = set(profile or ())
     if " repro " in text:
         profiles |= named_profiles(text, load_params().profiles)
-    missing = []
-    if profiles or not command or "dvc" in text.split():
-        missing = require(profiles)
+    checks = profiles or not command or "dvc" in text.split()
+    missing = require(profiles) if checks else []
     if command:
         os.execvp(command[0], command)  # noqa: S606  (what the user asked for)
     print("preflight: " + ("see the warnings" if missing else "nothing is missing"))

@@ -17,10 +17,8 @@ from samples import only_mini
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(
-    os.environ.get("RM_TENSION_KILLS", "4")
-)  # of jobs, and as many of launchers; more by hand
-LONGEST = 6.0  # seconds between a start, the kill of a job and that of the launcher; no result depends on the moments
+KILLS = int(os.environ.get("RM_TENSION_KILLS", "4"))  # of jobs and of launchers; more by hand
+LONGEST = 6.0  # seconds between a start, the kill of a job and that of the launcher
 TARGET = "evaluate@mini-gpt2-small-0"
 RESULTS = ("models/mini/backbones", "models/mini/reward", "activations/mini", "rewards/mini")
 
@@ -46,17 +44,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def workers(launcher: psutil.Process) -> list[psutil.Process]:
-    """Its jobs: children of the server that they are forked from."""
-    try:
-        return [job for server in launcher.children() for job in server.children()]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def kill(process: psutil.Process) -> None:
+def kill_a_job(launcher: psutil.Process) -> None:
+    """Kill one of its jobs, if any: they are children of the server that they are forked from."""
     with suppress(psutil.NoSuchProcess):
-        process.kill()
+        jobs = [job for server in launcher.children() for job in server.children()]
+        if jobs:
+            jobs[0].kill()
 
 
 @pytest.mark.pipeline
@@ -67,14 +60,12 @@ def test_kills_at_random_moments_change_no_byte(tmp_path_factory, monkeypatch):
     command = [sys.executable, "-m", "rm_tension", "run", TARGET, "--jobs", "2"]
     moments = np.random.default_rng(20260613)
     for _ in range(KILLS):
-        launcher = psutil.Popen(
-            command, cwd=chaotic, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        launcher = psutil.Popen(command, cwd=chaotic, **silent)
         time.sleep(moments.uniform(0, LONGEST))
-        for job in workers(launcher)[:1]:
-            kill(job)
+        kill_a_job(launcher)
         time.sleep(moments.uniform(0, LONGEST))
-        kill(launcher)
+        launcher.kill()
         launcher.wait()
     last = subprocess.run(command, cwd=chaotic, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stdout + last.stderr

@@ -9,7 +9,8 @@ from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.cost import Cost
 from rm_tension.launch.costs import costs_of, fitting_jobs, on_gpu
-from rm_tension.launch.slurm import Slurm, needs, with_options
+from rm_tension.launch.slurm import UNKNOWN, Slurm, needs, with_options
+from samples import changed
 
 PAPER = [
     "data@paper",
@@ -29,7 +30,7 @@ def test_each_job_asks_for_time_and_memory_by_its_cost_and_for_a_gpu_where_it_co
     large = Cost(seconds=36_000.0, gpu_gb=40.0, memory_gb=20.0)
     asked = needs(stage, large, gpu=True)
     assert (asked["time"], asked["mem"], asked["gpus_per_node"]) == (2400, "30G", 1)
-    unknown = needs("own", None, gpu=False)
+    unknown = needs("own", UNKNOWN, gpu=False)
     assert (unknown["time"], unknown["mem"], "gpus_per_node" in unknown) == (240, "8G", False)
 
 
@@ -46,7 +47,7 @@ def test_each_job_asks_for_time_and_memory_by_its_cost_and_for_a_gpu_where_it_co
     ],
 )
 def test_the_users_options_put_ours_aside(users, gone):
-    ours = needs("train@paper-gpt2-small-mixed-0", None, gpu=True)
+    ours = needs("train@paper-gpt2-small-mixed-0", UNKNOWN, gpu=True)
     assert with_options(ours, users) == {k: v for k, v in ours.items() if k not in gone} | users
 
 
@@ -56,14 +57,13 @@ def test_without_a_gpu_no_more_jobs_start_than_memory_holds():
     assert fitting_jobs({}, cores=8) == 8
 
 
-def test_a_backbone_that_the_estimate_does_not_know_costs_nobody_a_run(monkeypatch):
+def test_a_backbone_that_the_estimate_does_not_know_costs_nobody_a_run():
     params = load_params()
-    hub = params.profiles["paper"].backbones["gpt2-small"].weights
-    other = hub.model_copy(update={"repo": "somebody/else"})
-    own = params.profiles["paper"].backbones["gpt2-small"].model_copy(update={"weights": other})
-    backbones = {**params.profiles["paper"].backbones, "gpt2-small": own}
-    paper = params.profiles["paper"].model_copy(update={"backbones": backbones})
-    params = params.model_copy(update={"profiles": {**params.profiles, "paper": paper}})
+    paper = params.profiles["paper"]
+    gpt2 = paper.backbones["gpt2-small"]
+    own = changed(gpt2, weights=changed(gpt2.weights, repo="somebody/else"))
+    paper = changed(paper, backbones={**paper.backbones, "gpt2-small": own})
+    params = changed(params, profiles={**params.profiles, "paper": paper})
     assert PAPER[2] not in costs_of(params, PAPER, has_gpu=True)
     assert on_gpu(params, PAPER) == {*PAPER[2:]}
 

@@ -29,36 +29,38 @@ def toy(cluster, tmp_path):
 
 
 def start(toy, *options):
-    return toy.start(
-        "last",
-        "--executor",
-        "slurm",
-        *(word for option in options for word in ("--sbatch", option)),
-    )
+    return toy.start("last", "--executor", "slurm", *(f"--sbatch={option}" for option in options))
 
 
-def end_of(launcher):
-    """Its exit code and what it printed."""
+def succeed(launcher):
     printed, _ = launcher.communicate()
-    return launcher.returncode, printed
+    assert launcher.returncode == 0, printed
+
+
+def fail(launcher):
+    """Return what it printed."""
+    printed, _ = launcher.communicate()
+    assert launcher.returncode == 1
+    return printed
+
+
+def output(*command, folder=None):
+    """What a command of Slurm prints."""
+    how = {"capture_output": True, "text": True, "check": True}
+    return subprocess.run(command, cwd=folder, **how).stdout.strip()
 
 
 def job_of(toy, stage):
-    """The id of its job."""
-    command = ["squeue", "--noheader", "--format=%i|%Z", f"--name={stage}"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    (id_,) = (
-        line.split("|")[0] for line in printed.splitlines() if line.endswith(f"|{toy.folder}")
-    )
-    return id_
+    """The id of its job and its node."""
+    rows = output("squeue", "--noheader", "--format=%i|%N|%Z", f"--name={stage}").splitlines()
+    (row,) = (row.split("|") for row in rows if row.endswith(f"|{toy.folder}"))
+    return row[:2]
 
 
 def test_each_job_has_a_gpu_of_its_own_and_the_prefix(toy):
     step = toy.folder / "step.py"
-    told = "; ".join(
-        f"{{os.environ['{name}']}}"
-        for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "PREFIX")
-    )
+    names = ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "PREFIX")
+    told = "; ".join(f"{{os.environ['{name}']}}" for name in names)
     step.write_text(step.read_text().replace("{out.name} {value}", f"{{out.name}} {told}"))
     for cell in CELLS:
         toy.order(cell, "wait")
@@ -67,8 +69,7 @@ def test_each_job_has_a_gpu_of_its_own_and_the_prefix(toy):
     toy.wait_for(*(f"waits/{cell}" for cell in CELLS))
     for cell in CELLS:
         toy.release(cell)
-    code, printed = end_of(launcher)
-    assert code == 0, printed
+    succeed(launcher)
     places = {tuple(toy.read(cell).splitlines()[-1].split()[1:]) for cell in CELLS}
     assert len(places) == len(CELLS)
     assert places <= {(f"{node};", f"{gpu};", "there") for node in NODES for gpu in range(GPUS)}
@@ -79,22 +80,17 @@ def test_a_stage_of_a_subfolder_runs_there_and_is_found_again(toy):
     command = ["cd ..; python -m step out/own", "cat ../out/own ../out/own > own"]
     stage = {"cmd": command, "deps": ["../out/first"], "outs": ["own"]}
     (toy.folder / "sub").mkdir()
-    (toy.folder / "sub" / "dvc.yaml").write_text(
-        yaml.safe_dump({"stages": {"own": stage}}), encoding="utf-8"
-    )
+    (toy.folder / "sub" / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"own": stage}}))
     toy.order("own", "wait")
     launcher = toy.start("sub/dvc.yaml:own", "--executor", "slurm")
     toy.wait_for("waits/own")
     launcher.kill()
     launcher.communicate()
-    assert (
-        "error: Slurm may be running jobs of this checkout: sub/dvc.yaml:own;"
-        in toy.launch("first")[1]
-    )
+    left = "error: Slurm may be running jobs of this checkout: sub/dvc.yaml:own;"
+    assert left in toy.launch("first")[1]
     launcher = toy.start("sub/dvc.yaml:own", "--executor", "slurm")
     toy.release("own")
-    code, printed = end_of(launcher)
-    assert code == 0, printed
+    succeed(launcher)
     assert (toy.folder / "sub" / "own").read_text(encoding="utf-8") == "own 1\nown 1\n"
     assert toy.runs("own") == 1
     assert "up to date" in toy.dvc("status", "sub/dvc.yaml:own")
@@ -102,8 +98,7 @@ def test_a_stage_of_a_subfolder_runs_there_and_is_found_again(toy):
 
 def test_a_job_that_fails_shows_its_error(toy):
     toy.order("middle-b", "fail")
-    code, printed = end_of(start(toy))
-    assert code == 1
+    printed = fail(start(toy))
     assert "middle@b: failed: exit code 1: error: the toy broke\n" in printed
     assert "3 done, 1 failed, 1 skipped" in printed
 
@@ -113,8 +108,7 @@ def test_at_the_time_limit_a_job_saves_its_state_and_goes_on(toy):
     launcher = start(toy, "time=1", "signal=B:USR2@50")
     toy.wait_for("ended/middle-a")
     toy.release("middle-a")
-    code, printed = end_of(launcher)
-    assert code == 0, printed
+    succeed(launcher)
     assert (toy.read("last"), toy.runs("middle-a"), toy.runs("middle-b")) == (WHOLE, 2, 1)
 
 
@@ -123,23 +117,13 @@ def test_a_job_that_is_preempted_saves_its_state_and_goes_on(toy, partition):
     toy.order("middle-a", "wait")
     launcher = start(toy, f"partition={partition}")
     toy.wait_for("waits/middle-a", "out/middle-b", "out/middle-c")
-    urgent = [
-        "sbatch",
-        "--parsable",
-        "--partition=urgent",
-        "--nodes=2",
-        "--exclusive",
-        "--output=/dev/null",
-    ]
-    urgent += ["--wrap=touch waits/urgent; sleep 600"]
-    id_ = subprocess.run(
-        urgent, cwd=toy.folder, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    sbatch = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive"]
+    wrapped = ["--output=/dev/null", "--wrap=touch waits/urgent; sleep 600"]
+    urgent = output(*sbatch, *wrapped, folder=toy.folder)
     toy.wait_for("ended/middle-a", "waits/urgent")
     toy.release("middle-a")
-    subprocess.run(["scancel", id_], check=True)
-    code, printed = end_of(launcher)
-    assert code == 0, printed
+    output("scancel", urgent)
+    succeed(launcher)
     assert (toy.read("last"), toy.runs("middle-a")) == (WHOLE, 2)
 
 
@@ -147,10 +131,8 @@ def test_a_job_that_is_cancelled_has_failed(toy):
     toy.order("middle-a", "wait")
     launcher = start(toy)
     toy.wait_for("waits/middle-a")
-    subprocess.run(["scancel", job_of(toy, "middle@a")], check=True)
-    code, printed = end_of(launcher)
-    assert code == 1
-    assert re.search(r"middle@a: failed: Slurm ended job \d+: CANCELLED", printed)
+    output("scancel", job_of(toy, "middle@a")[0])
+    assert re.search(r"middle@a: failed: Slurm ended job \d+: CANCELLED", fail(launcher))
     assert toy.runs("middle-a") == 1
 
 
@@ -161,21 +143,16 @@ def test_a_launcher_finds_its_jobs_again(toy, how):
     launcher = start(toy)
     toy.wait_for("waits/middle-a", "waits/middle-b")
     launcher.send_signal(how)
-    _, printed = end_of(launcher)
+    printed, _ = launcher.communicate()
     if how == signal.SIGINT:
-        assert (
-            "interrupted: what has ended is recorded, Slurm's jobs go on and will be found"
-            in printed
-        )
-    assert (
-        "error: Slurm may be running jobs of this checkout: middle@a, middle@b" in toy.launch()[1]
-    )
+        assert "interrupted: what has ended is recorded, Slurm's jobs go on and will be" in printed
+    left = "error: Slurm may be running jobs of this checkout: middle@a, middle@b"
+    assert left in toy.launch()[1]
     toy.release("middle-a")  # ends without a launcher
     toy.wait_for("out/middle-a")
     launcher = start(toy)
     toy.release("middle-b")
-    code, printed = end_of(launcher)
-    assert code == 0, printed
+    succeed(launcher)
     assert toy.read("last") == WHOLE
     assert [toy.runs(name) for name in ("first", *CELLS, "last")] == [1] * 5
 
@@ -190,8 +167,7 @@ def test_a_job_that_is_found_is_not_taken_for_that_of_a_changed_setting(toy):
     launcher = start(toy)
     toy.wait_for("ended/first")
     toy.release("first")
-    code, printed = end_of(launcher)
-    assert code == 0, printed
+    succeed(launcher)
     assert toy.read("last") == WHOLE.replace("1\n", "2\n")
     assert toy.runs("first") == 2
 
@@ -199,12 +175,10 @@ def test_a_job_that_is_found_is_not_taken_for_that_of_a_changed_setting(toy):
 @pytest.mark.skipif(not LIMITS_MEMORY, reason="no cgroups (version 1) that limit memory")
 def test_a_job_that_lacks_memory_says_so(toy):
     toy.order("middle-c", "need memory")
-    code, printed = end_of(start(toy, "mem=300M"))
-    assert code == 1
+    printed = fail(start(toy, "mem=300M"))
     assert re.search("middle@c: failed: (killed by signal 9|Slurm.*: OUT_OF_MEMORY)", printed)
     toy.release("middle-c")
-    code, printed = end_of(start(toy, "mem=300M"))
-    assert code == 0, printed
+    succeed(start(toy, "mem=300M"))
     assert toy.read("last") == WHOLE
 
 
@@ -212,20 +186,17 @@ def test_a_job_whose_node_dies_is_run_by_another(toy, cluster):
     toy.order("first", "wait")
     launcher = start(toy)
     toy.wait_for("waits/first")
-    command = ["squeue", "--noheader", "--format=%N", f"--jobs={job_of(toy, 'first')}"]
-    node = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    _, node = job_of(toy, "first")
     (toy.folder / "waits" / "first").unlink()
     cluster.kill_node(node)
     toy.wait_for("waits/first")
-    toy.release("first")
-    code, printed = end_of(launcher)
     cluster.start_node(node)
-    assert code == 0, printed
+    toy.release("first")
+    succeed(launcher)
     assert (toy.read("last"), toy.runs("first")) == (WHOLE, 2)
 
 
 def test_what_sbatch_refuses_is_said(toy):
-    code, printed = end_of(start(toy, "partition=nowhere"))
-    assert code == 1
+    printed = fail(start(toy, "partition=nowhere"))
     assert "error: first: sbatch refused the job: " in printed
     assert "nowhere" in printed

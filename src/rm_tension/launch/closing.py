@@ -26,10 +26,10 @@ def closing_lines(
             yield _line("failed", f"{stage}: {failure}")
             yield _line("log", str(log_of(stage)))
         skipped = [name for name, state in progress.states.items() if state is State.SKIPPED]
+        if others := skipped[MOST_NAMES:]:
+            skipped = [*skipped[:MOST_NAMES], f"{len(others)} others"]
         if skipped:
-            others = len(skipped) - MOST_NAMES
-            names = [*skipped[:MOST_NAMES], *([f"{others} others"] if others > 0 else [])]
-            yield _line("skipped", ", ".join(names))
+            yield _line("skipped", ", ".join(skipped))
         yield _line("go on", command)
         return
     for target in targets:

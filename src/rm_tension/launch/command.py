@@ -4,16 +4,17 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from rm_tension.base.config import Params, load_params
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.progress import duration
+from rm_tension.cost import Cost
 from rm_tension.launch.closing import closing_lines
 from rm_tension.launch.costs import costs_of, fitting_jobs, is_of, on_gpu, seconds_of
 from rm_tension.launch.display import display, table
@@ -28,7 +29,7 @@ from rm_tension.launch.scheduler import (
     failure_of,
     single_launcher,
 )
-from rm_tension.launch.slurm import Options, Slurm, jobs_left
+from rm_tension.launch.slurm import Slurm, jobs_left
 from rm_tension.preflight import named_profiles, require
 
 SLURM_JOBS = 64  # in the queue at once, waiting or running
@@ -63,23 +64,40 @@ def run(
     """
     if executor == "local" and (prefix or sbatch):
         raise UserError("--prefix and --sbatch are for --executor slurm")
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs {jobs}: must be at least 1")
     options = dict(_option(text) for text in sbatch or ())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     refuse_without_locks()
-    params, names = load_params(), [target, *targets]
-    make_launch = partial(_Launch, params, names, jobs, executor == "slurm", only or ())
+    params, names, slurm = load_params(), [target, *targets], executor == "slurm"
     try:
-        if dry_run:
-            make_launch().print_plan()
-            return
-        require(named_profiles(" ".join(names), params.profiles))
-        with single_launcher():
-            code = make_launch().run(prefix, options)
-        sys.exit(code)
+        if not dry_run:
+            require(named_profiles(" ".join(names), params.profiles))
+        with nullcontext() if dry_run else single_launcher():
+            pipeline = Pipeline(names, lambda stage: is_of(params, stage, only or ()))
+            gpus = [] if slurm else visible_gpus()
+            costs = costs_of(params, pipeline.commands, slurm or bool(gpus))
+            if jobs is None:
+                jobs = SLURM_JOBS if slurm else len(gpus) or fitting_jobs(costs, cores())
+            if dry_run:
+                _print_plan(pipeline, costs, jobs)
+                return
+            began = time.monotonic()
+            runner: Executor = (
+                Slurm(jobs, costs, on_gpu(params, pipeline.commands), prefix, options)
+                if slurm
+                else _local(jobs, gpus, pipeline)
+            )
+            with display(costs, jobs) as show:
+                progress = Scheduler(pipeline, runner, costs, show).run()
     except KeyboardInterrupt:
-        slurm, local = "Slurm's jobs go on and will be found", "trainings have saved their state"
-        ended = slurm if executor == "slurm" else local
+        local, queued = "trainings have saved their state", "Slurm's jobs go on and will be found"
+        ended = queued if slurm else local
         sys.exit(f"interrupted: what has ended is recorded, {ended}; start it again to go on")
+    again = shlex.join(["rm-tension", *sys.argv[1:]])
+    for line in closing_lines(progress, time.monotonic() - began, params, names, again):
+        print(line)
+    sys.exit(0 if GOOD.issuperset(progress.states.values()) else 1)
 
 
 def status(target: str, *targets: str) -> None:
@@ -97,60 +115,28 @@ def status(target: str, *targets: str) -> None:
     Console().print(table(Progress(states)))
 
 
-class _Launch:
-    """A pipeline, what its stages cost, and how many of them run at a time."""
+def _local(jobs: int, gpus: list[str], pipeline: Pipeline) -> Local:
+    """Raise UserError while Slurm may run this checkout's jobs."""
+    if left := jobs_left():
+        raise UserError(
+            f"Slurm may be running jobs of this checkout: {', '.join(left)}; go on with "
+            "--executor slurm, or end them with scancel and remove .state/launch/slurm"
+        )
+    ours = any(command[:1] == ["rm-tension"] for command in pipeline.commands.values())
+    return Local(jobs, gpus, preload=ours)  # a user's own stages need none of our libraries
 
-    def __init__(
-        self,
-        params: Params,
-        targets: Sequence[str],
-        jobs: int | None,
-        slurm: bool,
-        only: Sequence[str],
-    ) -> None:
-        if jobs is not None and jobs < 1:
-            raise UserError(f"--jobs {jobs}: must be at least 1")
-        self._targets, self._slurm, self._params = targets, slurm, params
-        self._pipeline = Pipeline(targets, lambda stage: is_of(self._params, stage, only))
-        self._gpus = [] if slurm else visible_gpus()
-        self._costs = costs_of(self._params, self._pipeline.commands, slurm or bool(self._gpus))
-        default = SLURM_JOBS if slurm else len(self._gpus) or fitting_jobs(self._costs, cores())
-        self._jobs = jobs or default
 
-    def print_plan(self) -> None:
-        """Print each stage that would run and what it costs, and the time for all."""
-        stale, costs = self._pipeline.stale(), self._costs
-        for stage in stale:
-            cost = f"about {duration(costs[stage].seconds)}" if stage in costs else "cost unknown"
-            print(f"{stage}: {cost}")
-        total = f"about {duration(seconds_of(stale, costs) / self._jobs)}"
-        if unknown := sum(stage not in costs for stage in stale):
-            total += f" and {unknown} of unknown cost"
-        count = f"{len(stale)} of {len(self._pipeline.commands)} stages"
-        print(f"{count} would run, {self._jobs} at once: {total}")
-
-    def run(self, prefix: str, options: Options) -> int:
-        """Run what is stale; return the exit code."""
-        began = time.monotonic()
-        executor = self._executor(prefix, options)
-        with display(self._costs, self._jobs) as show:
-            progress = Scheduler(self._pipeline, executor, self._costs, show).run()
-        seconds, command = time.monotonic() - began, shlex.join(["rm-tension", *sys.argv[1:]])
-        for line in closing_lines(progress, seconds, self._params, self._targets, command):
-            print(line)
-        return 0 if GOOD.issuperset(progress.states.values()) else 1
-
-    def _executor(self, prefix: str, options: Options) -> Executor:
-        """Raise UserError without Slurm, and, here, while Slurm may run this checkout's jobs."""
-        if self._slurm:
-            gpu_stages = on_gpu(self._params, self._pipeline.commands)
-            return Slurm(self._jobs, self._costs, gpu_stages, prefix, options)
-        if left := jobs_left():
-            raise UserError(
-                f"Slurm may be running jobs of this checkout: {', '.join(left)}; go on with "
-                "--executor slurm, or end them with scancel and remove .state/launch/slurm"
-            )
-        return Local(self._jobs, self._gpus)
+def _print_plan(pipeline: Pipeline, costs: Mapping[str, Cost], jobs: int) -> None:
+    """Print each stage that would run and what it costs, and the time for all."""
+    stale = pipeline.stale()
+    for stage in stale:
+        cost = f"about {duration(costs[stage].seconds)}" if stage in costs else "cost unknown"
+        print(f"{stage}: {cost}")
+    total = f"about {duration(seconds_of(stale, costs) / jobs)}"
+    if unknown := sum(stage not in costs for stage in stale):
+        total += f" and {unknown} of unknown cost"
+    count = f"{len(stale)} of {len(pipeline.commands)} stages"
+    print(f"{count} would run, {jobs} at once: {total}")
 
 
 def _option(text: str) -> tuple[str, str | bool]:

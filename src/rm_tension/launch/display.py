@@ -1,8 +1,8 @@
-"""What a run shows: a live table on a terminal, lines elsewhere, and at the end where to look."""
+"""What a run shows: a live table on a terminal, lines elsewhere."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -18,6 +18,7 @@ from rm_tension.launch.scheduler import Progress, State, last_lines, log_of
 
 Show = Callable[[Progress], None]
 REDRAW = 0.25  # s between two drawings of the table at least
+BESIDE_THE_TABLE = {State.WAITING, State.FAILED, State.SKIPPED}  # events; it shows the others
 
 
 @contextmanager
@@ -25,32 +26,33 @@ def display(costs: Mapping[str, Cost], jobs: int) -> Iterator[Show]:
     """Yield a function to call after every change."""
     console = Console()
     if not console.is_terminal or console.is_dumb_terminal:
-        yield _lines(console)
+        yield lambda progress: _print_events(console, progress, {*State})
         return
     last, latest = 0.0, Progress({})
-
-    def draw() -> Group:
-        running = [Text(line, no_wrap=True, overflow="ellipsis") for line in _running(latest)]
-        return Group(table(latest), _time_left(latest, costs, jobs), *running)
-
     with Live(console=console, auto_refresh=False) as live:
-
-        def flush() -> None:  # in one go, for each print draws the table again
-            if latest.messages:
-                live.console.print("\n".join(latest.messages), markup=False, highlight=False)
-                latest.messages.clear()
 
         def show(progress: Progress) -> None:
             nonlocal last, latest
             latest = progress
             if time.monotonic() - last >= REDRAW:
                 last = time.monotonic()
-                flush()
-                live.update(draw(), refresh=True)
+                _print_events(live.console, progress, BESIDE_THE_TABLE)
+                time_left = _time_left(progress, costs, jobs)
+                live.update(Group(table(progress), time_left, *_running(progress)), refresh=True)
 
         yield show
-        flush()
+        _print_events(live.console, latest, BESIDE_THE_TABLE)
         live.update(table(latest), refresh=True)
+
+
+def _print_events(console: Console, progress: Progress, states: Collection[State]) -> None:
+    """Print new events of these states, in one go: a live table is drawn again for each print."""
+    lines = [text for state, text in progress.events if state in states]
+    progress.events.clear()
+    if lines:
+        console.print(
+            "\n".join(lines), markup=False, highlight=False, soft_wrap=not console.is_terminal
+        )
 
 
 def table(progress: Progress) -> Table:
@@ -65,40 +67,21 @@ def table(progress: Progress) -> Table:
     return result
 
 
-def _running(progress: Progress) -> Iterator[str]:
+def _running(progress: Progress) -> Iterator[Text]:
     """Yield a line for each running stage: for how long, its log, and the last line of it."""
-    now = time.monotonic()
     for stage, state in progress.states.items():
         if state is State.RUNNING:
-            took = duration(now - progress.began[stage])
+            took = duration(time.monotonic() - progress.began[stage])
             last = "".join(last_lines(stage)[-1:]).strip()
-            yield f"{took:>11}  {log_of(stage)}  {last}"
+            line = f"{took:>11}  {log_of(stage)}  {last}"
+            yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
 def _time_left(progress: Progress, costs: Mapping[str, Cost], jobs: int) -> Text:
     """Say what is left by the estimate, corrected by how long the finished stages took."""
-    left = [
-        stage for stage, state in progress.states.items() if state in (State.WAITING, State.RUNNING)
-    ]
+    open_states = (State.WAITING, State.RUNNING)
+    left = [stage for stage, state in progress.states.items() if state in open_states]
     done = {stage: took for stage, took in progress.took.items() if stage in costs}
     factor = sum(done.values()) / seconds_of(done, costs) if done else 1.0
     seconds = factor * seconds_of(left, costs) / jobs
     return Text(f"{len(left)} stages left" + (f", about {duration(seconds)}" if seconds else ""))
-
-
-def _lines(console: Console) -> Show:
-    said: dict[str, State] = {}
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def show(progress: Progress) -> None:
-        for stage, state in progress.states.items():
-            if state not in (State.WAITING, State.FRESH) and said.get(stage) is not state:
-                said[stage] = state
-                if state not in (State.FAILED, State.SKIPPED):  # which have a message
-                    say(f"{stage}: {state}")
-        while progress.messages:
-            say(progress.messages.pop(0))
-
-    return show

@@ -21,12 +21,12 @@ class Local:
     No process pool: it breaks when one of its processes is killed.
     """
 
-    def __init__(self, jobs: int, gpus: list[str]) -> None:
+    def __init__(self, jobs: int, gpus: list[str], preload: bool) -> None:
         """Run up to `jobs` at once, each on one of the GPUs (by CUDA_VISIBLE_DEVICES' names)."""
         _shorten_temporary_folder()
         os.environ |= environment_of_jobs(max(1, cores() // jobs))
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOADED)
+        self._context.set_forkserver_preload(PRELOADED if preload else [])
         self._free: list[Mapping[str, str]] = [
             {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(jobs)
         ]
@@ -36,7 +36,6 @@ class Local:
         return bool(self._free)
 
     def start(self, job: Job) -> None:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
         environment = self._free.pop(0)
         process = self._context.Process(target=work, args=(job.command, job.log, environment))
         process.start()

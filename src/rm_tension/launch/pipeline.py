@@ -42,8 +42,7 @@ for module in ("dvc.progress", "dvc_data.callbacks"):
 class Pipeline:
     """Targets and all stages that they depend on and `keep` admits, in the order of `dvc repro`.
 
-    Holds dvc.yaml and dvc.lock as they were when it was made. Raises UserError for an unknown
-    target and for a dvc.yaml that DVC refuses.
+    Raise UserError for an unknown target and for a dvc.yaml that DVC refuses.
     """
 
     def __init__(
@@ -82,17 +81,16 @@ class Pipeline:
 
     def stale(self) -> list[str]:
         """Return the stages that are stale or depend on a stale one, in `dvc repro`'s order."""
-        stale: dict[str, None] = {}
+        stale: set[str] = set()
         for name, upstream in self.upstream.items():
-            if not stale.keys().isdisjoint(upstream) or not self.is_fresh(name):
-                stale[name] = None
-        return list(stale)
+            if not stale.isdisjoint(upstream) or not self.is_fresh(name):
+                stale.add(name)
+        return [name for name in self.upstream if name in stale]
 
     def begin(self, name: str) -> bool:
         """Return whether the command has to run; if the very same ran before, restore its outputs.
 
-        Removes old outputs, also what a killed command left, and notes what the stage depends on
-        now.
+        Remove old outputs, also what a killed command left; note what the stage depends on now.
         """
         stage = self._stages[name]
         with self._locked():
@@ -109,7 +107,6 @@ class Pipeline:
         """Bring a stage without a command up to date: a changed file of `dvc add`, an import.
 
         Its .dvc file is written at once, since a later stage may depend on the folder with it.
-        Raises UserError, before it touches anything, if a file of the stage is missing.
         """
         with self._locked():
             self._stages[name].run()
@@ -130,8 +127,7 @@ class Pipeline:
     def finish(self, name: str) -> str | None:
         """Record a stage whose command has ended well; return why not, if it cannot be recorded.
 
-        What is recorded is in DVC's cache and not computed again, even if this process ends before
-        `write`.
+        It is not computed again, even if this process ends before `write`.
         """
         with self._locked():
             if changed := [str(dep) for dep in self._stages[name].deps if dep.status()]:

@@ -25,12 +25,15 @@ TICK = 1.0  # s between looks at what runs
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to run: the words of its command, its log, and its `Pipeline.inputs`."""
+    """A stage to run: the words of its command, and its `Pipeline.inputs`."""
 
     stage: str
     command: list[str]
-    log: Path
     inputs: str
+
+    @property
+    def log(self) -> Path:
+        return log_of(self.stage)
 
 
 @dataclass(frozen=True)
@@ -43,31 +46,22 @@ class End:
 
 
 class Executor(Protocol):
-    """Runs jobs in parallel.
-
-    `adopt` returns whether an earlier launcher has started the stage with these inputs; `ended`
-    reports it, too, then.
-    """
+    """Runs jobs in parallel."""
 
     def has_slot(self) -> bool:
         """Return whether one more job may start."""
-        ...
 
     def start(self, job: Job) -> None:
         """Start a job, which takes a slot."""
-        ...
 
     def adopt(self, stage: str, inputs: Callable[[], str]) -> bool:
         """Return whether a job of an earlier launcher computes the stage from the same inputs."""
-        ...
 
     def ended(self, timeout: float) -> Iterator[End]:
-        """Yield the jobs that have ended, after `timeout` seconds at most."""
-        ...
+        """Yield the jobs that have ended, adopted ones too, after `timeout` seconds at most."""
 
     def stop(self) -> None:
         """End what runs, if it is to end with the launcher: nobody will ask any more."""
-        ...
 
 
 class State(StrEnum):
@@ -93,15 +87,11 @@ class Progress:
     began: dict[str, float] = field(default_factory=dict)  # s, monotonic
     took: dict[str, float] = field(default_factory=dict)  # s
     failures: dict[str, str] = field(default_factory=dict)  # in one line
-    messages: list[str] = field(default_factory=list)  # not yet shown
+    events: list[tuple[State, str]] = field(default_factory=list)  # not yet shown
 
 
 class Scheduler:
-    """Runs a pipeline's stale stages on an executor and records each that ends well.
-
-    Of the stages that are ready, the longest by `costs` is first; `show` is called after every
-    change.
-    """
+    """Runs a pipeline's stale stages and records each that ends well; shows every change."""
 
     def __init__(
         self,
@@ -162,26 +152,26 @@ class Scheduler:
             log_of(stage).unlink(missing_ok=True)
             failure_of(stage).unlink(missing_ok=True)
             command, inputs = self._pipeline.commands[stage], self._pipeline.inputs(stage)
-            self._executor.start(Job(stage, command, log_of(stage), inputs))
+            self._executor.start(Job(stage, command, inputs))
             self._runs(stage)
 
     def _runs(self, stage: str) -> None:
-        self.progress.states[stage] = State.RUNNING
         self.progress.began[stage] = time.monotonic()
-        self._show(self.progress)
+        self._set(stage, State.RUNNING)
 
     def _end(self, end: End) -> None:
         stage = end.stage
         if end.failure is None:
             if refusal := self._pipeline.finish(stage):
                 self._fail(stage, refusal)
-            else:
-                self.progress.took[stage] = time.monotonic() - self.progress.began[stage]
-                self._over(stage, State.DONE)
+                return
+            self.progress.took[stage] = time.monotonic() - self.progress.began[stage]
+            self._over(stage, State.DONE)
         elif end.killed and stage not in self._retried:
             self._retried.add(stage)
-            self.progress.messages.append(f"{stage}: {end.failure}: started once more")
             self.progress.states[stage] = State.WAITING
+            text = f"{stage}: {end.failure}: started once more"
+            self.progress.events.append((State.WAITING, text))
             self._ready.append(stage)
         else:
             lines = last_lines(stage)
@@ -194,10 +184,14 @@ class Scheduler:
         self._over(stage, State.FAILED, "\n  ".join([failure, *log]))
 
     def _over(self, stage: str, state: State, detail: str = "") -> None:
-        self.progress.states[stage] = state
         self._sorter.done(stage)
-        if detail:
-            self.progress.messages.append(f"{stage}: {state}: {detail}")
+        self._set(stage, state, detail)
+
+    def _set(self, stage: str, state: State, detail: str = "") -> None:
+        self.progress.states[stage] = state
+        if state is not State.FRESH:
+            text = ": ".join(filter(None, [stage, state, detail]))
+            self.progress.events.append((state, text))
         self._show(self.progress)
 
 

@@ -30,8 +30,8 @@ JOBS = FOLDER / "slurm"  # a folder for each stage: its job.json, and submitit's
 LOOK_EVERY = 10.0  # s between questions to Slurm about jobs without a result
 SAVING = 300  # s before the time limit, to save a state in
 LEAST_MINUTES, MINUTES = 60, 4.0  # of a job, and for each minute of its estimate
-UNKNOWN_MINUTES = 240  # of a job without an estimate
 LEAST_GB, GB = 8.0, 1.5  # of memory, and for each GB of the estimate
+UNKNOWN = Cost(seconds=3600.0, gpu_gb=0.0, memory_gb=0.0)  # for a job without an estimate
 REQUEUES = 100  # after the time limit: long stages go on from where they were
 FORGOTTEN = "no longer known to Slurm"  # minutes after its end
 RESUBMIT = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}  # where Slurm does not requeue by itself
@@ -51,7 +51,11 @@ Queue = dict[str, tuple[str, str]]  # name and state by id
 
 
 class Slurm:
-    """Jobs in Slurm's queue, each in this folder."""
+    """Jobs in Slurm's queue, up to `jobs` at once; raise UserError where there is no Slurm.
+
+    Those of the stages `on_gpu` have a GPU each. `prefix` goes before each command; the user's
+    `options` win.
+    """
 
     def __init__(
         self,
@@ -61,16 +65,9 @@ class Slurm:
         prefix: str,
         options: Options,
     ) -> None:
-        """Keep up to `jobs` in the queue, those of the stages `on_gpu` with a GPU each.
-
-        `prefix` goes before each command; the user's `options` win. Raises UserError where there is
-        no Slurm.
-        """
         if not shutil.which("sbatch"):
-            raise UserError(
-                "sbatch is not on the PATH: start the launcher where Slurm's commands are, or "
-                "without --slurm"
-            )
+            remedy = "start the launcher where Slurm's commands are, or without --executor slurm"
+            raise UserError(f"sbatch is not on the PATH: {remedy}")
         self._jobs, self._costs, self._on_gpu, self._options = jobs, costs, on_gpu, options
         self._prefix = shlex.split(prefix)
         self._running: dict[str, tuple[Job, Submitted]] = {}
@@ -85,10 +82,9 @@ class Slurm:
         self._cancel(job.stage)
         folder = _folder_of(job.stage)
         shutil.rmtree(folder, ignore_errors=True)
-        job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.touch()
-        ours = needs(job.stage, self._costs.get(job.stage), job.stage in self._on_gpu)
-        options = with_options(ours, self._options)
+        cost = self._costs.get(job.stage, UNKNOWN)
+        options = with_options(needs(job.stage, cost, job.stage in self._on_gpu), self._options)
         executor = submitit.SlurmExecutor(
             folder, max_num_timeout=REQUEUES, python=f"exec {shlex.quote(sys.executable)}"
         )
@@ -98,15 +94,13 @@ class Slurm:
             stderr_to_stdout=True,
             additional_parameters=options,
         )
+        command = [*self._prefix, *job.command]
         environment = environment_of_jobs(options.get("cpus_per_task"))
         try:
-            submitted = executor.submit(
-                SlurmJob([*self._prefix, *job.command], job.log.absolute(), environment)
-            )
+            submitted = executor.submit(SlurmJob(command, job.log.absolute(), environment))
         except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"{job.stage}: sbatch refused the job: {error}") from error
-        record = {"id": submitted.job_id, **asdict(job), "log": str(job.log)}
-        write_json(folder / "job.json", record)
+        write_json(folder / "job.json", {"id": submitted.job_id, **asdict(job)})
         self._running[job.stage] = job, submitted
         self._missing.discard(job.stage)
 
@@ -117,7 +111,7 @@ class Slurm:
             return False
         record = json.loads(path.read_text(encoding="utf-8"))
         submitted: Submitted = submitit.SlurmJob(folder, record.pop("id"))
-        job = Job(**record | {"log": Path(record["log"])})
+        job = Job(**record)
         is_there = _has_result(submitted) or submitted.job_id in _active(stage)
         if not is_there or job.inputs != inputs():
             self._cancel(stage)
@@ -171,14 +165,12 @@ class Slurm:
             time.sleep(1)
 
 
-def needs(stage: str, cost: Cost | None, gpu: bool) -> dict[str, Any]:
+def needs(stage: str, cost: Cost, gpu: bool) -> dict[str, Any]:
     """Return sbatch's options for a stage, `time` in minutes."""
-    minutes = UNKNOWN_MINUTES if cost is None else math.ceil(MINUTES * cost.seconds / 60)
-    memory = 0.0 if cost is None else cost.memory_gb
     return {
         "job_name": stage,
-        "time": max(LEAST_MINUTES, minutes),
-        "mem": f"{math.ceil(max(LEAST_GB, GB * memory))}G",
+        "time": max(LEAST_MINUTES, math.ceil(MINUTES * cost.seconds / 60)),
+        "mem": f"{math.ceil(max(LEAST_GB, GB * cost.memory_gb))}G",
         "cpus_per_task": 4 if gpu else 2,
         **({"gpus_per_node": 1} if gpu else {}),
         "requeue": True,
@@ -225,10 +217,7 @@ def _active(stage: str) -> list[str]:
     """Return the ids of a stage's jobs that wait or run; raise UserError without an answer."""
     queue = _queue()
     if queue is None:
-        raise UserError(
-            "squeue does not answer: wait until Slurm does, and start this again; running jobs go "
-            "on"
-        )
+        raise UserError("squeue does not answer: start this again when it does; jobs go on")
     return [id_ for id_, (name, state) in queue.items() if name == stage and state not in OVER]
 
 
