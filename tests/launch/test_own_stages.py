@@ -10,15 +10,6 @@ from rm_tension.base.lockfile import file_md5
 
 pytestmark = pytest.mark.slow
 
-DIES_ONCE = """
-import os, pathlib, signal, sys
-with open(sys.argv[1], "a") as file:
-    file.write("x")
-if not pathlib.Path("runs-of/dead").exists():
-    pathlib.Path("runs-of/dead").touch()
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
 
 class OwnToy(Toy):
     """A toy with folders of a user's own."""
@@ -190,13 +181,6 @@ def test_what_is_always_changed_runs_each_time(toy):
         assert "2 done" in toy.succeed("always", "callback")
     assert toy.text("runs-of/always") == "value: 1\n" * 2
     assert toy.text("runs-of/callback") == "1\n" * 2
-
-
-def test_what_a_killed_job_has_left_is_removed_before_it_is_started_once_more(toy):
-    toy.write("dies.py", DIES_ONCE)
-    toy.has_only(own=stage("python -m dies out/own"))
-    assert "own: killed by signal 9: started once more" in toy.succeed("own")
-    assert toy.text("out/own") == "x"
 
 
 @pytest.mark.parametrize(

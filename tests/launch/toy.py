@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 300  # seconds, for something to happen on a slow machine
 WHOLE = "first 1\nmiddle-a 1\nfirst 1\nmiddle-b 1\nfirst 1\nmiddle-c 1\nlast 1\n"  # of `last`
 STEP = '''
-"""python -m step OUT [IN...]: concatenate the inputs and a parameter; an order in orders/OUT comes first."""
+"""python -m step OUT [IN...]: concatenate inputs and a parameter; an order in orders/OUT is first."""
 import os, signal, sys, time
 from pathlib import Path
 from ruamel.yaml import YAML
@@ -26,10 +26,13 @@ with open(f"runs-of/{out.name}", "a") as file:
     file.write("x")
 order = Path("orders", out.name)
 what = order.read_text() if order.exists() else ""
+if out.exists():
+    sys.exit("error: the output of an earlier run is there")
 if what == "fail":
     print("first words"); sys.exit("error: the toy broke")
 if what == "die once":
     order.unlink()
+    out.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 if what == "die":
     os.kill(os.getpid(), signal.SIGKILL)
@@ -110,10 +113,7 @@ class Toy:
         output: int = subprocess.PIPE,
         **variables: str,
     ) -> subprocess.Popen[str]:
-        """Start the launcher without a GPU and with dash, which stays while its command runs, for shell.
-
-        What it prints goes to the file descriptor `output`.
-        """
+        """Start the launcher without a GPU and with dash, which stays while its command runs."""
         return subprocess.Popen(
             [sys.executable, "-m", "rm_tension", command, *(arguments or ("last",))],
             cwd=self.folder,

@@ -90,13 +90,13 @@ def run(
             )
             with display(costs, jobs) as show:
                 progress = Scheduler(pipeline, runner, costs, show).run()
+            again = shlex.join(["rm-tension", *sys.argv[1:]])
+            for line in closing_lines(progress, time.monotonic() - began, params, names, again):
+                print(line)
     except KeyboardInterrupt:
         local, queued = "trainings have saved their state", "Slurm's jobs go on and will be found"
         ended = queued if slurm else local
         sys.exit(f"interrupted: what has ended is recorded, {ended}; start it again to go on")
-    again = shlex.join(["rm-tension", *sys.argv[1:]])
-    for line in closing_lines(progress, time.monotonic() - began, params, names, again):
-        print(line)
     sys.exit(0 if GOOD.issuperset(progress.states.values()) else 1)
 
 
