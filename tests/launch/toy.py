@@ -26,14 +26,14 @@ with open(f"runs-of/{out.name}", "a") as file:
     file.write("x")
 order = Path("orders", out.name)
 what = order.read_text() if order.exists() else ""
-if out.exists():
-    sys.exit("error: the output of an earlier run is there")
 if what == "fail":
     print("first words"); sys.exit("error: the toy broke")
 if what == "die once":
-    order.unlink()
+    order.write_text("find nothing")
     out.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
+if what == "find nothing" and out.exists():
+    sys.exit("error: the output of an earlier run is there")
 if what == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if what == "need memory":
