@@ -3,59 +3,42 @@
 import signal
 
 import pytest
-import yaml
-from toy import Toy
+from toy import Toy, stage
 
 from rm_tension.base.lockfile import file_md5
 
 pytestmark = pytest.mark.slow
 
 
-class OwnToy(Toy):
+def make(folder):
     """A toy with folders of a user's own."""
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        for name in ("mine", "out", "sub"):
-            (folder / name).mkdir()
-
-    def write(self, name, text):
-        (self.folder / name).write_text(text, encoding="utf-8")
-
-    def text(self, name):
-        return (self.folder / name).read_text(encoding="utf-8")
-
-    def has_only(self, file="dvc.yaml", **stages):
-        """Have these stages only in a dvc.yaml."""
-        self.write(file, yaml.safe_dump({"stages": stages}, sort_keys=False))
-
-    def succeed(self, *targets, **variables):
-        code, printed = self.launch(*targets, **variables)
-        assert code == 0, printed
-        return printed
-
-    def recorded(self, name="dvc.lock"):
-        return yaml.safe_load(self.text(name))
-
-    def kept(self):
-        """What the files of DVC's cache hold."""
-        files = (self.folder / ".dvc/cache/files").rglob("*")
-        return {path.read_text() for path in files if path.is_file()}
+    toy = Toy(folder)
+    for name in ("mine", "out", "sub"):
+        (folder / name).mkdir()
+    return toy
 
 
 @pytest.fixture
 def toy(tmp_path):
-    return OwnToy(tmp_path / "toy")
+    return make(tmp_path / "toy")
 
 
 @pytest.fixture
 def serial(tmp_path):
     """Another one, for `dvc repro`."""
-    return OwnToy(tmp_path / "serial")
+    return make(tmp_path / "serial")
 
 
-def stage(command, *deps, outs=("out/own",), **more):
-    return {"cmd": command, "deps": list(deps), "outs": list(outs), **more}
+def succeed(toy, *targets, **variables):
+    code, printed = toy.launch(*targets, **variables)
+    assert code == 0, printed
+    return printed
+
+
+def kept(toy):
+    """What the files of DVC's cache hold."""
+    files = (toy.folder / ".dvc/cache/files").rglob("*")
+    return {path.read_text() for path in files if path.is_file()}
 
 
 def test_commands_run_as_in_dvc_repro(toy, serial, monkeypatch):
@@ -78,7 +61,7 @@ def test_commands_run_as_in_dvc_repro(toy, serial, monkeypatch):
             one.write(name, "mine")
     targets = ("dvc.yaml", "sub/dvc.yaml:inner")
     serial.dvc("repro", *targets)
-    assert "7 done" in toy.succeed(*targets, SHELL="/bin/bash")
+    assert "7 done" in succeed(toy, *targets, SHELL="/bin/bash")
     expected = {
         "out/several": "several 1\nseveral\n",
         "out/lines": "lines 1\nx is ''\n",  # each line has a shell of its own
@@ -116,13 +99,13 @@ def test_an_added_file_that_was_changed_is_recorded_as_dvc_repro_records_it(toy,
         one.write("mine/q.csv", "edited\n")
         one.write("mine/folder/b", "new\n")
     serial.dvc("repro", "own")
-    assert "mine/q.csv.dvc: done" in toy.succeed("own")
+    assert "mine/q.csv.dvc: done" in succeed(toy, "own")
     for name in ("mine/q.csv.dvc", "mine/folder.dvc", "dvc.lock"):
         assert toy.recorded(name) == serial.recorded(name)
     assert toy.text("mine/q.csv") == "edited\n"
     assert toy.text("out/own") == "edited\nold mine/folder/a\nnew\n"
-    assert {"old mine/q.csv\n", "edited\n", "new\n"} <= toy.kept()
-    assert "3 up to date" in toy.succeed("own")
+    assert {"old mine/q.csv\n", "edited\n", "new\n"} <= kept(toy)
+    assert "3 up to date" in succeed(toy, "own")
 
 
 def test_an_added_file_that_is_missing_is_named_and_nothing_is_touched(toy):
@@ -131,7 +114,7 @@ def test_an_added_file_that_is_missing_is_named_and_nothing_is_touched(toy):
     toy.has_only("sub/dvc.yaml", other=other)
     toy.write("mine/q.csv", "old\n")
     toy.dvc("add", "mine/q.csv")
-    toy.succeed("own", "sub/dvc.yaml:other")
+    succeed(toy, "own", "sub/dvc.yaml:other")
     (toy.folder / "mine/q.csv").unlink()
     toy.set_value(2)
     code, printed = toy.launch("sub/dvc.yaml:other", "own")
@@ -151,13 +134,13 @@ def test_what_is_frozen_or_imported_keeps_its_files(toy, tmp_path):
     )
     for name in inputs:
         toy.write(name, "by hand\n")
-    toy.succeed("own")
+    succeed(toy, "own")
     assert toy.text("out/own") == "by hand\nby hand\n"
     assert toy.runs("frozen") == 0
     for file in ("dvc.lock", "mine/imported.dvc"):
         assert file_md5(toy.folder / "mine/imported") in toy.text(file)
     toy.set_value(2)
-    assert "3 up to date" in toy.succeed("own")
+    assert "3 up to date" in succeed(toy, "own")
 
 
 def test_outputs_that_persist_or_are_in_git_are_kept_or_made_again(toy):
@@ -167,10 +150,10 @@ def test_outputs_that_persist_or_are_in_git_are_kept_or_made_again(toy):
     toy.dvc("config", "cache.type", "symlink")
     for value in (1, 2):
         toy.set_value(value)
-        toy.succeed("own")
+        succeed(toy, "own")
     assert toy.text("out/history") == "value: 1\nvalue: 2\n"
     assert toy.text("out/report") == "value: 2\n"
-    assert toy.kept() == {"value: 1\n", "value: 1\nvalue: 2\n"}
+    assert kept(toy) == {"value: 1\n", "value: 1\nvalue: 2\n"}
 
 
 def test_what_is_always_changed_runs_each_time(toy):
@@ -178,7 +161,7 @@ def test_what_is_always_changed_runs_each_time(toy):
     callback = {"cmd": "echo 1 >> runs-of/callback"}
     toy.has_only(always=stage(command, always_changed=True), callback=callback)
     for _ in range(2):
-        assert "2 done" in toy.succeed("always", "callback")
+        assert "2 done" in succeed(toy, "always", "callback")
     assert toy.text("runs-of/always") == "value: 1\n" * 2
     assert toy.text("runs-of/callback") == "1\n" * 2
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -66,36 +67,41 @@ class Toy:
         for name in ("orders", "waits", "ended", "runs-of"):
             (folder / name).mkdir(parents=True)
         if new:
-            self._write(folder)
+            self._make()
 
-    def _write(self, folder: Path) -> None:
-        shutil.copy(REPOSITORY / "params.yaml", folder)
-        (folder / "toy.yaml").write_text("value: 1\n", encoding="utf-8")
-        (folder / "step.py").write_text(STEP, encoding="utf-8")
-        middle = [f"out/middle-{cell}" for cell in self.cells]
-        stages = {
-            "first": _stage("out/first", [], params=[{"toy.yaml": ["value"]}]),
-            "middle": {
-                "matrix": {"cell": list(self.cells)},
-                **_stage("out/middle-${item.cell}", ["out/first"]),
-            },
-            "last": _stage("out/last", middle),
-        }
-        (folder / "dvc.yaml").write_text(
-            yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
+    def _make(self) -> None:
+        shutil.copy(REPOSITORY / "params.yaml", self.folder)
+        self.set_value(1)
+        self.write("step.py", STEP)
+        cells = {"matrix": {"cell": list(self.cells)}}
+        self.has_only(
+            first=_step("out/first", params=[{"toy.yaml": ["value"]}]),
+            middle=cells | _step("out/middle-${item.cell}", "out/first"),
+            last=_step("out/last", *(f"out/middle-{cell}" for cell in self.cells)),
         )
-        (folder / ".gitignore").write_text(
-            "out/\n.state/\norders/\nwaits/\nended/\nruns-of/\n", encoding="utf-8"
-        )
-        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        self.write(".gitignore", "out/\n.state/\norders/\nwaits/\nended/\nruns-of/\n")
+        subprocess.run(["git", "init", "--quiet"], cwd=self.folder, check=True)
         self.dvc("init", "--quiet")
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_text(encoding="utf-8")
+
+    def recorded(self, name: str = "dvc.lock") -> Any:
+        return yaml.safe_load(self.text(name))
+
+    def has_only(self, file: str = "dvc.yaml", **stages: object) -> None:
+        """Have these stages only in a dvc.yaml."""
+        self.write(file, yaml.safe_dump({"stages": stages}, sort_keys=False))
 
     def set_value(self, value: int) -> None:
         """Of the parameter that all stages read and the first depends on."""
-        (self.folder / "toy.yaml").write_text(f"value: {value}\n", encoding="utf-8")
+        self.write("toy.yaml", f"value: {value}\n")
 
     def order(self, name: str, what: str) -> None:
-        (self.folder / "orders" / name).write_text(what, encoding="utf-8")
+        self.write(f"orders/{name}", what)
 
     def release(self, name: str) -> None:
         (self.folder / "orders" / name).unlink()
@@ -127,7 +133,7 @@ class Toy:
         return dvc(*arguments, folder=self.folder)
 
     def read(self, name: str) -> str:
-        return (self.folder / "out" / name).read_text(encoding="utf-8")
+        return self.text(f"out/{name}")
 
     def runs(self, name: str) -> int:
         """How often a stage's program was started."""
@@ -135,7 +141,7 @@ class Toy:
         return len(path.read_text(encoding="utf-8")) if path.exists() else 0
 
     def lock(self) -> str:
-        return (self.folder / "dvc.lock").read_text(encoding="utf-8")
+        return self.text("dvc.lock")
 
     def wait_for(self, *names: str) -> None:
         """Until `names` (of files below the folder) are there."""
@@ -145,9 +151,14 @@ class Toy:
             time.sleep(0.05)
 
 
-def _stage(out: str, deps: list[str], **more: object) -> dict[str, object]:
-    words = " ".join(["python -m step", out, *deps])
-    return {"cmd": words, **more, "deps": ["step.py", *deps], "outs": [out]}
+def stage(command: object, *deps: str, outs: object = ("out/own",), **more: object) -> dict:
+    """As dvc.yaml has one."""
+    return {"cmd": command, **more, "deps": list(deps), "outs": list(outs)}
+
+
+def _step(out: str, *deps: str, **more: object) -> dict:
+    command = " ".join(["python -m step", out, *deps])
+    return stage(command, "step.py", *deps, outs=[out], **more)
 
 
 def read_until(process: subprocess.Popen[str], *lines: str) -> None:
