@@ -74,6 +74,7 @@ def test_a_job_that_is_killed_is_started_once_more(shell, toy):
     toy.order("middle-c", "die")
     code, printed = toy.launch(SHELL=shell)
     assert "middle@a: killed by signal 9: started once more\n" in printed
+    assert "middle@a: done\n" in printed  # after what it had left was removed
     assert "middle@c: failed: killed by signal 9" in printed
     assert (toy.runs("middle-a"), toy.runs("middle-c"), code) == (2, 2, 1)
 
