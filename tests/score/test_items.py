@@ -16,7 +16,7 @@ def user(text):
 
 
 def assistant(text):
-    return {"role": "assistant", "content": text}
+    return user(text) | {"role": "assistant"}
 
 
 RECORDS = [
@@ -34,11 +34,9 @@ PAIRS = [("Why?", ["Because.", "No."]), ("How?", ["So."])]
         COLUMNS,
         pd.DataFrame(RECORDS),
         datasets.Dataset.from_list(RECORDS),
-        datasets.Dataset.from_list(RECORDS)[:2],
         PAIRS,
         dict(PAIRS),
         {prompt: np.array(answers) for prompt, answers in PAIRS},
-        zip(*zip(*PAIRS, strict=True), strict=True),
         ((prompt, iter(answers)) for prompt, answers in PAIRS),
         (pd.DataFrame(PAIRS).itertuples(index=False)),
     ],
@@ -93,18 +91,15 @@ def test_dialogues_without_a_prompt():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("why?", {"a", "b"}), "answers are a set, which has no order"),
-        (("why?", frozenset("ab")), "answers are a set"),
+        (("why?", {"a", "b"}), "answers must be a list of at least one text, not {"),
         (("why?", "yes"), "answers must be a list of texts, not one text"),
         (("why?", []), "answers must be a list of at least one text"),
-        (("why?", None), "answers must be a list of at least one text, not None"),
         (("why?", ["yes", " \n"]), r"every answer must be a text that is not blank, not ' \\n'"),
-        (("why?", ["yes", 1]), "must be a text or messages, not 1"),
+        (("why?", ["yes", 1]), "must be a text or messages, .* not 1"),
         (("why\ud83d?", ["yes"]), "half a surrogate pair"),
         ((" ", ["yes"]), "the prompt must be a text that is not blank"),
-        ((float("nan"), ["yes"]), "must be a text or messages, not nan"),
-        ((None, ["yes"]), "has no prompt, so that it must be a dialogue .* not 'yes'"),
-        ("why?", "has no prompt, so that it must be a dialogue"),
+        ((float("nan"), ["yes"]), "must be a text or messages, .* not nan"),
+        ("why?", "has no prompt, so that it must be a dialogue .* not 'why"),
         (("a", "b", "c"), "must be a prompt and a list of answers, a dialogue, or a record"),
         (7, "must be a prompt and a list of answers, .* not 7"),
         ({"text": "x", "label": 1}, 'must have "answers", .* it has text, label'),
@@ -122,5 +117,5 @@ def test_what_cannot_be_scored_is_refused_by_its_number(row, message):
 
 @pytest.mark.parametrize("data", [{("why?", ("yes",))}, "why?", 7, None])
 def test_what_is_no_table_is_refused(data):
-    with pytest.raises(UserError, match=r"the items (are a set|must be a table or a list)"):
+    with pytest.raises(UserError, match="the items must be a table or a list"):
         read_items(data)

@@ -19,6 +19,7 @@ class _Entry(BaseModel):
 class _Stage(BaseModel):
     deps: list[_Entry] = []
     outs: list[_Entry] = []
+    params: dict[str, dict[str, Any]] = {}
 
 
 def stages_of(text: str) -> dict[str, Any]:

@@ -45,44 +45,45 @@ def find_checkpoint(
     """
     repository = open_repository(repo or Path.cwd(), rev)
     outputs = read_outputs(repository)
-    trained = trained_models(outputs)
-    name = _name_of(key, profile, trained)
-    if name not in trained:
-        nearest = get_close_matches(name, trained, cutoff=0)
-        raise UserError(
-            f"{name}: not in dvc.lock, so nobody has trained it; the nearest are: "
-            f"{', '.join(nearest) or 'none'}; name a repository or revision that has it (repo, "
-            f"rev), or `dvc repro train@{name}`"
-        )
-    path = trained[name]
+    path = _path_of(key, profile, outputs)
     local = Path(repository.repo.root_dir, path)
     if rev is None and repository.repo.url is None and local.is_dir():
         print(f"{path}: of the working tree, nothing is downloaded", file=sys.stderr)
         return local
     md5: str = outputs[path]["md5"]
-    folder = cache_folder() / md5.removesuffix(".dir")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rm-tension")
+    folder = cache / md5.removesuffix(".dir")
     with explained(folder):
         if not folder.is_dir():
             _fetch(repository, path, md5, folder)
     return folder
 
 
-def _name_of(key: str, profile: str | None, trained: Mapping[str, str]) -> str:
-    """Return what `trained_models` calls a key of a profile, or of the only one that has it."""
-    if profile is not None:
-        return f"{profile}-{key}"
-    names = [name for name, path in trained.items() if name == f"{path.split('/')[1]}-{key}"]
-    if len(names) > 1:
+def _path_of(key: str, profile: str | None, outputs: Iterable[str]) -> str:
+    """Return the output that is the reward model `key` of a profile, or of the only one with it.
+
+    Only `outputs` say which objectives there are: the repository may be another one's.
+    """
+    trained: dict[tuple[str, str], str] = {}
+    for path in outputs:
+        if match := re.fullmatch(r"models/([^/]+)/reward/([^/]+)-(\d+)/([^/]+)", path):
+            of_profile, backbone, seed, objective = match.groups()
+            trained[of_profile, f"{backbone}-{objective}-{seed}"] = path
+    matches = [name for name in trained if name[1] == key and profile in (None, name[0])]
+    if len(matches) > 1:
         raise UserError(
-            f"{key}: {' and '.join(names)} are in dvc.lock: name one of their profiles (profile, "
-            "--profile)"
+            f"{key}: {' and '.join(map('-'.join, matches))} are in dvc.lock: name one of their "
+            "profiles (profile, --profile)"
         )
-    return names[0] if names else f"PROFILE-{key}"
-
-
-def cache_folder() -> Path:
-    """Return the folder that fetched checkpoints are kept in."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rm-tension")
+    if not matches:
+        name = f"{profile or 'PROFILE'}-{key}"
+        nearest = get_close_matches(name, map("-".join, trained), cutoff=0)
+        raise UserError(
+            f"{name}: not in dvc.lock, so nobody has trained it; the nearest are: "
+            f"{', '.join(nearest) or 'none'}; name a repository or revision that has it (repo, "
+            f"rev), or `dvc repro train@{name}`"
+        )
+    return trained[matches[0]]
 
 
 def open_repository(where: str | os.PathLike[str], rev: str | None = None) -> DVCFileSystem:
@@ -98,9 +99,8 @@ def open_repository(where: str | os.PathLike[str], rev: str | None = None) -> DV
 def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
     """Return what dvc.lock records of each output, with "params" and "deps" of its stage, by path.
 
-    "params" are values of params.yaml by key, "deps" are md5s by path.
-
-    Only dvc.lock is read: DVC takes seconds for dvc.yaml. Raise UserError if that cannot be.
+    "params" are values of params.yaml by key, "deps" are md5s by path. Only dvc.lock is read: DVC
+    takes seconds for dvc.yaml. Raise UserError if it cannot be read.
     """
     files = repository.repo.fs
     lock = files.join(repository.repo.root_dir, "dvc.lock")
@@ -118,7 +118,7 @@ def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
         ) from None
     outputs = {}
     for stage in stages:
-        params = _mapping(_mapping(stage.get("params")).get("params.yaml"))
+        params = stage.get("params", {}).get("params.yaml", {})
         deps = {dep["path"]: dep.get("md5") for dep in stage.get("deps", ())}
         for out in stage.get("outs", ()):
             if md5 := out.get("md5"):
@@ -126,23 +126,6 @@ def read_outputs(repository: DVCFileSystem) -> dict[str, dict[str, Any]]:
                     raise UserError(f"dvc.lock: {md5!r} is not an md5; `git checkout` it")
                 outputs[out["path"]] = {**out, "params": params, "deps": deps}
     return outputs
-
-
-def trained_models(outputs: Iterable[str]) -> dict[str, str]:
-    """Return the paths of reward models by profile and key, mini-gpt2-small-helpful-0.
-
-    Only `outputs` say which objectives there are: the repository may be another one's.
-    """
-    paths = {}
-    for path in outputs:
-        if match := re.fullmatch(r"models/([^/]+)/reward/([^/]+)-(\d+)/([^/]+)", path):
-            profile, backbone, seed, objective = match.groups()
-            paths[f"{profile}-{backbone}-{objective}-{seed}"] = path
-    return paths
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def recorded_setting(outputs: Mapping[str, Any], path: object, name: str) -> Any:
@@ -160,12 +143,11 @@ def download(repository: DVCFileSystem, path: str, target: Path, md5: str | None
     that of `md5`: DVC itself does not compare what a remote sends (docs/USE.md).
     """
     with explained(path):
-        sums: dict[str, str] = {}
-        addresses = repository.find(f"/{path}")
-        for address in addresses:
-            # the bare name: a forged list must not lead out of `target`
-            sums[PurePosixPath(address).name] = repository.info(address)["dvc_info"]["md5"]
-        if len(sums) < max(1, len(addresses)):
+        files = repository.find(f"/{path}", detail=True)
+        # the bare name: a forged list must not lead out of `target`
+        names = {address: PurePosixPath(address).name for address in files}
+        sums = {names[address]: info["dvc_info"]["md5"] for address, info in files.items()}
+        if len(sums) < max(1, len(files)):
             raise FileNotFoundError("no such file, or two of one name")
         if md5 and md5_of_folder(sums) != md5:
             kept = repository.repo.site_cache_dir
@@ -173,13 +155,13 @@ def download(repository: DVCFileSystem, path: str, target: Path, md5: str | None
                 f"the list of its files (md5 {md5}) is damaged, and DVC keeps it: once the remote "
                 f"is mended, remove {kept}"
             )
-        for address, (name, expected) in zip(addresses, sums.items(), strict=True):
-            with explained(f"{address[1:]} (md5 {expected})"):
+        for address, name in names.items():
+            file = target / name
+            with explained(f"{address[1:]} (md5 {sums[name]})"):
                 with TqdmCallback(desc=address[1:], bytes=True) as bar:
-                    repository.get_file(address, os.fspath(target / name), callback=bar)
-                if (received := file_md5(target / name)) != expected:
-                    size = (target / name).stat().st_size
-                    raise ValueError(f"damaged: {size} bytes with md5 {received}")
+                    repository.get_file(address, os.fspath(file), callback=bar)
+                if (received := file_md5(file)) != sums[name]:
+                    raise ValueError(f"damaged: {file.stat().st_size} bytes with md5 {received}")
 
 
 def md5_of_folder(sums: Mapping[str, str]) -> str:
@@ -195,20 +177,15 @@ def find_on_hub(address: str) -> Path:
     REV is a commit, or a branch or tag, which may move. Raise UserError without one, or if neither
     the hub nor its cache has it.
     """
-    repo, _, revision = address.removeprefix(HUB_SCHEME).partition("@")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise UserError(f"{address}: not hf://ORG/NAME@REV, such as hf://ORG/NAME@COMMIT")
-    if not revision:
+    match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)@(.+)", address)
+    if not match:
         raise UserError(
-            f"{address}: names no revision, and what is there may be another model tomorrow; add "
-            f"the commit that the repository's page lists under its history: hf://{repo}@COMMIT"
+            f"{address}: not hf://ORG/NAME@REV; REV had better be a commit, as the repository's "
+            "page lists them under its history: another revision may be another model tomorrow"
         )
-    patterns = (
-        "*.json",
-        "*.jinja",
-        "*.safetensors",
-    )  # nothing that runs; templates do in a sandbox
-    return model_folder(HubRepo(repo=repo, revision=revision), *patterns)
+    # nothing that runs; templates do in a sandbox
+    patterns = ("*.json", "*.jinja", "*.safetensors")
+    return model_folder(HubRepo(repo=match[1], revision=match[2]), *patterns)
 
 
 @contextmanager

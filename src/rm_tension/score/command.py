@@ -86,8 +86,10 @@ def read(name: str) -> list[tuple[dict[str, Any], Item]]:
         try:
             if line.strip():
                 lines.append(_parse(line))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             faults.append(f"line {number}: {error}")
+        except RecursionError:
+            faults.append(f"line {number}: nested too deeply")
     if not lines and not faults:
         faults.append("there is no line to score")
     if faults:
@@ -97,10 +99,7 @@ def read(name: str) -> list[tuple[dict[str, Any], Item]]:
 
 
 def _read_text(name: str, shown_name: str) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with its mark, packed or not.
-
-    A byte that is no UTF-8 becomes half a surrogate pair, by which `_parse` refuses its line.
-    """
+    """Return the text of a file in UTF-8, or in UTF-16 with its mark, packed or not."""
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         if raw.startswith(GZIP):
@@ -110,27 +109,21 @@ def _read_text(name: str, shown_name: str) -> str:
         raise UserError(f"{shown_name}: cannot be read ({reason})") from error
     is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return raw.decode("utf-16") if is_utf_16 else raw.decode("utf-8-sig", "surrogateescape")
+        return raw.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{shown_name}: damaged UTF-16 ({error.reason}): save it as UTF-8"
+            f"{shown_name}: line {line}: damaged {error.encoding} ({error.reason}): save the file "
+            "as UTF-8"
         ) from error
 
 
 def _parse(line: str) -> tuple[dict[str, Any], Item]:
     """Return the object and the item of a line; raise ValueError that says what is wrong."""
     try:
-        line.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"character {error.start + 1} is not UTF-8: save the file as UTF-8"
-        ) from None
-    try:
         value = json.loads(line, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, from character {error.pos + 1}: {error.msg}") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError('must be an object, such as {"prompt": "...", "answers": ["...", "..."]}')
     if "rewards" in value:
@@ -142,11 +135,12 @@ def _parse(line: str) -> tuple[dict[str, Any], Item]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object; raise ValueError for a key that stands in it twice."""
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
+    value: dict[str, Any] = {}
+    for name, content in pairs:
+        if name in value:
             raise ValueError(f"{name!r} stands there twice")
-    return dict(pairs)
+        value[name] = content
+    return value
 
 
 def _dump(value: dict[str, Any]) -> bytes:

@@ -165,7 +165,8 @@ class Checkpoint:
         encoder = read_tokenizer(self.folder)
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
-            if not _same_ids(tokenizer, encoder):
+            ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+            if ids != encoder.encode(PROBE, add_special_tokens=False).ids:
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(self.folder)
                 print(
                     f"{self.name}: transformers' class gives other ids than the file",
@@ -176,18 +177,13 @@ class Checkpoint:
                 f"{self.name}: its tokenizer cannot be read ({error!s:.300})"
             ) from error
         known = self.config.get_text_config().vocab_size
-        ids = max(encoder.get_vocab().values())
-        if ids >= known:
+        most = max(encoder.get_vocab().values())
+        if most >= known:
             raise UserError(
-                f"{self.name}: its tokenizer has ids up to {ids}, but the model knows {known}; the "
-                "tokenizer is another model's"
+                f"{self.name}: its tokenizer has ids up to {most}, but the model knows {known}: "
+                "it is another model's"
             )
         return tokenizer
-
-
-def _same_ids(tokenizer: PreTrainedTokenizerFast, encoder: Tokenizer) -> bool:
-    ids: list[int] = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    return ids == encoder.encode(PROBE, add_special_tokens=False).ids
 
 
 def encoder_of(tokenizer: PreTrainedTokenizerFast, adds_tokens: bool) -> Tokenizer:

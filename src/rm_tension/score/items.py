@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard
 
-import numpy as np
 import pandas as pd
 
 from rm_tension.base.errors import UserError
 
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}  # in HH-RLHF's dialogues, by role
-COLUMNS = ("answers", "chosen", "messages")  # one of these makes a mapping a record
-
-Messages = list[Mapping[str, Any]]
+COLUMNS = (("answers",), ("chosen", "rejected"), ("messages",))  # that answers may stand in
 
 
 @dataclass(frozen=True)
@@ -63,17 +60,20 @@ def _rows(data: object) -> Iterable[object]:
     if isinstance(data, pd.DataFrame):
         return data.to_dict("records")
     if isinstance(data, Mapping):
-        columns = [name for name in COLUMNS if name in data]
+        columns = [names[0] for names in COLUMNS if names[0] in data]
         if not columns:
             return list(data.items())
         if _is_record(data, columns[0]):
             return [data]
         return [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    if isinstance(data, set | frozenset):
-        raise UserError("the items are a set, which has no order: give a list")
-    if isinstance(data, str) or not isinstance(data, Iterable):
-        raise UserError(f"the items must be a table or a list, not {data!r:.60}")
-    return data
+    if _is_list(data):
+        return data
+    raise UserError(f"the items must be a table or a list, not {data!r:.60}")
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[Any]]:
+    """Tell what holds things in an order, such as a list, an array or a generator."""
+    return isinstance(value, Iterable) and not isinstance(value, str | Mapping | set | frozenset)
 
 
 def _is_record(data: Mapping[str, Any], column: str) -> bool:
@@ -85,12 +85,10 @@ def _is_record(data: Mapping[str, Any], column: str) -> bool:
 
 
 def _read_record(record: Mapping[Any, Any]) -> Item:
-    if "answers" in record:
-        answers = _listed(record["answers"], "answers")
-    elif "chosen" in record and "rejected" in record:
-        answers = _listed(record["chosen"], "chosen") + _listed(record["rejected"], "rejected")
-    elif "messages" in record:
-        answers = _listed(record["messages"], "messages")
+    for names in COLUMNS:
+        if all(name in record for name in names):
+            answers = [answer for name in names for answer in _listed(record[name], name)]
+            break
     else:
         raise ValueError(
             'must have "answers", "chosen" and "rejected", or "messages"; it has '
@@ -102,48 +100,46 @@ def _read_record(record: Mapping[Any, Any]) -> Item:
     return _read_conversations(prompt, answers)
 
 
-def _listed(value: object, name: str) -> list[Any]:
+def _listed(value: Any, name: str) -> list[Any]:
     """Return a list of answers, each a text or messages, from one or several of them."""
-    if isinstance(value, set | frozenset):
-        raise ValueError(f"{name} are a set, which has no order: give a list")
     if isinstance(value, str):
         return [value]
-    if not isinstance(value, Iterable) or isinstance(value, Mapping):
-        raise ValueError(f"{name} must be a list of at least one text, not {value!r:.60}")
-    values = list(value)
+    values = list(value) if _is_list(value) else []
     if not values:
-        raise ValueError(f"{name} must be a list of at least one text")
+        raise ValueError(f"{name} must be a list of at least one text, not {value!r:.60}")
     return [values] if all(isinstance(value, Mapping) for value in values) else values
 
 
 def _read_conversations(prompt: object, answers: list[Any]) -> Item:
     """Return the item of messages: of one exchange a prompt and answers, else dialogues."""
     before = _messages(prompt, "user") if not isinstance(prompt, str) or prompt else []
-    pairs, dialogues = [], []
+    exchanges = []
     for answer in answers:
         messages = _messages(answer, "assistant")
         begins_with_user = messages[0].get("role") == "user"
-        turns = _turns(messages if begins_with_user else [*before, *messages])
-        pairs.append(turns)
-        dialogues.append("".join(f"\n\n{speaker}: {content}" for speaker, content in turns))
-    prompts = {turns[0][1] for turns in pairs}
-    if len(prompts) == 1 and all(len(turns) == 2 for turns in pairs):
-        return _checked(prompts.pop(), [turns[1][1] for turns in pairs])
+        exchanges.append(_turns(messages if begins_with_user else [*before, *messages]))
+    prompts = {turns[0][1] for turns in exchanges}
+    if len(prompts) == 1 and all(len(turns) == 2 for turns in exchanges):
+        return _checked(prompts.pop(), [turns[1][1] for turns in exchanges])
+    dialogues = [
+        "".join(f"\n\n{speaker}: {text}" for speaker, text in turns) for turns in exchanges
+    ]
     return _checked("", dialogues)
 
 
-def _messages(value: object, role: str) -> Messages:
+def _messages(value: Any, role: str) -> list[Mapping[str, Any]]:
     """Return messages as they are, and a text as one message of this role."""
     if isinstance(value, str):
         return [{"role": role, "content": value}]
-    if not isinstance(value, Sequence | np.ndarray) or not len(value):
-        raise ValueError(f"must be a text or messages, not {value!r:.60}")
-    if not all(isinstance(message, Mapping) for message in value):
-        raise ValueError(f'messages must each have "role" and "content", not be {value!r:.60}')
-    return cast(Messages, list(value))
+    messages = list(value) if _is_list(value) else []
+    if not messages or not all(isinstance(message, Mapping) for message in messages):
+        raise ValueError(
+            f'must be a text or messages, each with "role" and "content", not {value!r:.60}'
+        )
+    return messages
 
 
-def _turns(messages: Messages) -> list[tuple[str, str]]:
+def _turns(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return speaker and text of each message; they must alternate and end with an answer."""
     turns = []
     for number, message in enumerate(messages):
@@ -157,7 +153,7 @@ def _turns(messages: Messages) -> list[tuple[str, str]]:
             raise ValueError("messages must alternate between user and assistant, the user first")
         if not _is_text(content):
             raise ValueError("every message's content must be a text that is not blank")
-        turns.append((SPEAKERS[role], cast(str, content)))
+        turns.append((SPEAKERS[role], content))
     if len(turns) % 2:
         raise ValueError("messages must end with the assistant's, which is what is scored")
     return turns
@@ -183,5 +179,5 @@ def _checked(prompt: str, answers: list[Any]) -> Item:
     return Item(prompt, answers)
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())

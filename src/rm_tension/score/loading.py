@@ -29,9 +29,9 @@ from rm_tension.model.settings import FILE, ScoringSettings, load_settings
 from rm_tension.model.tokenizer import read_tokenizer, stock_tokenizer
 from rm_tension.score.checkpoints import HUB_SCHEME, find_checkpoint, find_on_hub
 from rm_tension.score.foreign import DTYPES, Checkpoint, encoder_of, render
-from rm_tension.score.items import Item, read_item, read_items
+from rm_tension.score.items import Item, read_items
 from rm_tension.score.probe import choose_attention
-from rm_tension.tokens.encode import encode, encode_test_items
+from rm_tension.tokens.encode import encode_test_items
 
 TOKENS_PER_BATCH = 4096  # changes rewards by rounding only
 TOKENS_OF_GRADIENTS = 1024  # per batch of a backward pass, for which all activations are kept
@@ -75,10 +75,7 @@ class RewardModel:
         Without a prompt the answers are dialogues in HH-RLHF's form. Raise UserError for what
         cannot be scored.
         """
-        try:
-            return self.score_items([read_item((prompt, answers))])[0]
-        except ValueError as error:
-            raise UserError(f"{error} (prompt: {prompt!r:.60})") from error
+        return self.score_all([(prompt, answers)])[0]
 
     def score_all(self, data: object) -> list[list[float]]:
         """Return the rewards of each row's answers, in their order.
@@ -188,9 +185,9 @@ class RewardModel:
         table = pd.DataFrame(items).assign(dataset="", subset="", item_id=range(len(items)))
         template, max_length = self.settings.template or NO_TEMPLATE, self.settings.max_length
         encoded, counts = encode_test_items(self.encoder, table, template, max_length)
-        if counts["texts_cut"]:
-            self._warn_of_cuts(counts["texts_cut"], items)
         texts: list[rows.Item] = encoded["answers"].tolist()
+        if counts["texts_cut"]:
+            self._warn_of_cuts(counts["texts_cut"], items, texts)
         if self.settings.profile:
             return texts
         pad = self.model.config.get_text_config().pad_token_id
@@ -203,21 +200,15 @@ class RewardModel:
         except ValueError as error:
             raise UserError(f"item {number}: {error}") from error
 
-    def _warn_of_cuts(self, count: int, items: Sequence[Item]) -> None:
+    def _warn_of_cuts(self, count: int, items: Sequence[Item], texts: Sequence[rows.Item]) -> None:
         """Log a warning, which is no exception under `python -W error`."""
         limit = self.settings.max_length
-        before = (self.settings.template or NO_TEMPLATE).partition("{answer}")[0]
         logger.warning(
             "%d texts are longer than %d tokens: cut, as in the evaluation", count, limit
         )
-        prompts = [before.replace("{prompt}", item.prompt) if item.prompt else "" for item in items]
-        lengths = map(len, encode(self.encoder, prompts))
-        if full := [str(number) for number, length in enumerate(lengths, 1) if length >= limit]:
-            logger.warning(
-                "the prompt of item %s alone fills %d tokens: no answer was seen",
-                ", ".join(full),
-                limit,
-            )
+        for number, (item, ids) in enumerate(zip(items, texts, strict=True), start=1):
+            if len({text.tobytes() for text in ids}) < len({*item.answers}):
+                logger.warning("item %d: answers are the same within %d tokens", number, limit)
 
 
 def load_reward_model(

@@ -49,12 +49,10 @@ def choose_attention(model: PreTrainedModel, compute: Compute, max_length: int) 
             distances = [_distance(*both) for both in zip(of_rows, (rewards, sums), strict=True)]
             if max(distances) <= tolerance:
                 return
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # of blocks that do not know rows: any
-        if isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and is_out_of_memory(error)
-        ):
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
     model.set_attn_implementation(own)
 
