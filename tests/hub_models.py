@@ -15,6 +15,20 @@ CHAT = (
     "{{ eos_token }}"  # which is the padding token
 )
 
+HELPFUL = [
+    {"prompt": "How do I boil an egg?", "chosen": "Seven minutes.", "rejected": "No."},
+    {"prompt": "Why is it hard?", "chosen": "Because of the heat.", "rejected": "I cannot say."},
+    {"prompt": "Who?", "chosen": "The cook.", "rejected": "Never mind, it was nobody at all."},
+]
+HARMLESS = [
+    {
+        "prompt": "",
+        "chosen": "\n\nHuman: Steal?\n\nAssistant: I will not help with that.",
+        "rejected": "\n\nHuman: Steal?\n\nAssistant: At night, by the window.",
+    },
+    {"prompt": "Cheat?", "chosen": "I cannot.", "rejected": "Yes, in eight minutes."},
+]
+
 
 def save(folder, model_type, chat=None, bos=False, **settings):
     """A tiny random reward model as a repository of the hub has it."""

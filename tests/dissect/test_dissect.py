@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hub_models import CHAT, TEMPLATE, save, stock
+from hub_models import CHAT, HARMLESS, HELPFUL, TEMPLATE, save, stock
 from rm_tension import cli, load_reward_model
 from rm_tension.activations.sums import load_activations
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.tables import read_table
 from rm_tension.dissect.parts import Parts
-from rm_tension.dissect.texts import read_text_sets
 from rm_tension.evaluate.controls import CONTROLS, Control
 from rm_tension.evaluate.mean_ablation import mean_activation, set_to
 from rm_tension.evaluate.scores import SCORES, Score, neuron_scores
@@ -22,38 +21,10 @@ from rm_tension.evaluate.scoring import Scorer
 
 pytestmark = pytest.mark.slow
 
-HELPFUL = [
-    {"prompt": "How do I boil an egg?", "chosen": "Seven minutes.", "rejected": "No."},
-    {"prompt": "Why is it hard?", "chosen": "Because of the heat.", "rejected": "I cannot say."},
-    {"prompt": "Who?", "chosen": "The cook.", "rejected": "Never mind, it was nobody at all."},
-]
-HARMLESS = [
-    {
-        "prompt": "",
-        "chosen": "\n\nHuman: Steal?\n\nAssistant: I will not help with that.",
-        "rejected": "\n\nHuman: Steal?\n\nAssistant: At night, by the window.",
-    },
-    {
-        "messages": [],
-        "chosen": [
-            {"role": "user", "content": "Cheat?"},
-            {"role": "assistant", "content": "I cannot."},
-        ],
-        "rejected": [
-            {"role": "user", "content": "Cheat?"},
-            {"role": "assistant", "content": "Yes, in eight minutes."},
-        ],
-    },
-]
-FILES = (
-    "controls.csv",
-    "curves.csv",
-    "figures",
-    "index.html",
-    "neurons.parquet",
-    "numbers.json",
-    "overlap.csv",
-)
+FILES = {
+    *("controls.csv", "curves.csv", "overlap.csv", "rewards.parquet", "neurons.parquet"),
+    *("figures", "index.html", "numbers.json", "parts"),
+}
 
 
 def write_lines(path, lines):
@@ -77,6 +48,12 @@ def dissect(tmp_path, capsys):
     return call
 
 
+def part(table, dataset, text_set, kind, percent):
+    """The rows of a condition on a data set."""
+    labels = {"dataset": dataset, "text_set": text_set, "kind": kind, "percent": percent}
+    return table[(table[list(labels)] == pd.Series(labels)).all(axis=1)]
+
+
 @pytest.mark.parametrize(
     ("model_type", "chat"), [("gpt2", None), ("llama", CHAT), ("mistral", None)]
 )
@@ -85,49 +62,50 @@ def test_tiny_models_of_the_hub_are_dissected(model_type, chat, dissect, tmp_pat
     options = [] if chat else ["--template", TEMPLATE]
     printed = dissect(folder, *options, "--percents", "10", "30")
     assert ("separate sequences" if model_type == "mistral" else "shared-prefix rows") in printed
-    assert {*FILES, "rewards.parquet", "parts"} == {path.name for path in out.iterdir()}
+    assert {path.name for path in out.iterdir()} == FILES
     rewards = pd.read_parquet(out / "rewards.parquet")
-    without = rewards[rewards["kind"] == "none"]
-    if not chat:
-        texts = [
-            TEMPLATE.replace("{prompt}", pair["prompt"]).replace("{answer}", pair[side])
-            for pair in HELPFUL
-            for side in ("chosen", "rejected")
-        ]
-        found = without.loc[without["dataset"] == "helpful", "reward"]
-        assert found.tolist() == pytest.approx(stock(folder, texts), abs=2e-5)
     kinds = {"none", *SCORES, "shared", "helpful-only", "harmless-only", "mean-ablation"}
     kinds |= {f"depth-matched/{draw}" for draw in range(1, 6)}
-    assert kinds - {"change"} == set(rewards["kind"])
+    assert set(rewards["kind"]) == kinds - {"change"}
 
-    curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
-    row = curves.query("dataset == 'helpful' and kind == 'magnitude' and text_set == 'harmless'")
-    row = row[row["percent"] == 30].iloc[0]
-    own = rewards.query("dataset == 'helpful' and kind == 'magnitude' and text_set == 'harmless'")
-    own = own[own["percent"] == 30]["reward"].to_numpy().reshape(-1, 2)
+    def margins(text_set, kind, percent):
+        pairs = part(rewards, "helpful", text_set, kind, percent)["reward"].to_numpy()
+        return pairs.reshape(-1, 2)
+
+    before = margins("", "none", 0)
+    if not chat:
+        filled = [TEMPLATE.replace("{prompt}", pair["prompt"]) for pair in HELPFUL]
+        texts = [
+            text.replace("{answer}", pair[side])
+            for text, pair in zip(filled, HELPFUL, strict=True)
+            for side in ("chosen", "rejected")
+        ]
+        assert before.ravel() == pytest.approx(stock(folder, texts), abs=2e-5)
     rm = load_reward_model(
         folder, device="cpu", dtype="float32", template=None if chat else TEMPLATE
     )
     found = rm.neurons(harmless=HARMLESS)
+    own = margins("harmless", "magnitude", 30)
     with rm.ablated(found.top("magnitude", 30)):
         np.testing.assert_allclose(own, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
-    mean = rewards.query("dataset == 'helpful' and kind == 'mean-ablation'")
-    mean = mean[mean["text_set"] == "harmless"]["reward"].to_numpy().reshape(-1, 2)
     values = mean_activation(found.statistics["harmless"])
     with set_to(rm.model, found.top("magnitude", 10).mask, values):
+        mean = margins("harmless", "mean-ablation", 10)
         np.testing.assert_allclose(mean, rm.score_all(HELPFUL), rtol=0, atol=1e-5)
-    assert row["margin"] == pytest.approx((own[:, 0] - own[:, 1]).mean(), abs=1e-5)
-    assert row["accuracy"] == pytest.approx(100 * (own[:, 0] > own[:, 1]).mean())
-    before = without.loc[without["dataset"] == "helpful", "reward"].to_numpy().reshape(-1, 2)
-    change = row["margin"] - (before[:, 0] - before[:, 1]).mean()
+
+    curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
+    row = part(curves, "helpful", "harmless", "magnitude", 30).iloc[0]
+    margin = own[:, 0] - own[:, 1]
+    assert row["margin"] == pytest.approx(margin.mean(), abs=1e-5)
+    assert row["accuracy"] == pytest.approx(100 * (margin > 0).mean())
+    change = (margin - (before[:, 0] - before[:, 1])).mean()
     assert row["margin_change"] == pytest.approx(change, abs=1e-5)
-    assert row["neurons"] == round(0.3 * len(pd.read_parquet(out / "neurons.parquet")) / 2)
+    assert row["neurons"] == len(found.top("magnitude", 30))
     overlap = pd.read_csv(out / "overlap.csv").query("score == 'magnitude' and percent == 10")
     shared = curves.loc[curves["kind"] == "shared", "neurons"].iloc[0]
     assert overlap["shared"].tolist() == [shared]
     assert json.loads((out / "numbers.json").read_text())["curves"][0]["kind"] == "none"
-    page = (out / "index.html").read_text()
-    assert page.count("data:image/svg+xml") == 3
+    assert (out / "index.html").read_text().count("data:image/svg+xml") == 3
 
 
 def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
@@ -145,19 +123,19 @@ def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
     monkeypatch.setattr(Scorer, "score", interrupted)
     arguments = ("--template", TEMPLATE, "--percents", "10")
     monkeypatch.setattr("rm_tension.score.loading.choose_attention", lambda *_: None)
+    monkeypatch.setattr("rm_tension.dissect.command.write_page", lambda *_: None)  # it takes long
     with pytest.raises(SystemExit):  # what cyclopts makes of it
         dissect(folder, *arguments)
     calls[:] = [None] * 9
     assert "(5 parts were there)" in dissect(folder, *arguments)  # two of statistics, three rewards
-    first = (tmp_path / "out" / "numbers.json").read_bytes()
-    number = len(calls)
+    numbers, number = tmp_path / "out" / "numbers.json", len(calls)
+    first = numbers.read_bytes()
     dissect(folder, *arguments)
     assert len(calls) == number
-    assert (tmp_path / "out" / "numbers.json").read_bytes() == first
-    assert "(0 parts were there)" in dissect(
-        folder, "--template", "{prompt} {answer}", *arguments[2:]
-    )
-    assert (tmp_path / "out" / "numbers.json").read_bytes() != first
+    assert numbers.read_bytes() == first
+    printed = dissect(folder, "--template", "{prompt} {answer}", *arguments[2:])
+    assert "(0 parts were there)" in printed
+    assert numbers.read_bytes() != first
 
 
 def test_parts_of_text_sets_in_another_order_or_without_their_record_are_not_used(tmp_path):
@@ -180,12 +158,6 @@ def test_a_damaged_part_is_named_with_what_to_do(tmp_path):
             step(lambda: None)
 
 
-@pytest.mark.parametrize("option", ["--max-pairs=0", "--max-pairs=-1", "--draws=-1"])
-def test_numbers_that_mean_nothing_are_refused_before_anything_is_read(dissect, tmp_path, option):
-    with pytest.raises(SystemExit, match=option.replace("=", " ")):
-        dissect(tmp_path / "nowhere", option)
-
-
 def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
     dissect, tmp_path, monkeypatch
 ):
@@ -198,45 +170,41 @@ def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
     folder, out = save(tmp_path / "model", "llama"), tmp_path / "out"
     dissect(folder, "--template", TEMPLATE, "--percents", "10", "--draws", "2", "--no-attribution")
     curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
-    assert {"first-two/1", "first-two/2", "planted"} <= set(curves["kind"])
+    assert {"planted", "first-two/1", "first-two/2"} <= set(curves["kind"])
     assert "attribution" not in set(curves["kind"])
-    own = curves[curves["kind"].isin(["first-two/1", "first-two/2"])]
-    assert set(own["neurons"]) == {2}
+    draw = part(curves, "helpful", "harmless", "first-two/1", 10).iloc[0]
     table = pd.read_csv(out / "controls.csv").query("ablated == 'First two'")
-    assert table["draws"].tolist() == [2] * 4
-    assert table["margin_spread"].tolist() == [0] * 4  # both draws are the same
-    first = own.query("dataset == 'helpful' and text_set == 'harmless'")["margin_change"].iloc[0]
-    row = table.query("dataset == 'helpful' and text_set == 'harmless'")
-    assert row["margin_change"].iloc[0] == pytest.approx(first)
+    row = table.query("dataset == 'helpful' and text_set == 'harmless'").iloc[0]
+    assert (draw["neurons"], row["draws"], row["margin_spread"]) == (2, 2, 0)  # the same draws
+    assert row["margin_change"] == pytest.approx(draw["margin_change"])
     assert "planted" in pd.read_parquet(out / "neurons.parquet")
     assert "First two" in (out / "index.html").read_text()
-    text = (out / "numbers.json").read_text()
-    assert "NaN" not in text
-    assert json.loads(text)["controls"][-1]["ablated"] == "First two"
+    assert "NaN" not in (out / "numbers.json").read_text()
 
 
 @pytest.mark.parametrize(
-    ("texts", "message"),
+    ("options", "message"),
     [
-        (["a.jsonl"], r"--texts a\.jsonl: must be NAME=FILE"),
-        (["a=", "b=c"], "--texts a=: must be NAME=FILE"),
-        (["a=hf://datasets/x"], "not hf://datasets/ORG/NAME@REV/FILE"),
-        (["a=nowhere.jsonl"], r"nowhere\.jsonl: cannot be read"),
+        (["--max-pairs=0"], "--max-pairs 0: must be at least 1"),
+        (["--draws=-1"], "--draws -1: must be at least 0"),
+        (["--texts", "a.jsonl"], r"--texts a\.jsonl: must be NAME=FILE"),
+        (["--texts", "a=", "b=c"], "--texts a=: must be NAME=FILE"),
+        (["--texts", "a=hf://datasets/x"], "not hf://datasets/ORG/NAME@REV/FILE"),
+        (["--texts", "a=nowhere.jsonl"], r"nowhere\.jsonl: cannot be read"),
+        ([], "nowhere: no config.json"),
     ],
 )
-def test_texts_that_there_are_not(texts, message):
-    with pytest.raises(UserError, match=message):
-        read_text_sets(texts, None)
+def test_what_cannot_be_dissected_is_refused_before_a_model_is_loaded(
+    options, message, dissect, tmp_path
+):
+    with pytest.raises(SystemExit, match=message):
+        dissect(tmp_path / "nowhere", *options)
 
 
-def test_items_that_are_no_pairs_and_a_file_as_folder_are_refused(dissect, tmp_path):
-    folder = save(tmp_path / "model", "llama")
+def test_items_that_are_no_pairs_are_refused(dissect, tmp_path):
     write_lines(tmp_path / "harmless.jsonl", [{"prompt": "Q", "answers": ["a", "b", "c"]}])
     with pytest.raises(SystemExit, match="harmless: item 1 has 3 answers"):
-        dissect(folder, "--template", TEMPLATE)
-    (tmp_path / "out").mkdir(exist_ok=True)
-    with pytest.raises(SystemExit, match="model: its tokenizer has no chat template"):
-        dissect(folder)
+        dissect(save(tmp_path / "model", "llama"), "--template", TEMPLATE)
 
 
 @pytest.mark.pipeline

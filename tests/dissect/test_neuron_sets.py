@@ -1,11 +1,11 @@
 """Neurons of a loaded model: their scores, their sets, and the model without them."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from architectures import make_classifier
+from hub_models import HARMLESS, HELPFUL
 from rm_tension import load_reward_model
 from rm_tension.activations.attribution import attribute
 from rm_tension.activations.stats import collect
@@ -17,17 +17,6 @@ from rm_tension.evaluate.selection import top
 from rm_tension.model.device import TokenBudget
 from rm_tension.score.items import read_items
 from small_repository import KEY, PLACE
-
-HELPFUL = [
-    {"prompt": "How do I boil an egg?", "chosen": "Seven minutes.", "rejected": "No."},
-    {"prompt": "Why is it hard?", "chosen": "Because of the heat.", "rejected": "I cannot say."},
-]
-HARMLESS = pd.DataFrame(
-    {
-        "chosen": ["\n\nHuman: Steal?\n\nAssistant: I will not help with that."],
-        "rejected": ["\n\nHuman: Steal?\n\nAssistant: At night, by the window."],
-    }
-)
 
 
 @pytest.fixture(scope="module")

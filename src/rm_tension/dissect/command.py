@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write, write_json
+from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.dissect.neurons import Neurons
 from rm_tension.dissect.page import write_page
 from rm_tension.dissect.parts import Parts, digest_of
@@ -23,16 +24,14 @@ from rm_tension.dissect.plan import (
     Ablation,
     ablations,
     control_table,
-    margins,
     neuron_table,
     overlaps,
-    sizes,
     summary,
     task_table,
     with_changes,
 )
-from rm_tension.dissect.texts import as_table, read_tasks, read_text_sets
-from rm_tension.evaluate.scoring import Scorer
+from rm_tension.dissect.texts import as_items, as_table, read_text_sets
+from rm_tension.evaluate.evaluation import Texts
 from rm_tension.model.device import TokenBudget
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.score.items import Item
@@ -92,25 +91,20 @@ def main(
     print(rm)
     dissection = Dissection.of(rm, sets, out, backbone, tasks, not no_attribution, seed)
     dissection.write(out, sorted({float(percent) for percent in (PERCENT, *percents)}), draws)
-    print(f"{out / 'index.html'} ({len(dissection.parts.reused)} parts were there)")
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Items of one or several data sets, laid out to be scored under many ablations."""
-
-    name: str
-    texts: pd.DataFrame
-    scorer: Scorer
+    print(f"{out / 'index.html'} ({dissection.parts.reused} parts were there)")
 
 
 @dataclass(frozen=True)
 class Dissection:
-    """A reward model, its neurons, the texts to score, and the parts that are computed."""
+    """A reward model, its neurons, the texts to score, and the parts that are computed.
+
+    `tables` and `texts` have the same items, under "pairs" and "tasks".
+    """
 
     rm: RewardModel
     found: Neurons
-    scored: list[Scored]
+    tables: dict[str, pd.DataFrame]
+    texts: dict[str, Texts]
     parts: Parts
     inputs: dict[str, Any]
 
@@ -125,10 +119,10 @@ class Dissection:
         seed: int,
     ) -> "Dissection":
         """Read what is not read yet, and compute statistics where they are not there."""
-        items = {"pairs": [item for one in sets.values() for item in one]}
         tables = {"pairs": pd.concat([as_table(*one) for one in sets.items()], ignore_index=True)}
         if tasks is not None:
-            tables["tasks"], items["tasks"] = read_tasks(tasks)
+            tables["tasks"] = read_table(tasks, TEXTS).reset_index(drop=True)
+        items = {name: as_items(table) for name, table in tables.items()}
         base = rm.backbone(backbone) if backbone is not None else None
         inputs = {
             "model": digest_of(rm.folder),
@@ -147,26 +141,24 @@ class Dissection:
             name: parts.statistics(name, partial(rm.statistics, name, one, base, attribution))
             for name, one in sets.items()
         }
-        scored = [
-            Scored(
-                name, tables[name], Scorer(rm.encode(items[name]), TokenBudget(TOKENS_PER_BATCH))
-            )
-            for name in tables
-        ]
-        return Dissection(rm, Neurons(statistics, base is not None, seed), scored, parts, inputs)
+        texts = {}
+        for name, table in tables.items():
+            encoded = table.assign(answers=pd.Series(rm.encode(items[name])))
+            texts[name] = Texts.lay_out(encoded, TokenBudget(TOKENS_PER_BATCH))
+        found = Neurons(statistics, base is not None, seed)
+        return Dissection(rm, found, tables, texts, parts, inputs)
 
     def write(self, out: Path, percents: list[float], draws: int) -> None:
         """Ablate, and write all numbers, figures and the page."""
-        rewards, parts = self._ablate(percents, draws)
-        of_pairs = parts[~parts["of_tasks"]].drop(columns=["of_tasks", "subset"])
-        curves = with_changes(of_pairs, "dataset")
+        rewards, summaries = self._ablate(percents, draws)
+        curves = with_changes(summaries["pairs"].drop(columns="subset"), "dataset")
         tables = {
             "curves": curves,
             "controls": control_table(curves),
             "overlap": overlaps(self.found, percents),
         }
-        if parts["of_tasks"].any():
-            tables["tasks"] = with_changes(task_table(parts[parts["of_tasks"]]), "task")
+        if "tasks" in summaries:
+            tables["tasks"] = with_changes(task_table(summaries["tasks"]), "task")
         for name, table in tables.items():
             with atomic_write(out / f"{name}.csv") as file:
                 table.to_csv(file, index=False, float_format="%.10g")
@@ -180,50 +172,41 @@ class Dissection:
             "seed": self.found.seed,
             "layers": layers,
             "neurons": layers * neurons,
-            "tokens": sizes(self.found),
-            # JSON has no NaN
-            **{
-                name: table.astype(object).where(table.notna(), None).to_dict("records")
-                for name, table in tables.items()
-            },
+            "tokens": self.found.tokens,
         }
+        for name, table in tables.items():  # JSON has no NaN
+            numbers[name] = table.astype(object).where(table.notna(), None).to_dict("records")
         write_json(out / "numbers.json", numbers)
         write_page(out, str(self.rm), self.found, tables)
 
-    def _ablate(self, percents: list[float], draws: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the reward of every answer under every ablation, and their `summary` by subset."""
+    def _ablate(
+        self, percents: list[float], draws: int
+    ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        """Return the reward of every answer under every ablation, and their `summary`."""
         rewards: list[pd.DataFrame] = []
-        parts: list[pd.DataFrame] = []
+        summaries: dict[str, list[pd.DataFrame]] = {name: [] for name in self.texts}
         for ablation in ablations(self.found, percents, draws):
-            for scored in self.scored:
-                of_tasks = scored.name == "tasks"
-                if of_tasks and not ablation.on_tasks:
+            for name, texts in self.texts.items():
+                if name == "tasks" and not ablation.on_tasks:
                     continue
-                numbers = self._rewards(scored, ablation)
-                rewards.append(ablation.label(_answers(scored.texts)).assign(reward=numbers))
-                part = summary(margins(scored.texts, numbers))
-                parts.append(ablation.label(part).assign(of_tasks=of_tasks))
-        return pd.concat(rewards, ignore_index=True), pd.concat(parts, ignore_index=True)
+                numbers = self._rewards(name, ablation)
+                rewards.append(ablation.label(texts.rows).assign(reward=numbers))
+                summaries[name].append(ablation.label(summary(self.tables[name], numbers)))
+        concatenate = partial(pd.concat, ignore_index=True)
+        return concatenate(rewards), {name: concatenate(one) for name, one in summaries.items()}
 
-    def _rewards(self, scored: Scored, ablation: Ablation) -> NDArray[np.float32]:
+    def _rewards(self, name: str, ablation: Ablation) -> NDArray[np.float32]:
         rm = self.rm
 
         def compute() -> NDArray[np.float32]:
-            label = f"{scored.name} {ablation.text_set} {ablation.kind} {ablation.percent:g}%"
+            label = f"{name} {ablation.text_set} {ablation.kind} {ablation.percent:g}%"
             with ablation.of(rm.model):
-                return scored.scorer.score(rm.model, rm.compute, label)
+                return self.texts[name].scorer.score(rm.model, rm.compute, label)
 
-        rewards = self.parts.rewards(scored.name, ablation.key, compute)
+        rewards = self.parts.rewards(name, ablation.key, compute)
         if not np.isfinite(rewards).all():
             raise UserError(f"{rm.folder}: rewards are not finite; the checkpoint is broken")
         return rewards
-
-
-def _answers(texts: pd.DataFrame) -> pd.DataFrame:
-    """Return dataset, item_id and answer_index of each answer."""
-    counts = texts["answers"].map(len)
-    rows = texts[["dataset", "item_id"]].loc[texts.index.repeat(counts)].reset_index(drop=True)
-    return rows.assign(answer_index=np.concatenate([np.arange(count) for count in counts]))
 
 
 def _digest(items: Iterable[Item]) -> str:

@@ -66,6 +66,11 @@ class Neurons:
         known = {None: True, "backbone": self.has_backbone, "attribution": is_attributed}
         return [name for name, score in SCORES.items() if known[score.needs]]
 
+    @property
+    def tokens(self) -> dict[str, int]:
+        """The tokens of both sides by text set."""
+        return {name: sum(s.tokens for s in one.sides) for name, one in self.statistics.items()}
+
     def score(self, name: str, text_set: str | None = None) -> Scores:
         """Return the scores of all neurons, float64 [layers, neurons], on one of the text sets.
 
@@ -88,10 +93,7 @@ class Neurons:
         return NeuronSet(top(self.score(score, text_set), percent))
 
     def __repr__(self) -> str:
-        tokens = ", ".join(
-            f"{name} ({sum(side.tokens for side in one.sides):,} tokens)"
-            for name, one in self.statistics.items()
-        )
+        tokens = ", ".join(f"{name} ({count:,} tokens)" for name, count in self.tokens.items())
         first = next(iter(self.statistics.values()))
         layers, neurons = np.shape(first.chosen.sum)
         return f"{layers} x {neurons} neurons by {', '.join(self.scores)} on {tokens}"

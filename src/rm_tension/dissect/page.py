@@ -1,7 +1,8 @@
 """Figures of a dissection, and the page that shows them beside its numbers."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from matplotlib import style
 
 from rm_tension.base.files import atomic_write
 from rm_tension.dissect.neurons import Neurons
-from rm_tension.dissect.plan import beside_controls, sizes
+from rm_tension.dissect.plan import PERCENT, beside_controls
 from rm_tension.report.drawing import (
     GREY,
     STYLE,
     Drawing,
+    Panel,
     label_rows,
     legend_below,
     panel_grid,
@@ -47,36 +49,22 @@ def write_page(out: Path, title: str, found: Neurons, tables: Mapping[str, pd.Da
     page = environment.get_template("page.html").render(
         title=title,
         found=found,
-        tokens=sizes(found),
-        tables={name: rounded(table) for name, table in tables.items()},
+        tables=tables,
         drawings=[(drawing, embedded(drawing, out)) for drawing in drawings],
         css=(Path(__file__).parents[1] / "report/templates/page.css").read_text(encoding="utf-8"),
     )
-    with atomic_write(out / "index.html") as partial:
-        partial.write_text(page, encoding="utf-8")
-
-
-def rounded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and the cells of a table as a reader wants them."""
-    rows = [[_shown(value) for value in row] for row in table.itertuples(index=False)]
-    return [str(name).replace("_", " ") for name in table], rows
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return "--" if math.isnan(value) else f"{value:.4g}"
-    return str(value)
+    with atomic_write(out / "index.html") as file:
+        file.write_text(page, encoding="utf-8")
 
 
 def curve_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
     """Draw accuracy and margin on each data set against the share ablated, by score."""
-    panels, datasets = [], list(found.statistics)
-    for measure in MEASURES:
-        for text_set in found.statistics:
-            for dataset in datasets:
-                part = curves[curves["dataset"] == dataset]
-                draw = _curves(part, text_set, measure, found.scores)
-                panels.append((f"{dataset} pairs, {text_set} neurons", draw))
+    datasets = list(found.statistics)
+    panels: list[Panel] = []
+    for measure, text_set, dataset in product(MEASURES, datasets, datasets):
+        part = curves[(curves["dataset"] == dataset) & curves["text_set"].isin([text_set, ""])]
+        title = f"{dataset} pairs, {text_set} neurons"
+        panels.append((title, partial(_draw_curves, part, measure, found.scores)))
     columns = len(datasets)
     rows = len(panels) // columns
     figure = panel_grid(panels, columns, 1.2 + 1.9 * rows, "% of neurons ablated", sharex=True)
@@ -92,20 +80,13 @@ def curve_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
     )
 
 
-def _curves(
-    part: pd.DataFrame, text_set: str, measure: str, scores: Sequence[str]
-) -> Callable[[Any], bool]:
-    def draw(axes: Any) -> bool:
-        before = part[part["kind"] == "none"]
-        axes.axhline(before[measure].iloc[0], color=GREY, linewidth=0.8)
-        for number, score in enumerate(scores):
-            line = part[(part["kind"] == score) & part["text_set"].isin([text_set, ""])]
-            line = pd.concat([before, line]).sort_values("percent")
-            colour = COLOURS[number % len(COLOURS)]
-            axes.plot(line["percent"], line[measure], "o-", ms=3, color=colour, label=score)
-        return True
-
-    return draw
+def _draw_curves(part: pd.DataFrame, measure: str, scores: Sequence[str], axes: Any) -> bool:
+    before = part[part["kind"] == "none"]
+    axes.axhline(before[measure].iloc[0], color=GREY, linewidth=0.8)
+    for score, colour in zip(scores, cycle(COLOURS), strict=False):
+        line = pd.concat([before, part[part["kind"] == score]]).sort_values("percent")
+        axes.plot(line["percent"], line[measure], "o-", ms=3, color=colour, label=score)
+    return True
 
 
 def control_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
@@ -113,23 +94,19 @@ def control_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
     rows = beside_controls(curves)
     places = {name: -place for place, name in enumerate(rows["ablated"].unique())}
 
-    def draw_of(dataset: str, measure: str) -> Callable[[Any], bool]:
-        def draw(axes: Any) -> bool:
-            for number, text_set in enumerate(found.statistics):
-                own = rows[(rows["dataset"] == dataset) & (rows["text_set"] == text_set)]
-                y = own["ablated"].map(places) - 0.15 * number
-                label = f"neurons of {text_set}"
-                axes.plot(own[f"{measure}_change"], y, "o", ms=4, mfc="none", label=label)
-            axes.axvline(0, color=GREY, linewidth=0.8)
-            axes.set_yticks(list(places.values()), list(places))
-            return True
-
-        return draw
+    def draw(dataset: str, measure: str, axes: Any) -> bool:
+        for number, text_set in enumerate(found.statistics):
+            own = rows[(rows["dataset"] == dataset) & (rows["text_set"] == text_set)]
+            y = own["ablated"].map(places) - 0.15 * number
+            label = f"neurons of {text_set}"
+            axes.plot(own[f"{measure}_change"], y, "o", ms=4, mfc="none", label=label)
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        axes.set_yticks(list(places.values()), list(places))
+        return True
 
     panels = [
-        (f"{dataset} pairs: change of {measure}", draw_of(dataset, measure))
-        for dataset in found.statistics
-        for measure in MEASURES
+        (f"{dataset} pairs: change of {measure}", partial(draw, dataset, measure))
+        for dataset, measure in product(found.statistics, MEASURES)
     ]
     height = 0.8 + len(found.statistics) * (0.6 + 0.25 * len(places))
     figure = panel_grid(panels, len(MEASURES), height, sharey=True)
@@ -147,18 +124,14 @@ def control_figure(found: Neurons, curves: pd.DataFrame) -> Drawing:
 def depth_figure(found: Neurons) -> Drawing:
     """Draw the share of each layer in the top 10% of each score."""
 
-    def draw_of(text_set: str) -> Callable[[Any], bool]:
-        def draw(axes: Any) -> bool:
-            for number, score in enumerate(found.scores):
-                mask = found.top(score, 10, text_set).mask
-                shares = 100 * mask.sum(axis=1) / mask.sum()
-                colour = COLOURS[number % len(COLOURS)]
-                axes.plot(range(1, len(shares) + 1), shares, "o-", ms=3, color=colour, label=score)
-            return True
+    def draw(text_set: str, axes: Any) -> bool:
+        for score, colour in zip(found.scores, cycle(COLOURS), strict=False):
+            mask = found.top(score, PERCENT, text_set).mask
+            shares = 100 * mask.sum(axis=1) / mask.sum()
+            axes.plot(range(1, len(shares) + 1), shares, "o-", ms=3, color=colour, label=score)
+        return True
 
-        return draw
-
-    panels = [(f"{name} neurons", draw_of(name)) for name in found.statistics]
+    panels = [(f"{name} neurons", partial(draw, name)) for name in found.statistics]
     figure = panel_grid(panels, len(panels), 2.8, "layer", sharey=True)
     label_rows(figure, len(panels), ["% of the top 10%"])
     legend_below(figure)

@@ -21,20 +21,21 @@ class Parts:
     """Files of a folder, all computed from the same inputs.
 
     `inputs` is what decides them, as JSON holds it; of other inputs than the folder's, the folder
-    loses its parts. `reused` are the parts that were there before.
+    loses its parts. `reused` is how many were there.
     """
 
     def __init__(self, folder: Path, inputs: Mapping[str, Any]) -> None:
         self._folder = folder
-        self.reused: set[Path] = set()
-        self._made: set[Path] = set()
         record = folder / "inputs.json"
         text = json.dumps(inputs, indent=2).encode()  # in order: rewards follow that of text sets
+        parts = [*folder.glob("statistics-*.safetensors"), *folder.glob("rewards-*.npy")]
+        self.reused = len(parts)
         if record.is_file() and record.read_bytes() == text:
             return
-        if others := [*folder.glob("statistics-*.safetensors"), *folder.glob("rewards-*.npy")]:
+        self.reused = 0
+        if parts:
             print(f"{folder}: of other inputs, and removed", file=sys.stderr)
-        for part in others:  # before the record changes: a kill must not make them this one's
+        for part in parts:  # before the record changes: a kill must not make them this one's
             part.unlink()
         with atomic_write(record) as partial:
             partial.write_bytes(text)
@@ -42,7 +43,7 @@ class Parts:
     def statistics(self, name: str, compute: Callable[[], Activations]) -> Activations:
         """Return activation sums, computed or as they are there."""
         path = self._folder / f"statistics-{name}.safetensors"
-        if self._lacks(path):
+        if not path.is_file():
             save_activations(path, {name: compute()})
         with _damage_named(path):
             return load_activations(path)[name]
@@ -53,21 +54,12 @@ class Parts:
         """Return rewards under an ablation, defined by bytes, computed or as they are there."""
         digest = hashlib.sha256(ablation).hexdigest()[:16]
         path = self._folder / f"rewards-{name}-{digest}.npy"
-        if self._lacks(path):
+        if not path.is_file():
             with atomic_write(path) as partial, partial.open("wb") as file:
                 np.save(file, compute())
         with _damage_named(path):
             rewards: NDArray[np.float32] = np.load(path)
             return rewards
-
-    def _lacks(self, path: Path) -> bool:
-        """Return whether a part is not there, and remember who made it."""
-        is_missing = not path.is_file()
-        if is_missing:
-            self._made.add(path)
-        elif path not in self._made:
-            self.reused.add(path)
-        return is_missing
 
 
 @contextmanager

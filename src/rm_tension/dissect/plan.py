@@ -1,9 +1,9 @@
 """Which neurons a dissection ablates, and what their ablation does to pairs and tasks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -95,28 +95,18 @@ def ablations(found: Neurons, percents: Sequence[float], draws: int) -> Iterator
                 yield Ablation(text_set, kind, PERCENT, neurons, values)
 
 
-def of_backbone(found: Neurons, percent: float, text_set: str) -> NeuronSet:
-    """Return the neurons with the highest mean activation in the backbone."""
-    return NeuronSet(top(backbone_score(found.statistics[text_set]), percent))
-
-
 def overlaps(found: Neurons, percents: Sequence[float]) -> pd.DataFrame:
     """Return what the tops of two text sets share, and those of a text set and the backbone."""
     rows = []
-    for kind in found.scores:
-        for percent in percents:
-            tops = {name: found.top(kind, percent, name) for name in found.statistics}
-            pairs = [(a, b, tops[a], tops[b]) for a, b in combinations(tops, 2)]
-            if found.has_backbone:
-                pairs += [
-                    (name, "backbone", own, of_backbone(found, percent, name))
-                    for name, own in tops.items()
-                ]
-            rows += [
-                (kind, percent, first, second, len(a & b), jaccard(a, b))
-                for first, second, a, b in pairs
-                if kind != "random"
-            ]
+    for kind, percent in product([kind for kind in found.scores if kind != "random"], percents):
+        tops = {name: found.top(kind, percent, name) for name in found.statistics}
+        pairs = list(combinations(tops.items(), 2))
+        if found.has_backbone:
+            for name, own in tops.items():
+                score = backbone_score(found.statistics[name])
+                pairs.append(((name, own), ("backbone", NeuronSet(top(score, percent)))))
+        for (first, a), (second, b) in pairs:
+            rows.append((kind, percent, first, second, len(a & b), jaccard(a, b)))
     return pd.DataFrame(rows, columns=["score", "percent", "first", "second", "shared", "jaccard"])
 
 
@@ -135,24 +125,19 @@ def neuron_table(found: Neurons) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def margins(texts: pd.DataFrame, rewards: NDArray[np.float32]) -> pd.DataFrame:
-    """Return dataset, subset and margin of each item: lowest chosen less highest rejected reward.
+def summary(texts: pd.DataFrame, rewards: NDArray[np.float32]) -> pd.DataFrame:
+    """Return accuracy (%), mean margin, ties and number of items of each dataset and subset.
 
-    `texts` has the columns of `grid.Paths.texts`, `rewards` one number for each answer.
+    A margin is the lowest chosen less the highest rejected reward of an item. `texts` has the
+    columns of `grid.Paths.texts`, `rewards` one number for each answer.
     """
     layout = answer_layout(texts).assign(reward=rewards)
-    items = layout[layout["chosen"]].groupby("item")
-    lowest = items.agg(
-        dataset=("dataset", "first"), subset=("subset", "first"), lowest=("reward", "min")
-    )
     highest = layout[~layout["chosen"]].groupby("item")["reward"].max()
-    return lowest[["dataset", "subset"]].assign(margin=lowest["lowest"] - highest)
-
-
-def summary(items: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy (%), mean margin, ties and number of items of each dataset and subset."""
-    right, tie = 100.0 * (items["margin"] > 0), items["margin"] == 0
-    groups = items.assign(right=right, tie=tie).groupby(["dataset", "subset"], sort=False)
+    chosen = layout[layout["chosen"]].groupby("item")
+    items = chosen[["dataset", "subset"]].first()
+    items["margin"] = chosen["reward"].min() - highest
+    items["right"], items["tie"] = 100.0 * (items["margin"] > 0), items["margin"] == 0
+    groups = items.groupby(["dataset", "subset"], sort=False)
     return groups.agg(
         items=("margin", "size"),
         accuracy=("right", "mean"),
@@ -211,8 +196,3 @@ def task_table(parts: pd.DataFrame) -> pd.DataFrame:
             part = indexed.loc[present].groupby(KEY, sort=False)[["accuracy", "margin"]].mean()
             rows.append(part.reset_index().assign(task=task.key))
     return pd.concat(rows, ignore_index=True)
-
-
-def sizes(found: Neurons) -> Mapping[str, int]:
-    """Return the tokens of both sides by text set."""
-    return {name: sum(s.tokens for s in one.sides) for name, one in found.statistics.items()}

@@ -1,15 +1,13 @@
-"""Text sets of a dissection: pairs of JSON lines, here or on the hub, and the paper's tasks."""
+"""Text sets of a dissection: pairs of JSON lines, here or on the hub."""
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import data_file
-from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.score.command import read
 from rm_tension.score.items import Item
 
@@ -39,20 +37,10 @@ def read_text_sets(named: Sequence[str], most: int | None) -> dict[str, list[Ite
 
 def as_table(name: str, items: Sequence[Item]) -> pd.DataFrame:
     """Return pairs with the columns of `grid.Paths.texts`."""
-    return pd.DataFrame(
-        {
-            "dataset": name,
-            "subset": "",
-            "item_id": [str(number) for number in range(len(items))],
-            "prompt": [item.prompt for item in items],
-            "answers": [item.answers for item in items],
-            "n_chosen": 1,
-        }
-    )
+    table = pd.DataFrame(items).assign(dataset=name, subset="", n_chosen=1)
+    return table.assign(item_id=[str(number) for number in range(len(items))])
 
 
-def read_tasks(path: Path) -> tuple[pd.DataFrame, list[Item]]:
-    """Return the benchmark items of the data stage's table, and the same to score."""
-    table = read_table(path, TEXTS).reset_index(drop=True)
-    rows = zip(table["prompt"], table["answers"], strict=True)
-    return table, [Item(prompt, list(answers)) for prompt, answers in rows]
+def as_items(table: pd.DataFrame) -> list[Item]:
+    """Return the items of a table with the columns of `grid.Paths.texts`."""
+    return [Item(*row) for row in zip(table["prompt"], map(list, table["answers"]), strict=True)]
