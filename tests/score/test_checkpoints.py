@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 
 import pytest
 
 from bad_remotes import HangUp, damage
-from checkout import dvc, serve
+from checkout import serve
 from rm_tension import load_reward_model
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
-from rm_tension.score.checkpoints import find_checkpoint, md5_of_folder
+from rm_tension.score.checkpoints import find_checkpoint
 from small_hub import go_offline, snapshot
 from small_repository import KEY, PLACE, STAGE, TEMPLATE, copy_repository, git, listed, md5s, stored
 
@@ -43,11 +42,9 @@ def assert_nothing_is_left(clone, cache):
     assert not (clone / PLACE).exists()
 
 
-def test_what_is_in_the_working_tree_is_used_there(origin, cache, capsys, monkeypatch):
-    assert find(origin) == origin / PLACE
-    assert "nothing is downloaded" in capsys.readouterr().err
+def test_what_is_in_the_working_tree_is_used_there(origin, cache, monkeypatch):
     monkeypatch.chdir(origin / "models")
-    assert find(None) == origin / PLACE
+    assert find(None) == find(origin) == origin / PLACE
     assert not cache.exists()
 
 
@@ -66,25 +63,18 @@ def test_a_clean_clone_fetches_once_and_then_needs_no_remote_and_no_writing(
     assert {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]} == before
 
 
-@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
-def test_what_dvc_has_in_its_cache_is_copied_and_checked(kind, origin, clone, cache, remote):
+def test_what_dvc_has_in_its_cache_is_copied_not_linked(origin, clone, cache):
     shutil.copytree(origin / ".dvc" / "cache", clone / ".dvc" / "cache")
-    dvc("config", "--local", "cache.type", kind, folder=clone)
-    weights = stored(clone / ".dvc" / "cache", listed(origin)[WEIGHTS])
-    damage(weights, "corrupted")
-    with pytest.raises(UserError, match=rf"{PLACE}/{WEIGHTS} .*damaged"):
-        find(clone)
-    assert_nothing_is_left(clone, cache)
-    weights.unlink()
+    (clone / ".dvc" / "config.local").write_text("[cache]\n    type = symlink\n")
     folder = find(clone)
     shutil.rmtree(clone / ".dvc" / "cache")
-    shutil.rmtree(remote)
     assert_whole(folder, origin)
-    assert {path.stat().st_nlink for path in folder.iterdir()} == {1}
 
 
-@pytest.mark.parametrize("how", ["corrupted", "truncated", "missing"])
-@pytest.mark.parametrize("name", ["", WEIGHTS], ids=["list", "weights"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("", "corrupted"), ("", "missing"), (WEIGHTS, "truncated"), (WEIGHTS, "missing")],
+)
 def test_a_damaged_remote_is_named_and_once_repaired_serves(
     name, how, origin, remote, cache, tmp_path
 ):
@@ -119,89 +109,68 @@ def test_no_remote_one_out_of_reach_and_one_that_hangs_up(origin, remote, cache,
 
 def test_a_revision_and_a_url(origin, remote, cache, tmp_path):
     clone = copy_repository(origin, tmp_path / "clone", remote)
-    git(clone, "tag", "trained")
-    git(clone, "rm", "--quiet", "dvc.lock")
-    git(clone, "commit", "--quiet", "--all", "--message", "a remote, and nothing trained")
-    (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-    with pytest.raises(
-        UserError, match=rf"mini-{KEY}: not in dvc.lock.*are: none.*dvc repro {STAGE}"
-    ):
-        find(clone)
-    assert_whole(find(clone, "trained"), origin)  # with the remote of today
-    with pytest.raises(UserError, match="at nonsense"):
-        find(clone, "nonsense")
-    git(clone, "checkout", "--quiet", "trained", "--", "dvc.lock")
-    git(clone, "add", "--all")
-    git(clone, "commit", "--quiet", "--message", "trained again")
-    shutil.rmtree(cache)
+    git(clone, "commit", "--quiet", "--all", "--message", "another remote")
     assert_whole(find(f"file://{clone}"), origin)
     shutil.rmtree(cache)
-    assert_whole(find(origin, "HEAD"), origin)  # from DVC's cache there
-    with pytest.raises(UserError, match=r"file:///nowhere: .*No git repository was found"):
-        find("file:///nowhere")
+    (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    message = rf"mini-{KEY}: not in dvc.lock.*are: none.*dvc repro {STAGE}"
+    with pytest.raises(UserError, match=message):
+        find(clone)
+    assert_whole(find(clone, "HEAD"), origin)
+    with pytest.raises(UserError, match="at nonsense"):
+        find(clone, "nonsense")
 
 
 @pytest.mark.parametrize(
-    ("key", "profile"),
-    [("gpt2-small-helpful-1", "mini"), (KEY, "maxi"), ("../reward/gpt2-small-helpful-0", "mini")],
+    ("key", "profile", "name"),
+    [
+        ("gpt2-small-helpful-1", "mini", "mini-gpt2-small-helpful-1"),
+        (KEY, "maxi", f"maxi-{KEY}"),
+        ("../reward/gpt2-small-helpful-0", "mini", "mini-../reward/gpt2-small-helpful-0"),
+        ("other-0", None, "PROFILE-other-0"),
+    ],
 )
-def test_what_there_is_not(origin, key, profile):
-    with pytest.raises(UserError, match=rf"not in dvc.lock.*nearest are: mini-{KEY};"):
+def test_what_there_is_not(origin, key, profile, name):
+    with pytest.raises(UserError, match=rf"{name}: not in dvc.lock.*nearest are: mini-{KEY};"):
         find_checkpoint(key, profile, origin)
 
 
 def test_without_a_profile_it_is_the_only_one_that_has_the_model(origin, tmp_path, remote):
     assert find_checkpoint(KEY, repo=origin) == origin / PLACE
-    with pytest.raises(UserError, match=rf"PROFILE-other-0: not in .*nearest are: mini-{KEY};"):
-        find_checkpoint("other-0", repo=origin)
     clone = copy_repository(origin, tmp_path / "clone", remote)
     lock = clone / "dvc.lock"
     _, stage = lock.read_text().split("stages:\n")
     lock.write_text(lock.read_text() + stage.replace("mini", "paper"))
-    with pytest.raises(
-        UserError, match=rf"{KEY}: mini-{KEY} and paper-{KEY} are .*name one of their"
-    ):
+    message = rf"{KEY}: mini-{KEY} and paper-{KEY} are .*name one of their"
+    with pytest.raises(UserError, match=message):
         find_checkpoint(KEY, repo=clone)
 
 
 def test_a_folder_that_is_no_repository_and_a_cache_that_cannot_be_written_to(
-    origin, tmp_path, monkeypatch
+    origin, clone, tmp_path, monkeypatch
 ):
-    (tmp_path / "file").touch()
     with pytest.raises(UserError, match=rf"{tmp_path}: no dvc.lock there"):
         find(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=os.fspath(tmp_path / "file")):
-        find(copy_repository(origin, tmp_path / "clone", None))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(clone / "dvc.lock"))
+    with pytest.raises(UserError, match=f"{clone}/dvc.lock"):
+        find(clone)
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "{root}/escaped"], ids=["relative", "absolute"])
-def test_a_forged_list_leads_nowhere(name, origin, remote, cache, tmp_path):
-    name = name.format(root=tmp_path)
-    clone = copy_repository(origin, tmp_path / "clone", remote)
-    md5 = listed(origin)[WEIGHTS]
-    listing = json.dumps([{"md5": md5, "relpath": name}]).encode()
-    forged = hashlib.md5(listing, usedforsecurity=False).hexdigest()
-    stored(remote, f"{forged}.dir").parent.mkdir(exist_ok=True)
-    stored(remote, f"{forged}.dir").write_bytes(listing)
+def test_a_forged_list_leads_nowhere(name, origin, clone, remote, cache, tmp_path):
+    entry = {"md5": listed(origin)[WEIGHTS], "relpath": name.format(root=tmp_path)}
+    listing = json.dumps([entry]).encode()
+    forged = f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+    stored(remote, forged).parent.mkdir(exist_ok=True)
+    stored(remote, forged).write_bytes(listing)
     lock = clone / "dvc.lock"
-    lock.write_text(lock.read_text().replace(listed(origin)[""], f"{forged}.dir"))
+    lock.write_text(lock.read_text().replace(listed(origin)[""], forged))
     with pytest.raises(UserError, match=f"{PLACE}"):
         find(clone)
     assert not list(tmp_path.rglob("escaped"))
     lock.write_text(lock.read_text().replace(forged, "../../up"))
-    with pytest.raises(UserError, match=r"dvc\.lock: '../../up.dir' is not an md5"):
+    with pytest.raises(UserError, match=r"dvc\.lock: '../../up' is not an md5"):
         find(clone)
-    text = (origin / "dvc.lock").read_text()
-    lock.write_text(f"<<<<<<< ours\n{text}=======\n{text}>>>>>>> theirs\n")
-    with pytest.raises(
-        UserError, match=r"(?s)dvc\.lock: .*damaged, or a `dvc repro` is writing it"
-    ):
-        find(clone)
-
-
-def test_the_md5_of_a_folder_is_dvcs(origin):
-    assert md5_of_folder(md5s(origin / PLACE)) == listed(origin)[""]
 
 
 def test_no_password_is_shown(cache, capsys):
@@ -230,8 +199,7 @@ def test_a_checkpoint_of_the_hub_needs_no_repository(hub, origin, tmp_path, monk
     expected = load_reward_model(origin / PLACE, device="cpu").score(*item)
     for revision in (COMMIT, "main"):
         loaded = load_reward_model(f"{ADDRESS}@{revision}", device="cpu")
-        assert loaded.folder == hub
-        assert loaded.score(*item) == expected
+        assert (loaded.folder, loaded.score(*item)) == (hub, expected)
     (hub / "scoring.json").unlink()
     anyone = load_reward_model(f"{ADDRESS}@{COMMIT}", device="cpu", template=TEMPLATE)
     assert anyone.score(*item) == pytest.approx(expected, abs=1e-5)
@@ -241,7 +209,7 @@ def test_a_checkpoint_of_the_hub_needs_no_repository(hub, origin, tmp_path, monk
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        (ADDRESS, f"{ADDRESS}: names no revision, .* add the commit .*: {ADDRESS}@COMMIT"),
+        (ADDRESS, f"{ADDRESS}: not hf://ORG/NAME@REV; REV had better be a commit"),
         ("hf://a-model@main", "not hf://ORG/NAME@REV"),
         (f"hf://../someone/a-model@{COMMIT}", "not hf://ORG/NAME@REV"),
         (f"{ADDRESS}@{'2' * 40}", f"at revision {'2' * 40} is neither on the hub nor in its cache"),

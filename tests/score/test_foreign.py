@@ -1,7 +1,6 @@
 """Reward models that others trained give transformers' own rewards, whatever their architecture."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -34,26 +33,29 @@ def load(folder, **options):
     return load_reward_model(folder, device="cpu", dtype="float32", **options)
 
 
-def attributions(model, pair):
-    """Sum a x d(margin)/da over both texts, each alone in transformers' own forward pass."""
-    total = 0
+def by_hooks(folder, pair):
+    """Sum activations a of each text, and a x d(margin)/da of both, in transformers' own passes."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    sums, attribution = [], 0
     for sign, text in zip((1, -1), pair, strict=True):
         layers = []
         with on_activations(model, lambda _, a: layers.append(a)):  # noqa: B023
             reward = model(torch.from_numpy(text.astype(np.int64))[None]).logits[0, 0]
         gradients = torch.autograd.grad(sign * reward, layers)
-        products = [a.detach() * g for a, g in zip(layers, gradients, strict=True)]
-        total += np.stack([one.reshape(len(text), -1).sum(dim=0).numpy() for one in products])
-    return total
+        a, g = (
+            torch.stack([one.detach().reshape(len(text), -1) for one in part])
+            for part in (layers, gradients)
+        )
+        sums.append(a.sum(dim=1).numpy())
+        attribution += (a * g).sum(dim=1).numpy()
+    return sums, attribution
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
     folder = save(tmp_path / "model", model_type, bos=model_type != "gpt2")
     rm = load(folder, template=TEMPLATE)
-    assert takes_rows(rm.model) == (model_type in OF_ROWS)
-    assert ("shared-prefix rows" in str(rm)) == (model_type in OF_ROWS)
-    assert "\n" not in str(rm)
+    assert takes_rows(rm.model) == ("shared-prefix rows" in str(rm)) == (model_type in OF_ROWS)
     texts = [
         TEMPLATE.replace("{prompt}", prompt).replace("{answer}", answer) if prompt else answer
         for prompt, answers in ITEMS
@@ -62,19 +64,14 @@ def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
     rewards = [reward for item in rm.score_all(ITEMS) for reward in item]
     assert rewards == pytest.approx(stock(folder, texts), abs=2e-5)
     assert np.std(rewards) > 1e-2
-    items = read_items([(prompt, answers[:2]) for prompt, answers in ITEMS[:1]])
-    pairs, found = rm.encode(items), rm.statistics("pairs", items, attribution=True)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    for side, text in zip(found.sides, pairs[0], strict=True):
-        layers = []
-        with torch.inference_mode(), on_activations(model, lambda _, a: layers.append(a)):  # noqa: B023
-            model(torch.from_numpy(text.astype(np.int64))[None])
-        expected = [layer.reshape(len(text), -1).sum(dim=0).numpy() for layer in layers]
+    items = read_items([(ITEMS[0][0], ITEMS[0][1][:2])])
+    (pair,), found = rm.encode(items), rm.statistics("pairs", items, attribution=True)
+    sums, attribution = by_hooks(folder, pair)
+    for side, text, expected in zip(found.sides, pair, sums, strict=True):
         np.testing.assert_allclose(side.sum, expected, rtol=1e-4, atol=2e-4)
         assert side.tokens == len(text)
-    expected = attributions(model, pairs[0])
-    distance = np.linalg.norm(found.attribution.sum - expected)
-    assert distance < 1e-3 * np.linalg.norm(expected)
+    distance = np.linalg.norm(found.attribution.sum - attribution)
+    assert distance < 1e-3 * np.linalg.norm(attribution)
 
 
 def test_a_chat_template_holds_its_own_special_tokens(tmp_path):
@@ -164,7 +161,6 @@ def with_more_ids(folder):
         (lambda folder: (folder / "model.safetensors").unlink(), "no weights in safetensors"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "damaged weights"),
         (lambda folder: (folder / "tokenizer.json").unlink(), r"tokenizer\.json: not a tokenizer"),
-        (lambda folder: shutil.rmtree(folder), r"no config\.json"),
     ],
 )
 def test_what_is_no_reward_model_is_refused_by_name(change, message, tmp_path):
@@ -209,11 +205,8 @@ def test_where_memory_is_short_the_weights_are_bfloat16(tmp_path, monkeypatch, c
     monkeypatch.setattr("rm_tension.score.foreign.psutil.virtual_memory", lambda: available)
     rm = load_reward_model(folder, device="cpu", template=TEMPLATE)
     assert rm.model.dtype == torch.bfloat16
-    assert (
-        "million weights in bfloat16, for 0.0 GB of free memory on cpu" in capsys.readouterr().err
-    )
+    assert "weights in bfloat16, for 0.0 GB of free memory on cpu" in capsys.readouterr().err
     assert takes_rows(rm.model)
-    rewards = rm.score("Why?", ["Because.", "No."])
-    assert rewards == pytest.approx(
-        load(folder, template=TEMPLATE).score("Why?", ["Because.", "No."]), rel=0.1
-    )
+    question = ("Why?", ["Because.", "No."])
+    expected = load(folder, template=TEMPLATE).score(*question)
+    assert rm.score(*question) == pytest.approx(expected, rel=0.1)
