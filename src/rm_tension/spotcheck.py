@@ -80,7 +80,11 @@ def main(
         paths = Paths(profile, Path(root))
         for model in drawn:
             gather(repository, model, paths)
-            compute = Compute(torch_device, recorded_precision(outputs, model, profile))
+            # params.yaml may no longer say in which precision it was evaluated
+            evaluated = recorded_setting(
+                outputs, Paths(profile).rewards(model.trio), f"profiles.{profile}.evaluate"
+            )
+            compute = Compute(torch_device, evaluated["precision"])
             rng = np.random.default_rng([seed, *model.key.encode()])
             faults += compare(rescore(paths, model, compute, items, rng), model, compute)
         copies = [
@@ -106,11 +110,12 @@ def evaluated_models(outputs: Mapping[str, Any], profile: str) -> dict[Model, in
 def named(keys: list[str], sizes: Mapping[Model, int]) -> list[Model]:
     """Return the evaluated models with these keys; raise UserError if there is none of one."""
     evaluated = {model.key: model for model in sizes}
-    if unknown := [key for key in keys if key not in evaluated]:
-        nearest = ", ".join(get_close_matches(unknown[0], evaluated, cutoff=0)) or "none"
-        raise UserError(
-            f"--model {unknown[0]}: nothing in dvc.lock evaluated it; the nearest are: {nearest}"
-        )
+    for key in keys:
+        if key not in evaluated:
+            nearest = ", ".join(get_close_matches(key, evaluated, cutoff=0)) or "none"
+            raise UserError(
+                f"--model {key}: nothing in dvc.lock evaluated it; the nearest are: {nearest}"
+            )
     return [evaluated[key] for key in dict.fromkeys(keys)]
 
 
@@ -124,16 +129,6 @@ def draw(sizes: Mapping[Model, int], count: int, max_mb: int, seed: int) -> list
         )
     chosen = np.random.default_rng(seed).choice(len(small), count, replace=False)
     return [small[index] for index in chosen]
-
-
-def recorded_precision(outputs: Mapping[str, Any], model: Model, profile: str) -> Precision:
-    """Return the precision that a model was evaluated in, which params.yaml may no longer say."""
-    path = Paths(profile).rewards(model.trio)
-    evaluate = recorded_setting(outputs, path, f"profiles.{profile}.evaluate")
-    for precision in TOLERANCES:
-        if isinstance(evaluate, dict) and evaluate.get("precision") == precision:
-            return precision
-    raise UserError(f"dvc.lock: {path}: recorded without a precision; `git checkout` it")
 
 
 def gather(repository: DVCFileSystem, model: Model, paths: Paths) -> None:
@@ -164,28 +159,27 @@ def rescore(
     """
     cached = read_table(paths.rewards(model.trio), COLUMNS).rename(columns={"reward": "cached"})
     cached = cached[cached["objective"] == model.objective]
-    work = []
+    is_benchmark = cached["dataset"].isin(BENCHMARKS)
     splits: dict[Split, pd.DataFrame] = {
-        "test": cached[~cached["dataset"].isin(BENCHMARKS)],
-        "benchmarks": cached[cached["dataset"].isin(BENCHMARKS)],
+        "test": cached[~is_benchmark],
+        "benchmarks": cached[is_benchmark],
     }
+    work = []
     for split, rewards in splits.items():
         tokens = _of_items(read_table(paths.tokens(model.backbone, split), TOKENS), rewards)
         chosen = rng.choice(len(tokens), min(items // 2, len(tokens)), replace=False)
         sample = tokens.iloc[np.sort(chosen)]
         ablations = rewards[rewards["kind"] != NONE.kind]
-        conditions = ablations[["kind", "percent"]].drop_duplicates()
-        drawn = conditions.sample(random_state=rng)
+        drawn = ablations[["kind", "percent"]].drop_duplicates().sample(random_state=rng)
         ablation = Condition(str(drawn["kind"].iloc[0]), int(drawn["percent"].iloc[0]))
-        ablated = _of_items(sample, ablations.merge(drawn))
-        work += [(sample, NONE), (ablated, ablation)]
+        work += [(sample, NONE), (_of_items(sample, ablations.merge(drawn)), ablation)]
+    laid_out = [
+        (Texts.lay_out(table, TokenBudget(TOKENS_PER_BATCH)), [condition])
+        for table, condition in work
+        if len(table)
+    ]
     neurons = NeuronSets(load_activations(paths.activations(model.trio)), load_params(), model.seed)
     reward_model = load_reward_model(paths.reward_model(model)).to(compute.device)
-    laid_out = [
-        (Texts.lay_out(sample, TokenBudget(TOKENS_PER_BATCH)), [condition])
-        for sample, condition in work
-        if len(sample)
-    ]
     tables = evaluate(reward_model, model.objective, model.key, laid_out, neurons, compute)
     again = pd.concat(tables, ignore_index=True).rename(columns={"reward": "again"})
     return again.merge(cached, how="left", on=KEYS)

@@ -19,15 +19,8 @@ from rm_tension.base.runs import git_output, machine_of
 
 FLOW = ("data", "tokens", "backbone", "train", "activations", "evaluate", "analyse", "report")
 FACTS = (
-    "machine",
-    "cpu",
-    "cpus",
-    "python",
-    "libraries",
-    "accelerator",
-    "instructions",
-    "variables",
-    "portable",
+    *("machine", "cpu", "cpus", "python", "libraries", "accelerator"),
+    *("instructions", "variables", "portable"),
 )
 
 Stage = Mapping[str, Any]  # of a dvc.lock
@@ -55,7 +48,7 @@ def verify(profile: str, rev: str) -> list[str]:
 
     Raise UserError if the profile is not up to date, or if no run of it is published at `rev`.
     """
-    published = _stages_of_profile(_git_show(rev, "dvc.lock"), profile)
+    published = _stages_of_profile(git_output("show", f"{rev}:dvc.lock"), profile)
     if not published:
         raise UserError(f"dvc.lock at {rev}: no stage of {profile}: nothing is published of it")
     _refuse_stale(profile)
@@ -65,16 +58,12 @@ def verify(profile: str, rev: str) -> list[str]:
         for name in published
         if _md5s(ran.get(name, {}), "outs") != _md5s(published[name], "outs")
     ]
+    same = f"the same bits as published at {rev}"
     if not differing:
         count = sum(len(_md5s(stage, "outs")) for stage in published.values())
-        return [
-            f"the same bits as published at {rev}, in {count} outputs of {len(published)} stages"
-        ]
+        return [f"{same}, in {count} outputs of {len(published)} stages"]
     if differing == [f"report@{profile}"] and _only_the_pdf_differs(profile, rev):
-        return [
-            f"the same bits as published at {rev}, but for the PDF: another LaTeX made it of the "
-            "same artifact.tex"
-        ]
+        return [f"{same}, but for the PDF: another LaTeX made it of the same artifact.tex"]
     first = differing[0]
     return [
         f"other bits than published at {rev}: {first} is the first of {len(differing)} stages that "
@@ -104,18 +93,20 @@ def _md5s(stage: Stage, kind: str) -> dict[str, str | None]:
 
 def _reason(ran: Stage, published: Stage) -> str:
     """Return which input of a stage differs, or which output if the inputs are the same."""
-    read, read_then = _md5s(ran, "deps"), _md5s(published, "deps")
-    for path in read_then | read:
-        if read.get(path) != read_then.get(path):
-            return f"it read another {path}: md5 {read.get(path)}, published {read_then.get(path)}"
+    if other := _other(ran, published, "deps"):
+        return f"it read another {other}"
     if ran.get("params") != published.get("params") or ran.get("cmd") != published.get("cmd"):
         return "it ran with other settings of params.yaml"
-    wrote, wrote_then = _md5s(ran, "outs"), _md5s(published, "outs")
-    path = next(path for path in wrote_then if wrote.get(path) != wrote_then[path])
-    return (
-        f"it read the same and wrote another {path}: md5 {wrote.get(path)}, published "
-        f"{wrote_then[path]}"
-    )
+    return f"it read the same and wrote another {_other(ran, published, 'outs')}"
+
+
+def _other(ran: Stage, published: Stage, kind: str) -> str:
+    """Return the first path that has another md5, with both; nothing if all are the same."""
+    md5s, known = _md5s(ran, kind), _md5s(published, kind)
+    for path in known | md5s:
+        if md5s.get(path) != known.get(path):
+            return f"{path}: md5 {md5s.get(path)}, published {known.get(path)}"
+    return ""
 
 
 def _refuse_stale(profile: str) -> None:
@@ -158,9 +149,14 @@ def _published_machine(profile: str) -> Path:
 
 def _published_facts(profile: str, rev: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(_git_show(rev, _published_machine(profile).as_posix())))
+        return dict(_published(rev, _published_machine(profile)))
     except UserError:
         return {}
+
+
+def _published(rev: str, path: Path) -> Any:
+    """Return what a JSON file holds at a commit; raise UserError if there is no such file."""
+    return json.loads(git_output("show", f"{rev}:{path.as_posix()}"))
 
 
 def _described(facts: Mapping[str, Any]) -> str:
@@ -173,7 +169,7 @@ def _described(facts: Mapping[str, Any]) -> str:
 def _verdicts(profile: str, rev: str) -> str:
     """Return which claims have another verdict than at `rev`."""
     path = Paths(profile).reports / "metrics.json"
-    published = json.loads(_git_show(rev, path.as_posix()))["claims"]
+    published = _published(rev, path)["claims"]
     verdicts = json.loads(path.read_text(encoding="utf-8"))["claims"]
     others = [
         f"{claim} {verdicts.get(claim)}, published {verdict}"
@@ -183,8 +179,3 @@ def _verdicts(profile: str, rev: str) -> str:
     if not others:
         return f"the same verdicts on all {len(published)} claims"
     return f"other verdicts: {'; '.join(others)}"
-
-
-def _git_show(rev: str, path: str) -> str:
-    """Return a file of a commit; raise UserError if there is none."""
-    return git_output("show", f"{rev}:{path}")

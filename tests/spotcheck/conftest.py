@@ -1,4 +1,4 @@
-"""A small repository in which all stages ran, of one tiny trio; tests forge copies of it."""
+"""A small repository of one tiny trio, evaluated; tests forge copies of it."""
 
 import shutil
 
@@ -7,13 +7,13 @@ import yaml
 
 from checkout import dvc
 from rm_tension.activations import stage as activations
-from rm_tension.analyse import stage as analyse
 from rm_tension.backbone import stage as backbone
 from rm_tension.base.config import ROLES
+from rm_tension.base.files import write_json
+from rm_tension.base.grid import Paths
+from rm_tension.base.runs import record
 from rm_tension.data import stage as data
 from rm_tension.evaluate import stage as evaluate
-from rm_tension.report import document
-from rm_tension.report import stage as report
 from rm_tension.tokens import stage as tokens
 from rm_tension.train import stage as train
 from samples import only_mini
@@ -21,12 +21,8 @@ from small_repository import REPOSITORY, git
 from synthetic import FEW
 
 BACKBONE, SEEDS = "gpt2-small", (0,)
-PAIRS = {
-    "helpful-base": 20,
-    "helpful-online": 4,
-    "helpful-rejection-sampled": 4,
-    "harmless-base": 20,
-}
+FILES = ("helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base")
+PAIRS = dict(zip(FILES, (20, 4, 4, 20), strict=True))
 WEIGHTS = {
     "layers": 2,
     "width": 16,
@@ -48,10 +44,8 @@ def small_grid():
     return params
 
 
-def run_stages(patch):
-    """All of them, in the working directory, but for what no test here looks at: figures and the PDF."""
-    patch.setattr(report, "compile_pdf", lambda folder: "")
-    patch.setattr(document, "save", lambda figure, folder: (folder / f"{figure.name}.svg").touch())
+def run_stages():
+    """All of them in the working directory; what the last two write is made up."""
 
     def run(stage, **cell):
         stage.main(profile="mini", **cell)
@@ -64,8 +58,13 @@ def run_stages(patch):
             run(train, backbone=BACKBONE, objective=objective, seed=seed)
         run(activations, backbone=BACKBONE, seed=seed)
         run(evaluate, backbone=BACKBONE, seed=seed)
-    run(analyse)
-    run(report)
+    paths = Paths("mini")
+    for stage in ("analyse", "report"):
+        with record(paths.run(stage), {}):
+            pass
+    write_json(paths.results / "claims.json", [])
+    write_json(paths.reports / "metrics.json", {"claims": {"C1": "reproduced"}})
+    (paths.reports / "artifact.pdf").touch()
 
 
 @pytest.fixture(scope="session")
@@ -73,14 +72,17 @@ def evaluated(tmp_path_factory):
     """The repository (`origin`) beside the remote that it was pushed to (`remote`)."""
     folder = tmp_path_factory.mktemp("evaluated")
     origin = folder / "origin"
-    shutil.copytree(REPOSITORY / "reference", origin / "reference")
+    origin.mkdir()
     shutil.copy(REPOSITORY / ".gitignore", origin)
     (origin / "params.yaml").write_text(
         yaml.safe_dump(small_grid(), sort_keys=False), encoding="utf-8"
     )
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for stage in stages.values():  # whose code is not here
-        stage["deps"] = [path for path in stage.get("deps", []) if not path.startswith("src/")]
+    for stage in stages.values():  # whose code is not here, nor the paper's numbers
+        deps = [
+            path for path in stage.get("deps", []) if not path.startswith(("src/", "reference"))
+        ]
+        stage["deps"] = deps
     (origin / "dvc.yaml").write_text(
         yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
     )
@@ -89,7 +91,7 @@ def evaluated(tmp_path_factory):
     dvc("remote", "add", "--default", "here", str(folder / "remote"), folder=origin)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(origin)
-        run_stages(patch)
+        run_stages()
     dvc("commit", "--force", folder=origin)
     dvc("push", folder=origin)
     git(origin, "add", "--all")

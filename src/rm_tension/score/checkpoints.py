@@ -16,7 +16,7 @@ from dvc.fs.callbacks import TqdmCallback
 from filelock import FileLock
 
 from rm_tension.base.config import HubRepo
-from rm_tension.base.errors import UserError, without_passwords
+from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write
 from rm_tension.base.hub import model_folder
 from rm_tension.base.lockfile import file_md5, stages_of
@@ -210,7 +210,7 @@ def _fetch(repository: DVCFileSystem, path: str, md5: str, folder: Path) -> None
     with FileLock(folder.with_suffix(".lock")):
         if folder.is_dir():
             return
-        print(without_passwords(f"{path}: to be fetched into {folder}"), file=sys.stderr)
+        print(f"{path}: to be fetched into {folder}", file=sys.stderr)
         with atomic_write(folder) as partial:
             partial.mkdir()
             download(repository, path, partial, md5)

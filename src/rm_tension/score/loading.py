@@ -206,9 +206,13 @@ class RewardModel:
         logger.warning(
             "%d texts are longer than %d tokens: cut, as in the evaluation", count, limit
         )
-        for number, (item, ids) in enumerate(zip(items, texts, strict=True), start=1):
-            if len({text.tobytes() for text in ids}) < len({*item.answers}):
-                logger.warning("item %d: answers are the same within %d tokens", number, limit)
+        alike = [
+            str(number)
+            for number, (item, ids) in enumerate(zip(items, texts, strict=True), start=1)
+            if len({text.tobytes() for text in ids}) < len({*item.answers})
+        ]
+        if alike:
+            logger.warning("item %s: answers are the same so far", ", ".join(alike))
 
 
 def load_reward_model(
