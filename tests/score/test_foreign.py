@@ -29,8 +29,20 @@ OF_ROWS = {"gpt2", "llama", "qwen2", "qwen3", "gpt_neox", "olmo2", "phi3", "opt"
 OF_ROWS |= {"gpt_bigcode", "starcoder2"}
 
 
-def load(folder, **options):
-    return load_reward_model(folder, device="cpu", dtype="float32", **options)
+QUESTION = ("Why?", ["Because.", "No."])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save(tmp_path / "model", "llama")
+
+
+def load(folder, template=TEMPLATE, dtype="float32"):
+    return load_reward_model(folder, device="cpu", template=template, dtype=dtype)
+
+
+def edit(path, **settings):
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
 
 
 def by_hooks(folder, pair):
@@ -54,7 +66,7 @@ def by_hooks(folder, pair):
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
     folder = save(tmp_path / "model", model_type, bos=model_type != "gpt2")
-    rm = load(folder, template=TEMPLATE)
+    rm = load(folder)
     assert takes_rows(rm.model) == ("shared-prefix rows" in str(rm)) == (model_type in OF_ROWS)
     texts = [
         TEMPLATE.replace("{prompt}", prompt).replace("{answer}", answer) if prompt else answer
@@ -76,51 +88,36 @@ def test_rewards_and_statistics_of_any_architecture(model_type, tmp_path):
 
 def test_a_chat_template_holds_its_own_special_tokens(tmp_path):
     folder = save(tmp_path / "model", "llama", chat=CHAT, bos=True)
-    rm = load(folder)
+    rm = load(folder, template=None)
     assert "chat template" in str(rm)
     eos = "<|endoftext|>"
-    texts = [f"<s>user: Why?<s>assistant: {answer}{eos}" for answer in ("Because.", "No.")]
+    texts = [f"<s>user: Why?<s>assistant: {answer}{eos}" for answer in QUESTION[1]]
     texts.append(f"<s>user: Hi!\n\nHo!<s>assistant: a b{eos}")
     dialogue = "\n\nHuman: Hi!\n\nHuman: Ho!\n\nAssistant: a b"
-    rewards = [*rm.score("Why?", ["Because.", "No."]), *rm.score(None, [dialogue])]
+    rewards = [*rm.score(*QUESTION), *rm.score(None, [dialogue])]
     assert rewards == pytest.approx(stock(folder, texts, add_special_tokens=False), abs=2e-5)
-    ids = [rm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts[:2]]
-    encoded = rm.encode(read_items([("Why?", ["Because.", "No."])]))[0]
-    assert [text.tolist() for text in encoded] == [one[:-1] for one in ids]  # without the padding
     (folder / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
     with pytest.raises(UserError, match=r"item 1: the model's chat template refuses 'So\.' \(no\)"):
-        load(folder).score("Why?", ["So."])
+        load(folder, template=None).score("Why?", ["So."])
 
 
-def test_ids_are_those_of_the_file_where_transformers_builds_another_tokenizer(tmp_path):
-    folder = save(tmp_path / "model", "llama")
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    digits = {"type": "Digits", "individual_digits": True}
-    steps = [digits, tokenizer["pre_tokenizer"]]
-    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    settings["tokenizer_class"] = "GPT2Tokenizer"
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    rm = load(folder, template=TEMPLATE)
+def test_ids_are_those_of_the_file_where_transformers_builds_another_tokenizer(folder):
+    own = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"]
+    steps = [{"type": "Digits", "individual_digits": True}, own]
+    edit(folder / "tokenizer.json", pre_tokenizer={"type": "Sequence", "pretokenizers": steps})
+    edit(folder / "tokenizer_config.json", tokenizer_class="GPT2Tokenizer")
+    encoded = load(folder).encode(read_items([("In 1984?", ["3/4"])]))[0][0]
     expected = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     text = TEMPLATE.replace("{prompt}", "In 1984?").replace("{answer}", "3/4")
-    encoded = rm.encode(read_items([("In 1984?", ["3/4"])]))[0][0]
     assert encoded.tolist() == expected(text)["input_ids"]
 
 
-def test_a_heads_bias_counts_though_transformers_leaves_it_out(tmp_path):
-    folder = save(tmp_path / "model", "llama")
-    expected = load(folder, template=TEMPLATE).score("Why?", ["So.", "No."])
+def test_a_heads_bias_counts_though_transformers_leaves_it_out(folder):
+    expected = load(folder).score(*QUESTION)
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, "score.bias": torch.tensor([2.5])}, folder / "model.safetensors")
-    shifted = load(folder, template=TEMPLATE).score("Why?", ["So.", "No."])
+    shifted = load(folder).score(*QUESTION)
     assert shifted == pytest.approx([reward + 2.5 for reward in expected], abs=1e-5)
-
-
-def change_config(folder, **settings):
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
 
 
 def without(name):
@@ -131,8 +128,8 @@ def without(name):
     return change
 
 
-def with_two_labels(folder):
-    save(folder, "llama", num_labels=2)
+def configured(**settings):
+    return lambda folder: edit(folder / "config.json", **settings)
 
 
 def with_more_ids(folder):
@@ -146,15 +143,9 @@ def with_more_ids(folder):
     [
         (without("score"), r"no scalar head: there is no score\.weight among its weights \(\.\.\."),
         (without("layers.1.mlp"), r"no weights for model\.layers\.1\.mlp\.down_proj"),
-        (with_two_labels, "2 labels, but a reward is one number"),
-        (
-            lambda folder: change_config(folder, architectures=["LlamaForCausalLM"]),
-            r"a causal language model \(LlamaForCausalLM\)",
-        ),
-        (
-            lambda folder: change_config(folder, quantization_config={"quant_method": "awq"}),
-            "quantised weights",
-        ),
+        (lambda folder: save(folder, "llama", num_labels=2), "2 labels, but a reward is one"),
+        (configured(architectures=["LlamaForCausalLM"]), r"language model \(LlamaForCausalLM\)"),
+        (configured(quantization_config={"quant_method": "awq"}), "quantised weights"),
         (with_more_ids, "its tokenizer has ids up to 301, but the model knows 301"),
         (lambda folder: (folder / "config.json").unlink(), r"no config\.json, so no model"),
         (lambda folder: (folder / "config.json").write_text("{}"), "cannot be read"),
@@ -163,50 +154,44 @@ def with_more_ids(folder):
         (lambda folder: (folder / "tokenizer.json").unlink(), r"tokenizer\.json: not a tokenizer"),
     ],
 )
-def test_what_is_no_reward_model_is_refused_by_name(change, message, tmp_path):
-    folder = save(tmp_path / "model", "llama")
+def test_what_is_no_reward_model_is_refused_by_name(change, message, folder):
     change(folder)
     with pytest.raises(UserError, match=rf"{folder}.*{message}"):
-        load(folder, template=TEMPLATE)
+        load(folder)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"no chat template, .* HH-RLHF's is '\\n\\nHuman: \{prompt\}"),
+        ({"template": None}, r"no chat template, .* HH-RLHF's is '\\n\\nHuman: \{prompt\}"),
         ({"template": "{prompt}"}, r"template '\{prompt\}': .*answer"),
-        ({"template": TEMPLATE, "dtype": "int8"}, "dtype 'int8': must be one of float32, bfloat16"),
+        ({"dtype": "int8"}, "dtype 'int8': must be one of float32, bfloat16"),
     ],
 )
-def test_what_nobody_can_know_is_asked_for(options, message, tmp_path):
-    folder = save(tmp_path / "model", "gpt2")
+def test_what_nobody_can_know_is_asked_for(options, message, folder):
     with pytest.raises(UserError, match=message):
-        load_reward_model(folder, device="cpu", **options)
+        load(folder, **options)
 
 
-def test_blocks_without_one_mlp_and_rewards_of_another_token_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="0 pairs of an activation module"):
-        load(save(tmp_path / "mixture", "mixtral"), template=TEMPLATE)
-    folder = save(tmp_path / "model", "llama")
-    own = AutoModelForSequenceClassification.from_pretrained(folder)
-    forward = type(own).forward
+def test_blocks_without_one_mlp_and_rewards_of_another_token_are_refused(folder, monkeypatch):
+    with pytest.raises(UserError, match="'mixtral': 0 pairs of an activation module"):
+        load(save(folder.parent / "mixture", "mixtral"))
+    own = type(AutoModelForSequenceClassification.from_pretrained(folder))
+    forward = own.forward
 
     def at_the_first_token(self, input_ids, **options):
         return forward(self, input_ids=input_ids[:, :1], **options)
 
-    monkeypatch.setattr(type(own), "forward", at_the_first_token)
+    monkeypatch.setattr(own, "forward", at_the_first_token)
     with pytest.raises(UserError, match="not a linear map of a text's last token"):
-        load(folder, template=TEMPLATE)
+        load(folder)
 
 
-def test_where_memory_is_short_the_weights_are_bfloat16(tmp_path, monkeypatch, capsys):
-    folder = save(tmp_path / "model", "llama")
+def test_where_memory_is_short_the_weights_are_bfloat16(folder, monkeypatch, capsys):
     available = type("Memory", (), {"available": 100_000})
     monkeypatch.setattr("rm_tension.score.foreign.psutil.virtual_memory", lambda: available)
-    rm = load_reward_model(folder, device="cpu", template=TEMPLATE)
+    rm = load(folder, dtype=None)
     assert rm.model.dtype == torch.bfloat16
     assert "weights in bfloat16, for 0.0 GB of free memory on cpu" in capsys.readouterr().err
     assert takes_rows(rm.model)
-    question = ("Why?", ["Because.", "No."])
-    expected = load(folder, template=TEMPLATE).score(*question)
-    assert rm.score(*question) == pytest.approx(expected, rel=0.1)
+    assert rm.score(*QUESTION) == pytest.approx(load(folder).score(*QUESTION), rel=0.1)
