@@ -72,17 +72,14 @@ def evaluated(tmp_path_factory):
     """The repository (`origin`) beside the remote that it was pushed to (`remote`)."""
     folder = tmp_path_factory.mktemp("evaluated")
     origin = folder / "origin"
-    origin.mkdir()
+    shutil.copytree(REPOSITORY / "reference", origin / "reference")
     shutil.copy(REPOSITORY / ".gitignore", origin)
     (origin / "params.yaml").write_text(
         yaml.safe_dump(small_grid(), sort_keys=False), encoding="utf-8"
     )
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for stage in stages.values():  # whose code is not here, nor the paper's numbers
-        deps = [
-            path for path in stage.get("deps", []) if not path.startswith(("src/", "reference"))
-        ]
-        stage["deps"] = deps
+    for stage in stages.values():  # whose code is not here
+        stage["deps"] = [path for path in stage.get("deps", []) if not path.startswith("src/")]
     (origin / "dvc.yaml").write_text(
         yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
 from numpy.typing import NDArray
 
 from rm_tension.backbone.neurons import neuron_shape
@@ -46,9 +47,9 @@ def main(
     backbone: str | None = None,
     tasks: Path | None = None,
     percents: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (5, 10, 20, 30),
-    draws: int = 5,
+    draws: NonNegativeInt = 5,
     no_attribution: bool = False,
-    max_pairs: int | None = None,
+    max_pairs: PositiveInt | None = None,
     seed: int = 0,
     template: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     dtype: str | None = None,
@@ -82,10 +83,6 @@ def main(
     """
     if out.is_file():
         raise UserError(f"--out {out}: a file; name a folder")
-    if max_pairs is not None and max_pairs < 1:
-        raise UserError(f"--max-pairs {max_pairs}: must be at least 1")
-    if draws < 0:
-        raise UserError(f"--draws {draws}: must be at least 0")
     sets = read_text_sets(texts, max_pairs)
     rm = load_reward_model(model, profile=profile, device=device, template=template, dtype=dtype)
     print(rm)
