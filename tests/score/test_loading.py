@@ -83,7 +83,7 @@ def test_a_cut_is_said_and_is_no_exception_where_warnings_are(loaded, caplog):
     assert first == second
     assert caplog.messages == [
         "2 texts are longer than 64 tokens: cut, as in the evaluation",
-        "item 2: answers are the same so far",
+        "up to there the answers of item 2 are the same",
     ]
 
 

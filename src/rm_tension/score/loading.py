@@ -212,7 +212,7 @@ class RewardModel:
             if len({text.tobytes() for text in ids}) < len({*item.answers})
         ]
         if alike:
-            logger.warning("item %s: answers are the same so far", ", ".join(alike))
+            logger.warning("up to there the answers of item %s are the same", ", ".join(alike))
 
 
 def load_reward_model(
