@@ -131,11 +131,8 @@ def measure(
             stage.run(Job(params, settings, paths, cell))
             print(f"{precision}: {trio.key}: {stage.__name__.split('.')[1]}", flush=True)
     analyse.run(Job(params, settings, paths, {"profile": paths.profile}))
-    layout = read_layout(paths, params.grid)
-    scored = [
-        read_scored(paths.rewards(trio), layout, params.test_files).assign(trio=trio.key)
-        for trio in chosen
-    ]
+    layout = read_layout(paths)
+    scored = [read_scored(paths.rewards(trio), layout).assign(trio=trio.key) for trio in chosen]
     return pd.concat(scored, ignore_index=True)
 
 

@@ -12,9 +12,9 @@ from rm_tension.analyse.outcomes import CONDITION, outcomes
 from rm_tension.evaluate.conditions import NONE, SETS
 from rm_tension.evaluate.scores import Scores
 from rm_tension.evaluate.selection import Mask
-from rm_tension.paper.figures import THIRDS
 from rm_tension.paper.tasks import BY_KEY, SUITES
 
+THIRDS = ("early", "middle", "late")  # of the depth (METHOD.md section 4)
 # Table 19's columns in the order in which the released notebook fills its lists.
 COLUMNS = ("baseline", "helpful_only", "harmless_only", "shared")
 

@@ -5,7 +5,7 @@ paper's claims decide here.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -43,27 +43,20 @@ WORDS: dict[Verdict, str] = {
 
 def control_tables(
     evidence: pd.DataFrame,
-    margins: Mapping[Trio, "GroupEffects"],
+    correlations: Mapping[Trio, pd.DataFrame],
     replicates: Replicates,
     objectives: Collection[str],
     percent: int,
 ) -> Tables:
-    """Return the tables by file name; `evidence` is of `evidence.grid_evidence`."""
+    """Return the tables by file name, from `grid_evidence` and those of `group_effects`."""
     ours = Evidence(evidence)
-    correlations = replicates.mean_of_trios(
-        {trio: own.correlations for trio, own in margins.items()}
-    )
-    parts = list(claim_parts(ours, percent))
+    means = replicates.mean_of_trios(correlations)
+    of_scores = [(*model, *_numbers(Part("", means[model]))) for model in means.columns.tolist()]
+    verdicts = [_verdict(*of_part) for of_part in claim_parts(ours, percent)]
     return {
         "control_effects": pd.DataFrame(effects(ours, objectives, percent), columns=EFFECT),
-        "control_verdicts": pd.DataFrame(map(_verdict, parts), columns=VERDICT),
-        "score_effects": pd.DataFrame(
-            [
-                (*correlations.columns[place], *_numbers(Part("", values)))
-                for place, (_, values) in enumerate(correlations.items())
-            ],
-            columns=CORRELATION,
-        ),
+        "control_verdicts": pd.DataFrame(verdicts, columns=VERDICT),
+        "score_effects": pd.DataFrame(of_scores, columns=CORRELATION),
     }
 
 
@@ -101,13 +94,11 @@ def _draws(
     evidence: Evidence, measure: str, objective: str, kind: str, percent: int
 ) -> Iterator[float]:
     """Yield the estimate of each draw of a control, numbered from 1."""
-    draw = 1
-    while True:
+    for draw in count(1):
         values = _change(evidence, measure, objective, f"{kind}{DRAW}{draw}", percent)
         if np.isnan(values.iloc[0]):
             return
         yield float(values.iloc[0])
-        draw += 1
 
 
 def claim_parts(evidence: Evidence, percent: int) -> Iterator[tuple[str, str, Part]]:
@@ -144,9 +135,8 @@ def claim_parts(evidence: Evidence, percent: int) -> Iterator[tuple[str, str, Pa
             yield "C19", control, Part(name, share, high=AS_MUCH)
 
 
-def _verdict(decided: tuple[str, str, Part]) -> tuple[object, ...]:
+def _verdict(claim: str, control: str, part: Part) -> tuple[object, ...]:
     """Return VERDICT."""
-    claim, control, part = decided
     word = "not measured" if np.isnan(part.effect) else WORDS[part.verdict]
     return claim, control, part.name, *_numbers(part), word
 
@@ -156,20 +146,15 @@ def _numbers(part: Part) -> tuple[float, float, float]:
     return effect, low, high
 
 
-@dataclass(frozen=True)
-class GroupEffects:
-    """What the groups of neurons of one trio do to its margins.
+def group_effects(
+    margins: pd.DataFrame, layout: pd.DataFrame, weights: Weights
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what the groups of neurons of one trio do to its margins, and how they rank.
 
-    `drops`: columns objective, score, group, drop (of the mean margin when the group is ablated).
-    `correlations` [1 + resamples, (objective, score)]: the rank correlation of group and drop.
+    First the drop of the mean margin when a group is ablated: columns objective, score, group,
+    drop. Then the rank correlation of group and drop, [1 + resamples, (objective, score)].
+    `margins` has the columns MARGINS, `weights` is of `bootstrap.draw_items`.
     """
-
-    drops: pd.DataFrame
-    correlations: pd.DataFrame
-
-
-def group_effects(margins: pd.DataFrame, layout: pd.DataFrame, weights: Weights) -> GroupEffects:
-    """Return them from `evaluate.conditions.MARGINS`; `weights` is of `bootstrap.draw_items`."""
     pairs = (
         layout[layout["dataset"].isin(PAIR_DATASETS)]
         .drop_duplicates("item_id")
@@ -191,7 +176,7 @@ def group_effects(margins: pd.DataFrame, layout: pd.DataFrame, weights: Weights)
                 for group, drop in zip(groups.columns, lost[0], strict=True)
             ]
     columns = ["objective", "score", "group", "drop"]
-    return GroupEffects(pd.DataFrame(drops, columns=columns), pd.DataFrame(correlations))
+    return pd.DataFrame(drops, columns=columns), pd.DataFrame(correlations)
 
 
 def _rank_correlation(values: Numbers, groups: Numbers) -> Numbers:

@@ -7,7 +7,6 @@ import pandas as pd
 from pydantic import Field
 
 from rm_tension.base.config import ROLES, Role
-from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
 
 # subsets in which the rejected answer refuses
@@ -76,12 +75,8 @@ def candidates(rewards: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(clarity=pd.concat(parts, axis=1).min(axis=1)).query("clarity > 0")
 
 
-def choose(by_trio: dict[Trio, pd.DataFrame], benchmarks: pd.DataFrame) -> Example:
-    """Return what RULE chooses from the `candidates` of each trio, with its texts."""
-    fitting = pd.concat(
-        [table.assign(backbone=trio.backbone, seed=trio.seed) for trio, table in by_trio.items()],
-        ignore_index=True,
-    )
+def choose(fitting: pd.DataFrame, benchmarks: pd.DataFrame) -> Example:
+    """Return what RULE chooses from the `candidates` of all trios, with its texts."""
     if fitting.empty:
         reason = (
             "In no trio does any item of XSTest Should Respond or Safety Response fit the rule."

@@ -8,13 +8,11 @@ from itertools import product
 
 import pandas as pd
 
-from rm_tension.analyse.averages import insert_keys
 from rm_tension.analyse.example import ANSWERED
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.base.config import ROLES
-from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import group_tasks
+from rm_tension.paper.tasks import TASK_OF
 
 OF_EACH = 2  # items of each subset
 PAIRWISE = ("reward-bench", "rm-bench")  # suites whose items are one answer against one
@@ -79,18 +77,12 @@ def explorable(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
 
 
 def choose_items(
-    by_trio: Mapping[Trio, pd.DataFrame], texts: pd.DataFrame, generated: bool
+    rewards: pd.DataFrame, texts: pd.DataFrame, generated: bool
 ) -> tuple[Explorer, pd.DataFrame]:
-    """Return what RULE chooses from `explorable` of each trio, and the rewards of these items.
+    """Return what RULE chooses from `explorable` of all trios, and the rewards of these items.
 
     `texts` are the rows that `item` numbers: benchmarks, then test pairs.
     """
-    tables = []
-    for trio, table in by_trio.items():
-        table = table.copy()
-        insert_keys(table, backbone=trio.backbone, seed=trio.seed)
-        tables.append(table)
-    rewards = pd.concat(tables, ignore_index=True)
     patterns = _patterns(rewards)
     shown = {item: _shown(texts.iloc[item // STYLES]) for item in patterns.index}
     harmless = {item: found for item, found in shown.items() if found and _is_harmless(found)}
@@ -102,9 +94,8 @@ def choose_items(
 
 def _subsets() -> list[tuple[str, str]]:
     """Return the subsets that items are taken of, in the order of the tasks."""
-    parts = [part for task in group_tasks("helpfulness") for part in task.subsets]
-    own = [(part.suite, part.name) for part in parts if part.suite in PAIRWISE]
-    return [*own, *ANSWERED, PREFERENCES]
+    asked = [part for part, task in TASK_OF.items() if task.group == "helpfulness"]
+    return [*(part for part in asked if part[0] in PAIRWISE), *ANSWERED, PREFERENCES]
 
 
 def _patterns(rewards: pd.DataFrame) -> pd.Series:

@@ -15,7 +15,7 @@ from rm_tension.analyse.outcomes import CONDITION, STYLES
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.base.config import TestFiles
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import BENCHMARKS, TASKS
+from rm_tension.paper.tasks import BENCHMARKS, TASK_OF, TASKS
 
 Part = tuple[str, str]  # dataset and subset
 PART = ["dataset", "subset"]
@@ -150,7 +150,7 @@ def accuracy_table(tasks: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
 
     `accuracy` is of `over_tasks`; the others are sums of `counts` over the task's subsets.
     """
-    subsets = [(task.key, part.suite, part.name) for task in TASKS for part in task.subsets]
+    subsets = [(task.key, *part) for part, task in TASK_OF.items()]
     of_tasks = pd.DataFrame(subsets, columns=["task", *PART]).merge(sizes, on=PART)
     keys = [*CONDITION, "task"]
     sums = of_tasks.groupby(keys)[list(COUNTS)].sum()

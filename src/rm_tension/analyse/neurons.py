@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rm_tension.activations.sums import Activations
 from rm_tension.analyse import as_published
+from rm_tension.analyse.as_published import THIRDS
 from rm_tension.analyse.averages import Tables, insert_keys
 from rm_tension.analyse.bootstrap import Counts, Replicates
 from rm_tension.analyse.evidence import Column
@@ -25,7 +26,6 @@ from rm_tension.evaluate.scores import (
     neuron_scores,
 )
 from rm_tension.evaluate.selection import Mask, top, trio_sets
-from rm_tension.paper.figures import THIRDS
 
 BySeed = NDArray[np.float64]  # [seeds, layers, neurons]
 PAIRS = (("mixed", "helpful"), ("mixed", "harmless"), ("helpful", "harmless"))  # the paper's

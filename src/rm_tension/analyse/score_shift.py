@@ -12,7 +12,7 @@ from rm_tension.analyse.bootstrap import Weights
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import BENCHMARKS, PAPER_TASKS, SUITES
+from rm_tension.paper.tasks import BENCHMARKS, SUITES, TASK_OF
 
 # Figure, variant, panel, curve; the variant `corrected` is of the 25 tasks, `as_published` of every
 # subset of the suites.
@@ -73,7 +73,7 @@ def task_rewards(scored: pd.DataFrame, percent: int) -> pd.DataFrame:
 
     Index dataset, subset, item_id, answer_index, item, chosen; columns objective, kind.
     """
-    subsets = {(part.suite, part.name) for task in PAPER_TASKS for part in task.subsets}
+    subsets = [part for part, task in TASK_OF.items() if task.group]
     ablated = (scored["kind"] == "magnitude") & (scored["percent"] == percent)
     rows = scored[ablated | (scored["kind"] == NONE.kind)]
     parts = pd.MultiIndex.from_frame(rows[["dataset", "subset"]].astype("str"))

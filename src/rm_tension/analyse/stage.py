@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rm_tension.activations.sums import load_activations
+from rm_tension.activations.sums import Activations, load_activations
 from rm_tension.analyse import score_shift
 from rm_tension.analyse.averages import Tables, insert_keys
 from rm_tension.analyse.bootstrap import RESAMPLES, Replicates, Weights, draw_items
 from rm_tension.analyse.claims import decide_all
 from rm_tension.analyse.comparison import compared
 from rm_tension.analyse.context import Context
-from rm_tension.analyse.controls import GroupEffects, control_tables, group_effects
+from rm_tension.analyse.controls import control_tables, group_effects
 from rm_tension.analyse.evidence import grid_evidence, trio_evidence
 from rm_tension.analyse.example import candidates, choose
 from rm_tension.analyse.explorer import choose_items, explorable
@@ -61,7 +61,7 @@ def run(job: Job) -> None:
         )
     job.refuse_leftovers(_inputs(job))
     with record(paths.run("analyse"), dict(job.cell)) as metrics:
-        layout = read_layout(paths, job.params.grid)
+        layout = read_layout(paths)
         weights = draw_items(layout, RESAMPLES)
         results = {trio: _of_trio(job, trio, layout, weights) for trio in present}
         neuron_tables = _neuron_tables(job, present)
@@ -71,14 +71,10 @@ def run(job: Job) -> None:
         claims, decided = _decide(job, results, neurons, published)
         tables |= decided
         means = compared(means_tables(tables, percent), published)
-        examples = {trio: result.examples for trio, result in results.items()}
         texts = pd.concat([read_table(paths.texts(s), TEXTS) for s in SCORED], ignore_index=True)
-        example = choose(examples, texts)
-        explorer, tables["explorer"] = choose_items(
-            {trio: result.explorable for trio, result in results.items()},
-            texts,
-            isinstance(job.profile.data.source, MiniatureData),
-        )
+        example = choose(tables.pop("candidates"), texts)
+        generated = isinstance(job.profile.data.source, MiniatureData)
+        explorer, tables["explorer"] = choose_items(tables.pop("explorable"), texts, generated)
         provenance, stand_ins = _provenance(job, present)
         context = _context(job, present, tables["accuracy"], stand_ins)
         with atomic_write(paths.results) as folder:
@@ -120,22 +116,17 @@ class TrioResults:
 
     tables: Tables
     curves: dict[score_shift.Curve, NDArray[np.float64]]
-    examples: pd.DataFrame
-    explorable: pd.DataFrame
     evidence: pd.DataFrame
-    groups: GroupEffects
+    correlations: pd.DataFrame  # of `group_effects`
 
 
 def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> TrioResults:
     roles, percent = job.params.roles, job.profile.evaluate.task_percent
-    scored = read_scored(job.paths.rewards(trio), layout, job.params.test_files)
+    scored = read_scored(job.paths.rewards(trio), layout)
     scored["objective"] = scored["objective"].cat.rename_categories(roles)
     files = {roles[name]: own for name, own in job.params.test_files.items()}
     items = outcomes(scored)
     metrics = trio_metrics(items, weights, files)
-    tables = trio_tables(scored, items, metrics)
-    for table in tables.values():
-        insert_keys(table, backbone=trio.backbone, seed=trio.seed)
     rewards, right = score_shift.task_rewards(scored, percent), score_shift.right_items(items)
     sides = list(score_shift.sides(rewards, right))
     of_suites = score_shift.retained(score_shift.suite_rewards(scored), right)
@@ -144,31 +135,26 @@ def _of_trio(job: Job, trio: Trio, layout: pd.DataFrame, weights: Weights) -> Tr
     shifts = score_shift.log_ratios(sides, weights)
     evidence = trio_evidence(metrics.tasks, metrics.hh, percent).join(shifts)
     margins = read_table(job.paths.margins(trio), MARGINS).replace({"objective": roles})
-    groups = group_effects(margins, layout, weights)
-    tables["group_effects"] = groups.drops
-    insert_keys(groups.drops, backbone=trio.backbone, seed=trio.seed)
-    shown = explorable(scored, percent)
-    return TrioResults(tables, curves, candidates(rewards), shown, evidence, groups)
+    drops, correlations = group_effects(margins, layout, weights)
+    tables = trio_tables(scored, items, metrics) | {
+        "group_effects": drops,
+        "candidates": candidates(rewards),
+        "explorable": explorable(scored, percent),
+    }
+    for table in tables.values():
+        insert_keys(table, backbone=trio.backbone, seed=trio.seed)
+    return TrioResults(tables, curves, evidence, correlations)
 
 
 def _neuron_tables(job: Job, present: list[Trio]) -> dict[str, pd.DataFrame]:
-    """Return `neuron_table` by backbone; raises UserError if a trio lacks its activations."""
-    trios_of: dict[str, list[Trio]] = {}
+    """Return `neuron_table` by backbone."""
+    sums: dict[str, dict[int, dict[str, Activations]]] = {}
     for trio in present:
-        path = job.paths.activations(trio)
-        if not path.exists():
-            raise UserError(
-                f"{path}: missing, although its trio's rewards exist; run `dvc repro` for its stage"
-            )
-        trios_of.setdefault(trio.backbone, []).append(trio)
-    tables = {}
-    for backbone, own in trios_of.items():
-        sums = {}
-        for trio in own:
-            read = load_activations(job.paths.activations(trio))
-            sums[trio.seed] = {job.params.roles[name]: sums_of for name, sums_of in read.items()}
-        tables[backbone] = neuron_table(backbone, sums, job.profile.evaluate.task_percent)
-    return tables
+        read = load_activations(job.paths.activations(trio))
+        by_role = {job.params.roles[name]: of_rm for name, of_rm in read.items()}
+        sums.setdefault(trio.backbone, {})[trio.seed] = by_role
+    percent = job.profile.evaluate.task_percent
+    return {backbone: neuron_table(backbone, own, percent) for backbone, own in sums.items()}
 
 
 def _tables(
@@ -204,15 +190,15 @@ def _decide(
     ours = of_rewards.join(neuron_evidence(neurons, percent, replicates))
     claims = decide_all(ours, published_evidence(published), job.profile.required_claims)
     by_score = [neuron_verdicts(neurons, replicates), ablation_verdicts(of_rewards, percent)]
-    groups = {trio: result.groups for trio, result in results.items()}
+    correlations = {trio: result.correlations for trio, result in results.items()}
     roles = job.params.roles.values()
-    controls = control_tables(of_rewards, groups, replicates, roles, percent)
+    controls = control_tables(of_rewards, correlations, replicates, roles, percent)
     return claims, {"verdicts_by_score": pd.concat(by_score, ignore_index=True), **controls}
 
 
 def _joined(parts: Iterable[Tables]) -> Tables:
     parts = list(parts)
-    return {name: pd.concat([part[name] for part in parts]) for name in parts[0]}
+    return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
 
 
 def _training_curves(job: Job, present: list[Trio]) -> pd.DataFrame:

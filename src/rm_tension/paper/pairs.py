@@ -5,10 +5,10 @@ numbers are those of METHOD.md section 1; the rows of its train files add up to 
 hub shows for the whole split.
 """
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
+
+from rm_tension.paper.tasks import read_rows
 
 PairSplit = Literal["train", "test"]
 
@@ -25,22 +25,9 @@ class PairFile:
     sha256: str | None
 
 
-def _read() -> tuple[PairFile, ...]:
-    path = Path(__file__).with_name("pairs.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple(
-            PairFile(
-                dataset=row["dataset"],
-                source=row["source"],
-                split=cast(PairSplit, row["split"]),
-                file=row["file"],
-                rows=int(row["rows"]),
-                sha256=row["sha256"] or None,
-            )
-            for row in csv.DictReader(file)
-        )
-
-
-PAIR_FILES = _read()
+PAIR_FILES = tuple(
+    PairFile(**row | {"rows": int(row["rows"]), "sha256": row["sha256"] or None})
+    for row in read_rows("pairs.csv")
+)
 SOURCES = tuple(dict.fromkeys(file.source for file in PAIR_FILES))
 PAIR_DATASETS = tuple(dict.fromkeys(file.dataset for file in PAIR_FILES))

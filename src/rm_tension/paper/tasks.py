@@ -39,14 +39,15 @@ class Task:
     description: str
 
 
-def _rows(name: str) -> list[dict[str, Any]]:
+def read_rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a CSV file beside this one, as texts by column."""
     with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 SUBSETS: tuple[Subset, ...] = tuple(
     Subset(**row | {"size": int(row["size"]), "chance": float(row["chance"])})
-    for row in _rows("subsets.csv")
+    for row in read_rows("subsets.csv")
 )
 _BY_NAME = {f"{subset.suite}/{subset.name}": subset for subset in SUBSETS}
 TASKS: tuple[Task, ...] = tuple(
@@ -57,12 +58,14 @@ TASKS: tuple[Task, ...] = tuple(
             "subsets": tuple(_BY_NAME[name] for name in row["subsets"].split()),
         }
     )
-    for row in _rows("tasks.csv")
+    for row in read_rows("tasks.csv")
 )
 PAPER_TASKS = tuple(task for task in TASKS if task.group)
 OTHER_TASKS = tuple(task for task in TASKS if not task.group)
 BENCHMARKS = tuple(dict.fromkeys(subset.suite for subset in SUBSETS))
 BY_KEY: dict[str, Task] = {task.key: task for task in TASKS}
+# By suite and name of the subset; some subsets have no task
+TASK_OF = {(part.suite, part.name): task for task in TASKS for part in task.subsets}
 
 
 def group_tasks(group: Group) -> tuple[Task, ...]:

@@ -12,7 +12,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from rm_tension.analyse.tally import summarise
 from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import TEXTS, read_table
-from rm_tension.paper.tasks import TASKS
+from rm_tension.paper.tasks import TASK_OF
 from rm_tension.release.cards import OUR_LICENCE, PAPER, TEMPLATES
 from rm_tension.release.profile import OWNER, FinishedProfile, trios_of
 from rm_tension.report.notes import warnings
@@ -42,7 +42,7 @@ def item_table(run: FinishedProfile) -> pd.DataFrame:
     items = pd.concat(
         [read_table(run.paths.texts(split), TEXTS) for split in ("benchmarks", "test")]
     )
-    tasks = {(part.suite, part.name): task.key for task in TASKS for part in task.subsets}
+    tasks = {part: task.key for part, task in TASK_OF.items()}
     parts = zip(items["dataset"], items["subset"], strict=True)
     texts = zip(items["prompt"], items["answers"], strict=True)
     return items[["dataset", "subset", "item_id", "n_chosen"]].assign(

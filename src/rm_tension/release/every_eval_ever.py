@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 
 from rm_tension.analyse.outcomes import STYLES, outcomes, read_layout, read_scored
-from rm_tension.base.config import load_params
 from rm_tension.base.grid import Model
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import SUITES
@@ -47,12 +46,11 @@ class Source:
 def export(run: FinishedProfile, folder: Path, owner: str, version: str, written: int) -> None:
     """Write the evaluations of a profile below a folder; `written` is the time to record."""
     source = Source(run, owner, version, written)
-    params = load_params()
     items = item_table(run)
-    layout = read_layout(run.paths, params.grid)
+    layout = read_layout(run.paths)
     trained = run.models()
     for trio in trios_of(trained):
-        scored = read_scored(run.file(run.paths.rewards(trio)), layout, params.test_files)
+        scored = read_scored(run.file(run.paths.rewards(trio)), layout)
         judged = judge(scored[scored["kind"] == NONE.kind], items)
         for model in trained:
             if model.trio == trio:

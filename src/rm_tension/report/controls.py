@@ -51,14 +51,9 @@ def kinds() -> dict[str, str]:
     return names | {name: control.title for name, control in CONTROLS.items()}
 
 
-def _by_role(source: Source, name: str, columns: list[str]) -> pd.DataFrame:
-    """Read a table of results, and call objectives as `Source.labels` does."""
-    return source.table(name, *columns).replace({"objective": source.roles})
-
-
 def control_effects(number: str, source: Source) -> TextTable:
     """Show what each control does, beside the paper's conditions."""
-    frame = _by_role(source, "control_effects", EFFECT)
+    frame = source.by_role("control_effects", *EFFECT)
     cells = {key[:3]: key[3:] for key in frame[EFFECT].itertuples(index=False, name=None)}
     rows = []
     for objective, label in source.labels.items():
@@ -97,7 +92,7 @@ def _points(value: float) -> str:
 
 def score_effects(number: str, source: Source) -> TextTable:
     """Show whether a neuron's score predicts what its ablation does."""
-    frame = _by_role(source, "score_effects", CORRELATION)
+    frame = source.by_role("score_effects", *CORRELATION)
     cells = {key[:2]: key[2:] for key in frame[CORRELATION].itertuples(index=False, name=None)}
     rows = []
     for name, score in SCORES.items():
@@ -176,8 +171,8 @@ def paragraph(verdicts: pd.DataFrame) -> str:
 
 def control_figure(source: Source) -> Iterator[Drawing]:
     """Draw Figure S2: effects of all conditions, and the rank correlations of scores."""
-    frame = _by_role(source, "control_effects", EFFECT)
-    correlations = _by_role(source, "score_effects", CORRELATION).rename(
+    frame = source.by_role("control_effects", *EFFECT)
+    correlations = source.by_role("score_effects", *CORRELATION).rename(
         columns={"score": "kind", "correlation": "effect"}
     )
     names = kinds()

@@ -8,7 +8,7 @@ from rm_tension.analyse.explorer import Explorer as Chosen
 from rm_tension.analyse.explorer import ShownItem
 from rm_tension.base.config import ROLES
 from rm_tension.evaluate.conditions import NONE
-from rm_tension.paper.tasks import PAPER_TASKS, SUITES
+from rm_tension.paper.tasks import SUITES, TASK_OF
 from rm_tension.report.example import visible
 from rm_tension.report.source import Source
 
@@ -55,7 +55,7 @@ def explorer(source: Source) -> Explorer:
     chosen = source.record("explorer", Chosen)
     keys = ["backbone", "seed", "dataset", "subset", "item_id", "objective", "kind"]
     sides = ["chosen", "rejected"]
-    table = source.table("explorer", *keys, *sides).replace({"objective": source.roles})
+    table = source.by_role("explorer", *keys, *sides)
     numbers = table[sides].to_numpy().tolist()
     # unrounded: the page says which of two is higher
     known = dict(zip(table[keys].itertuples(index=False, name=None), numbers, strict=True))
@@ -110,16 +110,9 @@ def _excerpt(item: ShownItem) -> Excerpt:
     earlier, _, question = item.prompt.rpartition("\n\nHuman:")
     (prompt,) = excerpts([question], MOST["prompt"])
     chosen, rejected = excerpts([item.chosen, item.rejected], MOST["answer"])
-    title = f"{DATA_SETS[item.dataset]}, {_task(item)}"
+    task = TASK_OF.get((item.dataset, item.subset))
+    title = f"{DATA_SETS[item.dataset]}, {task.label if task else item.subset}"
     return Excerpt(title, f"{CUT} {prompt}" if earlier else prompt, chosen, rejected)
-
-
-def _task(item: ShownItem) -> str:
-    """Return the label of the task that an item's subset belongs to."""
-    for task in PAPER_TASKS:
-        if any((part.suite, part.name) == (item.dataset, item.subset) for part in task.subsets):
-            return task.label
-    return item.subset
 
 
 def _rewards(

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
 
+from rm_tension.analyse.as_published import THIRDS
 from rm_tension.analyse.averages import at
 from rm_tension.analyse.means import CURVES, DEPTH
 from rm_tension.analyse.task_sets import SINGLES
 from rm_tension.base.config import ROLES
 from rm_tension.evaluate.conditions import ALL, NONE
-from rm_tension.paper.figures import THIRDS
 from rm_tension.paper.tasks import GROUPS, Group, group_tasks
 from rm_tension.report.controls import control_figure
 from rm_tension.report.drawing import (
@@ -67,9 +67,8 @@ ABLATION_LINES: dict[str, dict[str, Any]] = {
 
 def tension(source: Source) -> Iterator[Drawing]:
     """Draw Figure S0: what each RM gets right of either group of tasks, and the paper's means."""
-    table = source.table("group_accuracy").query("kind == @NONE.kind")
+    table = source.by_role("group_accuracy").query("kind == @NONE.kind")
     keys = ["backbone", "seed", "objective"]
-    table = table.replace({"objective": source.roles})
     models = table.pivot(index=keys, columns="group", values="accuracy").reindex(columns=GROUPS)
     paper = source.compared("accuracy", "objective", "task", backbone="average")["paper"]
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")

@@ -11,7 +11,7 @@ from rm_tension.analyse.context import Context
 from rm_tension.base.config import ROLES, Params, Profile
 from rm_tension.base.files import read_json
 from rm_tension.base.provenance import Provenance
-from rm_tension.base.tables import damaged, read_table
+from rm_tension.base.tables import read_table
 
 T = TypeVar("T")
 OURS = ["mean", "spread", "error", "tasks"]
@@ -68,6 +68,10 @@ class Source:
         """Read a tidy CSV; raise UserError if it is missing, or lacks one of `columns`."""
         return read_table(self.results / f"{name}.csv", columns)
 
+    def by_role(self, name: str, *columns: str) -> pd.DataFrame:
+        """Read a tidy CSV; its objectives are called as in `labels`."""
+        return self.table(name, "objective", *columns).replace({"objective": self.roles})
+
     def record(self, name: str, kind: type[T]) -> T:
         """Read a JSON file; raise UserError if it is missing, or something else."""
         return read_json(self.results / f"{name}.json", kind)
@@ -93,7 +97,4 @@ class Source:
         frame = self.table(f"means/{name}", *columns, *levels, *at)
         for key, value in at.items():
             frame = frame[frame[key] == value].drop(columns=key)
-        frame = frame.set_index(list(levels) or [str(key) for key in frame if key not in CELL])
-        if frame.index.has_duplicates:
-            raise damaged(self.results / f"means/{name}.csv", "two rows of the same keys")
-        return frame
+        return frame.set_index(list(levels) or [str(key) for key in frame if key not in CELL])

@@ -1,3 +1,0 @@
-"""What figures show alike wherever it is drawn."""
-
-THIRDS = ("early", "middle", "late")  # of the depth (METHOD.md section 4)
