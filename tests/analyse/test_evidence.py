@@ -16,12 +16,12 @@ TRIOS = [Trio("gpt2-small", 0), Trio("gpt2-small", 247), Trio("smollm2-135m", 0)
 PARAMS = small_params(set_percents=[5, 10, 20])
 FILES = PARAMS.test_files
 BENCHMARKS, PREFERENCES = make_benchmarks(without=["rm-bench/math"]), make_preferences()
-LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True), PARAMS.grid.ablates)
+LAYOUT = answer_layout(pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True))
 WEIGHTS = draw_items(LAYOUT, 20)
 
 
 def scored_of(trio):
-    return score(make_rewards(PARAMS, trio, BENCHMARKS, PREFERENCES), LAYOUT, FILES)
+    return score(make_rewards(PARAMS, trio, BENCHMARKS, PREFERENCES), LAYOUT)
 
 
 def evidence_of(items):

@@ -8,7 +8,6 @@ from rm_tension.analyse import as_published, metrics
 from rm_tension.analyse.bootstrap import draw_items
 from rm_tension.analyse.outcomes import answer_layout, outcomes, score
 from rm_tension.analyse.tables import trio_tables
-from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Trio
 from rm_tension.paper.tasks import BY_KEY
 from synthetic import make_benchmarks, make_preferences, make_rewards, small_params
@@ -54,15 +53,11 @@ def table(rewards, objective="helpful", kind="none", percent=0):
     return pd.DataFrame(rows, columns=columns).astype({"reward": "float32"})
 
 
-def trio(extra=(), suites=RIGHT):
+def trio(suites=RIGHT):
     """Tables of a trio whose three RMs have the same rewards on the suites."""
     tests = {"helpful": HELPFUL, "harmless": HARMLESS, "mixed": HELPFUL | HARMLESS}
-    rewards = [table(suites | pairs, objective) for objective, pairs in tests.items()]
-    return tables_of(pd.concat([*rewards, *extra]))
-
-
-def tables_of(rewards, layout=LAYOUT):
-    scored = score(rewards, layout, FILES)
+    layout = LAYOUT[LAYOUT["dataset"].isin(["hh-rlhf", *(dataset for dataset, _ in suites)])]
+    scored = score(pd.concat([table(suites | own, name) for name, own in tests.items()]), layout)
     items = outcomes(scored)
     return trio_tables(scored, items, metrics.trio_metrics(items, draw_items(layout, 0), FILES))
 
@@ -88,18 +83,15 @@ def test_accuracy_is_strict_counts_ties_and_averages_maths_two_subsets():
 
 
 def test_math_without_one_of_its_subsets_is_missing():
-    layout = LAYOUT[LAYOUT["dataset"] != "rm-bench"]
-    tests = {"helpful": HELPFUL, "harmless": HARMLESS, "mixed": HELPFUL | HARMLESS}
     suites = {key: answers for key, answers in RIGHT.items() if key[0] != "rm-bench"}
-    rewards = pd.concat([table(suites | pairs, name) for name, pairs in tests.items()])
-    assert set(tables_of(rewards, layout)["accuracy"]["task"]) == {"donotanswer"}
+    assert set(trio(suites)["accuracy"]["task"]) == {"donotanswer"}
 
 
 def test_categorical_columns_and_any_order_of_rows_change_nothing():
     rewards = table(RIGHT)
     kinds = {"dataset": "category", "item_id": "category"}
     shuffled = rewards.sample(frac=1, random_state=0).astype(kinds)
-    first, second = (outcomes(score(frame, LAYOUT, FILES)) for frame in (rewards, shuffled))
+    first, second = (outcomes(score(frame, LAYOUT)) for frame in (rewards, shuffled))
     pd.testing.assert_frame_equal(first, second)
 
 
@@ -114,31 +106,6 @@ def test_hh_accuracy_pools_the_mixed_rms_two_files():
         ("mixed", "harmless-base"): 100,
         ("mixed", "own"): pytest.approx(200 / 3),
     }
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        (
-            table(RIGHT | {("reward-bench", "a"): [np.nan, 0]}),
-            "1 rows whose reward is not finite.*item_id a",
-        ),
-        (
-            table(RIGHT | {("reward-bench", "z"): [1, 0]}),
-            "2 rows whose answer is in neither benchmarks.*item_id z",
-        ),
-        (
-            table(RIGHT | {("reward-bench", "a"): [1]}),
-            "not one for each expected answer.*reward-bench.*expected 4",
-        ),
-        (pd.concat([table(RIGHT), table(RIGHT).head(1)]), "rewards 5, answers 4"),
-        (table({("hh-rlhf", "h1"): [1]}), "rewards 1, answers 1, expected 4"),
-        (table(HELPFUL, "mixed"), "hh-rlhf, rewards 4, answers 4, expected 6"),
-    ],
-)
-def test_broken_rewards_are_refused(broken, message):
-    with pytest.raises(UserError, match=message):
-        score(broken, LAYOUT, FILES)
 
 
 def correct_of(**right):
@@ -166,7 +133,7 @@ def test_retention_and_jaccard_by_hand():
 
 def test_one_of_maths_two_subsets_without_a_right_item_halves_its_retention_as_published():
     wrong = {("reward-bench-2", "c"): [0, 1, 2, 3], ("reward-bench-2", "d"): [0, 1, 2, 3]}
-    maths = find(trio(suites=RIGHT | wrong)["retention"], task="math")
+    maths = find(trio(RIGHT | wrong)["retention"], task="math")
     assert np.isnan(maths["retention"])
     assert maths["retention_as_published"] == 0.5
 
@@ -178,9 +145,9 @@ PARAMS = small_params()
 @pytest.fixture(scope="module")
 def items():
     texts = pd.concat([BENCHMARKS, PREFERENCES], ignore_index=True)
-    layout = answer_layout(texts, PARAMS.grid.ablates)
+    layout = answer_layout(texts)
     rewards = make_rewards(PARAMS, Trio("gpt2-small", 0), BENCHMARKS, PREFERENCES)
-    return outcomes(score(rewards, layout, PARAMS.test_files)), draw_items(layout, 4)
+    return outcomes(score(rewards, layout)), draw_items(layout, 4)
 
 
 @pytest.mark.parametrize("row", [0, 3])
@@ -234,6 +201,6 @@ def test_bfloat16_rounds_to_eight_bits_and_ties_to_even():
 
 def test_bfloat16_makes_ties_that_count_as_wrong():
     close = {("reward-bench", "a"): [1.0001, 1], ("reward-bench", "b"): [2, 1]}
-    row = find(trio(suites=RIGHT | close)["ties"], subset="donotanswer", objective="mixed")
+    row = find(trio(RIGHT | close)["ties"], subset="donotanswer", objective="mixed")
     names = ["items", "accuracy", "ties", "accuracy_bfloat16", "ties_bfloat16"]
     assert row[names].tolist() == [2, 100, 0, 50, 50]

@@ -79,7 +79,7 @@ def scored(none, benchmarks):
         for objective, rewards in none.items()
         for kind, percent, factor in (("none", 0, 1), ("magnitude", 10, 0.5))
     ]
-    return score(pd.concat(tables), answer_layout(benchmarks), dict.fromkeys(none, ()))
+    return score(pd.concat(tables), answer_layout(benchmarks))
 
 
 def trio_rewards(none=NONE):

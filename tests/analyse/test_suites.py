@@ -24,7 +24,7 @@ def metrics(rewards, benchmarks=BENCHMARKS):
     table = tasks[["dataset", "item_id", "answer_index", "reward"]].assign(kind="none", percent=0)
     alike = pd.concat([table.assign(objective=name) for name in ROLES])
     layout = answer_layout(benchmarks)
-    rewards = score(alike, layout, dict.fromkeys(ROLES, ()))
+    rewards = score(alike, layout)
     found = suite_table(rewards, suite_metrics(outcomes(rewards), draw_items(layout, 0)))
     return found[found["objective"] == "mixed"].set_index(["suite", "part", "metric"])["value"]
 
