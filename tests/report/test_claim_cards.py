@@ -3,7 +3,7 @@
 import pytest
 
 from rm_tension.analyse.verdicts import DecidedPart
-from rm_tension.report.claim_cards import dots
+from rm_tension.report.page import dots
 
 
 def part(effect, interval, published, low=None, high=None):

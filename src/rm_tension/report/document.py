@@ -13,12 +13,21 @@ from tabulate import tabulate
 
 from rm_tension.base.config import ROLES
 from rm_tension.base.errors import UserError
-from rm_tension.report.claim_cards import dots
 from rm_tension.report.contents import Report
 from rm_tension.report.drawing import save
 from rm_tension.report.latex import PACKAGES, STEEPEST, escape, latex
 from rm_tension.report.notes import caption, describe, provenance, warnings
-from rm_tension.report.page import SIGNS, axes, choices, embedded, outcome, plain, squares, tiles
+from rm_tension.report.page import (
+    SIGNS,
+    axes,
+    choices,
+    dots,
+    embedded,
+    outcome,
+    plain,
+    squares,
+    tiles,
+)
 from rm_tension.report.table import TextTable, header, printed_sections, tidy
 
 PAGES = ("artifact.tex", "index.html", "README.md", "claims.md")
