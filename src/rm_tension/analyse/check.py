@@ -9,18 +9,8 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Paths
 
-# The heading of each column. "paper's own": whether the published numbers fulfil the predicate.
-COLUMNS = {
-    "id": "id",
-    "verdict": "verdict",
-    "required": "required",
-    "effect": "effect",
-    "interval": "interval",
-    "unit": "unit",
-    "published": "published",
-    "published_verdict": "paper's own",
-    "claim": "claim",
-}
+NUMBERS = ["id", "verdict", "required", "effect", "interval", "unit", "published"]
+COLUMNS = {**{name: name for name in NUMBERS}, "published_verdict": "paper's own", "claim": "claim"}
 
 
 def main(*, profile: str) -> None:
@@ -32,9 +22,8 @@ def main(*, profile: str) -> None:
     claims = read_json(Paths(profile).results / "claims.json", list[DecidedClaim])
     rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]
     widths = [*[None] * (len(COLUMNS) - 1), 60]
-    print(
-        tabulate(rows, headers=list(COLUMNS.values()), disable_numparse=True, maxcolwidths=widths)
-    )
+    headers = list(COLUMNS.values())
+    print(tabulate(rows, headers=headers, disable_numparse=True, maxcolwidths=widths))
     print(summarise(claims))
     failed = [claim.id for claim in claims if claim.required and claim.verdict != "reproduced"]
     if failed:

@@ -4,7 +4,7 @@ import math
 
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.base.config import HubFiles, RandomWeights
-from rm_tension.base.provenance import LoadedWeights
+from rm_tension.base.provenance import LoadedWeights, Provenance
 from rm_tension.paper.tasks import PAPER_TASKS, SUITES
 from rm_tension.report.source import Source
 from rm_tension.report.table import TextTable
@@ -52,7 +52,7 @@ def hyper_parameters(number: str, source: Source) -> TextTable:
 
 def model_cards(number: str, source: Source) -> TextTable:
     """Return Table 6."""
-    asked, loaded = source.settings.backbones, source.provenance().backbones
+    asked, loaded = source.settings.backbones, source.record("provenance", Provenance).backbones
     rows = [
         [name, key, *_weights(asked[key].weights, loaded[key])]
         for key, name in source.backbones.items()
@@ -71,7 +71,7 @@ def model_cards(number: str, source: Source) -> TextTable:
 
 def loaded_files(number: str, source: Source) -> TextTable:
     """List the files of the hub that a profile was made from; no rows where all was generated."""
-    provenance = source.provenance()
+    provenance = source.record("provenance", Provenance)
     rows = []
     for data in provenance.data:
         official, size = "yes" if data.official else "no", f"{sum(data.rows.values()):,} rows"

@@ -10,7 +10,6 @@ from rm_tension.analyse.comparison import PUBLISHED_CELL
 from rm_tension.analyse.context import Context
 from rm_tension.base.config import ROLES, Params, Profile
 from rm_tension.base.files import read_json
-from rm_tension.base.provenance import Provenance
 from rm_tension.base.tables import read_table
 
 T = TypeVar("T")
@@ -75,10 +74,6 @@ class Source:
     def record(self, name: str, kind: type[T]) -> T:
         """Read a JSON file; raise UserError if it is missing, or something else."""
         return read_json(self.results / f"{name}.json", kind)
-
-    def provenance(self) -> Provenance:
-        """Read what was loaded from the hub."""
-        return self.record("provenance", Provenance)
 
     def means(self, name: str, *levels: str, **at: str | int) -> pd.DataFrame:
         """Return averages of `analyse.means` by file name: mean, spread, error, tasks.
