@@ -1,16 +1,21 @@
+"""Both stages on generated rewards: a small grid, one trio of a larger grid, one trio alone."""
+
 import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from rm_tension import cli
 from rm_tension.analyse import stage as analyse
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
-from rm_tension.base.grid import Trio, trios
-from rm_tension.evaluate.scores import SCORES
+from rm_tension.base.grid import Paths, Trio
+from rm_tension.evaluate.scores import SCORES, Score, magnitude_score
 from rm_tension.report import document, supplement, tables
 from rm_tension.report import stage as report
 from rm_tension.report.latex import escape
@@ -18,12 +23,14 @@ from rm_tension.report.notes import INTERVALS
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table, printed_cells
 from samples import only_mini
-from synthetic import small_params, write_profile
+from synthetic import write_profile
 
 pytestmark = pytest.mark.slow
 
 PARTIAL = ("rm-bench/math", "reward-bench/donotanswer")
-needs_latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
+ONE = Trio("gpt2-small", 0)
+SENTENCE = "two pairs for all, and a model from 4 bits"
+VERDICTS = {"hold": "reproduced", "contradicted": "not reproduced", "open": "undecided"}
 
 
 class Page(HTMLParser):
@@ -70,17 +77,66 @@ def no_latex(monkeypatch):
     monkeypatch.setattr(report, "compile_pdf", stub)
 
 
+def edit_params(change):
+    path = Path("params.yaml")
+    raw = yaml.safe_load(path.read_text())
+    change(raw)
+    path.write_text(yaml.safe_dump(raw))
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory):
+    """Results of one trio of eighteen; its benchmarks lack half of Math and all of Do Not Answer."""
+    folder = tmp_path_factory.mktemp("one")
+    write_profile(folder, [ONE], without=PARTIAL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        edit_params(lambda raw: raw["profiles"]["mini"].update(required_claims=["C7"]))
+        run(analyse.main)
+    return folder
+
+
 @pytest.fixture
-def one_trio(root):
-    """Results of one trio whose benchmarks lack half of Math and all of Do Not Answer."""
-    paths = write_profile(root, [Trio("gpt2-small", 0)], without=PARTIAL)
-    run(analyse.main)
-    return paths
+def one_trio(analysed, root):
+    shutil.copytree(analysed, root, dirs_exist_ok=True)
+    return Paths("mini", root)
 
 
-@needs_latex
-def test_the_whole_grid(root, monkeypatch):
-    write_loaded_files(write_profile(root, trios(small_params().grid, "mini")))
+def write_loaded_files(paths):
+    """As the stages of data and of two backbones record stand-ins."""
+    shared = {"repo": "owner/hh", "revision": "main", "commit": "c0" * 20, "sha256": "5a" * 32}
+    files = [
+        ("helpful-base/train.jsonl.gz", True, {"helpful-base": 43835}, {}),
+        ("harmless-base/test.jsonl.gz", False, {"harmless-base": 1002}, {}),
+        ("generated.json", False, {"chat": 1}, {"commit": None}),
+    ]
+    known = [
+        shared | {"filename": name, "official": official, "rows": rows} | other
+        for name, official, rows, other in files
+    ]
+    paths.provenance.write_text(json.dumps({"stand_ins": SENTENCE, "files": known}))
+    write_loaded_weights(paths, "smollm2-135m", SENTENCE)
+    write_loaded_weights(paths, "gpt2-large", None)
+
+
+def write_loaded_weights(paths, backbone, stand_ins):
+    names = ("config.json", "model.safetensors")
+    weights = [
+        {"name": name, "size": 123456789, "sha256": f"{number}b" * 32}
+        for number, name in enumerate(names)
+    ]
+    hub = {"repo": f"owner/{backbone}", "revision": "7e" * 20, "commit": "7e" * 20}
+    record = {"hub": hub | {"files": weights}, "stand_ins": stand_ins}
+    paths.backbone_provenance(backbone).write_text(json.dumps(record))
+
+
+@pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
+def test_a_whole_grid(root, monkeypatch):
+    """Of two backbones and two seeds, as a reader makes who cuts params.yaml down."""
+    backbones, seeds = ["smollm2-135m", "gpt2-large"], [0, 247]
+    some = [Trio(backbone, seed) for backbone in backbones for seed in seeds]
+    write_loaded_files(write_profile(root, some))
+    edit_params(lambda raw: only_mini(raw, backbones, seeds))
     run(analyse.main)
     read, table = set(), Source.table
     monkeypatch.setattr(
@@ -88,33 +144,22 @@ def test_the_whole_grid(root, monkeypatch):
     )
     run(report.main)
     means = {f"means/{path.stem}" for path in (root / "results/mini/means").glob("*.csv")}
-    assert means == {
-        name for name in read if name.startswith("means/")
-    }  # every average has its reader
+    assert means == {name for name in read if name.startswith("means/")}
     check_that_agreement_counts_what_the_tables_print(root / "results/mini")
     accuracy = pd.read_csv("results/mini/accuracy.csv")
     assert (accuracy["correct"] + accuracy["ties"] <= accuracy["items"]).all()
-    baseline = accuracy[accuracy["kind"] == "none"]
-    assert len(baseline) == 54 * 25
+    assert len(accuracy[accuracy["kind"] == "none"]) == 12 * 25
     groups = pd.read_csv("results/mini/group_accuracy.csv").query("kind == 'none'")
     means = groups.groupby(["objective", "group"])["accuracy"].mean()
     assert means["helpful", "helpfulness"] > means["harmless", "helpfulness"]
     assert means["harmless", "harmlessness"] > means["helpful", "harmlessness"]
     context = json.loads((root / "results/mini/context.json").read_text())
-    assert (len(context["trios"]), context["missing_trios"], context["missing_tasks"]) == (
-        18,
-        [],
-        [],
-    )
+    assert len(context["trios"]) == 4
+    assert context["missing_trios"] == context["missing_tasks"] == []
     found = files(root / "reports/mini")
-    tables = {
-        f"tables/table_{number}.tex" for number in [*(f"{n:02}" for n in range(1, 22)), "19b"]
-    }
-    figures = {
-        f"figures/figure_{number}.pdf"
-        for number in ["01", *(f"02{c}" for c in "abcdef"), "02", "03b", "07"]
-    }
-    assert tables | figures | {"artifact.pdf", "index.html", "claims.md"} <= set(found)
+    numbers = [*(f"{n:02}" for n in range(1, 22)), "19b"]
+    figures = {f"figures/figure_{number}.pdf" for number in ("01", "02a", "02b", "02", "03b", "07")}
+    assert {f"tables/table_{number}.tex" for number in numbers} | figures <= set(found)
     page = found["README.md"].decode()
     assert "not the paper's numbers" in page
     assert "Incomplete" not in page
@@ -157,86 +202,23 @@ def check_that_parts_are_counted_and_the_deciding_one_is_named(results, found):
         )
 
 
-VERDICTS = {"hold": "reproduced", "contradicted": "not reproduced", "open": "undecided"}
-SENTENCE = "two pairs for all, and a model from 4 bits"
-
-
-def write_loaded_files(paths):
-    """As the stages of data and of two backbones record stand-ins."""
-    shared = {"repo": "owner/hh", "revision": "main", "commit": "c0" * 20, "sha256": "5a" * 32}
-    files = [
-        shared
-        | {
-            "filename": "helpful-base/train.jsonl.gz",
-            "official": True,
-            "rows": {"helpful-base": 43835},
-        },
-        shared
-        | {
-            "filename": "harmless-base/test.jsonl.gz",
-            "official": False,
-            "rows": {"harmless-base": 1002},
-        },
-        shared
-        | {"filename": "generated.json", "official": False, "rows": {"chat": 1}, "commit": None},
-    ]
-    paths.provenance.write_text(json.dumps({"stand_ins": SENTENCE, "files": files}))
-    for backbone, stand_ins in (("gpt2-small", SENTENCE), ("gpt2-large", None)):
-        weights = [
-            {"name": name, "size": 123456789, "sha256": f"{number}b" * 32}
-            for number, name in enumerate(("config.json", "model.safetensors"))
-        ]
-        hub = {
-            "repo": f"owner/{backbone}",
-            "revision": "7e" * 20,
-            "commit": "7e" * 20,
-            "files": weights,
-        }
-        paths.backbone_provenance(backbone).write_text(
-            json.dumps({"hub": hub, "stand_ins": stand_ins})
-        )
-
-
 def check_what_was_loaded(found):
     """Stand-ins are called so, with the sha256 of what was taken for official files; what was generated is no file."""
     cards, loaded = (
         rows_of(found[f"tables/table_{number}.tex"].decode()) for number in ("06", "S10")
     )
-    asked = "Taken for owner/gpt2-small at 7e7e7e7e7e7e."
-    assert cards["Mini-GPT2-S"] == ["gpt2-small", f"Stand-ins: {SENTENCE}. {asked}", "--", "1b" * 8]
+    asked = "Taken for owner/smollm2-135m at 7e7e7e7e7e7e."
+    of_stand_ins = ["smollm2-135m", f"Stand-ins: {SENTENCE}. {asked}", "--", "1b" * 8]
+    assert cards["Mini-Llama-S"] == of_stand_ins
     assert cards["Mini-GPT2-L"] == ["gpt2-large", "owner/gpt2-large", "7e" * 6, "1b" * 8]
-    assert cards["Mini-GPT2-M"][1:] == [
-        "random gpt2: 5 blocks of width 32, 4 heads, seed 5",
-        "--",
-        "--",
-    ]
-    assert loaded["no"] == [
-        "taken for owner/hh",
-        "harmless-base/test.jsonl.gz",
-        "1,002 rows",
-        "--",
-        "5a" * 8,
-    ]
-    assert loaded["not known"] == [
-        "taken for owner/gpt2-small",
-        "model.safetensors",
-        "123,456,789 bytes",
-        "--",
-        "1b" * 8,
-    ]
-    assert loaded["yes"] == [
-        "owner/gpt2-large",
-        "model.safetensors",
-        "123,456,789 bytes",
-        "7e" * 6,
-        "1b" * 8,
-    ]
+    pairs = ["taken for owner/hh", "harmless-base/test.jsonl.gz", "1,002 rows", "--", "5a" * 8]
+    weights = ["model.safetensors", "123,456,789 bytes"]
+    assert loaded["no"] == pairs
+    assert loaded["not known"] == ["taken for owner/smollm2-135m", *weights, "--", "1b" * 8]
+    assert loaded["yes"] == ["owner/gpt2-large", *weights, "7e" * 6, "1b" * 8]
     text = found["tables/table_S10.tex"].decode()
-    assert re.findall(r"^(no|not known|yes) ", text, re.MULTILINE) == [
-        "no",
-        *["not known"] * 2,
-        *["yes"] * 3,
-    ]
+    official = re.findall(r"^(no|not known|yes) ", text, re.MULTILINE)
+    assert official == ["no", *["not known"] * 2, *["yes"] * 3]
     assert "generated.json" not in text
     assert f"Stand-ins were taken for official files: {SENTENCE}." in found["README.md"].decode()
 
@@ -275,7 +257,7 @@ def check_that_every_number_is_one(found):
 
 
 def check_that_agreement_counts_what_the_tables_print(folder):
-    source = Source.of(folder, "mini", small_params())
+    source = Source.of(folder, "mini", load_params())
     printed = {}
     for number, make in (tables.TABLES | supplement.TABLES).items():
         if isinstance(table := make(number, source), Table):
@@ -287,7 +269,7 @@ def check_that_agreement_counts_what_the_tables_print(folder):
         number: [int(n) for n in row if n == n] for number, *row in counted.itertuples()
     }
     assert len(printed) == 18
-    assert printed["10"][0] == 5
+    assert printed["10"][0] == 2
 
 
 def check_dvc_views(folder, means):
@@ -305,29 +287,13 @@ def check_dvc_views(folder, means):
     assert len(pd.read_csv(folder / "plots/accuracy.csv")) == 6
 
 
-@pytest.mark.parametrize(
-    "backbones", [["gpt2-small"], ["smollm2-135m", "gpt2-small", "gpt2-large", "gpt2-medium"]]
-)
-def test_a_smaller_grid(root, no_latex, backbones):
-    """As a reader makes who cuts params.yaml down to what their machine can do."""
-    write_profile(root, [Trio(backbone, 0) for backbone in backbones])
-    raw = yaml.safe_load((root / "params.yaml").read_text())
-    only_mini(raw, backbones, [0])
-    (root / "params.yaml").write_text(yaml.safe_dump(raw))
-    run(analyse.main)
-    run(report.main)
-    assert "Incomplete" not in (root / "reports/mini/README.md").read_text()
-    check_that_every_number_is_one(files(root / "reports/mini"))
-    figures = {path.stem for path in (root / "reports/mini/figures").glob("figure_02?.png")}
-    # one backbone is its own mean
-    assert len(figures) == (len(backbones) if len(backbones) > 1 else 0)
-
-
 def test_an_incomplete_grid(one_trio, no_latex):
     run(report.main)
     found = files(one_trio.reports)
     assert "tables/table_S10.tex" not in found  # all was generated
-    assert list(rows_of(found["tables/table_06.tex"].decode())) == ["Backbone", "Mini-GPT2-S"]
+    card = ["gpt2-small", "random gpt2: 4 blocks of width 32, 4 heads, seed 4", "--", "--"]
+    cards = rows_of(found["tables/table_06.tex"].decode())
+    assert (list(cards), cards["Mini-GPT2-S"]) == (["Backbone", "Mini-GPT2-S"], card)
     check_that_missing_cells_are_marked(found)
     check_page(found)
     check_that_every_number_is_one(found)
@@ -338,43 +304,81 @@ def test_an_incomplete_grid(one_trio, no_latex):
     assert files(one_trio.reports) == found
 
 
-def test_a_profile_that_silences_by_no_absolute_score_has_no_rows_of_it(root, no_latex):
-    """As `evening`: one trio, of which neurons have no interval, and part of the tasks."""
-    percents = {"hh_percents": {kind: [10, 30] for kind in ("random", "change", "magnitude")}}
+def test_claims_of_one_trio(one_trio):
+    claims = json.loads((one_trio.results / "claims.json").read_text())
+    by_id = {claim["id"]: claim for claim in claims}
+    assert len(claims) == 21
+    assert [id_ for id_, claim in by_id.items() if claim["required"]] == ["C7"]
+    assert {claim["published_verdict"] for claim in claims} == {"holds", None}
+    assert by_id["C21"]["published"] == pytest.approx(0.776, abs=5e-4)
+    # of one seed nothing says how much neurons vary
+    assert {by_id[id_]["verdict"] for id_ in ("C5", "C7", "C9")} == {"not applicable"}
+    low, high = by_id["C1"]["interval"]
+    assert low < by_id["C1"]["effect"] < high
+    with pytest.raises(SystemExit, match="not reproduced: C7"):
+        cli.main(["claims", "--profile", "mini"])
+
+
+def test_one_trio_alone_with_a_score_of_its_own(root, no_latex, monkeypatch):
+    """As `evening`: neurons have no interval, some tasks are missing, one score ablates nothing.
+
+    Settings, tables and figures follow the score that is added; the data are official.
+    """
+    planted = Score("Planted score", lambda activations, _: -magnitude_score(activations))
+    monkeypatch.setitem(SCORES, "planted", planted)
+    ablated = ("random", "change", "magnitude", "planted")
     paths = write_profile(
-        root, [Trio("gpt2-small", 0)], PARTIAL, **percents, task_percents={"magnitude": [10]}
+        root,
+        [ONE],
+        PARTIAL,
+        hh_percents={kind: [10, 30] for kind in ablated},
+        task_percents={"magnitude": [10], "planted": [10]},
     )
+    paths.provenance.write_text(json.dumps({"stand_ins": None, "files": []}))
+    write_loaded_weights(paths, ONE.backbone, SENTENCE)
+    edit_params(lambda raw: only_mini(raw, [ONE.backbone], [ONE.seed]))
     run(analyse.main)
     run(report.main)
     found = files(paths.reports)
     check_that_every_number_is_one(found)
-    rows = re.findall(
-        r"^(C\d+) & (\w+), top ([\d, ]+)\\%", found["tables/table_S09.tex"].decode(), re.MULTILINE
-    )
-    of_neurons = [
-        (name, percent)
-        for name, score in SCORES.items()
-        if score.measured
-        for percent in ("5", "10", "20")
-    ]
-    expected = [(claim, *row) for claim in ("C5", "C7", "C9") for row in of_neurons]
-    assert sorted(rows) == sorted(
-        [*expected, ("C6", "magnitude", "10, 30"), ("C8", "magnitude", "10")]
-    )
-    assert "absolute" not in found["tables/table_S08.tex"].decode()
-    assert "gpt2-small +0." in found["claims.md"].decode().replace("-0.", "+0.")
+    context = json.loads((paths.results / "context.json").read_text())
+    assert (context["stand_ins"], context["comparable"]) == (SENTENCE, False)
+    assert "Incomplete" not in found["README.md"].decode()
     assert "(no interval)" in found["claims.md"].decode()
+    # one backbone is its own mean
+    assert [name for name in found if re.search("figure_02.?.png", name)] == [
+        "figures/figure_02.png"
+    ]
+    check_scores(paths, found)
+
+
+def check_scores(paths, found):
+    """Each has its rows, of ablation those that ablated."""
+    verdicts = found["tables/table_S09.tex"].decode()
+    rows = re.findall(r"^(C\d+) & (\w+), top ([\d, ]+)\\%", verdicts, re.MULTILINE)
+    measured = [name for name, score in SCORES.items() if score.measured]
+    percents = ("5", "10", "20")
+    claims = ("C5", "C7", "C9")
+    expected = [(claim, name, p) for claim in claims for name in measured for p in percents]
+    ablating = ("magnitude", "planted")
+    expected += [("C6", name, "10, 30") for name in ablating]
+    expected += [("C8", name, "10") for name in ablating]
+    assert sorted(rows) == sorted(expected)
+    assert "absolute" not in found["tables/table_S08.tex"].decode()
+    for number in ("S04", "S08", "S11", "S12"):
+        assert "planted score" in found[f"tables/table_{number}.tex"].decode().lower(), number
+    assert ">Top by planted score<" in found["index.html"].decode()
+    assert "planted" in pd.read_parquet(paths.results / "neurons.parquet")
+    effects = pd.read_csv(paths.results / "score_effects.csv").set_index("score")
+    assert (effects.loc["magnitude", "correlation"] > 0.9).all()
+    assert effects.loc["contrast", "correlation"].abs().max() < 0.9
 
 
 def check_that_missing_cells_are_marked(found):
     assert {f"tables/table_{number:02}.tex" for number in range(1, 22)} <= set(found)
     assert {f"figures/figure_{number:02}.png" for number in range(1, 8)} <= set(found)
-    assert {
-        name for name in found if name.startswith("figures/figure_02") and name.endswith(".pdf")
-    } == {
-        "figures/figure_02.pdf",
-        "figures/figure_02d.pdf",  # the fourth backbone's
-    }
+    radars = {name for name in found if re.search(r"figure_02.*\.pdf", name)}
+    assert radars == {"figures/figure_02.pdf", "figures/figure_02d.pdf"}  # the fourth backbone's
     retention = found["tables/table_01.tex"].decode()
     maths = next(line for line in retention.splitlines() if line.startswith("Math  "))
     assert maths.split("&")[1].strip() == "--"
@@ -382,11 +386,7 @@ def check_that_missing_cells_are_marked(found):
     assert all("^{*}" in line for line in averages)
     assert "Incomplete grid: 1 of 18 trios, gpt2-small-0." in retention
     for name in ("README.md", "index.html", "artifact.tex", "claims.md"):
-        for warning in (
-            "official files: generated texts",
-            "Incomplete grid",
-            "Math, Do Not Answer",
-        ):
+        for warning in ("official files: generated", "Incomplete grid", "Math, Do Not Answer"):
             assert warning in found[name].decode()
 
 
@@ -406,18 +406,6 @@ def check_page(found):
     assert all(image["alt"] for image in page.images)
 
 
-def test_stand_ins_of_weights_alone_are_said_everywhere(root):
-    """The data may be official where stand-ins are accepted; of the weights nobody knows."""
-    paths = write_profile(root, [Trio("gpt2-small", 0)])
-    write_loaded_files(paths)
-    paths.provenance.write_text(json.dumps({"stand_ins": None, "files": []}))
-    run(analyse.main)
-    context = json.loads((paths.results / "context.json").read_text())
-    assert (context["stand_ins"], context["comparable"]) == (SENTENCE, False)
-    provenance = json.loads((paths.results / "provenance.json").read_text())
-    assert provenance["backbones"]["gpt2-small"]["hub"]["files"][1]["sha256"] == "1b" * 32
-
-
 def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_trio):
     one_trio.reports.mkdir(parents=True)
     (one_trio.reports / "README.md").write_text("old")
@@ -427,34 +415,11 @@ def test_a_report_that_fails_leaves_the_old_one_and_says_what_is_missing(one_tri
     assert files(one_trio.reports) == {"README.md": b"old"}
 
 
-def test_without_latex_the_error_names_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"latexmk not found, .* `make tex`"):
-        document.compile_pdf(tmp_path)
-
-
-@needs_latex
-def test_a_document_that_latex_refuses_is_named(tmp_path):
-    (tmp_path / "artifact.tex").write_text(
-        r"\documentclass{article}\begin{document}\nonsense\end{document}"
-    )
-    with pytest.raises(UserError, match=r"artifact\.tex: ! Undefined control sequence"):
-        document.compile_pdf(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda rewards: rewards.drop(columns="kind"), "no column kind"),
-        (lambda rewards: rewards.replace({"item_id": {"chat/0": "chat/99"}}), "item_id chat/99"),
-        (lambda rewards: rewards.assign(reward=float("inf")), "not finite"),
-    ],
-)
-def test_a_broken_rewards_file_is_named(root, change, message):
-    trio = Trio("gpt2-small", 0)
-    paths = write_profile(root, [trio])
-    change(pd.read_parquet(paths.rewards(trio))).to_parquet(paths.rewards(trio))
-    with pytest.raises(UserError, match=f"rewards/mini/gpt2-small-0.parquet: .*{message}"):
+def test_rewards_of_other_texts_are_refused(root):
+    paths = write_profile(root, [ONE])
+    rewards = pd.read_parquet(paths.rewards(ONE))
+    rewards.replace({"item_id": {"chat/0": "chat/99"}}).to_parquet(paths.rewards(ONE))
+    with pytest.raises(UserError, match="rm-bench, item_id chat/99: scored, but in neither"):
         run(analyse.main)
     assert not paths.results.exists()
 
@@ -468,7 +433,7 @@ def test_nothing_to_analyse_or_report_says_what_to_run(root):
 
 
 def test_the_analysis_refuses_what_a_seed_has_left_that_is_gone(root):
-    paths = write_profile(root, [Trio("gpt2-small", 0)])
+    paths = write_profile(root, [ONE])
     left = paths.activations(Trio("gpt2-small", 5))
     left.touch()
     with pytest.raises(UserError, match=f"{left.name}: of no cell in params.yaml"):

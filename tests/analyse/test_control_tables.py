@@ -6,18 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rm_tension.analyse import stage as analyse
 from rm_tension.analyse.bootstrap import DRAWN, ESTIMATE
 from rm_tension.analyse.controls import claim_parts, effects, group_effects
 from rm_tension.analyse.evidence import trio_evidence
 from rm_tension.analyse.task_sets import KEYS
 from rm_tension.analyse.verdicts import Evidence
-from rm_tension.base.config import load_params
-from rm_tension.base.grid import Trio
-from rm_tension.evaluate.scores import SCORES, Score, magnitude_score
-from rm_tension.report import stage as report
 from rm_tension.report.controls import paragraph
-from synthetic import write_profile
+
+SHARE = "control to top neurons, helpfulness tasks"
 
 
 def evidence(values, spread=0.1):
@@ -42,48 +38,28 @@ def verdicts(values):
     return {(claim, control, part.name): part.verdict for claim, control, part in parts}
 
 
-def test_top_neurons_must_do_more_than_a_control():
-    decided = verdicts(
-        {
-            ("helpful", "magnitude", "hh"): -10,
-            ("helpful", "depth-matched", "hh"): -4,
-            ("helpful", "backbone", "hh"): -12,
-            ("helpful", "mean-ablation", "hh"): -3,
-        }
-    )
-    name = "helpful RM, HH-RLHF test"
-    assert decided["C6", "depth-matched", name] == "reproduced"
-    assert decided["C6", "backbone", name] == "not reproduced"
-    assert decided["C6", "mean-ablation", name] == "reproduced"
-    assert decided["C6", "backbone", "mixed RM, HH-RLHF test"] == "not applicable"
+@pytest.mark.parametrize(
+    ("claim", "part", "top", "effect", "less", "more"),
+    [
+        ("C6", "helpful RM, HH-RLHF test", "helpful magnitude hh", -10, -4, -12),
+        ("C8", "helpful RM, helpfulness tasks", "helpful magnitude helpfulness", -8, -1, -12),
+        ("C8", "helpful RM, harmlessness tasks", "helpful magnitude harmlessness", 5, 0, 9),
+        ("C10", "shared set, helpfulness tasks", "mixed shared helpfulness", -9, -2, -9.5),
+        ("C19", SHARE, "mixed magnitude helpfulness", -10, -2, -9.5),
+    ],
+)
+def test_top_and_shared_neurons_must_do_more_than_a_control(claim, part, top, effect, less, more):
+    objective, kind, measure = top.split()
+    values = {"depth-matched": less, "backbone": more, kind: effect}
+    decided = verdicts({(objective, kind, measure): value for kind, value in values.items()})
+    assert decided[claim, "depth-matched", part] == "reproduced"
+    assert decided[claim, "backbone", part] == "not reproduced"
 
 
-def test_own_tasks_are_to_suffer_more_and_the_others_to_gain_more_than_by_a_control():
-    top = {"helpfulness": -8, "harmlessness": 5}
-    for control, holds in (({"helpfulness": -1, "harmlessness": 0}, True), (top, False)):
-        values = {}
-        for kind, by_group in (("magnitude", top), ("backbone", control)):
-            values |= {("helpful", kind, group): value for group, value in by_group.items()}
-        decided = verdicts(values)
-        for group in top:
-            verdict = decided["C8", "backbone", f"helpful RM, {group} tasks"]
-            assert (verdict == "reproduced") == holds
-
-
-def test_shared_neurons_beside_controls():
-    decided = verdicts(
-        {
-            ("mixed", "shared", "helpfulness"): -9,
-            ("mixed", "magnitude", "helpfulness"): -10,
-            ("mixed", "depth-matched", "helpfulness"): -2,
-            ("mixed", "backbone", "helpfulness"): -9.5,
-        }
-    )
-    shared, share = "shared set, helpfulness tasks", "control to top neurons, helpfulness tasks"
-    assert decided["C10", "depth-matched", shared] == "reproduced"
-    assert decided["C10", "backbone", shared] == "not reproduced"
-    assert decided["C19", "depth-matched", share] == "reproduced"
-    assert decided["C19", "backbone", share] == "not reproduced"
+def test_set_to_their_mean_the_top_neurons_must_do_it_by_themselves():
+    decided = verdicts({("helpful", "mean-ablation", "hh"): -3})
+    assert decided["C6", "mean-ablation", "helpful RM, HH-RLHF test"] == "reproduced"
+    assert decided["C6", "mean-ablation", "mixed RM, HH-RLHF test"] == "not applicable"
 
 
 def test_draws_of_a_control_are_averaged_and_their_spread_is_told():
@@ -115,57 +91,31 @@ def test_the_rank_correlation_of_groups_with_what_they_cost_by_hand():
     ]
     columns = ["objective", "score", "group", "dataset", "item_id", "margin"]
     weights = np.array([[3.0, 1], [0, 5], [1, 0]])  # of b, then of a: by the prompt's place
-    found = group_effects(pd.DataFrame(rows, columns=columns), layout, weights)
-    assert found.correlations["mixed", "up"].tolist() == pytest.approx([-1, 1, -1])
-    assert found.drops["drop"].tolist() == pytest.approx([0.075, -0.5, -1.0])
+    drops, correlations = group_effects(pd.DataFrame(rows, columns=columns), layout, weights)
+    assert correlations["mixed", "up"].tolist() == pytest.approx([-1, 1, -1])
+    assert drops["drop"].tolist() == pytest.approx([0.075, -0.5, -1.0])
 
 
 def test_the_paragraph_says_what_the_verdicts_are():
+    """A claim beside a control is as good as its worst part."""
     decided = [
-        ("C6", "depth-matched", "holds"),
         ("C6", "depth-matched", "holds"),
         ("C6", "backbone", "holds"),
         ("C6", "backbone", "does not hold"),
         ("C8", "depth-matched", "holds"),
         ("C8", "backbone", "holds"),
         ("C10", "depth-matched", "open"),
-        ("C10", "depth-matched", "holds"),
         ("C19", "backbone", "not measured"),
     ]
     text = paragraph(pd.DataFrame(decided, columns=["id", "control", "verdict"]))
-    assert re.split(r"(?<=\.) ", text) == [
-        "C6 (the top neurons by magnitude matter) holds beyond random neurons of the same depths; "
-        "it does not hold beyond the backbone's own top neurons.",
-        "C8 (they carry their objective) holds beyond random neurons of the same depths and beyond "
-        "the backbone's own top neurons.",
-        "C10 (the shared ones matter to the mixed RM) is open beyond random neurons of the same "
-        "depths.",
-        "C19 (these do as much as its whole top) was not measured beyond the backbone's own top "
-        "neurons.",
-    ]
-
-
-@pytest.mark.slow
-def test_a_score_is_one_function_that_settings_figures_and_tables_follow(tmp_path, monkeypatch):
-    planted = Score("Planted score", lambda activations, _: -magnitude_score(activations))
-    monkeypatch.setitem(SCORES, "planted", planted)
-    monkeypatch.chdir(tmp_path)
-    percents = {name: [10] for name in ("random", "change", "magnitude", "planted")}
-    paths = write_profile(
-        tmp_path,
-        [Trio("gpt2-small", 0), Trio("gpt2-small", 247)],
-        hh_percents=percents,
-        task_percents={"magnitude": [10], "planted": [10]},
+    depths, own = (
+        "beyond random neurons of the same depths",
+        "beyond the backbone's own top neurons",
     )
-    assert load_params().profiles["mini"].evaluate.hh_percents["planted"] == (10,)
-    analyse.main(profile="mini")
-    monkeypatch.setattr("rm_tension.report.stage.compile_pdf", lambda _: "")
-    report.main(profile="mini")
-    assert "planted" in pd.read_parquet(paths.results / "neurons.parquet")
-    for number in ("S04", "S08", "S11", "S12"):
-        text = (paths.reports / "tables" / f"table_{number}.tex").read_text()
-        assert "planted score" in text.lower(), number
-    assert ">Top by planted score<" in (paths.reports / "index.html").read_text()
-    effects_of = pd.read_csv(paths.results / "score_effects.csv").set_index("score")
-    assert (effects_of.loc["magnitude", "correlation"] > 0.9).all()
-    assert effects_of.loc["contrast", "correlation"].abs().max() < 0.9
+    for claim, said in {
+        "C6": f"holds {depths}; it does not hold {own}.",
+        "C8": f"holds {depths} and {own}.",
+        "C10": f"is open {depths}.",
+        "C19": f"was not measured {own}.",
+    }.items():
+        assert re.search(rf"{claim} \([^()]*\) {re.escape(said)}", text)

@@ -5,11 +5,9 @@ import pytest
 
 from rm_tension.analyse.explorer import OF_EACH, choose_items, explorable
 from rm_tension.analyse.outcomes import STYLES, answer_layout
-from rm_tension.base.grid import Trio
 
 CHAT, DIALOGUE = ("rm-bench", "chat"), ("hh-rlhf", "helpful-base")
 EASY, OFFENSIVE = ("reward-bench", "alpacaeval-easy"), ("reward-bench", "refusals-offensive")
-TRIO = Trio("gpt2-small", 0)
 ROLES = ("helpful", "harmless", "mixed")
 
 
@@ -25,21 +23,16 @@ def texts(*items):
 
 def scored(table, right=lambda item, role: True):
     """Every RM's rewards, whole and without its top 10%: 1 for what it prefers, else 0."""
-    layout = answer_layout(table)
-    conditions = [(role, *kind) for role in ROLES for kind in (("none", 0), ("magnitude", 10))]
-    parts = []
-    for role, kind, percent in conditions:
-        prefers = [
-            chosen == right(item, role)
-            for chosen, item in zip(layout["chosen"], layout["item"], strict=True)
-        ]
-        part = layout.assign(objective=role, kind=kind, percent=percent)
-        parts.append(part.assign(reward=[float(one) for one in prefers]))
+    layout, parts = answer_layout(table), []
+    for role in ROLES:
+        prefers = layout["chosen"] == [right(item, role) for item in layout["item"]]
+        part = layout.assign(objective=role, reward=prefers.astype(float))
+        parts += [part.assign(kind="none", percent=0), part.assign(kind="magnitude", percent=10)]
     return pd.concat(parts, ignore_index=True)
 
 
 def chosen(table, **options):
-    explorer, rewards = choose_items({TRIO: explorable(scored(table, **options), 10)}, table, True)
+    explorer, rewards = choose_items(explorable(scored(table, **options), 10), table, True)
     return explorer.items, rewards
 
 

@@ -20,18 +20,10 @@ from rm_tension.analyse.score_shift import (
     suite_rewards,
     task_rewards,
 )
-from rm_tension.base.grid import Trio
 
 BENCHMARKS = pd.DataFrame(
     [
-        (
-            "reward-bench",
-            "xstest-should-respond",
-            "a",
-            "<b>kill</b> a process?",
-            ["run kill", "I cannot"],
-            1,
-        ),
+        ("reward-bench", "xstest-should-respond", "a", "kill it?", ["run kill", "I cannot"], 1),
         ("reward-bench", "xstest-should-respond", "b", "other", ["yes", "no"], 1),
         ("rm-bench", "safety-response", "r", "styled", ["y0", "y1", "y2", "n0", "n1", "n2"], 3),
         ("reward-bench-2", "ties", "t", "in no table", ["x", "y"], 1),
@@ -65,21 +57,12 @@ OF_BEST = {
 
 def scored(none, benchmarks):
     """Rewards without ablation as they are, and with the top 10% ablated half of them."""
-    rows = benchmarks.explode("answers", ignore_index=True)
-    answers = rows[["dataset", "item_id"]].assign(
-        answer_index=rows.groupby(["dataset", "item_id"], sort=False).cumcount()
-    )
-    tables = [
-        answers.assign(
-            objective=objective,
-            kind=kind,
-            percent=percent,
-            reward=np.float32(factor) * np.array(rewards, "f4"),
-        )
-        for objective, rewards in none.items()
-        for kind, percent, factor in (("none", 0, 1), ("magnitude", 10, 0.5))
-    ]
-    return score(pd.concat(tables), answer_layout(benchmarks))
+    layout, tables = answer_layout(benchmarks), []
+    for objective, rewards in none.items():
+        plain = layout.assign(objective=objective, reward=np.array(rewards, "f4"))
+        tables.append(plain.assign(kind="none", percent=0))
+        tables.append(plain.assign(kind="magnitude", percent=10, reward=plain["reward"] / 2))
+    return score(pd.concat(tables), layout)
 
 
 def trio_rewards(none=NONE):
@@ -89,6 +72,10 @@ def trio_rewards(none=NONE):
 def trio_sides(none=NONE):
     rewards = scored(none, BENCHMARKS)
     return list(sides(task_rewards(rewards, 10), right_items(outcomes(rewards))))
+
+
+def both_sides(comparison, objective):
+    return [s for s in trio_sides() if (s.comparison, s.objective) == (comparison, objective)]
 
 
 def drawn(rewards):
@@ -154,34 +141,28 @@ def by_definition(side):
     }
 
 
-def test_ratios_of_rewards_are_those_of_their_definitions():
-    every = trio_sides()
-    found = {(one.comparison, one.objective, one.side): by_definition(one) for one in every}
-    ratios = np.exp(log_ratios(every, draw_items(answer_layout(BENCHMARKS), 5)).iloc[0])
-    assert len(ratios) == 2 * 2 * 5
-    for comparison, first, second in (
-        ("retained", "single", "mixed"),
-        ("ablation", "before", "after"),
-    ):
-        for objective in ("helpful", "harmless"):
-            before, after = (found[comparison, objective, side] for side in (first, second))
-            for measure, value in after.items():
-                ratio = ratios[measure, objective, comparison, "", 0]
-                assert ratio == pytest.approx(value / before[measure], abs=1e-9)
+@pytest.mark.parametrize("objective", ["helpful", "harmless"])
+@pytest.mark.parametrize("comparison", ["retained", "ablation"])
+def test_ratios_of_rewards_are_those_of_their_definitions(comparison, objective):
+    pair = both_sides(comparison, objective)
+    before, after = map(by_definition, pair)
+    ratios = np.exp(log_ratios(pair, draw_items(answer_layout(BENCHMARKS), 5)).iloc[0])
+    assert len(ratios) == 5
+    for measure, value in after.items():
+        ratio = ratios[measure, objective, comparison, "", 0]
+        assert ratio == pytest.approx(value / before[measure], abs=1e-9)
 
 
 def test_a_replicate_weighs_prompts_as_they_are_drawn():
     """In every row as if the answers of a prompt stood there as often."""
-    before, after = (
-        one for one in trio_sides() if (one.comparison, one.objective) == ("ablation", "harmless")
-    )
+    pair = both_sides("ablation", "harmless")
     weights = np.array([[1.0, 1, 1, 1], [2, 0, 2, 0], [0, 3, 1, 0]])
-    found = np.exp(log_ratios([before, after], weights))
+    found = np.exp(log_ratios(pair, weights))
     for row, counts in enumerate(weights):
-        times = counts[before.items // 3].astype(int)
-        copies = np.concatenate([np.arange(n) for n in times])
         of = []
-        for side in (before, after):
+        for side in pair:
+            times = counts[side.items // 3].astype(int)
+            copies = np.concatenate([np.arange(n) for n in times])
             items = np.repeat(side.items, times) + 100 * copies
             chosen, rewards = np.repeat(side.chosen, times), np.repeat(side.rewards, times)
             of.append(by_definition(replace(side, rewards=rewards, chosen=chosen, items=items)))
@@ -191,9 +172,7 @@ def test_a_replicate_weighs_prompts_as_they_are_drawn():
 
 
 def test_a_margin_that_vanishes_has_the_lowest_ratio():
-    before, after = (
-        one for one in trio_sides() if (one.comparison, one.objective) == ("ablation", "harmless")
-    )
+    before, after = both_sides("ablation", "harmless")
     silent = replace(after, rewards=0 * after.rewards)
     ratios = log_ratios([before, silent], draw_items(answer_layout(BENCHMARKS), 0)).iloc[0]
     assert ratios["log_margin", "harmless", "ablation", "", 0] == np.log(LOWEST_MARGIN_RATIO)
@@ -202,12 +181,7 @@ def test_a_margin_that_vanishes_has_the_lowest_ratio():
 def test_densities_integrate_to_one_over_nearly_all_rewards():
     found = [curves("corrected", trio_sides())] * 3
     table = density_table(found)
-    assert set(table["curve"]) == {
-        f"{a} {b}" for a in ("before", "after") for b in ("chosen", "rejected")
-    } | {
-        "single",
-        "mixed",
-    }
+    assert table["curve"].nunique() == 6
     for _, curve in table.groupby(["figure", "variant", "panel", "curve"]):
         width = curve["reward"].diff().iloc[1]
         assert len(curve) == 80
@@ -225,22 +199,17 @@ def test_the_example_fits_the_most_trios_and_shows_the_clearest():
     assert found["clarity"].tolist() == [1, 1]
     clearer = {objective: [2 * reward for reward in rewards] for objective, rewards in NONE.items()}
     clearer["helpful"][6] = 0  # r fits no more
-    trios = {Trio("x", 0): trio_rewards(), Trio("x", 1): trio_rewards(clearer)}
-    chosen = example.choose(
-        {trio: example.candidates(one) for trio, one in trios.items()}, BENCHMARKS
-    ).example
+    tables = [example.candidates(trio_rewards(rewards)) for rewards in (NONE, clearer)]
+    fitting = pd.concat([table.assign(backbone="x", seed=s) for s, table in enumerate(tables)])
+    chosen = example.choose(fitting, BENCHMARKS).example
     assert (chosen.item_id, chosen.seed, chosen.trios) == ("a", 1, 2)
-    assert (chosen.prompt, chosen.answer, chosen.refusal) == (
-        "<b>kill</b> a process?",
-        "run kill",
-        "I cannot",
-    )
+    assert (chosen.prompt, chosen.answer, chosen.refusal) == ("kill it?", "run kill", "I cannot")
     assert chosen.rewards["harmless"] == example.Sides(answer=0, refusal=4)
 
 
 def test_no_example_says_why():
     agreeing = NONE | {"harmless": NONE["helpful"]}
-    found = example.choose({Trio("x", 0): example.candidates(trio_rewards(agreeing))}, BENCHMARKS)
+    found = example.choose(example.candidates(trio_rewards(agreeing)), BENCHMARKS)
     assert found.example is None
     assert "In no trio" in found.reason
 

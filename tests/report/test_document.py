@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
+from rm_tension.base.errors import UserError
 from rm_tension.report.document import compile_pdf
 
-pytestmark = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
+needs_latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk (make tex)")
 
 SOURCE = r"""\documentclass{article}\pdftrailerid{}
 \usepackage{booktabs}
@@ -21,6 +22,7 @@ HOSTILE = (
 )
 
 
+@needs_latex
 def test_another_texmf_tree_and_a_latexmkrc_change_no_byte(tmp_path, monkeypatch):
     folder = tmp_path / "report"
     folder.mkdir()
@@ -51,3 +53,17 @@ def test_another_texmf_tree_and_a_latexmkrc_change_no_byte(tmp_path, monkeypatch
     assert "OWNED" not in log
     assert str(tree) not in log
     assert (folder / "artifact.pdf").read_bytes() == plain
+
+
+def test_without_latex_the_error_names_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"latexmk not found, .* `make tex`"):
+        compile_pdf(tmp_path)
+
+
+@needs_latex
+def test_a_document_that_latex_refuses_is_named(tmp_path):
+    text = r"\documentclass{article}\begin{document}\nonsense\end{document}"
+    (tmp_path / "artifact.tex").write_text(text)
+    with pytest.raises(UserError, match=r"artifact\.tex: ! Undefined control sequence"):
+        compile_pdf(tmp_path)

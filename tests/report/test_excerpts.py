@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 
 from rm_tension.analyse.explorer import Explorer, ShownItem
 from rm_tension.report.explorer import CUT, excerpts, explorer
@@ -18,25 +19,22 @@ def test_a_text_is_cut_between_words():
     assert unbroken == f"{'x' * 10} {CUT}"
 
 
-def test_texts_that_begin_alike_are_shown_where_they_differ():
-    same = "word " * 100
-    first, second = excerpts([f"{same}yes", f"{same}no"], 60)
-    assert first.startswith(CUT)
-    assert first.endswith("word yes")
-    assert second.endswith("word no")
-    assert len(first) < 60
+SAME = ("word " * 100).strip()
 
 
-def test_a_text_that_goes_on_where_another_ends_is_shown_there():
-    same = ("word " * 100).strip()
-    first, second = excerpts([same, f"{same} and more"], 60)
-    assert first.endswith("word")
-    assert second.endswith("word and more")
-
-
-def test_texts_without_spaces_are_shown_where_they_differ():
-    first, second = excerpts(["字" * 300 + "是", "字" * 300 + "否"], 260)
-    assert (first[-1], second[-1]) == ("是", "否")
+@pytest.mark.parametrize(
+    ("texts", "most", "ends"),
+    [
+        ([f"{SAME} yes", f"{SAME} no"], 60, ["word yes", "word no"]),
+        ([SAME, f"{SAME} and more"], 60, ["word", "word and more"]),  # one goes on
+        (["字" * 300 + "是", "字" * 300 + "否"], 260, ["字是", "字否"]),  # without spaces
+    ],
+)
+def test_texts_that_begin_alike_are_shown_where_they_differ(texts, most, ends):
+    for shown, end in zip(excerpts(texts, most), ends, strict=True):
+        assert shown.startswith(CUT)
+        assert shown.endswith(end)
+        assert len(shown) < most
 
 
 def test_close_rewards_are_right_or_wrong_as_in_the_analysis():
@@ -46,8 +44,7 @@ def test_close_rewards_are_right_or_wrong_as_in_the_analysis():
     rows = [(*key, "none", 0.610060, 0.610052), (*key, "magnitude", 0.1, 0.2)]
     source = SimpleNamespace(
         record=lambda *_: Explorer("a rule", True, [item]),
-        table=lambda *_: pd.DataFrame(rows, columns=[*columns, "chosen", "rejected"]),
-        roles={},
+        by_role=lambda *_: pd.DataFrame(rows, columns=[*columns, "chosen", "rejected"]),
         backbones={"gpt2-small": "GPT-2"},
         task_percent=10,
     )
