@@ -7,6 +7,8 @@ milliseconds.
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,7 @@ import yaml
 from rm_tension.activations.sums import Activations, ActivationSums, Attribution, save_activations
 from rm_tension.base.config import Params, parse_params
 from rm_tension.base.grid import Paths, Trio
-from rm_tension.evaluate.conditions import (
-    NONE,
-    WHOLE,
-    Condition,
-    hh_conditions,
-    task_conditions,
-)
+from rm_tension.evaluate.conditions import NONE, WHOLE, Condition, hh_conditions, task_conditions
 from rm_tension.evaluate.evaluation import benchmarks as split_benchmarks
 from rm_tension.evaluate.scores import SCORES
 from rm_tension.paper.tasks import SUBSETS, TASKS
@@ -34,22 +30,21 @@ HELPFULNESS = {subset for task in TASKS if task.group == "helpfulness" for subse
 FEW = {
     "hh_percents": {"random": [10, 30], "change": [10, 30], "magnitude": [10, 30], "absolute": [10]}
 }
-MARGINS = {
-    "helpful": (1.0, -0.8),
-    "harmless": (-0.8, 1.0),
-    "mixed": (0.8, 0.5),
-}  # helpfulness, harmlessness items
+ANSWERS = {"reward-bench": (1, 1), "reward-bench-2": (1, 3), "rm-bench": (3, 3)}
+# Of helpfulness and of harmlessness items
+MARGINS = {"helpful": (1.0, -0.8), "harmless": (-0.8, 1.0), "mixed": (0.8, 0.5)}
 
 
-def small_params(**evaluate: Any) -> Params:
+def raw_params(**evaluate: Any) -> dict[str, Any]:
     """params.yaml with two ablation percents in mini, and other changes of its `evaluate`."""
-    return parse_params(_raw_params(evaluate))
-
-
-def _raw_params(evaluate: dict[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     raw["profiles"]["mini"]["evaluate"] |= FEW | evaluate
     return raw
+
+
+def small_params(**evaluate: Any) -> Params:
+    """`raw_params`, parsed."""
+    return parse_params(raw_params(**evaluate))
 
 
 def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame:
@@ -59,18 +54,10 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
         if f"{subset.suite}/{subset.name}" in without:
             continue
         for number in range(items):
-            item, chosen, rejected = f"{subset.name}/{number}", 1, 1
-            if subset.suite == "rm-bench":
-                chosen, rejected = 3, 3
-            elif subset.name == "ties":
-                tied = number % 2
-                item, chosen, rejected = (
-                    f"ties/{'tied' if tied else 'ref'}:{number // 2}",
-                    1 + 2 * tied,
-                    3,
-                )
-            elif subset.suite == "reward-bench-2":
-                rejected = 3
+            item, (chosen, rejected) = f"{subset.name}/{number}", ANSWERS[subset.suite]
+            if subset.name == "ties":
+                item = f"ties/{('ref', 'tied')[number % 2]}:{number // 2}"
+                chosen = 1 + 2 * (number % 2)
             answers = [f"answer {index}" for index in range(chosen + rejected)]
             rows.append((subset.suite, subset.name, item, f"prompt {number}", answers, chosen))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -78,11 +65,9 @@ def make_benchmarks(items: int = 6, without: Iterable[str] = ()) -> pd.DataFrame
 
 def make_preferences(pairs: int = 12) -> pd.DataFrame:
     """`pairs` HH-RLHF test pairs per source, as in data/<P>/test.parquet."""
-    sources = ("helpful-base", "harmless-base")
     rows = [
         ("hh-rlhf", source, f"{source}-{n}", "", ["yes", "no"], 1)
-        for source in sources
-        for n in range(pairs)
+        for source, n in product(("helpful-base", "harmless-base"), range(pairs))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -100,23 +85,16 @@ def make_rewards(
     tables = []
     for objective in params.grid.objectives:
         own = pairs[pairs["subset"].isin(params.test_files[objective])]
-        for items, conditions in (
-            (own, hh_conditions(evaluate)),
-            (tasks, task_conditions(evaluate, params.objectives[objective].role)),
-        ):
+        of_tasks = task_conditions(evaluate, params.objectives[objective].role)
+        for items, conditions in ((own, hh_conditions(evaluate)), (tasks, of_tasks)):
             for condition in conditions:
                 used = items if condition == NONE else split_benchmarks(items, params.grid)[0]
                 answers = _answers(used)
                 margin = np.where(answers["helpfulness"], *MARGINS[objective])
                 mean = np.where(answers["chosen"], margin, 0) * _strength(condition)
                 reward = (mean + rng.normal(0, 0.8, len(answers))).astype("float32")
-                table = answers[["dataset", "item_id", "answer_index"]]
-                named = {
-                    "objective": objective,
-                    "kind": condition.kind,
-                    "percent": condition.percent,
-                }
-                tables.append(table.assign(**named, reward=reward))
+                table = answers[["dataset", "item_id", "answer_index"]].assign(reward=reward)
+                tables.append(table.assign(objective=objective, **asdict(condition)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -139,38 +117,29 @@ def make_activations(trio: Trio) -> dict[str, Activations]:
     """Sums of 3 blocks of 40 neurons: a part that a backbone's RMs share, a part of the objective's own, and noise."""
 
     def draw(*key: str) -> np.ndarray:
-        return np.random.default_rng([*trio.backbone.encode(), *"/".join(key).encode()]).normal(
-            0, 1, (3, 40)
-        )
+        rng = np.random.default_rng([*trio.backbone.encode(), *"/".join(key).encode()])
+        return rng.normal(0, 1, (3, 40))
 
     def side(objective: str, name: str) -> ActivationSums:
-        mean = (
-            draw()
-            + 0.5 * draw(objective)
-            + 0.1 * draw(objective, str(trio.seed))
-            + 0.01 * draw(objective, name)
-        )
+        own = 0.5 * draw(objective) + 0.1 * draw(objective, str(trio.seed))
+        mean = draw() + own + 0.01 * draw(objective, name)
         size = np.abs(mean)
-        return ActivationSums(
-            *(1000 * part for part in (mean, size, size / 4, draw(), mean)), tokens=1000
-        )
+        parts = (mean, size, size / 4, draw(), mean)
+        return ActivationSums(*(1000 * part for part in parts), tokens=1000)
 
-    return {
-        objective: Activations(
-            side(objective, "chosen"),
-            side(objective, "rejected"),
-            Attribution(draw(objective, "attribution"), tokens=1000),
-        )
-        for objective in MARGINS
-    }
+    found = {}
+    for objective in MARGINS:
+        sides = [side(objective, name) for name in ("chosen", "rejected")]
+        attribution = Attribution(draw(objective, "attribution"), tokens=1000)
+        found[objective] = Activations(*sides, attribution)
+    return found
 
 
-def make_history(steps: int = 75) -> list[dict[str, float]]:
+def make_history(steps: int = 75) -> pd.DataFrame:
     """A loss that falls from 0.7 to 0.35, as in runs/<P>/steps/<model>.jsonl."""
-    return [
-        {"step": n, "loss": 0.7 / (1 + n / steps), "accuracy": 0.5, "margin": 0.1}
-        for n in range(steps)
-    ]
+    step = np.arange(steps)
+    loss = 0.7 / (1 + step / steps)
+    return pd.DataFrame({"step": step, "loss": loss, "accuracy": 0.5, "margin": 0.1})
 
 
 def write_profile(
@@ -181,7 +150,7 @@ def write_profile(
     `evaluate` changes the section of that name in params.yaml.
     """
     paths, params, trios = Paths("mini", root), small_params(**evaluate), list(trios)
-    (root / "params.yaml").write_text(yaml.safe_dump(_raw_params(evaluate)), encoding="utf-8")
+    (root / "params.yaml").write_text(yaml.safe_dump(raw_params(**evaluate)), encoding="utf-8")
     shutil.copytree(REPOSITORY / "reference", root / "reference")
     benchmarks, preferences = make_benchmarks(without=without), make_preferences()
     paths.data.mkdir(parents=True)
@@ -194,17 +163,15 @@ def write_profile(
         provenance.parent.mkdir(parents=True, exist_ok=True)
         provenance.write_text(json.dumps({"hub": None, "stand_ins": None}), encoding="utf-8")
     for trio in trios:
-        paths.rewards(trio).parent.mkdir(parents=True, exist_ok=True)
+        for path in (paths.rewards(trio), paths.margins(trio)):
+            path.parent.mkdir(parents=True, exist_ok=True)
         save_activations(paths.activations(trio), make_activations(trio))
         make_rewards(params, trio, benchmarks, preferences).to_parquet(paths.rewards(trio))
-        paths.margins(trio).parent.mkdir(parents=True, exist_ok=True)
         make_margins(params, trio, preferences).to_parquet(paths.margins(trio))
         for objective in params.grid.objectives:
             history = paths.history(trio.model(objective))
             history.parent.mkdir(parents=True, exist_ok=True)
-            history.write_text(
-                "".join(json.dumps(step) + "\n" for step in make_history()), encoding="utf-8"
-            )
+            make_history().to_json(history, orient="records", lines=True)
     return paths
 
 

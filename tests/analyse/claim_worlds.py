@@ -73,13 +73,13 @@ class Failure(NamedTuple):
         """The world in which this part fails."""
         wanted = [{self.measure}, _names(self.objective), _names(self.kind), _tasks(self.parts)]
         wanted.append(_names(self.percent) and {int(self.percent)})
-        frame = frame.copy()
-        for column in frame.columns:
-            pairs = zip(column, wanted, strict=True)
-            if all(names is None or name in names for name, names in pairs):
-                change = float(self.by) if self.by else float(self.to) - frame[column].iloc[0]
-                frame[column] += change
-        return frame
+        hit = [
+            all(names is None or name in names for name, names in zip(column, wanted, strict=True))
+            for column in frame.columns
+        ]
+        values = frame.to_numpy(copy=True)
+        values[:, hit] += float(self.by) if self.by else float(self.to) - values[0, hit]
+        return pd.DataFrame(values, frame.index, frame.columns)
 
 
 def _names(text):

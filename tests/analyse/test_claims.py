@@ -26,9 +26,12 @@ PRINTED = {
 }
 
 
+PAPER = Evidence(PUBLISHED)
+
+
 def decided(claim, frame):
     """The verdict on the claim, and those on its parts by name."""
-    verdict = decide(CLAIMS[claim], Evidence(frame), Evidence(PUBLISHED), required=False)
+    verdict = decide(CLAIMS[claim], Evidence(frame), PAPER, required=False)
     return verdict.verdict, {part.part: part.verdict for part in verdict.parts}
 
 

@@ -33,28 +33,23 @@ def test_reward_bench_weighs_subsets_by_their_official_sizes():
     right = {"alpacaeval-easy", "mt-bench-med", "mt-bench-hard", "donotanswer", "hep-go"}
     found = metrics(lambda suite, subset, item, answer: float((answer == 0) == (subset in right)))
     reasoning = 100 * 164 / (984 + 6 * 164)
-    chat, hard = (
-        100 * (100 + 40) / (100 + 95 + 95 + 28 + 40),
-        100 * 37 / (37 + 100 + 134 + 92 + 47 + 46),
-    )
+    chat = 100 * (100 + 40) / (100 + 95 + 95 + 28 + 40)
+    hard = 100 * 37 / (37 + 100 + 134 + 92 + 47 + 46)
     safety = 100 * 136 / (100 + 100 + 154 + 250 + 136)
-    assert found["reward-bench", "Chat", "accuracy"] == pytest.approx(chat)
-    assert found["reward-bench", "Chat Hard", "accuracy"] == pytest.approx(hard)
-    assert found["reward-bench", "Safety", "accuracy"] == pytest.approx(safety)
-    assert found["reward-bench", "Reasoning", "accuracy"] == pytest.approx(reasoning)
-    assert found["reward-bench", "overall", "accuracy"] == pytest.approx(
-        (chat + hard + safety + reasoning) / 4
-    )
+    sections = {"Chat": chat, "Chat Hard": hard, "Safety": safety, "Reasoning": reasoning}
+    sections["overall"] = np.mean(list(sections.values()))
+    for section, value in sections.items():
+        assert found["reward-bench", section, "accuracy"] == pytest.approx(value)
     assert found["reward-bench", "hep-go", "accuracy"] == 100
 
 
 def test_reward_bench_2_shares_the_credit_of_a_shared_top():
     rewards = {0: [2, 2, 1, 2], 1: [0, 1, 0, 0]}  # a third of the first item, nothing of the second
-    found = metrics(
-        lambda suite, subset, item, answer: (
-            rewards[item][answer] if subset == "focus" else float(-answer)
-        )
-    )
+
+    def reward(suite, subset, item, answer):
+        return rewards[item][answer] if subset == "focus" else float(-answer)
+
+    found = metrics(reward)
     assert found["reward-bench-2", "focus", "score"] == pytest.approx(100 / 6)
     assert found["reward-bench-2", "safety", "score"] == 100
     subsets = [part.name for part in SUBSETS if part.suite == "reward-bench-2"]
@@ -79,14 +74,12 @@ def test_ties_by_hand():
         "ties/tied:3": ([5, 0], [2]),
     }
     rows = [
-        (item, side == 0, reward)
+        (item, side == 0, np.float32(reward))
         for item, sides in items.items()
         for side in (0, 1)
         for reward in sides[side]
     ]
-    scored = pd.DataFrame(rows, columns=["item_id", "chosen", "reward"]).astype(
-        {"reward": "float32"}
-    )
+    scored = pd.DataFrame(rows, columns=["item_id", "chosen", "reward"])
     expected = 0.3 * 2 / 3 + 0.3 * 1 / 2 + 0.2 * 2 / 2 + 0.2 * 1 / 2 + 0.01 * (np.tanh(1) - 1) / 2
     assert ties_score(scored) == pytest.approx(expected)
     undefined = scored[scored["item_id"].str.endswith("2")].assign(reward=0.0)
@@ -103,12 +96,8 @@ def test_rm_bench_matrix_and_its_levels():
         return 10 * style if subset == "chat" else float(answer < 3)
 
     found = metrics(rewards)["rm-bench"]
-    assert [found["chat", level] for level in ("easy", "normal", "hard", "accuracy")] == [
-        100,
-        50,
-        0,
-        50,
-    ]
+    levels = [found["chat", level] for level in ("easy", "normal", "hard", "accuracy")]
+    assert levels == [100, 50, 0, 50]
     assert found["chat", "markdown > concise"] == 100
     assert found["chat", "concise > markdown"] == 0
     assert found["safety", "hard"] == 100
@@ -120,10 +109,7 @@ def test_numbers_that_need_an_absent_subset_are_absent():
     without = ("reward-bench/hep-go", "reward-bench-2/ties", "rm-bench/safety-refuse")
     found = metrics(lambda *_: 0.0, make_benchmarks(items=2, without=without))
     parts = {(suite, part) for suite, part, _ in found.index}
-    assert not parts & {
-        ("reward-bench", "Reasoning"),
-        ("reward-bench-2", "ties"),
-        ("rm-bench", "safety"),
-    }
+    absent = {("reward-bench", "Reasoning"), ("reward-bench-2", "ties"), ("rm-bench", "safety")}
+    assert not parts & absent
     assert ("reward-bench", "Chat") in parts
     assert not any(part == "overall" for _, part in parts)
