@@ -199,12 +199,11 @@ def test_the_first_row_of_the_evidence_is_what_the_tables_say():
         rows = pd.concat([own[name].query(query) for own in made.values()])
         return pytest.approx(rows.eval(value).mean())
 
-    singles = "variant == 'corrected' and objective_a == 'helpful'"
+    corrected = "variant == 'corrected'"
+    singles = f"{corrected} and objective_a == 'helpful'"
     expected = {
         ("jaccard", "harmless-helpful"): mean("neuron_overlap", singles, "jaccard"),
-        ("neuron_retention", "mixed"): mean(
-            "neuron_retention", "variant == 'corrected'", "retention"
-        ),
+        ("neuron_retention", "mixed"): mean("neuron_retention", corrected, "retention"),
         ("rmsd", "helpful"): mean("rmsd", "objective == 'helpful'", "rmsd / mean_top_score"),
         ("backbone_overlap", "mixed"): mean("backbone_overlap", "objective == 'mixed'", "jaccard"),
     }

@@ -17,13 +17,9 @@ from rm_tension.base.grid import Trio
 from rm_tension.report import stage as report
 from synthetic import write_profile
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_chromium,
-    pytest.mark.filterwarnings(
-        "ignore:Glyph"
-    ),  # the figure's font has no Chinese; the page shows the text itself
-]
+# the figure's font has no Chinese; the page shows the text itself
+no_glyph = pytest.mark.filterwarnings("ignore:Glyph")
+pytestmark = [pytest.mark.slow, needs_chromium, no_glyph]
 
 HTML = (
     "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> $1 & "
@@ -39,9 +35,7 @@ EXAMPLE = {
     "prompt": f"prompt {HTML}",
     "answer": f"answer {HTML}",
     "refusal": f"refusal {HTML}",
-    "rewards": {
-        name: {"answer": 1.25, "refusal": -0.5} for name in ("helpful", "harmless", "mixed")
-    },
+    "rewards": {role: {"answer": 1.25, "refusal": -0.5} for role in ROLES},
 }
 
 
@@ -89,6 +83,11 @@ def choose(driver, axis, label):
 
 def switch(driver, shows):
     driver.find_element(By.CSS_SELECTOR, f"#controls [value={shows}]").click()
+
+
+def reset(driver):
+    driver.find_element(By.CSS_SELECTOR, "#controls [type=reset]").click()
+    driver.execute_async_script("setTimeout(arguments[0])")
 
 
 def lines(driver, name):
@@ -217,9 +216,8 @@ def test_explorer_shows_each_trios_rewards(page, folder):
         choose(page, "trio", f"{label}, seed 0")
         items = shown_rewards(page)
         assert len(items) == len(record["items"])
-        own = rewards[rewards["backbone"] == backbone].set_index(
-            ["dataset", "subset", "item_id", "objective", "kind"]
-        )
+        keys = ["dataset", "subset", "item_id", "objective", "kind"]
+        own = rewards[rewards["backbone"] == backbone].set_index(keys)
         for item, shown in zip(record["items"], items, strict=True):
             key = (item["dataset"], item["subset"], item["item_id"])
             for role, mark, lines in zip(ROLES, shown["marks"], shown["rms"], strict=True):
@@ -251,9 +249,8 @@ def test_switch_changes_every_cell(page):
     assert [line[0] for line in beside[:3]] == ["baseline", "paper", "difference"]
     for first, shows in enumerate(("ours", "published", "difference")):
         switch(page, shows)
-        assert [line[1:] for line in lines(page, "table_03")] == [
-            line[1:] for line in beside[first::3]
-        ]
+        shown = [line[1:] for line in lines(page, "table_03")]
+        assert shown == [line[1:] for line in beside[first::3]]
         assert status(page).startswith(f"Showing {shows}: ")
     switch(page, "beside")
     assert lines(page, "table_03") == beside
@@ -268,8 +265,7 @@ def test_switch_where_published_values_stand_in_columns(page):
     assert {text for line in published for text in line[1:-1]} == {"–"}  # known for GPT2-large only
     assert [line[-1] for line in published] == [line[-2] for line in beside]
     assert heads(page, "table_11") == [*above[:-3], "published"]
-    page.find_element(By.CSS_SELECTOR, "#controls [type=reset]").click()
-    page.execute_async_script("setTimeout(arguments[0])")
+    reset(page)
     assert (lines(page, "table_11"), heads(page, "table_11")) == (beside, above)
 
 
@@ -282,10 +278,8 @@ def test_sorts_within_sections_and_back(page):
     size = len(original) // 3
     for order, sign in ("ascending", 1), ("descending", -1):
         button(page, name, label).send_keys(Keys.ENTER)
-        assert (
-            button(page, name, label).find_element(By.XPATH, "..").get_attribute("aria-sort")
-            == order
-        )
+        head = button(page, name, label).find_element(By.XPATH, "..")
+        assert head.get_attribute("aria-sort") == order
         assert status(page) == f"Sorted by {label}, {order}."
         for part in range(3):  # an objective each; rows without a value last
             texts = [line[column] for line in lines(page, name)[part * size : (part + 1) * size]]
@@ -311,9 +305,8 @@ def test_the_lines_of_a_row_stay_together(page):
 def test_filters_rows_and_columns(page):
     everything = len(lines(page, "table_20"))
     choose(page, "backbone", "Mini-GPT2-L")
-    assert {line[0].rsplit(" ", 1)[0] for line in lines(page, "table_20") if "Mini" in line[0]} == {
-        "Mini-GPT2-L"
-    }
+    names = {line[0].rsplit(" ", 1)[0] for line in lines(page, "table_20")}
+    assert {name for name in names if "Mini" in name} == {"Mini-GPT2-L"}
     assert len(lines(page, "table_20")) < everything
     assert [head for head in heads(page, "table_15") if "Mini" in head] == ["Mini-GPT2-L"]
     choose(page, "objective", "Mixed RM")
@@ -321,16 +314,14 @@ def test_filters_rows_and_columns(page):
     assert [section.text for section in sections if section.is_displayed()] == ["Mixed RM"]
     choose(page, "task", "Focus")
     assert heads(page, "table_21") == ["Focus"]
-    assert [
-        line[0] for line in lines(page, "table_15") if line[0] not in {"paper", "difference"}
-    ] == ["Focus"]
+    labels = [line[0] for line in lines(page, "table_15")]
+    assert [label for label in labels if label not in {"paper", "difference"}] == ["Focus"]
     table = page.find_element(By.CSS_SELECTOR, "table[aria-labelledby=table_14]")
     assert not table.is_displayed()  # no such task
     section = table.find_element(By.XPATH, "./ancestor::section")
     assert section.find_element(By.CSS_SELECTOR, ".nothing").is_displayed()
     assert "only Mini-GPT2-L, Mixed RM, Focus: " in status(page)
-    page.find_element(By.CSS_SELECTOR, "#controls [type=reset]").click()
-    page.execute_async_script("setTimeout(arguments[0])")
+    reset(page)
     assert len(lines(page, "table_20")) == everything
     assert table.is_displayed()
 
@@ -344,10 +335,8 @@ def test_a_phone_scrolls_the_page_only_downwards_and_cuts_no_figure(page):
 
 
 def test_controls_have_names_and_are_reached_by_keyboard(page):
-    for control in page.find_elements(
-        By.CSS_SELECTOR, "#controls input, #controls select, main button"
-    ):
-        assert control.accessible_name
+    controls = "#controls input, #controls select, main button"
+    assert all(c.accessible_name for c in page.find_elements(By.CSS_SELECTOR, controls))
     page.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     assert page.switch_to.active_element.text == "Skip to the claims"
     radio = page.find_element(By.CSS_SELECTOR, "#controls [value=beside]")
@@ -363,10 +352,7 @@ def test_without_scripts_everything_is_there(driver, folder):
         assert not driver.find_element(By.ID, "explore").is_displayed()
         assert all(len(lines) == 2 for item in shown_rewards(driver) for lines in item["rms"])
         assert driver.find_elements(By.CSS_SELECTOR, "thead button") == []
-        labels = [
-            row.text
-            for row in driver.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_03] tbody th")
-        ]
-        assert labels[:4] == ["Helpful RM", "baseline", "paper", "difference"]
+        rows = driver.find_elements(By.CSS_SELECTOR, "[aria-labelledby=table_03] tbody th")
+        assert [row.text for row in rows][:4] == ["Helpful RM", "baseline", "paper", "difference"]
     finally:
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
