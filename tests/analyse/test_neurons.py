@@ -14,6 +14,7 @@ from rm_tension.base.grid import Trio
 from synthetic import make_activations
 
 OBJECTIVES = ("helpful", "harmless", "mixed")
+COLUMNS = ("magnitude", "absolute", "chosen", "rejected", "backbone_mean")
 
 
 def make(*scores, seeds=1, **others):
@@ -22,8 +23,7 @@ def make(*scores, seeds=1, **others):
         objective: np.stack([np.asarray(score, dtype=float)] * seeds)
         for objective, score in zip(OBJECTIVES, scores, strict=True)
     }
-    scores = {"magnitude": magnitude, "absolute": others.pop("absolute", magnitude)}
-    return replace(Neurons(list(range(seeds)), *[magnitude] * 4, scores), **others)
+    return Neurons(list(range(seeds)), dict.fromkeys(COLUMNS, magnitude) | others)
 
 
 def only(shape, *places):
@@ -62,7 +62,7 @@ def test_every_neuron_of_every_rm_is_a_row():
         assert rows["ablated_set"].tolist() == expected
     found = Neurons.of_table(table)
     assert found.seeds == [0, 247]
-    assert found.magnitude["mixed"].tolist() == [[[1, 2, 8, 9]]] * 2
+    assert found.scores["mixed"].tolist() == [[[1, 2, 8, 9]]] * 2
 
 
 def test_a_released_score_is_clamped_after_the_mean_over_seeds_and_of_each_side():
@@ -76,7 +76,7 @@ def test_rmsd_and_the_size_of_the_top_scores_by_hand():
     seeds = np.array([[[3.0, 0.0], [3.0, 2.0]], [[5.0, 0.0], [-3.0, 2.0]]])  # mean [[4, 0], [0, 2]]
     found = make(*[seeds[0]] * 3, seeds=2)
     sides = {"chosen": {"mixed": seeds + 1}, "rejected": {"mixed": np.ones_like(seeds)}}
-    found = replace(found, **sides)
+    found = replace(found, columns=found.columns | sides)
     assert found.rmsd("mixed") == pytest.approx((np.sqrt(8) + np.sqrt(2)) / 2)
     assert found.rmsd("mixed", np.array([2, 0])) == pytest.approx((3 + np.sqrt(2)) / 2)
     scores = np.array([[-1.0, -2, -3, -4]])
@@ -124,7 +124,7 @@ def test_a_seed_far_below_0_counts_in_the_published_score_too():
     """In blocks of five neurons, 5 and 6 are of the second and 10 is of the third."""
     seeds = np.stack([only((4, 5), 5, 6)] * 2)
     seeds[1].flat[[6, 10]] = -9, 1
-    found = Neurons([0, 247], *[dict.fromkeys(OBJECTIVES, seeds)] * 4, {})
+    found = Neurons([0, 247], dict.fromkeys(COLUMNS, dict.fromkeys(OBJECTIVES, seeds)))
     assert np.flatnonzero(found.published_tops(10)["mixed"]).tolist() == [5, 10]
     assert np.flatnonzero(found.tops(10)["mixed"]).tolist() == [5, 10]
     depth = tables(found)["neuron_depth"].set_index(["objective", "variant", "third"]).loc["mixed"]
@@ -154,8 +154,9 @@ def test_ties_at_zero_give_the_published_overlap_of_gpt2_large():
 def test_an_rm_and_its_backbone_compared():
     found = make(*[only((1, 20), 0, 1)] * 3)
     own = dict.fromkeys(OBJECTIVES, only((1, 20), 1, 2)[None])
-    for backbone, shared in ((own, 1 / 3), (found.magnitude, 1)):
-        table = tables(replace(found, backbone_mean=backbone))["backbone_overlap"]
+    for backbone, shared in ((own, 1 / 3), (found.scores, 1)):
+        columns = found.columns | {"backbone_mean": backbone}
+        table = tables(replace(found, columns=columns))["backbone_overlap"]
         assert table["jaccard"].tolist() == pytest.approx([shared] * 3)
 
 

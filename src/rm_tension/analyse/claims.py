@@ -159,9 +159,12 @@ def c5(evidence: Evidence) -> Iterator[Part]:
         yield Part(f"{objective} RM", ratio, high=RMSD_BOUND, of_sets=True)
 
 
-def c6(evidence: Evidence, score: str = "magnitude") -> Iterator[Part]:
-    """Yield differences of drops in HH test accuracy; another score may stand in for magnitude."""
-    at = common_percents(evidence, score, *BASELINES)
+def c6(evidence: Evidence, score: str = "magnitude", at: list[int] | None = None) -> Iterator[Part]:
+    """Yield differences of drops in HH test accuracy.
+
+    Another score may stand in for magnitude; `at` are the percents, by default all in common.
+    """
+    at = at or common_percents(evidence, score, *BASELINES)
     for objective, less in product(ROLES, BASELINES):
         over = drop(evidence, objective, score, at) - drop(evidence, objective, less, at)
         yield Part(f"{score} over {less}, {objective} RM", over, low=0)

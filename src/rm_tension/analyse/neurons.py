@@ -75,15 +75,14 @@ def neuron_table(
 
 @dataclass(frozen=True)
 class Neurons:
-    """One backbone's columns of `neuron_table`, by objective: float64 [seeds, layers, neurons]."""
+    """One backbone's columns of `neuron_table`, by objective: float64 [seeds, layers, neurons].
+
+    `score` is the column that orders the neurons.
+    """
 
     seeds: list[int]
-    magnitude: dict[str, BySeed]
-    chosen: dict[str, BySeed]
-    rejected: dict[str, BySeed]
-    backbone_mean: dict[str, BySeed]
-    scores: dict[str, dict[str, BySeed]]
-    """By name, all measured SCORES."""
+    columns: dict[str, dict[str, BySeed]]
+    score: str = "magnitude"
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> "Neurons":
@@ -95,23 +94,22 @@ class Neurons:
             for name in (*SCORES, "chosen", "rejected", "backbone_mean"):
                 values = rows[name].to_numpy().reshape(shape)
                 columns.setdefault(name, {})[str(objective)] = values
-        return cls(
-            seeds,
-            columns["magnitude"],
-            columns["chosen"],
-            columns["rejected"],
-            columns["backbone_mean"],
-            {name: columns[name] for name, score in SCORES.items() if score.measured},
-        )
+        return cls(seeds, columns)
+
+    @property
+    def scores(self) -> dict[str, BySeed]:
+        """What orders the neurons, by objective."""
+        return self.columns[self.score]
 
     def by_score(self) -> Iterator[tuple[str, "Neurons"]]:
-        """Yield the neurons as each score orders them, which stands in the place of magnitude."""
-        for name, own in self.scores.items():
-            yield name, replace(self, magnitude=own)
+        """Yield the neurons as each measured score orders them."""
+        for name, score in SCORES.items():
+            if score.measured and name in self.columns:
+                yield name, replace(self, score=name)
 
     def mean_scores(self, counts: Counts | None = None) -> dict[str, Scores]:
         """Return the mean over seeds [layers, neurons]; `counts` is how often each seed counts."""
-        return {o: np.average(own, axis=0, weights=counts) for o, own in self.magnitude.items()}
+        return {o: np.average(own, axis=0, weights=counts) for o, own in self.scores.items()}
 
     def tops(self, percent: float) -> dict[str, Mask]:
         """Return the top neurons by the seeds' mean score."""
@@ -119,7 +117,8 @@ class Neurons:
 
     def published_tops(self, percent: float) -> dict[str, Mask]:
         """Return those that the released code selects (`as_published.clamped_top`)."""
-        scores = {o: as_published.score(self.chosen[o], self.rejected[o]) for o in self.magnitude}
+        chosen, rejected = self.columns["chosen"], self.columns["rejected"]
+        scores = {o: as_published.score(chosen[o], rejected[o]) for o in chosen}
         return {o: as_published.clamped_top(score, percent) for o, score in scores.items()}
 
     def rmsd(self, objective: str, counts: Counts | None = None) -> float:
@@ -127,7 +126,7 @@ class Neurons:
 
         The mean over neuron positions (Table 16). `counts` is how often each seed counts.
         """
-        difference = self.chosen[objective] - self.rejected[objective]
+        difference = self.columns["chosen"][objective] - self.columns["rejected"][objective]
         mean = np.average(difference, axis=0, weights=counts)
         return float(np.sqrt((mean**2).mean(axis=0)).mean())
 
@@ -177,7 +176,7 @@ def depth_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """
     rows = []
     published = neurons.published_tops(percent)
-    for objective, scores in neurons.magnitude.items():
+    for objective, scores in neurons.scores.items():
         masks: list[tuple[int | None, str, Mask, NDArray[np.intp]]] = []
         for own_seed, score in zip(neurons.seeds, scores, strict=True):
             masks.append((own_seed, "corrected", top(score, percent), thirds(len(score))))
@@ -229,8 +228,8 @@ def overlap_by_score(neurons: Neurons) -> pd.DataFrame:
 def backbone_table(neurons: Neurons, percent: float) -> pd.DataFrame:
     """Return columns objective, seed, jaccard of an RM's top neurons and its backbone's."""
     rows = []
-    for objective, scores in neurons.magnitude.items():
-        own = neurons.backbone_mean[objective]
+    for objective, scores in neurons.scores.items():
+        own = neurons.columns["backbone_mean"][objective]
         for seed, score, of_backbone in zip(neurons.seeds, scores, own, strict=True):
             shared = jaccard(top(score, percent), top(of_backbone, percent))
             rows.append((objective, seed, shared))
@@ -245,7 +244,7 @@ def sets_table(neurons: Neurons, percents: Iterable[int]) -> pd.DataFrame:
     """
     rows = []
     for (index, seed), percent in product(enumerate(neurons.seeds), percents):
-        helpful, harmless = (top(neurons.magnitude[single][index], percent) for single in SINGLES)
+        helpful, harmless = (top(neurons.scores[single][index], percent) for single in SINGLES)
         lone = helpful.any(axis=1) ^ harmless.any(axis=1)
         extra = (helpful ^ harmless)[lone]
         for name, mask in trio_sets(helpful, harmless).items():

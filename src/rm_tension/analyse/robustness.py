@@ -45,17 +45,10 @@ def ablation_verdicts(evidence: pd.DataFrame, percent: int) -> pd.DataFrame:
         for measure in ("hh_delta", "delta")
     )
     shared = common_percents(ours, *on_hh, *BASELINES) if on_hh else []
-    other_percents = [
-        column
-        for column in evidence.columns
-        if column[0] == "hh_delta" and int(column[4]) not in shared
-    ]
-    ours = Evidence(evidence.drop(columns=other_percents))
-    at = ", ".join(map(str, shared))
     rows = []
     for score in on_hh if shared else ():
-        claim = replace(CLAIMS["C6"], parts=partial(c6, score=score))
-        rows.append((score, at, *_decided(claim, ours)))
+        claim = replace(CLAIMS["C6"], parts=partial(c6, score=score, at=shared))
+        rows.append((score, ", ".join(map(str, shared)), *_decided(claim, ours)))
     for score in on_tasks:
         claim = replace(CLAIMS["C8"], parts=partial(c8, score=score))
         rows.append((score, str(percent), *_decided(claim, ours)))
