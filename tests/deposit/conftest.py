@@ -32,15 +32,15 @@ def run(trained, tmp_path, monkeypatch):
     return folder
 
 
-def stand_in(profile, doi, swhids, folder):
-    (folder / f"{profile}-appendix.pdf").write_text(f"{doi} {swhids}")
+def stand_in(run, doi, swhids, folder):
+    (folder / f"{run.profile}-appendix.pdf").write_text(f"{doi} {swhids}")
 
 
 @pytest.fixture
 def server(monkeypatch):
     """A local InvenioRDM that our token opens, and waits that take no time but are recorded."""
     waits = []
-    monkeypatch.setenv(invenio.TOKEN, TOKEN)
+    monkeypatch.setenv(invenio.TOKEN, f"{TOKEN}\r\n")  # as it is copied
     monkeypatch.setattr(invenio.time, "sleep", waits.append)
     monkeypatch.setattr(invenio, "TIMEOUT", (2.0, 2.0))
     with local_invenio() as server:

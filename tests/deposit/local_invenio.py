@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,18 +12,15 @@ DRAFT = r"/api/records/(?P<id>\w+)/draft"
 ROUTES = [
     ("POST", "/api/records", "create"),
     ("GET", DRAFT, "read"),
-    ("PUT", DRAFT, "update"),
     ("POST", f"{DRAFT}/pids/doi", "reserve"),
     ("GET", f"{DRAFT}/files", "list_files"),
     ("POST", f"{DRAFT}/files", "start_file"),
     ("DELETE", f"{DRAFT}/files/(?P<name>[^/]+)", "delete_file"),
     ("PUT", f"{DRAFT}/files/(?P<name>[^/]+)/content", "receive"),
     ("POST", f"{DRAFT}/files/(?P<name>[^/]+)/commit", "commit"),
-    ("GET", r"/api/records/(?P<id>\w+)/files", "list_published"),
     ("GET", r"/api/records/(?P<id>\w+)/files/(?P<name>[^/]+)/content", "download"),
 ]
-PUBLIC = ("list_published", "download")
-STATUS = {"create": 201, "reserve": 201, "start_file": 201, "delete_file": 204}
+PUBLIC = ("download",)
 
 
 class LocalInvenio(ThreadingHTTPServer):
@@ -59,18 +55,6 @@ class Handler(BaseHTTPRequestHandler):
     server: LocalInvenio
 
     def do_GET(self):
-        self.answer()
-
-    def do_POST(self):
-        self.answer()
-
-    def do_PUT(self):
-        self.answer()
-
-    def do_DELETE(self):
-        self.answer()
-
-    def answer(self):
         routes = [
             (name, re.fullmatch(path, self.path)) for m, path, name in ROUTES if m == self.command
         ]
@@ -92,9 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.fault == "lost":
             self.close_connection = True
             return self.connection.close()
-        if value is not None or status != STATUS.get(name, 200):
-            return self.reply(status, value)
-        return None
+        return self.reply(status, value) if name != "download" or status != 200 else None
+
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def body(self):
         size = int(self.headers.get("Content-Length", 0))
@@ -110,27 +94,19 @@ class Handler(BaseHTTPRequestHandler):
     def create(self, body):
         id_ = f"a{len(self.server.drafts) + 1}"
         self.server.drafts[id_] = {**json.loads(body), "id": id_, "pids": {}, "entries": {}}
-        return 201, self.view(id_)
+        return self.read(None, id_)
 
     def read(self, _, id):
         if id not in self.server.drafts:
             return 404, {"message": "The persistent identifier does not exist."}
-        return 200, self.view(id)
-
-    def view(self, id):
-        return {key: value for key, value in self.server.drafts[id].items() if key != "entries"}
-
-    def update(self, body, id):
-        kept = {key: self.server.drafts[id][key] for key in ("id", "entries")}
-        self.server.drafts[id] = {"pids": {}, **json.loads(body), **kept}
-        return 200, self.view(id)
+        return 200, {k: v for k, v in self.server.drafts[id].items() if k != "entries"}
 
     def reserve(self, _, id):
         pids = self.server.drafts[id]["pids"]
         if pids:
             return 400, {"message": "A PID already exists for type doi"}
         pids["doi"] = {"identifier": f"10.1234/local.{id}", "provider": "datacite"}
-        return 201, self.view(id)
+        return 201, {}
 
     def list_files(self, _, id):
         return 200, {"entries": [shown(*item) for item in self.entries(id).items()]}
@@ -140,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         if name in self.entries(id):
             return 400, {"message": f"File with key {name} already exists."}
         self.entries(id)[name] = {"status": "pending", "content": None}
-        return 201, {"entries": [shown(name, self.entries(id)[name])]}
+        return 201, {}
 
     def delete_file(self, _, id, name):
         del self.entries(id)[name]
@@ -148,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def receive(self, body, id, name):
         self.entries(id)[name]["content"] = body
-        return 200, shown(name, self.entries(id)[name])
+        return 200, {}
 
     def commit(self, _, id, name):
         self.entries(id)[name]["status"] = "completed"
@@ -157,13 +133,9 @@ class Handler(BaseHTTPRequestHandler):
     def entries(self, id):
         return self.server.drafts[id]["entries"]
 
-    def list_published(self, _, id):
-        if id not in self.server.published:
-            return 404, {"message": "The persistent identifier does not exist."}
-        entries = self.server.published[id]["entries"]
-        return 200, {"entries": [shown(*item) for item in entries.items()]}
-
     def download(self, _, id, name):
+        if name not in self.server.published.get(id, {}).get("entries", {}):
+            return 404, {"message": "The persistent identifier does not exist."}
         content = self.server.published[id]["entries"][name]["content"]
         first = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1])
         self.server.done[-1] += f" from {first}"
@@ -191,10 +163,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def shown(name, entry):
     """Return a file as the API does; only a complete one has a checksum."""
-    view = {"key": name, "status": entry["status"], "updated": time.time()}
+    view = {"key": name, "status": entry["status"]}
     if entry["status"] == "completed":
         md5 = hashlib.md5(entry["content"], usedforsecurity=False).hexdigest()
-        view |= {"checksum": f"md5:{md5}", "size": float(len(entry["content"]))}
+        view["checksum"] = f"md5:{md5}"
     return view
 
 

@@ -13,12 +13,9 @@ from shutil import copyfile
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rm_tension.analyse.claims import CLAIMS
-from rm_tension.analyse.context import Context
 from rm_tension.analyse.tally import summarise
-from rm_tension.analyse.verdicts import DecidedClaim
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import read_json
-from rm_tension.base.grid import Paths
+from rm_tension.release.profile import FinishedProfile
 from rm_tension.report.document import TEX_MARKS, compile_pdf
 from rm_tension.report.latex import escape
 from rm_tension.report.notes import warnings
@@ -33,26 +30,27 @@ PAGES = 2
 Rows = list[list[str]]
 
 
-def write_appendix(profile: str, doi: str | None, swhids: Mapping[str, str], folder: Path) -> None:
+def write_appendix(
+    run: FinishedProfile, doi: str | None, swhids: Mapping[str, str], folder: Path
+) -> None:
     """Write PROFILE-appendix.pdf into `folder`; raise UserError if LaTeX is missing."""
-    text = render(profile, doi, swhids, ARTIFACT.read_text(encoding="utf-8"))
+    text = render(run, doi, swhids, ARTIFACT.read_text(encoding="utf-8"))
+    name = f"{run.profile}-appendix.pdf"
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "appendix.tex").write_text(text, encoding="utf-8")
         log = compile_pdf(Path(scratch), "appendix")
         pages = re.search(r"Output written on .*\((\d+) page", log)
         if not pages or int(pages[1]) != PAGES:
             raise UserError(
-                f"{profile}-appendix.pdf: {pages[1] if pages else 'no'} pages instead of {PAGES}: "
+                f"{name}: {pages[1] if pages else 'no'} pages instead of {PAGES}: "
                 f"shorten what {ARTIFACT} says in the tables that it shows"
             )
-        copyfile(Path(scratch) / "appendix.pdf", folder / f"{profile}-appendix.pdf")
+        copyfile(Path(scratch) / "appendix.pdf", folder / name)
 
 
-def render(profile: str, doi: str | None, swhids: Mapping[str, str], artifact: str) -> str:
+def render(run: FinishedProfile, doi: str | None, swhids: Mapping[str, str], artifact: str) -> str:
     """Return the LaTeX source."""
-    results = Paths(profile).results
-    claims = {claim.id: claim for claim in read_json(results / "claims.json", list[DecidedClaim])}
-    context = read_json(results / "context.json", Context)
+    claims = {claim.id: claim for claim in run.claims}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -63,14 +61,14 @@ def render(profile: str, doi: str | None, swhids: Mapping[str, str], artifact: s
     )
     environment.filters |= {"tex": tex, "code": code}
     return environment.get_template("appendix.tex").render(
-        profile=profile,
+        profile=run.profile,
         doi=doi,
         swhids=swhids,
-        warnings=warnings(context),
-        summary=summarise([*claims.values()]),
+        warnings=warnings(run.context),
+        summary=summarise(run.claims),
         claims=[(claims[id_], CLAIMS[id_].where) for id_ in MAIN_CLAIMS],
         quantities=quantities,
-        needs=needs(artifact, profile),
+        needs=needs(artifact, run.profile),
         steps=table(artifact, "step"),
         licences=table(artifact, "what"),
         harmless=table(artifact, "message"),

@@ -5,6 +5,7 @@ stand beside the archive in a copy of CITATION.cff. A DOI is reserved before the
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +18,22 @@ from rm_tension.base.runs import git_output
 CITATION, README = Path("CITATION.cff"), Path("README.md")
 DOI = re.compile(r"10\.\d{4,9}/[\w.;()/:-]+", re.ASCII)
 BADGE = re.compile(r"^\[!\[DOI\]\(.*\n\n?", re.MULTILINE)
-SHA1 = 40  # hexadecimal digits; SWHIDs are defined for git's SHA-1 repositories
-
-
-def hash_of(revision: str) -> str:
-    """Return git's hash of a revision; raise UserError if there is none."""
-    return git_output("rev-parse", revision).strip()
 
 
 def swhids(commit: str) -> dict[str, str]:
     """Return the SWHIDs of a commit and of its tree, by what they name."""
-    hashes = {"rev": hash_of(commit), "dir": hash_of(f"{commit}^{{tree}}")}
-    if any(len(digits) != SHA1 for digits in hashes.values()):
-        raise UserError(f"{commit}: not of a SHA-1 repository, for which SWHIDs are defined")
-    return {
-        "commit": f"swh:1:rev:{hashes['rev']}",
-        "tree": f"swh:1:dir:{hashes['dir']}",
-    }
+    tree = git_output("rev-parse", f"{commit}^{{tree}}").strip()
+    return {"commit": f"swh:1:rev:{commit}", "tree": f"swh:1:dir:{tree}"}
 
 
-def citation_text(path: Path = CITATION) -> str:
-    """Return the text of a CITATION.cff; raise UserError if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); `git checkout` has it") from None
-
-
-def read_citation(text: str) -> dict[str, Any]:
+def read_citation(path: Path = CITATION) -> dict[str, Any]:
     """Return the content of a CITATION.cff; raise UserError if it is none."""
     try:
-        citation: dict[str, Any] = yaml.safe_load(text)
+        citation: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         _ = citation["title"], citation["version"], citation["authors"], citation["license"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"{CITATION}: not a citation file ({error})") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a citation file ({error}); `git checkout` has it") from None
     return citation
-
-
-def doi_of(text: str) -> str | None:
-    """Return the DOI of a CITATION.cff."""
-    doi: str | None = read_citation(text).get("doi")
-    return doi
 
 
 def record_of(doi: str) -> str:
@@ -78,10 +54,15 @@ def write_doi(doi: str, server: str) -> None:
             partial.write_text(text, encoding="utf-8")
 
 
-def with_identifiers(text: str, identifiers: dict[str, str]) -> str:
-    """Return a CITATION.cff with SWHIDs, by what they name."""
-    lines = ["identifiers:"]
-    for what, swhid in identifiers.items():
-        lines += ["  - type: swh", f"    value: {swhid}"]
-        lines += [f"    description: the {what} of the archive that this file lies beside"]
-    return text.rstrip("\n") + "\n" + "\n".join(lines) + "\n"
+def add_identifiers(path: Path, identifiers: Mapping[str, str]) -> None:
+    """Add SWHIDs, by what they name, to a CITATION.cff."""
+    entries = [
+        {
+            "type": "swh",
+            "value": swhid,
+            "description": f"the {what} of the archive that this file lies beside",
+        }
+        for what, swhid in identifiers.items()
+    ]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" + yaml.safe_dump({"identifiers": entries}, sort_keys=False))

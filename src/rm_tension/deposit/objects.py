@@ -7,6 +7,7 @@ names by md5 and bounds in size are written, each under a path that is made of i
 
 import hashlib
 import json
+import os
 import re
 import tarfile
 from collections.abc import Collection, Iterator, Mapping
@@ -20,15 +21,12 @@ from rm_tension.base.lockfile import file_md5
 
 # The folders of a profile's outputs, the most wanted per byte first: what `max_bytes` cuts
 KINDS = ("results", "runs", "rewards", "margins", "activations", "data", "tokens", "models")
+TEXTS = ("data", "tokens")
 IN_GIT = "reports"  # which DVC records and does not cache
 MEMBER = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")
 ENTRY_BYTES = 5000  # of a file in a folder's list: its md5, a path of at most 4,096 bytes, JSON
 BLOCK = tarfile.BLOCKSIZE
 CHUNK = 2**20
-
-
-class InterruptedTarError(Exception):
-    """A stream ended before the tar did."""
 
 
 @dataclass
@@ -46,42 +44,38 @@ class Selection:
 
 def outputs_of(outputs: Mapping[str, Any], profile: str) -> dict[str, Any]:
     """Return a profile's cached outputs among those of dvc.lock, by path, in the order of KINDS."""
+
+    def rank(path: str) -> tuple[int, str]:
+        kind = path.split("/")[0]
+        return KINDS.index(kind) if kind in KINDS else len(KINDS), path
+
     own = [path for path in outputs if path.split("/")[1:2] == [profile]]
-    cached = [path for path in own if path.split("/")[0] != IN_GIT]
-    return {path: outputs[path] for path in sorted(cached, key=_rank)}
-
-
-def _rank(path: str) -> tuple[int, str]:
-    kind = path.split("/")[0]
-    return KINDS.index(kind) if kind in KINDS else len(KINDS), path
+    return {path: outputs[path] for path in sorted(own, key=rank) if not path.startswith(IN_GIT)}
 
 
 def select(
-    outputs: Mapping[str, Any], store: Path, max_bytes: float, without: Mapping[str, str]
+    outputs: Mapping[str, Any], store: Path, max_bytes: float, with_texts: bool
 ) -> Selection:
     """Choose outputs, in their order, as long as they fit; `store` holds the cached objects.
 
-    `without` says which folders stay out, and why.
     An output is taken with all of its objects or left out. Raise UserError if nothing is taken.
     """
     selection = Selection()
     for path, output in outputs.items():
-        if why := without.get(path.split("/")[0]):
-            selection.left_out[path] = why
+        if path.split("/")[0] in TEXTS and not with_texts:
+            selection.left_out[path] = "the texts of others"
             continue
         try:
             sizes = _sizes_of(output["md5"], store)
         except FileNotFoundError:
             selection.left_out[path] = "not in DVC's cache"
             continue
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
         added = sum(size for md5, size in sizes.items() if md5 not in selection.objects)
         if selection.bytes + added > max_bytes:
             selection.left_out[path] = f"{added / 1e6:.1f} MB more than fits"
-            continue
-        selection.objects |= sizes
-        selection.outputs.append(path)
+        else:
+            selection.objects |= sizes
+            selection.outputs.append(path)
     if not selection.outputs:
         raise UserError(f"{store}: no output of the profile to be taken: {selection.left_out}")
     return selection
@@ -90,14 +84,12 @@ def select(
 def _sizes_of(md5: str, store: Path) -> dict[str, int]:
     """Return bytes of an output's objects by md5.
 
-    Raise FileNotFoundError if one is missing, ValueError if a list of a folder's files is damaged.
+    Raise FileNotFoundError if one is missing, UserError if a list of a folder's files is damaged.
     """
-    place = _place(store, md5)
-    sizes = {md5: place.stat().st_size}
+    sizes = {md5: _place(store, md5).stat().st_size}
     if md5.endswith(".dir"):
-        if file_md5(place) != md5.removesuffix(".dir"):
-            raise ValueError(f"{md5}: damaged; remove it and run its stage again")
-        for listed in _listed(place.read_bytes()):
+        _refuse_damaged(store, md5)
+        for listed in _listed(store, md5):
             sizes[listed] = _place(store, listed).stat().st_size
     return sizes
 
@@ -107,9 +99,14 @@ def _place(store: Path, md5: str) -> Path:
     return store / md5[:2] / md5[2:]
 
 
-def _listed(listing: bytes) -> list[str]:
+def _refuse_damaged(store: Path, md5: str) -> None:
+    if file_md5(_place(store, md5)) != md5.removesuffix(".dir"):
+        raise UserError(f"{_place(store, md5)}: damaged; remove it and run its stage again")
+
+
+def _listed(store: Path, folder: str) -> list[str]:
     """Return the md5s in DVC's list of a folder's files."""
-    return [entry["md5"] for entry in json.loads(listing)]
+    return [entry["md5"] for entry in json.loads(_place(store, folder).read_bytes())]
 
 
 def pack(objects: Collection[str], store: Path, path: Path) -> None:
@@ -117,20 +114,21 @@ def pack(objects: Collection[str], store: Path, path: Path) -> None:
 
     Raise UserError if an object is not what its name says.
     """
-    with atomic_write(path) as partial, partial.open("wb") as tar:
+    with (
+        atomic_write(path) as partial,
+        tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar,  # no limit of 8 GB a file
+    ):
         for md5 in sorted(objects, key=lambda name: (not name.endswith(".dir"), name)):
+            _refuse_damaged(store, md5)
+            info = tarfile.TarInfo(f"files/md5/{md5[:2]}/{md5[2:]}")
+            info.mode = 0o444
             with _place(store, md5).open("rb") as source:
-                info = tarfile.TarInfo(f"files/md5/{md5[:2]}/{md5[2:]}")
-                info.size, info.mode = _place(store, md5).stat().st_size, 0o444
-                tar.write(info.tobuf(tarfile.GNU_FORMAT))  # which has no limit of 8 GB a file
-                if _copy(source, tar, info.size) != md5.removesuffix(".dir"):
-                    raise UserError(f"{source.name}: damaged; remove it and run its stage again")
-                tar.write(bytes(-info.size % BLOCK))
-        tar.write(bytes(2 * BLOCK))
+                info.size = os.fstat(source.fileno()).st_size
+                tar.addfile(info, source)
 
 
-def _copy(source: IO[bytes], target: IO[bytes] | None, size: int) -> str:
-    """Copy so many bytes and return their md5; raise InterruptedTarError if there are fewer."""
+def _copy(source: IO[bytes], size: int, target: IO[bytes] | None = None) -> str:
+    """Copy so many bytes and return their md5; raise EOFError if there are fewer."""
     md5 = hashlib.md5(usedforsecurity=False)
     for chunk in _chunks(source, size):
         md5.update(chunk)
@@ -143,7 +141,7 @@ def _chunks(source: IO[bytes], size: int) -> Iterator[bytes]:
     while size:
         chunk = source.read(min(size, CHUNK))
         if not chunk:
-            raise InterruptedTarError(f"ends {size:,} bytes too early")
+            raise EOFError(f"ends {size:,} bytes too early")
         size -= len(chunk)
         yield chunk
 
@@ -167,14 +165,14 @@ class Filler:
     def fill(self, tar: IO[bytes]) -> None:
         """Read a tar from `position` to its end.
 
-        Raise InterruptedTarError if it ends too early, UserError for what no deposit of ours holds:
+        Raise EOFError if it ends too early, UserError for what no deposit of ours holds:
         links, other names, objects that are too large or are not what their md5 says.
         """
         while any(block := b"".join(_chunks(tar, BLOCK))):
             md5, size = self._header(block)
             if md5 not in self._most:
                 self.skipped += 1
-                _copy(tar, None, size)
+                _copy(tar, size)
             elif size > self._most[md5]:
                 raise UserError(
                     f"{md5}: {size:,} bytes, of at most {self._most[md5]:,} by dvc.lock; "
@@ -182,7 +180,7 @@ class Filler:
                 )
             else:
                 self._object(tar, md5, size)
-            _copy(tar, None, -size % BLOCK)
+            _copy(tar, -size % BLOCK)
             self.position += BLOCK + size + -size % BLOCK
 
     @staticmethod
@@ -201,11 +199,11 @@ class Filler:
         place, expected = _place(self._store, md5), md5.removesuffix(".dir")
         if place.is_file() and file_md5(place) == expected:
             self.there += 1
-            _copy(tar, None, size)
+            _copy(tar, size)
         else:
             with atomic_write(place) as partial:
                 with partial.open("xb") as file:
-                    received = _copy(tar, file, size)
+                    received = _copy(tar, size, file)
                 if received != expected:
                     raise UserError(f"{md5}: damaged, its md5 is {received}; nothing of it is kept")
             place.chmod(0o444)  # as DVC does, which takes others for changed
@@ -216,7 +214,7 @@ class Filler:
     def _admit(self, folder: str) -> None:
         """Admit the files of a folder: dvc.lock gives the bytes of all together."""
         most = max(out["size"] for out in self._outputs.values() if out["md5"] == folder)
-        for md5 in _listed(_place(self._store, folder).read_bytes()):
+        for md5 in _listed(self._store, folder):
             if not re.fullmatch("[0-9a-f]{32}", md5):  # it becomes a path
                 raise UserError(f"{folder}: lists {md5!r}, which is not an md5")
             self._most[md5] = max(most, self._most.get(md5, 0))
@@ -228,5 +226,5 @@ class Filler:
     def _has(self, md5: str) -> bool:
         try:
             return bool(_sizes_of(md5, self._store))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, UserError):
             return False
