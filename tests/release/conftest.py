@@ -54,6 +54,6 @@ def hub(analysed, monkeypatch):
     analysed()
     with local_hub() as hub:
         monkeypatch.setattr(
-            "rm_tension.release.hub.HfApi", partial(HfApi, endpoint=hub.url, token="a-token")
+            "rm_tension.release.command.HfApi", partial(HfApi, endpoint=hub.url, token="a-token")
         )
         yield hub

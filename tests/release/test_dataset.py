@@ -12,7 +12,6 @@ import pytest
 import yaml
 from analysed_run import REWARDS
 
-from rm_tension.base.errors import UserError
 from rm_tension.release import command as release
 from rm_tension.release.dataset import dataset_files
 from rm_tension.release.profile import FinishedProfile
@@ -38,16 +37,6 @@ def test_it_holds_the_outputs_byte_for_byte_and_no_texts(hub):
     assert items["task"].tolist() == ["safety", "chat", ""]
     texts = '["How?", "a", "b", "c", "d"]'
     assert items["sha256"][0] == hashlib.sha256(texts.encode()).hexdigest()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", [REWARDS, "results/mini/accuracy.csv", "data/mini/test.parquet"])
-def test_what_is_not_recorded_is_not_sent(hub, path):
-    with Path(path).open("ab") as file:
-        file.write(b"\n")
-    with pytest.raises(UserError, match=r"not what dvc\.lock records"):
-        release.push("someone")
-    assert "datasets/someone/rm-tension-mini" not in hub.repos
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,8 @@ def prepare(*, profile: str = "mini", max_gb: float = LIMIT_GB, texts: bool = Fa
         (folder / f"{profile}-NOTES.md").write_text(notes, encoding="utf-8")
         sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
         (folder / f"{profile}-SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-    for path, why in selection.left_out.items():
-        print(f"left out: {path}: {why}")
+    for output, why in selection.left_out.items():
+        print(f"left out: {output}: {why}")
     print(
         f"{_folder(profile)}: {len(selection.outputs)} cached outputs, "
         f"{selection.bytes / 1e6:.1f} MB; left out: {len(selection.left_out)}"

@@ -1,5 +1,6 @@
 """Model cards and their metadata: model-index, and the hub's `.eval_results/`."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import read_table
 from rm_tension.paper.pairs import PAIR_FILES
 from rm_tension.paper.tasks import BY_KEY
-from rm_tension.release.profile import OWNER, FinishedProfile
+from rm_tension.release.profile import FinishedProfile
 from rm_tension.report.notes import warnings
 from rm_tension.score.checkpoints import recorded_setting
 
@@ -36,30 +37,29 @@ TEMPLATES = Path(__file__).parent / "templates"
 HUB = "https://huggingface.co"
 
 
-def card_files(run: FinishedProfile, model: Model, owner: str = OWNER) -> dict[str, bytes]:
+def card_files(run: FinishedProfile, model: Model) -> dict[str, bytes]:
     """Return the card of a model and its `.eval_results/`, by their path in its repository."""
-    card = model_card(run, model, owner)
-    source = f"{HUB}/datasets/{owner}/{run.dataset_name}"
+    card = model_card(run, model)
     files = {"README.md": str(card).encode()}
-    by_suite: dict[str, list[EvalResultEntry]] = {}
+    by_suite: dict[str, list[EvalResultEntry]] = defaultdict(list)
     for result in card.data.get("eval_results") or ():
         entry = EvalResultEntry(
             dataset_id=result.dataset_type,
             task_id=result.dataset_config,
             value=result.metric_value,
             dataset_revision=result.dataset_revision,
-            source_url=source,
+            source_url=f"{HUB}/datasets/{run.owner}/{run.dataset_name}",
             source_name="Reward of each answer",
             notes="accuracy (%), reward model",
         )
-        by_suite.setdefault(result.dataset_type.partition("/")[2], []).append(entry)
+        by_suite[result.dataset_type.partition("/")[2]].append(entry)
     for suite, entries in by_suite.items():
         text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
         files[f".eval_results/{suite}.yaml"] = text.encode()
     return files
 
 
-def model_card(run: FinishedProfile, model: Model, owner: str = OWNER) -> ModelCard:
+def model_card(run: FinishedProfile, model: Model) -> ModelCard:
     """Return a model's card; the paper's accuracies stand beside those of every profile."""
     paths = run.paths
     path = paths.reward_model(model)
@@ -74,9 +74,8 @@ def model_card(run: FinishedProfile, model: Model, owner: str = OWNER) -> ModelC
     card: ModelCard = ModelCard.from_template(
         metadata(model, weights, repositories, trained_on, accuracies),
         template_path=str(TEMPLATES / "card.md"),
+        run=run,
         name=run.name(model),
-        dataset_name=run.dataset_name,
-        owner=owner,
         model=model,
         md5=run.outputs[str(path)]["md5"],
         path=path,
@@ -89,7 +88,6 @@ def model_card(run: FinishedProfile, model: Model, owner: str = OWNER) -> ModelC
         trained_on=trained_on,
         recipe=run.setting(path, "train") | epochs,
         tokens=run.setting(paths.all_tokens, "tokens"),
-        context=run.context,
         commit=git_commit(),
         warnings=warnings(run.context),
         accuracies=accuracies,
@@ -102,25 +100,20 @@ def read_accuracies(results: Path, model: Model) -> list[dict[str, Any]]:
     columns = ["backbone", "objective", "seed", "kind", "accuracy"]
     own = read_table(results / "hh_accuracy.csv", columns).query("subset == 'own'")
     tasks = pd.concat([own, read_table(results / "accuracy.csv", columns)])
-    its = (tasks["backbone"] == model.backbone) & (tasks["objective"] == model.objective)
-    rows = tasks[its & (tasks["seed"] == model.seed) & (tasks["kind"] == "none")].to_dict("records")
+    tasks = tasks[(tasks["backbone"] == model.backbone) & (tasks["seed"] == model.seed)]
+    tasks = tasks[(tasks["objective"] == model.objective) & (tasks["kind"] == "none")]
     means = read_table(
         results / "means" / "accuracy.csv", ["objective", "backbone", "task", "paper"]
     )
     paper = means.set_index(["objective", "backbone", "task"])["paper"].dropna().to_dict()
     role = load_params().roles.get(model.objective)  # by which the paper's numbers go
     accuracies = []
-    for row in rows:
+    for row in tasks.to_dict("records"):
         task = BY_KEY.get(row["task"])
-        accuracies.append(
-            {
-                "task": task.key if task else None,
-                "label": task.label if task else "HH-RLHF test, own files",
-                "items": row["items"],
-                "accuracy": row["accuracy"],
-                "paper": paper.get((role, model.backbone, row["task"])),
-            }
-        )
+        numbers = {name: row[name] for name in ("items", "accuracy")}
+        numbers["paper"] = paper.get((role, model.backbone, row["task"]))
+        label = task.label if task else "HH-RLHF test, own files"
+        accuracies.append({"task": task.key if task else None, "label": label, **numbers})
     return accuracies
 
 

@@ -1,13 +1,14 @@
 """`rm-tension release`: cards, data and records of a finished profile, and uploads to the hub."""
 
-import re
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
+from huggingface_hub import CommitOperationAdd, HfApi
 from jinja2 import Template
 
 from rm_tension.base.errors import UserError
@@ -16,10 +17,11 @@ from rm_tension.base.grid import Model
 from rm_tension.release.cards import TEMPLATES, card_files
 from rm_tension.release.dataset import dataset_card, dataset_files
 from rm_tension.release.every_eval_ever import export
-from rm_tension.release.hub import Kind, collect, send
 from rm_tension.release.profile import FinishedProfile
 from rm_tension.release.run_crate import write_run_crate
 from rm_tension.report.notes import warnings
+
+Kind = Literal["model", "dataset"]
 
 app = App(name="release", default_parameter=Parameter(negative=()))
 
@@ -66,8 +68,7 @@ def push(
         only: Only this checkpoint, such as gpt2-small-helpful-0, and no data; repeatable.
         dry_run: Say what would be sent, after all checks but those of the hub.
     """
-    refuse_no_owner(owner)
-    run = FinishedProfile.open(profile)
+    run = FinishedProfile.open(profile, owner)
     trained = {model.key: model for model in run.models()}
     if unknown := set(only or ()) - trained.keys():
         raise UserError(f"--model {unknown.pop()}: dvc.lock has {', '.join(trained)}")
@@ -75,18 +76,20 @@ def push(
     repos: dict[str, Model | None] = {f"{owner}/{run.name(model)}": model for model in chosen}
     if not only:
         repos[f"{owner}/{run.dataset_name}"] = None  # the data set
-    kinds: dict[str, Kind] = {
-        name: "model" if model else "dataset" for name, model in repos.items()
-    }
+    kinds: dict[str, Kind] = {name: "model" if repos[name] else "dataset" for name in repos}
     for number, (repo, model) in enumerate(repos.items(), start=1):
-        files = files_to_send(run, model, owner)
-        size = sum(file_size(file) for file in files.values()) / 1e6
+        files: dict[str, Path | bytes] = (
+            {**run.checkpoint_files(model), **card_files(run, model)}
+            if model
+            else dataset_files(run)
+        )
         if not dry_run:
             send(repo, files, kinds[repo])
+        sizes = [len(f) if isinstance(f, bytes) else f.stat().st_size for f in files.values()]
         verb = "would be sent" if dry_run else "is there"
-        print(f"{number}/{len(repos)} {repo}: {verb}, {size:.1f} MB", flush=True)
+        print(f"{number}/{len(repos)} {repo}: {verb}, {sum(sizes) / 1e6:.1f} MB", flush=True)
     if not dry_run:
-        collect(owner, run.dataset_name, "Reward models of arXiv 2606.13209, retrained", kinds)
+        collect(run, kinds)
 
 
 @app.command(name="every-eval-ever")
@@ -97,35 +100,17 @@ def every_eval_ever(owner: str, *, profile: str = "mini") -> None:
         owner: User or organisation on the Hugging Face hub that the checkpoints are of.
         profile: Of params.yaml.
     """
-    refuse_no_owner(owner)
-    run = FinishedProfile.open(profile)
+    run = FinishedProfile.open(profile, owner)
     folder = Path("dist", "every-eval-ever", profile)
     with atomic_write(folder) as partial:
-        export(run, partial, owner, project_version(), int(time.time()))
+        export(run, partial, project_version(), int(time.time()))
     print(f"{folder}: {len(list(folder.rglob('*.json')))} evaluations")
-
-
-def refuse_no_owner(name: str) -> None:
-    """Raise UserError for what is no user of the hub: it becomes a folder's name."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise UserError(
-            f"{name!r}: not a user or organisation of the Hugging Face hub, such as ORG"
-        )
 
 
 def project_version() -> str:
     """Return the version of the project around the working directory."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["version"])
-
-
-def files_to_send(
-    run: FinishedProfile, model: Model | None, owner: str
-) -> Mapping[str, Path | bytes]:
-    """Return the files of a model's repository, or of the data set's, by their path in it."""
-    if model is None:
-        return dataset_files(run, owner)
-    return {**run.checkpoint_files(model), **card_files(run, model, owner)}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -136,6 +121,35 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         path.write_bytes(content)
 
 
-def file_size(file: Path | bytes) -> int:
-    """Return the bytes of a file to send."""
-    return len(file) if isinstance(file, bytes) else file.stat().st_size
+def send(repo: str, files: Mapping[str, Path | bytes], kind: Kind) -> None:
+    """Commit files to a repository of the hub, whose client leaves out what is there."""
+    api = HfApi()
+    with explained(repo):
+        api.create_repo(repo, repo_type=kind, exist_ok=True)
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        message = "Checkpoint and card" if kind == "model" else "Rewards, neurons and results"
+        api.create_commit(repo, operations, commit_message=message, repo_type=kind)
+
+
+def collect(run: FinishedProfile, repos: Mapping[str, Kind]) -> None:
+    """Put repositories into the profile's collection; what is there stays."""
+    api, title = HfApi(), run.dataset_name
+    description = "Reward models of arXiv 2606.13209, retrained"
+    with explained(f"collection {title!r} of {run.owner}"):
+        # the hub tells collections apart by owner and title
+        collection = api.create_collection(
+            title, namespace=run.owner, description=description, exists_ok=True
+        )
+        for repo, kind in repos.items():
+            api.add_collection_item(collection.slug, repo, kind, exists_ok=True)
+
+
+@contextmanager
+def explained(subject: str) -> Iterator[None]:
+    """Turn an error of the client, HTTP or the disk, which share no base, into a UserError."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{subject}: was not sent ({error}); the same command goes on from there"
+        ) from error

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASK_OF
 from rm_tension.release.cards import OUR_LICENCE, PAPER, TEMPLATES
-from rm_tension.release.profile import OWNER, FinishedProfile, trios_of
+from rm_tension.release.profile import FinishedProfile, trios_of
 from rm_tension.report.notes import warnings
 
 DICTIONARY = Path("docs", "DATA.md")
@@ -22,11 +21,11 @@ QUOTES = ("example.json", "explorer.json")  # of results/: the files with texts 
 TABLES = ("accuracy", "hh_accuracy", "retention")  # of results/, as configurations beside the rest
 
 
-def dataset_files(run: FinishedProfile, owner: str = OWNER) -> dict[str, Path | bytes]:
+def dataset_files(run: FinishedProfile) -> dict[str, Path | bytes]:
     """Return the files of the data set by their path in it; all but two are outputs as recorded."""
     files: dict[str, Path | bytes] = {
-        "README.md": dataset_card(run, owner),
-        "items.parquet": to_parquet(item_table(run)),
+        "README.md": dataset_card(run),
+        "items.parquet": item_table(run).to_parquet(index=False),
     }
     for trio in trios_of(run.models()):
         # pandas, Arrow, DuckDB and Polars make columns of such folders
@@ -57,14 +56,7 @@ def sha256_of(prompt: str, answers: list[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def to_parquet(table: pd.DataFrame) -> bytes:
-    """Return the bytes of a Parquet file."""
-    buffer = BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
-
-
-def dataset_card(run: FinishedProfile, owner: str = OWNER) -> bytes:
+def dataset_card(run: FinishedProfile) -> bytes:
     """Return the data set's card, with the columns as docs/DATA.md has them."""
     files = {"rewards": "rewards/**/*.parquet", "items": "items.parquet"}
     files |= {"neurons": "results/neurons.parquet"}
@@ -79,9 +71,8 @@ def dataset_card(run: FinishedProfile, owner: str = OWNER) -> bytes:
     card: DatasetCard = DatasetCard.from_template(
         data,
         template_path=str(TEMPLATES / "dataset.md"),
+        run=run,
         name=run.dataset_name,
-        owner=owner,
-        profile=run.profile,
         models=[run.name(model) for model in run.models()],
         warnings=warnings(run.context),
         repositories=run.repositories(),

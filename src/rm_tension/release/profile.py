@@ -1,5 +1,6 @@
 """A finished profile: what dvc.lock and results/ say of it, whatever params.yaml says today."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +36,25 @@ class FinishedProfile:
     outputs: Mapping[str, Any]  # of dvc.lock, by path
     context: Context
     claims: list[DecidedClaim]
+    owner: str = OWNER
 
     @staticmethod
-    def open(profile: str) -> "FinishedProfile":
-        """Read the profile around the working directory; raise UserError if it was not analysed."""
+    def open(profile: str, owner: str = OWNER) -> "FinishedProfile":
+        """Read the profile around the working directory; `owner` is who publishes it on the hub.
+
+        Raise UserError if it was not analysed, or for what is no owner: it becomes a folder's name.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", owner, re.ASCII):
+            raise UserError(
+                f"{owner!r}: not a user or organisation of the Hugging Face hub, such as ORG"
+            )
         load_params().refuse_unknown([profile])
         results = Paths(profile).results
         context = read_json(results / "context.json", Context)
         claims = read_json(results / "claims.json", list[DecidedClaim])
         repository = open_repository(".")
-        return FinishedProfile(profile, repository, read_outputs(repository), context, claims)
+        outputs = read_outputs(repository)
+        return FinishedProfile(profile, repository, outputs, context, claims, owner)
 
     @property
     def paths(self) -> Paths:

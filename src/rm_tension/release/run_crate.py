@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version as installed
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,6 +36,7 @@ CONTEXT = [
     {name: TERMS + name for name in ("md5", "resourceUsage")},
 ]
 LICENCE = "https://spdx.org/licenses/Apache-2.0"
+SOFTWARE = "SoftwareApplication"
 UNITS = {"seconds": "SEC", "cpu_seconds": "SEC", "peak_memory_mib": "MebiBYTE"}
 
 
@@ -64,6 +64,11 @@ def write_run_crate(folder: Path, profile: str, version: str) -> None:
     write_json(folder / "ro-crate-metadata.json", crate.metadata())
 
 
+def digest(text: str) -> str:
+    """Return what tells entities of one name apart."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
+
+
 def identified(entities: Iterable[Entity]) -> list[Entity]:
     """Return references to entities, each once."""
     return [{"@id": name} for name in dict.fromkeys(entity["@id"] for entity in entities)]
@@ -79,7 +84,6 @@ class Crate:
     files: dict[str, Entity] = field(default_factory=dict)  # of them, what stages read or wrote
     tools: dict[str, dict[str, Entity]] = field(default_factory=dict)  # by kind of stage, by id
     actions: list[Entity] = field(default_factory=list)
-    controls: list[Entity] = field(default_factory=list)
 
     def add(self, name: str, kind: str | list[str], /, **properties: Any) -> Entity:
         """Return the entity of that identifier, added unless it is there; empty values go."""
@@ -106,14 +110,12 @@ class Crate:
             resourceUsage=identified(self.resources(name, machine.get("metrics", {}))),
         )
         self.actions.append(action)
-        self.controls.append(
-            self.add(
-                f"#control-{name}",
-                "ControlAction",
-                name=f"DVC runs {name}",
-                instrument={"@id": f"#step-{kind}"},
-                object={"@id": action["@id"]},
-            )
+        self.add(
+            f"#control-{name}",
+            "ControlAction",
+            name=f"DVC runs {name}",
+            instrument={"@id": f"#step-{kind}"},
+            object={"@id": action["@id"]},
         )
 
     def file(self, entry: Mapping[str, Any]) -> Entity:
@@ -133,14 +135,13 @@ class Crate:
 
     def settings(self, params: Mapping[str, Mapping[str, Any]]) -> list[Entity]:
         """Return the values that a stage took from files such as params.yaml."""
-        found = []
+        entities = []
         for file, values in params.items():
             for key, value in values.items():
                 text = json.dumps(value, sort_keys=True)
-                md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-                name = f"#{file}/{key}/{md5[:8]}"  # stages may have run with several values
-                found.append(self.add(name, "PropertyValue", name=key, value=text))
-        return found
+                name = f"#{file}/{key}/{digest(text)}"  # stages may have run with several values
+                entities.append(self.add(name, "PropertyValue", name=key, value=text))
+        return entities
 
     def resources(self, name: str, metrics: Mapping[str, float]) -> list[Entity]:
         """Return what a stage took of time and memory."""
@@ -161,29 +162,21 @@ class Crate:
         """Return the program of a stage, as of the commit and libraries that it ran with."""
         commit = environment.get("git_commit", "")
         versions = dict(environment.get("libraries", {}))
-        needs = [self.library(name, version) for name, version in versions.items()]
         if python := environment.get("python"):
-            versions["python"] = python
-            url = "https://www.python.org"
-            needs.append(self.software(f"#python-{python}", "Python", python, url))
-        text = json.dumps([commit, versions])
-        run_with = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
-        version = f"{self.version}, commit {commit}" if commit else self.version
-        tool = self.software(f"#rm-tension-{kind}-{run_with}", f"rm-tension {kind}", version)
-        if needs:
-            tool["softwareRequirements"] = identified(needs)
+            versions["Python"] = python
+        needs = [
+            self.add(f"#{name}-{version}", SOFTWARE, name=name, softwareVersion=version)
+            for name, version in versions.items()
+        ]
+        tool = self.add(
+            f"#rm-tension-{kind}-{digest(json.dumps([commit, versions]))}",
+            SOFTWARE,
+            name=f"rm-tension {kind}",
+            softwareVersion=f"{self.version}, commit {commit}" if commit else self.version,
+            softwareRequirements=identified(needs),
+        )
         self.tools.setdefault(kind, {})[tool["@id"]] = tool
         return tool
-
-    def library(self, name: str, version: str) -> Entity:
-        """Return a package of PyPI."""
-        url = f"https://pypi.org/project/{name}/"
-        return self.software(f"{url}{version}/", name, version, url)
-
-    def software(self, identifier: str, name: str, version: str, url: str = "") -> Entity:
-        """Return a program or library."""
-        kind = "SoftwareApplication"
-        return self.add(identifier, kind, name=name, softwareVersion=version, url=url)
 
     def metadata(self) -> Entity:
         """Return the content of ro-crate-metadata.json."""
@@ -250,7 +243,7 @@ class Crate:
         results = [name for name, each in made.items() if not overlaps(each["name"], read.values())]
         starts = [action["startTime"] for action in self.actions if "startTime" in action]
         ends = [action["endTime"] for action in self.actions if "endTime" in action]
-        run = self.add(
+        return self.add(
             "#run",
             "CreateAction",
             name=f"Run of profile {self.profile}",
@@ -261,16 +254,6 @@ class Crate:
             startTime=min(starts, default=None),
             endTime=max(ends, default=None),
         )
-        engine = self.library("dvc", installed("dvc"))
-        self.add(
-            "#dvc-run",
-            "OrganizeAction",
-            name="DVC runs the stages",
-            instrument={"@id": engine["@id"]},
-            object=identified(self.controls),
-            result={"@id": run["@id"]},
-        )
-        return run
 
     def _named_in(self, role: str) -> dict[str, Entity]:
         """Return what the actions name as their "object" or "result", by identifier."""
