@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.material import Material
@@ -157,15 +156,6 @@ def test_a_block_trains_with_the_kernels_and_bytes_of_our_code(family, packed):
         assert 0.95 * low < number < 1.2 * high
 
 
-def test_the_products_are_those_that_torch_counts():
-    shape = replace(SHAPES["openai-community/gpt2"], layers=2)
-    rows = collate(random_items(Batches("score", "pairs", "float32", 1, 3000, 300), 10))
-    with FlopCounterMode(display=False) as flop:
-        rewards(meta_model(shape, torch.float32).eval(), rows.to(torch.device("meta")))
-    products = sum(flop.get_flop_counts()["Global"][op] for op in (torch.ops.aten.addmm,))
-    assert products == pytest.approx(2 * 2 * shape.block * len(rows.segments), rel=1e-6)
-
-
 @pytest.mark.parametrize("kind", ["pairs", "items"])
 def test_what_attention_sees_and_what_padding_adds_are_those_of_real_lengths(kind):
     material = Material(SHAPES[REPOS["llama"]], REPOS["llama"])
@@ -280,18 +270,6 @@ def test_a_backbone_that_is_not_known_is_said_and_the_others_are_counted(monkeyp
     cli.main(["cost", "--profile", "mini", "--gpu", "cpu"])
     said = capsys.readouterr().out
     assert "not known, so not counted: gpt2-small: me/mine: its cost is not known; add" in said
-
-
-def test_a_data_set_without_lengths_makes_its_costs_unknown_and_nothing_else(
-    tmp_path, monkeypatch, capsys
-):
-    lines = cost.LENGTHS.read_text(encoding="utf-8").splitlines(keepends=True)
-    lengths = tmp_path / "lengths.csv"
-    lengths.write_text("".join(line for line in lines if ",rm-bench," not in line))
-    monkeypatch.setattr(cost, "LENGTHS", lengths)
-    assert stage_costs(PARAMS, "mini", "cpu") == {}
-    cli.main(["cost", "--profile", "mini", "--gpu", "cpu"])
-    assert "gpt2-small: lengths.csv: no lengths of rm-bench in these" in capsys.readouterr().out
 
 
 def test_the_command_prints_a_table_and_what_a_machine_needs(capsys):

@@ -34,9 +34,9 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def checkout(original, tmp_path):
-    shutil.copytree(original, tmp_path / NAME, ignore=shutil.ignore_patterns(".mlflow"))
-    return tmp_path / NAME
+def checkout(original, printed, tmp_path):
+    """A copy whose store was filled already."""
+    return shutil.copytree(original, tmp_path / NAME)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,9 @@ def test_each_training_has_its_reward_model(client):
     assert {"hh/own": 80}.items() <= {point.key: point.value for point in model.metrics}.items()
 
 
-def test_what_is_damaged_is_named_and_left_out(checkout):
+def test_what_is_damaged_is_named_and_left_out_and_nothing_of_an_earlier_fill_stays(
+    checkout, tmp_path
+):
     paths = Paths("mini", checkout)
     paths.run("data").write_text("[]")
     damaged = [
@@ -154,7 +156,9 @@ def test_what_is_damaged_is_named_and_left_out(checkout):
     ]
     for path in damaged:
         path.write_bytes(path.read_bytes()[:CUT])
-    (paths.results / "accuracy.csv").write_text("objective\n")
+    damaged.append(paths.results / "accuracy.csv")
+    damaged[-1].write_text("objective\n")
+    write_training(paths, SMALL, "harmless", make_steps(30, start=0.6))
     missing = paths.histories / "smollm2-1.7b-mixed-0.jsonl"
     missing.unlink()
     done = fill(checkout)
@@ -162,21 +166,13 @@ def test_what_is_damaged_is_named_and_left_out(checkout):
     assert done.stdout == "mini: 7 runs\n"
     lines = done.stderr.splitlines()
     assert len(lines) == 7
-    for path in [paths.run("data"), *damaged, missing, paths.results]:
+    for path in [paths.run("data"), *damaged, missing]:
         (line,) = (line for line in lines if f"left out: {path.relative_to(checkout)}:" in line)
         assert "`" in line  # a command that repairs it
-
-
-def test_a_second_fill_keeps_nothing_of_the_first(checkout, tmp_path):
-    assert fill(checkout).stdout == "mini: 13 runs\n"
-    paths = Paths("mini", checkout)
-    paths.run("activations", "gpt2-large-0").unlink()
-    write_training(paths, LARGE, "mixed", make_steps(30, start=0.6))
-    assert fill(checkout).stdout == "mini: 12 runs\n"
     client = client_of(checkout, tmp_path)
     runs = runs_in(client)
-    assert len(runs) == 12
-    assert history(client, runs["gpt2-large-mixed-0"], "train/loss")[0] == (0, 0.6)
+    assert len(runs) == 7
+    assert history(client, runs["smollm2-1.7b-harmless-0"], "train/loss")[0] == (0, 0.6)
 
 
 def test_a_served_store_is_on_this_machine_only_and_not_filled_again(checkout):
@@ -194,4 +190,3 @@ def test_a_served_store_is_on_this_machine_only_and_not_filled_again(checkout):
         assert refused.returncode == 1
         assert "error: .mlflow: another `rm-tension mlflow`" in refused.stderr
         assert (checkout / ".mlflow/mlflow.db").stat().st_ino == database
-    assert fill(checkout).returncode == 0

@@ -27,6 +27,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.runs import machine_of
+from rm_tension.base.tables import damaged, read_table
 from rm_tension.paper.tasks import TASKS
 from rm_tension.tracking.live import curves, experiment_name, flat, run_tags
 
@@ -42,6 +43,13 @@ CHARTS = (
 )
 GROUPS = {task.key: task.group for task in TASKS}
 STEP = TypeAdapter(dict[str, float])
+MODEL = ("backbone", "objective", "seed", "kind", "percent")
+COLUMNS = {
+    "accuracy": (*MODEL, "task", "accuracy"),
+    "group_accuracy": (*MODEL, "group", "accuracy"),
+    "hh_accuracy": (*MODEL, "subset", "accuracy"),
+    "retention": ("backbone", "seed", "kind", "task", "retention"),
+}
 Point = tuple[str, float, int]  # name, value, and training step or percent of neurons ablated
 
 
@@ -126,11 +134,8 @@ def fill_profile(experiment: str, paths: Paths, problems: list[str]) -> int:
         try:
             for run, point in list(read_results(paths.results)):
                 results[run].append(point)
-        except (OSError, ValueError, KeyError, TypeError) as error:  # no file, column or number
-            problems.append(
-                f"{paths.results}: cannot be read ({error!r}); `dvc checkout {paths.results}`, "
-                "or run `analyse` again"
-            )
+        except UserError as error:
+            problems.append(str(error))
     count = 0
     files = sorted(paths.run("*").parent.glob("*.json"))
     for path in tqdm(files, desc=paths.profile, unit="run", leave=False, disable=None):
@@ -163,13 +168,10 @@ def read_record(path: Path, paths: Paths) -> Record:
 
 def read_steps(path: Path) -> list[dict[str, float]]:
     """Read one JSON object a line, of a training step each; raise UserError."""
-    try:
+    try:  # not by pandas, which is off in the last digits
         return [STEP.validate_json(line) for line in path.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: cannot be read ({reason}); `dvc checkout {path}`, or run the stage again"
-        ) from None
+        raise damaged(path, " ".join(str(error).split())) from None
 
 
 def log_run(experiment: str, path: Path, record: Record, results: list[Point]) -> None:
@@ -215,8 +217,7 @@ def log_model(
 
 def read_results(folder: Path) -> Iterator[tuple[str, Point]]:
     """Yield the run and the point of every accuracy and retention in results/<profile>/."""
-    names = ("accuracy", "group_accuracy", "hh_accuracy", "retention")
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+    tables = {name: read_table(folder / f"{name}.csv", COLUMNS[name]) for name in COLUMNS}
     hh = tables["hh_accuracy"]
     own = hh[hh["subset"] == "own"]
     start = own[own["kind"] == "none"]  # of each ablation curve
