@@ -77,14 +77,23 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(folder, requests=None, handler=Handler):
-    """Serve a folder over HTTP on this machine; yields its URL."""
-    requests = [] if requests is None else requests
-    with Server(("127.0.0.1", 0), partial(handler, requests, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
+def running(server):
+    """Serve in a thread for as long as the block; yields the server."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield server
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def serve(folder, requests=None, handler=Handler):
+    """Serve a folder over HTTP on this machine; yields its URL."""
+    requests = [] if requests is None else requests
+    with running(
+        Server(("127.0.0.1", 0), partial(handler, requests, directory=str(folder)))
+    ) as server:
+        yield f"http://127.0.0.1:{server.server_port}"

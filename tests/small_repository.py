@@ -100,6 +100,15 @@ def stored(store, md5):
     return Path(store) / "files" / "md5" / md5[:2] / md5[2:]
 
 
+def write_context(results, **changes):
+    """What an analysis of the one reward model would say of its run."""
+    results.mkdir(parents=True, exist_ok=True)
+    context = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10}
+    context |= {"stand_ins": None, "trios": ["gpt2-small-0"]}
+    context |= {"missing_trios": [], "missing_tasks": []}
+    (results / "context.json").write_text(json.dumps(context | changes))
+
+
 def archive(folder):
     """Commit what there is, and do as `make archive` does."""
     git(folder, "add", "--all")

@@ -42,21 +42,11 @@ def test_the_same_commit_gives_the_same_bytes(archives):
 def test_it_holds_sources_metadata_and_reports_and_a_checkout_is_made_of_it(archives, tmp_path):
     subprocess.run(["tar", "--extract", "--file", archives[0]], cwd=tmp_path, check=True)
     (folder,) = tmp_path.iterdir()
-    for name in (
-        "dvc.yaml",
-        "dvc.lock",
-        "params.yaml",
-        ".dvc/config",
-        "uv.lock",
-        "reports/mini/artifact.pdf",
-    ):
+    reports = ("reports/mini/artifact.pdf",)
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config", "uv.lock", *reports):
         assert (folder / name).is_file(), name
-    for step in (
-        ("init", "--quiet"),
-        ("add", "--all"),
-        ("commit", "--quiet", "--message", "archive"),
-    ):  # ARTIFACT.md
-        git(folder, *step)
+    for step in ("init", "add --all", "commit --message archive"):  # ARTIFACT.md
+        git(folder, *step.split())
     assert git(folder, "ls-files") == git(archives[0].parents[1], "ls-files")
     git(tmp_path, "clone", "--quiet", folder, "clone")
     assert "report@mini" in dvc("stage", "list", folder=tmp_path / "clone")

@@ -1,16 +1,12 @@
 """A repository with one trained and analysed reward model, its archive, and a server to send to."""
 
-import json
 import shutil
 
 import pytest
 from local_invenio import TOKEN, local_invenio
 
 from rm_tension.deposit import command, invenio
-from small_repository import REPOSITORY, archive
-
-CONTEXT = {"profile": "mini", "title": "a title", "comparable": False, "task_percent": 10}
-CONTEXT |= {"stand_ins": None, "trios": [], "missing_trios": [], "missing_tasks": []}
+from small_repository import REPOSITORY, archive, write_context
 
 
 @pytest.fixture
@@ -22,10 +18,8 @@ def run(trained, tmp_path, monkeypatch):
     (folder / "reports" / "mini").mkdir(parents=True)
     for name in ("index.html", "artifact.pdf"):
         (folder / "reports" / "mini" / name).write_text(name)
-    results = folder / "results" / "mini"
-    results.mkdir(parents=True)
-    (results / "context.json").write_text(json.dumps(CONTEXT))
-    (results / "claims.json").write_text("[]")
+    write_context(folder / "results/mini")
+    (folder / "results/mini/claims.json").write_text("[]")
     monkeypatch.chdir(folder)
     monkeypatch.setattr(command, "write_appendix", stand_in)
     archive(folder)

@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from checkout import running
+
 TOKEN = "a-token-that-nobody-may-see"  # noqa: S105
 DRAFT = r"/api/records/(?P<id>\w+)/draft"
 ROUTES = [
@@ -173,12 +175,6 @@ def shown(name, entry):
 @contextmanager
 def local_invenio():
     """One that runs for as long as the block."""
-    with LocalInvenio() as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.released.set()
-            server.shutdown()
-            thread.join()
+    with running(LocalInvenio()) as server:
+        yield server
+        server.released.set()

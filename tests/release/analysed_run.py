@@ -7,7 +7,7 @@ import yaml
 
 from rm_tension.base.tables import TEXTS
 from rm_tension.evaluate.conditions import COLUMNS
-from small_repository import KEY, PLACE, REPOSITORY, STAGE
+from small_repository import KEY, PLACE, REPOSITORY, STAGE, write_context
 
 MODEL = {"backbone": "gpt2-small", "objective": "helpful", "seed": 0}
 BEFORE = {"kind": "none", "percent": 0, "items": 30, "ties": 0}
@@ -57,34 +57,16 @@ def write_results(folder, **context):
     published[["objective", "backbone", "task", "paper"]].to_csv(
         folder / "means" / "accuracy.csv", index=False
     )
-    known = {
-        "profile": "mini",
-        "title": "a title",
-        "comparable": False,
-        "task_percent": 10,
-        "stand_ins": None,
-    }
-    lists = {"trios": ["gpt2-small-0"], "missing_trios": [], "missing_tasks": []}
-    (folder / "context.json").write_text(json.dumps(known | lists | context))
+    write_context(folder, **context)
     number = {"effect": 1.0, "interval": [0.5, 1.5], "published": None, "published_verdict": None}
     part = number | {"part": "p", "verdict": "undecided", "interval_over_backbones": [0.4, 1.6]}
-    texts = {
-        "id": "C1",
-        "claim": "",
-        "predicate": "",
-        "unit": "points",
-        "decides": "p",
-        "detail": "",
-    }
+    texts = dict.fromkeys(("claim", "predicate", "detail"), "") | {"id": "C1", "decides": "p"}
+    texts |= {"unit": "points"}
     claims = [texts | number | {"verdict": "undecided", "required": False, "parts": [part]}]
     (folder / "claims.json").write_text(json.dumps(claims))
     files = [{"name": "model.safetensors", "size": 1234, "sha256": "ab" * 32}]
-    hub = {
-        "repo": "openai-community/gpt2",
-        "revision": "1" * 40,
-        "commit": "1" * 40,
-        "files": files,
-    }
+    hub = {"repo": "openai-community/gpt2", "files": files}
+    hub |= dict.fromkeys(("revision", "commit"), "1" * 40)
     backbones = {"gpt2-small": {"hub": hub, "stand_ins": context.get("stand_ins")}}
     for name in ("example", "explorer"):
         (folder / f"{name}.json").write_text(json.dumps({"prompt": "How?"}))

@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 from analysed_run import REWARDS, read_lock, recorded, write_data, write_lock, write_results
 from huggingface_hub import HfApi
-from local_hub import local_hub
+from local_hub import LocalHub
 
+from checkout import running
 from rm_tension.base.config import load_params
 from rm_tension.base.lockfile import file_md5
 from rm_tension.score.checkpoints import md5_of_folder
@@ -52,7 +53,7 @@ def analysed(trained, tmp_path, monkeypatch, params):
 def hub(analysed, monkeypatch):
     """A hub on this machine, and an analysed repository to send to it."""
     analysed()
-    with local_hub() as hub:
+    with running(LocalHub()) as hub:
         monkeypatch.setattr(
             "rm_tension.release.command.HfApi", partial(HfApi, endpoint=hub.url, token="a-token")
         )

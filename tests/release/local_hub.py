@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import json
-import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -103,20 +101,14 @@ class Handler(BaseHTTPRequestHandler):
         ]
         owner, title = slug.split("/")
         known = {"slug": slug, "title": title, "owner": owner, "items": items, "position": 0}
-        return {**known, "lastUpdated": "2026-01-01T00:00:00.000Z", "private": False} | {
-            "theme": "blue",
-            "upvotes": 0,
-        }
+        known |= {"lastUpdated": "2026-01-01T00:00:00.000Z", "private": False, "theme": "blue"}
+        return known | {"upvotes": 0}
 
-    def reply(self, status, value, **headers):
+    def reply(self, status, value):
         body = json.dumps(value).encode()
         self.send_response(status)
-        for name, text in {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            **headers,
-        }.items():
-            self.send_header(name, text)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -128,16 +120,3 @@ def git_oid(content):
     """Return the name that git gives a file's content."""
     blob = b"blob %d\0" % len(content) + content
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()
-
-
-@contextmanager
-def local_hub():
-    """One that runs for as long as the block."""
-    with LocalHub() as hub:
-        thread = threading.Thread(target=hub.serve_forever)
-        thread.start()
-        try:
-            yield hub
-        finally:
-            hub.shutdown()
-            thread.join()

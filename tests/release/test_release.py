@@ -25,9 +25,14 @@ def card_of():
     return ModelCard.load(f"dist/release/mini/models/{NAME}/README.md")
 
 
-def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed, params):
+def test_the_card_of_a_miniature_has_its_recorded_recipe_and_claims_nothing_official(
+    analysed, params
+):
     folder = analysed(title="the miniature: not the paper's numbers")
     shutil.rmtree(folder / PLACE)  # no checkpoint is needed
+    stages = read_lock(folder)
+    stages[STAGE]["params"]["params.yaml"]["profiles.mini.train"]["learning_rate"] = 0.125
+    write_lock(folder, stages)
     card = card_of()
     claimed = {"language", "library_name", "license", "pipeline_tag", "tags"}
     assert card.data.to_dict().keys() == claimed
@@ -37,27 +42,20 @@ def test_the_card_of_a_miniature_claims_no_official_model_or_data(analysed, para
     recipe = card.text.split("## Recipe\n\n")[1].split("\n\n")[0].splitlines()
     assert all(line.startswith("| ") for line in recipe[2:])
     assert recipe[2] == "| backbone | Mini-GPT2-S, random weights |"
+    assert "| learning_rate | 0.125 |" in recipe
     settings = set(params.profiles["mini"].train.model_dump())
     assert settings <= {line.split(" | ")[0][2:] for line in recipe}
     assert "Of their 1 parts, 0 hold, 0 are contradicted, 1 are open." in card.text
     assert f"`{PLACE}` with md5 `{listed(folder)['']}`" in card.text
-
-
-def test_accuracies_stand_beside_the_papers_in_one_table(analysed):
-    analysed()
-    card = card_of()
     paper = pd.read_csv("reference/published.csv").query("table in ('13', '14')")
-    paper = paper.set_index(["backbone", "objective", "task"])
-    safety, math = (
-        paper.loc[("gpt2-small", "helpful", task), "value"] for task in ("safety", "math")
-    )
-    table = (
-        "| task | items | this model | paper |\n|---|---|---|---|\n"
-        f"| HH-RLHF test, own files | 30 | 70.5 |  |\n| Safety | 30 | 61.2 | {safety:.1f} |\n"
-        f"| Math | 30 | 50.5 | {math:.1f} |\n"
-    )
-    assert table.replace(" ", "") in card.text.replace(" ", "")
-    assert "**not comparable**" in card.text
+    paper = paper.set_index(["backbone", "objective", "task"])["value"].sort_index()[
+        "gpt2-small", "helpful"
+    ]
+    accuracies = card.text.split("## Accuracy")[1].replace(" ", "")
+    assert "|HH-RLHFtest,ownfiles|30|70.5||\n" in accuracies
+    assert f"|Safety|30|61.2|{paper['safety']:.1f}|\n" in accuracies
+    assert f"|Math|30|50.5|{paper['math']:.1f}|\n" in accuracies
+    assert "**notcomparable**" in accuracies
 
 
 def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, params):
@@ -92,14 +90,6 @@ def test_stand_ins_are_not_called_by_the_official_names(analysed):
     (backbone,) = [line for line in card.text.splitlines() if line.startswith("| backbone |")]
     assert backbone.endswith("; stand-ins: samples of them |")
     assert f"| loaded for it | model.safetensors, 1234 bytes, sha256 `{'ab' * 32}` |" in card.text
-
-
-def test_the_recipe_is_the_recorded_one_not_todays(analysed):
-    folder = analysed()
-    stages = read_lock(folder)
-    stages[STAGE]["params"]["params.yaml"]["profiles.mini.train"]["learning_rate"] = 0.125
-    write_lock(folder, stages)
-    assert "| learning_rate | 0.125 |\n|" in card_of().text
 
 
 def test_the_kit_holds_cards_and_what_is_left_for_a_person(analysed, capsys):
