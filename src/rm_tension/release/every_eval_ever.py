@@ -59,8 +59,8 @@ def export(run: FinishedProfile, folder: Path, version: str, written: int) -> No
         scored = read_scored(run.file(run.paths.rewards(trio)), layout)
         judged = judge(scored[scored["kind"] == NONE.kind], items)
         for model in trained:
-            own = judged[judged["objective"] == model.objective]
             if model.trio == trio:
+                own = judged[judged["objective"] == model.objective]
                 for _, part in own.groupby("dataset", sort=False, observed=True):
                     write_evaluation(run, folder, model, part, common)
 
