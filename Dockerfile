@@ -27,7 +27,6 @@ COPY Makefile pyproject.toml uv.lock /opt/locks/
 RUN make .venv/bin/uv \
  && locked() { .venv/bin/uv export --frozen --quiet --no-header --no-annotate --no-emit-project "$@"; } \
  && locked --no-dev --output-file packages.txt \
- && locked --only-group dev --output-file dev.txt \
  && locked --only-group sbom --output-file sbom.txt
 
 FROM base AS environment
@@ -42,7 +41,7 @@ RUN python3 -m venv /opt/tools \
  && /opt/tools/bin/pip install --no-deps --require-hashes --requirement /opt/locks/sbom.txt \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file /opt/sbom.cdx.json /opt/venv
 
-FROM environment AS runtime
+FROM environment
 # Any uid may be given with --user: its home is /tmp, and DVC wants a user's name. What must outlive a container (DVC's
 # hashes of large files, what comes from the hub or a remote) is in the mounted repository.
 ENV HOME=/tmp \
@@ -66,12 +65,3 @@ WORKDIR /workspace
 USER 1000
 ENTRYPOINT ["rm-tension", "preflight", "--"]
 CMD ["bash"]
-
-FROM runtime AS test
-USER 0
-COPY --from=locked /opt/locks/dev.txt /opt/locks/
-RUN pip install --no-deps --require-hashes --requirement /opt/locks/dev.txt
-USER 1000
-
-# the default target
-FROM runtime

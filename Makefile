@@ -76,7 +76,7 @@ gpu-check: setup ## compare a GPU with float64, path by path, and time the stage
 	TEST_GPU=1 pytest -m gpu tests/gpu
 	python -m benchmarks.gpu_check
 
-container: setup ## build the image without a Docker engine and run a micro profile in it (root on Debian)
+container: setup ## build the image without a Docker engine and run a trio of a tiny model in it (root on Debian)
 	.ci/container
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

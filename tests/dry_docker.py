@@ -11,7 +11,6 @@ parser = argparse.ArgumentParser(prog="docker")
 commands = parser.add_subparsers(dest="command", required=True)
 build = commands.add_parser("build")
 build.add_argument("--tag", required=True)
-build.add_argument("--target")
 build.add_argument("context", type=Path)
 run = commands.add_parser("run")
 for flag in ("--rm", "--read-only", "--interactive"):
@@ -32,8 +31,6 @@ parser.set_defaults(inner=[])
 arguments = parser.parse_args()
 if arguments.command == "build":
     dockerfile = (arguments.context / "Dockerfile").read_text(encoding="utf-8")
-    if arguments.target and f" AS {arguments.target}\n" not in dockerfile:
-        parser.error(f"the Dockerfile has no target {arguments.target}")
 elif arguments.inner[:2] in (["dvc", "repro"], ["dvc", "pull"]):
     stages = [word for word in arguments.inner[2:] if not word.startswith("--")]
     subprocess.run(["dvc", "status", *stages], check=True)
