@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 
 from checkout import clone, dvc
 from documents import DOCUMENTS, MODES, Command, commands
@@ -21,9 +21,11 @@ from rm_tension.analyse.claims import CLAIMS, decide_all
 from rm_tension.analyse.published import published_evidence, read_published
 from rm_tension.base.config import load_params
 from rm_tension.base.lockfile import file_md5, stages_of
+from rm_tension.cli import make_app
 from rm_tension.report.summary import quantities
 
 ALL = [command for document in DOCUMENTS for command in commands(document)]
+RUN = [command for command in ALL if command.mode not in ("ci", "gpu")]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOTEBOOK = "docs/use.ipynb"
 PATIENCE = 300  # seconds; for a server to come up on a slow machine
@@ -102,10 +104,11 @@ def test_the_documented_verdicts_are_those_of_the_miniatures_report():
     }  # first rows: the claims
     ids = [id_ for id_ in DOCUMENTED if re.fullmatch(r"C\d+", id_)]
     assert len(ids) == 21
+    required_claims = load_params().profiles["mini"].required_claims
     for id_ in ids:
         verdict, with_other_data = DOCUMENTED[id_][5:]
         assert verdict.removesuffix(", required").strip("*") == verdicts[id_]
-        required = id_ in load_params().profiles["mini"].required_claims
+        required = id_ in required_claims
         assert verdict.endswith(", required") == required
         assert with_other_data in (("stable",) if required else ("stable", "varies"))
 
@@ -149,29 +152,38 @@ def test_the_run_records_in_git_are_those_of_the_run_that_is_recorded():
 
 
 @pytest.fixture(scope="module")
-def dry_docker(tmp_path_factory):
-    """A folder with a `docker` that checks its options and the stages that it is to run."""
-    folder = tmp_path_factory.mktemp("bin")
-    shutil.copy(Path(__file__).parent / "dry_docker.py", folder / "docker")
-    (folder / "docker").chmod(0o755)
-    return folder
+def repo():
+    with Repo() as repo:
+        yield repo
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if c.mode == "gpu"], ids=str)
+def test_the_arguments_and_stages_of_what_needs_a_gpu_or_a_hub_are_known(command, repo):
+    words = shlex.split(command.text.replace("\\\n", " "))
+    if words[:2] == ["docker", "run"]:
+        words = words[words.index("rm-tension") + 1 :]
+    if words[0] == "rm-tension":
+        make_app().parse_args(words[1:], exit_on_error=False, print_error=False)
+    elif words[0] == "dvc":
+        targets = [word for word in words[2:] if not word.startswith("--")]
+        assert all(repo.stage.collect(target) for target in targets)
+    elif words[0] == "make":
+        subprocess.run(["make", "--dry-run", *words[1:]], check=True, capture_output=True)
+    else:
+        assert command.text == "docker build --tag rm-tension ."
 
 
 @pytest.mark.pipeline
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_commands_of_a_document_do_what_it_says(
-    document, tmp_path_factory, http_remote, dry_docker
-):
+@pytest.mark.parametrize("document", sorted({command.document for command in RUN}))
+def test_the_commands_of_a_document_do_what_it_says(document, tmp_path_factory, http_remote):
     folder = clone(tmp_path_factory)
-    path = os.pathsep.join([str(Path(sys.executable).parent), str(dry_docker), os.environ["PATH"]])
     environment = os.environ | {
-        "PATH": path,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(folder / "src"),
         "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
     }
     for command in commands(document):
-        text = _dry(command.text) if command.mode == "gpu" else command.text
-        text = text.replace("https://HOST/PATH", http_remote)
+        text = command.text.replace("https://HOST/PATH", http_remote)
         text = re.sub(
             "^make ", "make --old-file=.venv/installed ", text
         )  # in the environment that runs this
@@ -180,7 +192,7 @@ def test_the_commands_of_a_document_do_what_it_says(
         elif command.text == "make mini":  # CI has done so before; the clone gets what it made
             dvc("cache", "dir", "--local", str(Path(".dvc/cache").absolute()), folder=folder)
             dvc("checkout", "--with-deps", "report@mini", folder=folder)
-        elif command.mode != "ci":
+        elif command.mode not in ("ci", "gpu"):
             done = subprocess.run(
                 ["bash", "-c", text],
                 cwd=folder,
@@ -191,8 +203,7 @@ def test_the_commands_of_a_document_do_what_it_says(
             )
             printed = done.stdout + done.stderr
             assert (done.returncode == 0) == (command.mode != "fails"), f"{command}\n{printed}"
-            if command.mode != "gpu":
-                assert command.promises(printed), f"{command}\n{printed}"
+            assert command.promises(printed), f"{command}\n{printed}"
     for code in PYTHON.findall((folder / document).read_text(encoding="utf-8")):
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
 
@@ -204,30 +215,6 @@ def test_the_notebook_runs_and_is_stored_without_outputs():
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     environment = os.environ | {"MPLBACKEND": "Agg"}
     subprocess.run([sys.executable, "-c", "\n".join(code)], env=environment, check=True)
-
-
-PARSE = """import sys
-from rm_tension.cli import make_app
-make_app().parse_args(sys.argv[1:], exit_on_error=False, print_error=False)"""
-
-
-def _dry(text):
-    """The dry run of a command that needs a GPU or a hub; of a Docker command, that of what runs inside."""
-    words = shlex.split(text.replace("\\\n", " ").replace("$PWD", "."))
-    if words[:2] in (["dvc", "repro"], ["dvc", "checkout"]):
-        words = [
-            "dvc",
-            "status",
-            *(word for word in words[2:] if not word.startswith("--")),
-        ]  # fails without the stage
-    elif words[0] == "make":
-        words.insert(1, "--dry-run")
-    elif words[0] == "rm-tension":
-        words = [sys.executable, "-c", PARSE, *words[1:]]
-    else:
-        assert words[0] == "docker", text
-        return text
-    return shlex.join(words)
 
 
 def _serve(command, text, folder, environment):
@@ -256,25 +243,9 @@ def _serve(command, text, folder, environment):
     assert command.promises(log.read_text()), f"{command}\n{log.read_text()}"
 
 
-def test_a_server_that_ends_early_shows_its_words(tmp_path):
-    with pytest.raises(AssertionError, match="the port is taken"):
-        _serve(
-            Command("a.md", 1, "serves", "", "Ctrl-C ends it."),
-            "echo the port is taken",
-            tmp_path,
-            os.environ,
-        )
-
-
 def test_profiles_of_the_documents_exist():
     texts = [re.sub(r"hf://\S+|@sha256", "", c.text) for c in ALL]  # whose @ is no profile's
-    named = {
-        name
-        for text in texts
-        for name in re.findall(r"@(\w+)|--profile (\w+)", text)
-        for name in name
-        if name
-    }
+    named = {*re.findall(r"(?:@|--profile )(\w+)", " ".join(texts))}
     assert named <= set(load_params().profiles)
 
 
