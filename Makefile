@@ -16,7 +16,7 @@ setup: .venv/installed ## create .venv from uv.lock
 
 # uv reads the lock; pip installs, so that its settings (indexes, folders of wheels, proxies, certificates) hold
 PIP := .venv/bin/python -m pip --disable-pip-version-check
-VERIFIED := $(PIP) install --quiet --no-deps --require-hashes --requirement
+VERIFIED := $(PIP) install --quiet --no-deps --no-compile --require-hashes --requirement
 LOCKED := .venv/bin/uv export --quiet --frozen --no-header --no-emit-project
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 LOCKED_UV := import tomllib; uv = next(p for p in tomllib.load(open("uv.lock", "rb"))["package"] if p["name"] == "uv"); \
@@ -43,6 +43,8 @@ CUDA := $(shell sed -nE '/nvidia-ml-py/d; s/^name = "((cuda|nvidia|triton)[^"]*)
 	$(VERIFIED) .venv/locked.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	$(PIP) check --quiet || { $(LOCKED) > .venv/locked.txt && $(VERIFIED) .venv/locked.txt && $(PIP) check; }
+	@# as pip does on one core, which takes longer than all else; not the packages' own tests
+	-.venv/bin/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib
 	touch $@
 
 tex: ## check for LaTeX, which makes the report's PDF; as root on Debian, install it
