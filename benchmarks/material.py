@@ -29,17 +29,19 @@ class Material:
 
     shape: Shape
     tokenizer: str
+    length: float = 1.0  # of a text, as a share of the real ones
     seed: int = 0
 
     @staticmethod
     def of(profile: Profile, backbone: str, tiny: bool = False) -> "Material":
-        """Take a backbone of a profile; `tiny` shrinks it and keeps whether heads share keys."""
+        """Take a backbone of a profile; `tiny` shrinks all but whether heads share keys."""
         shape = shape_of(profile, backbone)
         if tiny:
             key_heads = 4 if shape.key_heads == shape.heads else 2
             shape = replace(shape, **TINY, key_heads=key_heads)
         source = profile.tokens.tokenizers[profile.backbones[backbone].tokenizer]
-        return Material(shape, getattr(source, "repo", "miniature"))
+        length = 1 / 8 if tiny else 1.0
+        return Material(shape, getattr(source, "repo", "miniature"), length)
 
     def with_layers(self, layers: int) -> "Material":
         """Return the same shape with fewer blocks."""
@@ -100,7 +102,7 @@ class Material:
         percentiles = self._line(data, part).filter(regex=r"^p\d+$")
         levels = [int(name[1:]) / 100 for name in percentiles.index]
         drawn = np.interp(generator.random(count), levels, percentiles.astype(float))
-        return drawn.round().astype(np.int64)
+        return (drawn * self.length).round().astype(np.int64)
 
     def _line(self, data: str, part: str) -> pd.Series:
         return _lengths().loc[(self.tokenizer, data, part)]

@@ -16,7 +16,6 @@ from rm_tension import cli
 from rm_tension.base import portable
 from rm_tension.base.config import parse_params
 from rm_tension.base.errors import UserError
-from rm_tension.paper.pairs import SOURCES
 from small_repository import git
 from tiny_profile import MADE, made, make_tiny, run_stages, stages, tiny_params
 
@@ -35,25 +34,10 @@ def lines_of(backbones):
     return ["data", "tokens", *(line for backbone in backbones for line in stages(backbone))]
 
 
-def fewest_of(*backbones):
-    """Parameters of a trio of each backbone, for which an emulator needs minutes."""
-    raw = tiny_params(backbones)
-    mini = raw["profiles"]["mini"]
-    mini["data"]["source"] |= {
-        "train_pairs": dict(zip(SOURCES, (4, 2, 2, 8), strict=True)),
-        "test_pairs": dict(zip(SOURCES, (2, 1, 1, 2), strict=True)),
-        "items_per_task": 1,
-    }
-    mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 1024  # fewer tokens
-    for backbone in mini["backbones"].values():
-        backbone["weights"]["pretraining"] |= {"chunks_per_step": 4}
-    return raw
-
-
 @pytest.fixture
-def fewest(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch):
     """A folder with parameters of a trio of each family, to run stages in."""
-    text = yaml.safe_dump(fewest_of(*OTHERS.values()), sort_keys=False)
+    text = yaml.safe_dump(tiny_params(OTHERS.values()), sort_keys=False)
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -64,7 +48,7 @@ def fewest(tmp_path, monkeypatch):
 @pytest.mark.parametrize("cpu", OTHERS)
 def test_another_cpu_computes_the_same_bytes(cpu, tmp_path_factory, tmp_path):
     backbone = OTHERS[cpu]
-    native = make_tiny(tmp_path_factory, fewest_of(backbone))
+    native = make_tiny(tmp_path_factory, tiny_params([backbone]))
     git(tmp_path, "clone", "--quiet", str(native), "emulated")
     lines = [*lines_of([backbone]), "analyse"]  # an emulated report takes as long as all of them
     run_stages(native, lines, {})
@@ -88,7 +72,7 @@ class Seen(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.usefixtures("fewest")
+@pytest.mark.usefixtures("tiny")
 def test_no_result_comes_from_what_is_not_portable():
     with Seen() as seen:
         for line in lines_of(OTHERS.values()):
@@ -105,10 +89,10 @@ def python(*arguments):
     return subprocess.run(command, env=inherited | HOSTILE, capture_output=True, text=True)
 
 
-def test_a_command_has_the_settings_whatever_its_user_set(fewest):
+def test_a_command_has_the_settings_whatever_its_user_set(tiny):
     done = python("-m", "rm_tension", "data", "--profile", "mini")
     assert done.returncode == 0, done.stderr
-    record = json.loads((fewest / "runs/mini/machine/data.json").read_text(encoding="utf-8"))
+    record = json.loads((tiny / "runs/mini/machine/data.json").read_text(encoding="utf-8"))
     assert record["environment"]["portable"] is True
     settings = {f"{name}={value}" for name, value in portable.NUMPY.items()}
     assert settings <= {*record["environment"]["variables"].split()}
@@ -149,7 +133,7 @@ def test_a_cpu_without_avx2_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("key", "value"), [("threads", None), ("gpu", "useful")])
 def test_a_portable_profile_needs_a_number_of_threads_and_no_gpu(key, value):
-    raw = fewest_of("gpt2-small")
+    raw = tiny_params(["gpt2-small"])
     raw["profiles"]["mini"][key] = value
     with pytest.raises(UserError, match=f"mini: portable needs gpu none .*is {value}"):
         parse_params(raw)

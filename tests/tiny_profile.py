@@ -11,8 +11,8 @@ import yaml
 
 from checkout import clone
 from rm_tension.base.config import ROLES
+from rm_tension.paper.pairs import SOURCES
 from samples import only_mini
-from small_hub import SMALL
 from small_repository import REPOSITORY, git
 
 # As `rm-tension STAGE` for each of the lines, but with one import of the libraries
@@ -27,19 +27,23 @@ MADE = (
     *("results", "reports/mini"),
 )
 FEW = {"hh_percents": {"random": [10]}, "task_percents": {"magnitude": [10]}, "set_percents": [10]}
+TEXTS = {
+    "train_pairs": dict(zip(SOURCES, (4, 2, 2, 8), strict=True)),
+    "test_pairs": dict(zip(SOURCES, (2, 1, 1, 2), strict=True)),
+    "items_per_task": 1,
+}
 
 
 def tiny_params(
     backbones: Sequence[str], params: Path = REPOSITORY / "params.yaml"
 ) -> dict[str, Any]:
-    """params.yaml, parsed, with a trio of each of the backbones and nothing else."""
+    """params.yaml, parsed, with a trio of each of the backbones and nothing else: seconds of work."""
     raw: dict[str, Any] = yaml.safe_load(params.read_text(encoding="utf-8"))
     mini = only_mini(raw, backbones, [0])
     for backbone in mini["backbones"].values():
         backbone["weights"] |= {"layers": 2, "width": 16, "heads": 2}
-        backbone["weights"]["pretraining"] |= {"steps": 3, "length": 32}
-    mini["data"]["source"] |= SMALL.model_dump(mode="json")
-    mini["tokens"]["tokenizers"]["miniature"]["vocabulary"] = 300
+        backbone["weights"]["pretraining"] |= {"steps": 3, "length": 32, "chunks_per_step": 4}
+    mini["data"]["source"] |= TEXTS
     mini["evaluate"] |= FEW
     return raw
 

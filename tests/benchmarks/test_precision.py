@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from benchmarks import precision
 from benchmarks.precision import Emulated, RoundedProducts, rounded
-from rm_tension.analyse.outcomes import SCORED
+from rm_tension import cli
 from rm_tension.base.grid import Paths
 from small_repository import REPOSITORY
+from tiny_profile import stages, tiny_params
 
 pytestmark = pytest.mark.slow
 
@@ -48,35 +50,48 @@ def test_products_are_those_of_rounded_operands():
     assert torch.equal(found[1], a + b)
 
 
-def test_all_precisions_are_compared(tree, monkeypatch, tmp_path):
-    file = tmp_path / "found.json"
-    monkeypatch.setattr(
-        sys, "argv", ["precision", "--profile", "mini", "--trios", "1", "--json", str(file)]
-    )
-    before = (tree / "rewards/mini/gpt2-small-0.parquet").read_bytes()
+@pytest.fixture
+def trio(tmp_path, monkeypatch):
+    """The folder of a tiny trio's models, as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    text = yaml.safe_dump(tiny_params(["gpt2-small"]), sort_keys=False)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "reference").mkdir()
+    for line in ("data", "tokens", *stages("gpt2-small")[:-2]):
+        cli.main([*line.split(), "--profile", "mini"])
+    return tmp_path
+
+
+def test_all_precisions_are_compared(trio, monkeypatch):
+    def decide(job):
+        """In the analysis' place, whose seconds say nothing of precisions."""
+        job.paths.results.mkdir(parents=True)
+        (job.paths.results / "claims.json").write_text(
+            json.dumps([{"id": "C1", "effect": 1.0, "verdict": "reproduced", "unit": "points"}])
+        )
+
+    monkeypatch.setattr(precision.analyse, "run", decide)
+    command = ["precision", "--profile", "mini", "--trios", "1", "--json", "found.json"]
+    monkeypatch.setattr(sys, "argv", command)
     precision.main()
-    assert (tree / "rewards/mini/gpt2-small-0.parquet").read_bytes() == before
-    found = json.loads(file.read_text())
+    found = json.loads((trio / "found.json").read_text())
     assert found["trios"] == ["gpt2-small-0"]
+    assert not (trio / "rewards").exists()
     far = {name: one["median_difference_in_sd"] for name, one in found["precisions"].items()}
     assert 1e-6 < far["tf32"] < far["bfloat16"] < 0.1
     for one in found["precisions"].values():
-        assert set(one["claims"]) == {f"C{number}" for number in range(1, 22)}
-        assert one["items"] > 100
+        assert one["claims"]["C1"]["verdict"] == ["reproduced", "reproduced"]
         assert one["changed"] < one["items"] / 10
 
 
-def test_a_sample_has_the_first_items_of_each_part_whatever_they_are_read_from(tree):
-    paths = Paths("mini", tree)
-    whole = {split: pd.read_parquet(paths.texts(split)) for split in SCORED}
-    for split, texts in whole.items():
-        precision.cut(paths, split, 2)
-        parts = [part["item_id"].tolist() for _, part in texts.groupby(["dataset", "subset"])]
-        assert max(map(len, parts)) > 2
-        for file in (paths.texts(split), paths.tokens("gpt2-small", split)):
-            assert sorted(pd.read_parquet(file)["item_id"]) == sorted(
-                one for part in parts for one in part[:2]
-            )
+def test_a_sample_has_the_first_items_of_each_part_whatever_they_are_read_from(trio):
+    paths = Paths("mini", trio)
+    texts = pd.read_parquet(paths.texts("test"))
+    precision.cut(paths, "test", 1)
+    parts = [part["item_id"].tolist() for _, part in texts.groupby(["dataset", "subset"])]
+    assert max(map(len, parts)) > 1
+    for file in (paths.texts("test"), paths.tokens("gpt2-small", "test")):
+        assert sorted(pd.read_parquet(file)["item_id"]) == sorted(part[0] for part in parts)
 
 
 @pytest.mark.parametrize("name", ["precision.json", "precision-smollm2.json"])

@@ -4,7 +4,6 @@ The CPU always, and CUDA under `TEST_GPU=1 pytest -m gpu`, which `make gpu-check
 """
 
 import json
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing import get_context
@@ -190,49 +189,7 @@ def test_a_fault_of_a_path_is_seen(fault, monkeypatch):
     assert what in bad
 
 
-def run_check(monkeypatch, folder, *arguments):
-    """Run `make gpu-check`'s program on tiny shapes; return what it left."""
-    command = ["gpu_check", "--tiny", "--device", "cpu", "--out", str(folder), *arguments]
-    monkeypatch.setattr(sys, "argv", command)
-    try:
-        gpu_check.main()
-        end = None
-    except (SystemExit, KeyboardInterrupt) as error:
-        end = str(error)
-    return end, json.loads((folder / "cpu.json").read_text(encoding="utf-8"))
-
-
-def test_what_passes_is_written_with_the_stages_speeds(tmp_path, monkeypatch):
-    end, found = run_check(monkeypatch, tmp_path, "--only", "smollm2-135m")
-    assert end is None
-    assert all(one["ok"] for one in found["checks"])
-    stages = found["speeds"]["smollm2-135m"]["stages"]
-    assert {stage: one["precision"] for stage, one in stages.items()} == {
-        "train": "bfloat16", "activations": "float32", "evaluate": "float32",
-    }  # fmt: skip
-    assert all(one["tokens_per_second"] > 0 for one in stages.values())
-
-
-def test_a_kernel_that_raises_fails_the_check_and_the_next_goes_on(tmp_path, monkeypatch):
-    def broken(*_):
-        raise RuntimeError("CUDA error: an illegal instruction was encountered")
-
-    monkeypatch.setattr(attention, "padded", broken)
-    end, found = run_check(monkeypatch, tmp_path, "--only", "gpt2-small")
-    assert end.endswith("comparisons failed")
-    bad = [one for one in found["checks"] if not one["ok"]]
-    assert [(one["what"], one["error"]) for one in bad] == [("kernels", str_of(broken))]
-    assert len(found["checks"]) > 10
-
-
-def str_of(broken):
-    """The text of an error."""
-    with pytest.raises(RuntimeError) as error:
-        broken()
-    return str(error.value)
-
-
-def test_each_backbone_is_written_before_the_next(tmp_path, monkeypatch):
+def test_each_backbone_is_written_with_its_speeds_before_the_next(tmp_path, monkeypatch):
     checked = gpu_check.checked
 
     def interrupted(backbone, *arguments):
@@ -241,8 +198,31 @@ def test_each_backbone_is_written_before_the_next(tmp_path, monkeypatch):
         return checked(backbone, *arguments)
 
     monkeypatch.setattr(gpu_check, "checked", interrupted)
-    _, found = run_check(monkeypatch, tmp_path, "--only", "gpt2-small", "smollm2-135m")
-    assert [*found["speeds"]] == ["smollm2-135m"]
+    only = ["gpt2-small", "smollm2-135m"]
+    with pytest.raises(KeyboardInterrupt):
+        gpu_check.check(torch.device("cpu"), tmp_path, tiny=True, only=only)
+    found = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))
+    assert all(one["ok"] for one in found["checks"])
+    stages = found["speeds"].pop("smollm2-135m")["stages"]
+    assert not found["speeds"]
+    assert {stage: one["precision"] for stage, one in stages.items()} == {
+        "train": "bfloat16", "activations": "float32", "evaluate": "float32",
+    }  # fmt: skip
+    assert all(one["tokens_per_second"] > 0 for one in stages.values())
+
+
+def test_a_kernel_that_raises_fails_the_check_and_the_next_goes_on(monkeypatch):
+    message = "CUDA error: an illegal instruction was encountered"
+
+    def broken(*_):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(attention, "padded", broken)
+    material = Material.of(PAPER, "gpt2-small", tiny=True)
+    checks = gpu_check.checked("gpt2-small", material, PAPER, torch.device("cpu"))
+    bad = [one for one in checks if not one["ok"]]
+    assert [(one["what"], one["error"]) for one in bad] == [("kernels", message)]
+    assert len(checks) > 10
 
 
 def write_gradient(device, path):

@@ -1,3 +1,0 @@
-"""The small repository in which all stages ran."""
-
-from spotcheck.conftest import evaluated, tree  # noqa: F401
