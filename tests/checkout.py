@@ -25,8 +25,8 @@ def dvc(*arguments, folder="."):
     return done.stdout
 
 
-def clone(tmp_path_factory, remote=None, share_cache=False, **settings):
-    """A clean checkout of this working tree's tracked files; `remote`, with its settings, becomes its DVC remote."""
+def clone(tmp_path_factory, remote=None):
+    """A clean checkout of this working tree's tracked files; `remote`, a URL, becomes its DVC remote."""
     folder = tmp_path_factory.mktemp("clone")
     subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
     changed = subprocess.run(
@@ -34,23 +34,19 @@ def clone(tmp_path_factory, remote=None, share_cache=False, **settings):
         capture_output=True,
         text=True,
         check=True,
-    )
-    for name in changed.stdout.splitlines():
+    ).stdout.splitlines()
+    for name in changed:
         if Path(name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, folder / name)
-    if changed.stdout:
+    if changed:
         subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
         subprocess.run(
             ["git", *identity, "commit", "--quiet", "--message", "as it is"], cwd=folder, check=True
         )
     if remote:
-        dvc("remote", "add", "--default", "here", str(remote), folder=folder)
-        for name, value in settings.items():
-            dvc("remote", "modify", "here", name, value, folder=folder)
-    if share_cache:
-        dvc("cache", "dir", str(Path(".dvc/cache").absolute()), folder=folder)
+        dvc("remote", "add", "--default", "here", remote, folder=folder)
     return folder
 
 

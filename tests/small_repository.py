@@ -8,7 +8,6 @@ from pathlib import Path
 import yaml
 from dvc.repo import Repo
 
-from checkout import dvc
 from rm_tension.base.config import TrainedTokenizer
 from rm_tension.base.grid import Model, Paths
 from rm_tension.base.lockfile import file_md5
@@ -58,11 +57,12 @@ def make_repository(folder, remote):
     )
     shutil.copy(REPOSITORY / ".gitignore", folder)
     git(folder, "init", "--quiet")
-    dvc("init", "--quiet", folder=folder)
-    dvc("remote", "add", "--default", "here", str(remote), folder=folder)
     make_reward_model(folder / PLACE)
-    dvc("commit", "--force", STAGE, folder=folder)
-    dvc("push", folder=folder)
+    with Repo.init(folder) as repo:  # in this process, of whose imports DVC's are seconds
+        set_remote(repo, {"url": str(remote)})
+    with Repo(folder) as repo:
+        repo.commit(f"{folder}/dvc.yaml:{STAGE}", force=True)
+        repo.push()
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "trained")
 
@@ -70,12 +70,18 @@ def make_repository(folder, remote):
 def copy_repository(source, folder, remote, **settings):
     """A clean clone, with `remote` (an URL or a folder, None for none) and its settings as its DVC remote."""
     subprocess.run(["git", "clone", "--quiet", str(source), str(folder)], check=True)
-    with Repo(folder) as repo, repo.config.edit() as config:
-        del config["remote"]["here"], config["core"]["remote"]
-        if remote:
-            config["remote"]["there"] = {"url": str(remote), **settings}
-            config["core"]["remote"] = "there"
+    with Repo(folder) as repo:
+        set_remote(repo, {"url": str(remote), **settings} if remote else None)
     return folder
+
+
+def set_remote(repo, settings):
+    """Give a repository one DVC remote, or none."""
+    with repo.config.edit() as config:
+        config["remote"] = {"here": settings} if settings else {}
+        config["core"].pop("remote", None)
+        if settings:
+            config["core"]["remote"] = "here"
 
 
 def listed(folder):
