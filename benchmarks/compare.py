@@ -156,7 +156,7 @@ def reference(
     loss = sum((-_log_sigmoid(reward(a) - reward(b)) for a, b in pairs), torch.zeros(()))
     (loss / len(pairs)).backward()
     gradient = _flat(parameter.grad for parameter in rm.parameters())
-    sides = [_sums(rm, base, [pair[side] for pair in pairs]) for side in (0, 1)]
+    sides = [plain_sums(rm, base, [pair[side] for pair in pairs]) for side in (0, 1)]
     names = (*stats.OWN_SUMS, "backbone_sum")
     statistics = {
         f"statistics, {name}": torch.stack([side[number] for side in sides]).numpy()
@@ -170,8 +170,11 @@ def reference(
     )
 
 
-def _sums(rm: PreTrainedModel, base: PreTrainedModel, texts: Sequence[Tensor]) -> Tensor:
-    """Return sums of a, |a|, (a - b)^2, products and b over all tokens: [5, layers, neurons]."""
+def plain_sums(rm: PreTrainedModel, base: PreTrainedModel, texts: Sequence[Tensor]) -> Tensor:
+    """Return sums of a, |a|, (a - b)^2, products and b over all tokens: [5, layers, neurons].
+
+    Each text [1, tokens] goes through the models alone.
+    """
     sums = torch.zeros(5, *neurons.neuron_shape(rm), dtype=torch.float64)
     for text in texts:
         seen: list[list[Tensor]] = []

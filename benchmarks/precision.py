@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -33,18 +32,8 @@ from rm_tension.base.job import Job
 from rm_tension.evaluate import stage as evaluate
 from rm_tension.model.device import Compute
 
-PRODUCTS = {
-    getattr(torch.ops.aten, name)
-    for name in (
-        "linear",
-        "addmm",
-        "mm",
-        "bmm",
-        "baddbmm",
-        "matmul",
-        "scaled_dot_product_attention",
-    )
-}
+NAMES = "linear addmm mm bmm baddbmm matmul scaled_dot_product_attention"
+PRODUCTS = {getattr(torch.ops.aten, name) for name in NAMES.split()}
 DROPPED = 13  # bits of float32's 23 that TF32 lacks
 READ = ("models", "reference")  # by the stages, and not written here
 CHANGED = ("data", "tokens", "runs")  # read, and written here
@@ -156,59 +145,42 @@ def difference(exact: pd.DataFrame, other: pd.DataFrame) -> Mapping[str, float]:
     }
 
 
-def claims(paths: Paths) -> dict[str, Any]:
-    """By id, as the analyse stage decided them."""
-    found = json.loads((paths.results / "claims.json").read_text(encoding="utf-8"))
-    return {one["id"]: one for one in found}
-
-
 def compare(profile: str, sample: Sample) -> dict[str, Any]:
     """Return what differs from float32, by precision; first a trio of each backbone."""
     params = load_params()
-    settings = params.profiles[profile]
-    chosen = list(
-        islice(sorted(trios(params.grid, profile), key=lambda trio: trio.seed), sample.trios)
-    )
+    chosen = sorted(trios(params.grid, profile), key=lambda trio: trio.seed)[: sample.trios]
+    rewards, claims = {}, {}
     with TemporaryDirectory() as folder:
-        paths = {
-            precision: Paths(profile, Path(folder, precision)) for precision in get_args(Precision)
-        }
-        rewards = {}
-        for precision, one in paths.items():
-            one.root.mkdir()
-            changed = with_precision(settings, precision, sample.pairs)
-            rewards[precision] = measure(params, changed, chosen, sample, one)
-        exact = claims(paths["float32"])
-        result: dict[str, Any] = {
-            "profile": profile,
-            "trios": [trio.key for trio in chosen],
-            "sample": asdict(sample),
-            "precisions": {},
-        }
-        for precision in ("tf32", "bfloat16"):
-            found = claims(paths[precision])
-            result["precisions"][precision] = dict(
-                difference(rewards["float32"], rewards[precision])
-            ) | {
-                "claims": {
-                    key: {name: (exact[key][name], one[name]) for name in ("effect", "verdict")}
-                    | {"unit": one["unit"]}
-                    for key, one in found.items()
-                }
-            }
-    return result
+        for precision in get_args(Precision):
+            paths = Paths(profile, Path(folder, precision))
+            paths.root.mkdir()
+            settings = with_precision(params.profiles[profile], precision, sample.pairs)
+            rewards[precision] = measure(params, settings, chosen, sample, paths)
+            decided = json.loads((paths.results / "claims.json").read_text(encoding="utf-8"))
+            claims[precision] = {claim["id"]: claim for claim in decided}
+    precisions = {}
+    for precision in ("tf32", "bfloat16"):
+        both = {}
+        for key, claim in claims[precision].items():
+            exact = claims["float32"][key]
+            both[key] = {name: (exact[name], claim[name]) for name in ("effect", "verdict")}
+            both[key]["unit"] = claim["unit"]
+        apart = difference(rewards["float32"], rewards[precision])
+        precisions[precision] = {**apart, "claims": both}
+    return {
+        "profile": profile,
+        "trios": [trio.key for trio in chosen],
+        "sample": asdict(sample),
+        "precisions": precisions,
+    }
 
 
 def with_precision(settings: Profile, precision: Precision, pairs: int | None) -> Profile:
     """Return the profile that measures in a precision, with statistics over so many pairs."""
-    summing, scoring = settings.activations, settings.evaluate
-    changed = {
-        "activations": summing.model_copy(
-            update={"precision": precision, "max_pairs": pairs or summing.max_pairs}
-        ),
-        "evaluate": scoring.model_copy(update={"precision": precision}),
-    }
-    return settings.model_copy(update=changed)
+    changes = {"precision": precision, "max_pairs": pairs or settings.activations.max_pairs}
+    summing = settings.activations.model_copy(update=changes)
+    scoring = settings.evaluate.model_copy(update={"precision": precision})
+    return settings.model_copy(update={"activations": summing, "evaluate": scoring})
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -216,22 +188,13 @@ def table(result: Mapping[str, Any]) -> str:
     lines = []
     for precision, one in result["precisions"].items():
         share = f"{one['changed']} of {one['items']:,} ({one['changed'] / one['items']:.3%})"
-        apart = (
-            f"{one['median_difference_in_sd']:.1e}, at most {one['largest_difference_in_sd']:.1e}"
-        )
-        other = [
-            key
-            for key, claim in one["claims"].items()
-            if claim["verdict"][0] != claim["verdict"][1]
-        ]
+        median, most = one["median_difference_in_sd"], one["largest_difference_in_sd"]
+        verdicts = {key: claim["verdict"] for key, claim in one["claims"].items()}
+        other = [key for key, (exact, found) in verdicts.items() if exact != found]
+        apart = f"{median:.1e}, at most {most:.1e}"
         lines.append([precision, share, one["ties"], apart, ", ".join(other) or "none"])
-    headers = [
-        "precision",
-        "outcomes that differ",
-        "ties",
-        "rewards apart (sd)",
-        "verdicts that differ",
-    ]
+    headers = ["precision", "outcomes that differ", "ties", "rewards apart (sd)"]
+    headers.append("verdicts that differ")
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 

@@ -14,7 +14,6 @@ portable.before_numpy()
 if not os.environ.get("TEST_GPU"):  # it hides GPUs
     portable.require("mini")
 
-from checkout import serve  # noqa: E402
 from rm_tension.model.reward_model import new_reward_model  # noqa: E402
 from samples import make_backbone  # noqa: E402
 from small_repository import make_repository  # noqa: E402
@@ -37,13 +36,6 @@ def backbone(family, tmp_path):
 @pytest.fixture
 def model(backbone):
     return new_reward_model(backbone, seed=0, head_std=0.5, dtype="float32").eval()
-
-
-@pytest.fixture(scope="session")
-def http_remote():
-    """The URL of a DVC remote that holds what `make mini` made: DVC's cache has the layout of a remote."""
-    with serve(".dvc/cache") as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

@@ -51,11 +51,6 @@ def test_every_command_explains_itself_in_a_notebook_too():
         ("run", 2, "target"),
         ("cost --profile mini --jobs many", 2, "--jobs"),
         ("cost --profile nope", 1, "no profile nope: params.yaml has mini"),
-        (
-            "train --profile mini --backbone gpt2-small --seed 0 --objective kind",
-            1,
-            "--objective kind: ",
-        ),
     ],
 )
 def test_what_is_not_understood_is_named_in_one_line(line, code, message):

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from dvc.repo import Repo
 
-from checkout import clone, dvc
+from checkout import clone, dvc, serve
 from documents import DOCUMENTS, MODES, Command, commands
 from rm_tension.analyse.claims import CLAIMS, decide_all
 from rm_tension.analyse.published import published_evidence, read_published
@@ -171,6 +171,13 @@ def test_the_arguments_and_stages_of_what_needs_a_gpu_or_a_hub_are_known(command
         subprocess.run(["make", "--dry-run", *words[1:]], check=True, capture_output=True)
     else:
         assert command.text == "docker build --tag rm-tension ."
+
+
+@pytest.fixture(scope="module")
+def http_remote():
+    """The URL of a DVC remote that holds what `make mini` made: DVC's cache has the layout of a remote."""
+    with serve(".dvc/cache") as url:
+        yield url
 
 
 @pytest.mark.pipeline

@@ -1,48 +1,19 @@
 """One pass over rows gives the sums of a naive loop over separate sequences."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.compare import plain_sums
 from rm_tension.activations.attribution import attribute
-from rm_tension.activations.stats import collect
-from rm_tension.activations.sums import ActivationSums
-from rm_tension.backbone.neurons import neuron_shape, on_activations, on_products
+from rm_tension.activations.stats import OWN_SUMS, collect
+from rm_tension.backbone.neurons import neuron_shape, on_activations
 from rm_tension.model.device import Compute, TokenBudget
 from rm_tension.model.reward_model import load_reward_model, rewards
 from rm_tension.model.rows import collate
 from samples import random_items
 
 CPU = Compute(torch.device("cpu"), "float32")
-
-
-def naive(model, backbone, pairs, side):
-    """The sums and the token count, text by text and without rows."""
-    shape = neuron_shape(model)
-    sums = {field.name: np.zeros(shape) for field in fields(ActivationSums)[:-1]}
-    tokens = 0
-    for pair in pairs:
-        ids = torch.as_tensor(pair[side], dtype=torch.int64)[None]
-        seen = []
-        for one in (backbone, model):
-            layers, products = [], []
-            with (
-                torch.no_grad(),
-                on_activations(one, lambda _, output, layers=layers: layers.append(output[0])),
-                on_products(one, lambda p, products=products: products.append(p[0])),
-            ):
-                one.base_model(input_ids=ids)
-            seen.append(torch.stack(layers).double().numpy())  # [layers, tokens, neurons]
-        sums["product_sum"] += torch.stack(products).double().numpy().sum(axis=1)
-        before, a = seen
-        sums["sum"] += a.sum(axis=1)
-        sums["abs_sum"] += np.abs(a).sum(axis=1)
-        sums["change_square_sum"] += ((a - before) ** 2).sum(axis=1)
-        sums["backbone_sum"] += before.sum(axis=1)
-        tokens += ids.shape[1]
-    return sums, tokens
 
 
 @pytest.mark.parametrize("budget", [1, 70, 10_000])
@@ -64,9 +35,10 @@ def test_sums_equal_a_naive_loop(model, backbone, budget):
     assert found["helpful"].chosen.change_square_sum.max() == 0
     found = found["mixed"]
     for number, side in enumerate(found.sides):
-        expected, tokens = naive(model, untrained, pairs, number)
-        assert side.tokens == tokens
-        for name, values in expected.items():
+        texts = [torch.from_numpy(pair[number]).long()[None] for pair in pairs]
+        assert side.tokens == sum(text.shape[1] for text in texts)
+        plain = plain_sums(model, untrained, texts)
+        for name, values in zip((*OWN_SUMS, "backbone_sum"), plain, strict=True):
             np.testing.assert_allclose(
                 getattr(side, name), values, rtol=1e-4, atol=1e-4, err_msg=name
             )

@@ -51,3 +51,8 @@ def test_what_the_grid_no_longer_names_is_refused_by_name(job, tmp_path):
     leftovers = f"{tmp_path}/rewards/gpt2-small-932.parquet {tmp_path}/reward/honest"
     assert f"{leftovers.replace(' ', ', ')}: of no cell in params.yaml" in str(refused.value)
     assert f"`rm -r {leftovers}`" in str(refused.value)
+
+
+def test_a_cell_outside_the_grid_is_named():
+    with pytest.raises(UserError, match="--objective kind: profile mini has helpful, harmless"):
+        Job.open("mini", backbone="gpt2-small", objective="kind", seed=0)

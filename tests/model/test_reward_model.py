@@ -15,7 +15,7 @@ from rm_tension.model.reward_model import (
 from rm_tension.model.rows import collate
 from rm_tension.model.settings import ScoringSettings
 from rm_tension.tokens.make_tokenizer import make_tokenizer
-from samples import make_backbone, random_items
+from samples import random_items
 
 SETTINGS = ScoringSettings(
     profile="p", key="k", template="{prompt}{answer}", max_length=9, precision="float32"
@@ -63,8 +63,3 @@ def test_a_saved_model_gives_the_same_rewards_and_loads_in_transformers(model, t
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere: no model there; run the stage"):
         load_reward_model(tmp_path / "nowhere")
-
-
-def test_backbones_differ_by_seed(tmp_path):
-    first, second = (make_backbone("llama", tmp_path / str(seed), seed) for seed in (0, 1))
-    assert (first / "model.safetensors").read_bytes() != (second / "model.safetensors").read_bytes()

@@ -209,31 +209,6 @@ def test_a_step_that_memory_does_not_suffice_for_is_taken_in_smaller_batches(
     assert_same_weights(model, expected)
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        "CUDA out of memory. Tried to allocate 20.00 MiB.",
-        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-    ],
-)
-def test_whatever_says_that_memory_is_full_halves_the_batch(message):
-    def work(tokens):
-        if tokens > 50:
-            raise RuntimeError(message)
-        return tokens
-
-    assert TokenBudget(100).run(work) == 50
-
-
-def test_another_error_of_cuda_is_no_reason_to_go_on():
-    def work(tokens):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        TokenBudget(100).run(work)
-
-
 OTHER_RUNS = {
     "settings": {"config": changed(RECIPE, learning_rate=0.02)},
     "seed": {"seed": 247},
