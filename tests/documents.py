@@ -7,7 +7,7 @@ stands alone. Modes:
 - none: run it, expect exit 0 and the output;
 - fails: run it, expect another exit;
 - ci: .ci/run runs it;
-- gpu: needs what a test has not (a GPU, a hub, a Docker engine): check arguments and stages;
+- gpu: needs what a test has not (a GPU, a hub, a Docker engine): check its arguments and stages;
 - serves: run it until the output has come, then stop it.
 """
 
