@@ -1,6 +1,5 @@
 """A portable profile has the same bits on every x86-64 CPU with AVX2 (docs/PERFORMANCE.md)."""
 
-import json
 import os
 import re
 import shutil
@@ -34,15 +33,6 @@ def lines_of(backbones):
     return ["data", "tokens", *(line for backbone in backbones for line in stages(backbone))]
 
 
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    """A folder with parameters of a trio of each family, to run stages in."""
-    text = yaml.safe_dump(tiny_params(OTHERS.values()), sort_keys=False)
-    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.qemu
 @pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64, of Debian's qemu-user")
 @pytest.mark.parametrize("cpu", OTHERS)
@@ -72,8 +62,11 @@ class Seen(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.usefixtures("tiny")
-def test_no_result_comes_from_what_is_not_portable():
+def test_no_result_comes_from_what_is_not_portable(tmp_path, monkeypatch):
+    """In the stages of a trio of each family."""
+    monkeypatch.chdir(tmp_path)
+    text = yaml.safe_dump(tiny_params(OTHERS.values()), sort_keys=False)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     with Seen() as seen:
         for line in lines_of(OTHERS.values()):
             cli.main([*line.split(), "--profile", "mini"])
@@ -87,15 +80,6 @@ def python(*arguments):
     inherited = {name: value for name, value in os.environ.items() if name not in settings}
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=inherited | HOSTILE, capture_output=True, text=True)
-
-
-def test_a_command_has_the_settings_whatever_its_user_set(tiny):
-    done = python("-m", "rm_tension", "data", "--profile", "mini")
-    assert done.returncode == 0, done.stderr
-    record = json.loads((tiny / "runs/mini/machine/data.json").read_text(encoding="utf-8"))
-    assert record["environment"]["portable"] is True
-    settings = {f"{name}={value}" for name, value in portable.NUMPY.items()}
-    assert settings <= {*record["environment"]["variables"].split()}
 
 
 def test_who_imports_the_package_computes_as_before():

@@ -177,12 +177,8 @@ def test_rewards_on_a_gpu_take_the_packed_kernel_of_the_precision(
 
 
 @pytest.mark.usefixtures("fake_cuda")
-@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("precision", EXPECTED)
-def test_statistics_on_a_gpu_run_in_every_precision(
-    backbone, precision, packed, chosen, monkeypatch
-):
-    monkeypatch.setattr(attention, "packed_efficient_agrees", lambda _: packed)
+def test_statistics_on_a_gpu_run_in_every_precision(backbone, precision, chosen, monkeypatch):
     # all that needs numbers: what leaves the GPU in the end
     monkeypatch.setattr("rm_tension.activations.stats._Sums.by_model", lambda self: self._of_models)
     rm, base = (on_gpu(backbone, "float32") for _ in range(2))
@@ -190,10 +186,7 @@ def test_statistics_on_a_gpu_run_in_every_precision(
         {"rm": rm}, base, random_items(2, 6), Compute(CUDA, precision), TokenBudget(50), ""
     )
     assert (sums.device.type, sums.dtype) == ("cuda", torch.float64)
-    expected = EXPECTED[precision]
-    if not packed and precision != "bfloat16":
-        expected = ("padded", torch.float32)
-    assert {*chosen} == {expected}
+    assert {*chosen} == {EXPECTED[precision]}
 
 
 @pytest.mark.parametrize("kernel", KERNELS[2:])
