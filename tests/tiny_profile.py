@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def tiny_params(
     for backbone in mini["backbones"].values():
         backbone["weights"] |= {"layers": 2, "width": 16, "heads": 2}
         backbone["weights"]["pretraining"] |= {"steps": 3, "length": 32, "chunks_per_step": 4}
-    mini["data"]["source"] |= TEXTS
+    mini["data"]["source"] |= deepcopy(TEXTS)  # callers add to it
     mini["evaluate"] |= FEW
     return raw
 
