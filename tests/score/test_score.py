@@ -116,6 +116,7 @@ def test_all_bad_lines_are_named_and_nothing_is_loaded_or_written(run, path, cap
         (b'{}\n{"prompt": "caf\xe9"}', "line 2: damaged utf-8 .* save the file as UTF-8"),
         ("{}".encode("utf-16") + b"\xd8", "line 1: damaged utf-16"),
     ],
+    ids=["missing", "empty", "gzip", "UTF-8", "UTF-16"],  # gzip's bytes tell the time
 )
 def test_files_that_are_not_there_empty_or_damaged(raw, message, path):
     if raw is not None:
