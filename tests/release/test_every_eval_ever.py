@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 
 from rm_tension.release import command as release
@@ -49,6 +50,25 @@ def test_each_item_has_its_rewards_and_whether_it_is_right(analysed):
     assert safety[0]["output"]["raw"] == ["1.0", "0.0", "0.5", "2.0"]
     assert safety[0]["input"]["reference"] == ["0"]
     assert safety[0]["answer_attribution"][0]["extracted_value"] == "3"
+
+
+@pytest.mark.pipeline
+def test_a_trios_subsets_have_the_accuracies_of_results(tmp_path, monkeypatch):
+    run = FinishedProfile.open("mini", "someone")
+    trained = run.models()
+    trio = [model for model in trained if model.trio == trained[0].trio]
+    monkeypatch.setattr(FinishedProfile, "models", lambda run: trio)
+    export(run, tmp_path, "0.1.0", 1_800_000_000)
+    accuracy = pd.read_csv("results/mini/accuracy.csv").query("kind == 'none'")
+    accuracy = accuracy.set_index(["backbone", "objective", "seed", "task"])["accuracy"]
+    compared = {}
+    for (_, name), (evaluation, _) in aggregates(tmp_path).items():
+        backbone, objective, seed = name.removeprefix("rm-tension-mini-").rsplit("-", 2)
+        for result in evaluation["evaluation_results"]:
+            if result["evaluation_result_id"].partition("#")[2] == "alpacaeval-hard":
+                ours = accuracy[backbone, objective, int(seed), "alpacaeval-hard"] / 100
+                compared[objective] = result["score_details"]["score"] == pytest.approx(ours)
+    assert compared == dict.fromkeys(["helpful", "harmless", "mixed"], True)
 
 
 @pytest.mark.pipeline
