@@ -79,11 +79,13 @@ def test_rewards_do_not_depend_on_what_is_scored_together(loaded):
 
 @pytest.mark.filterwarnings("error")
 def test_a_cut_is_said_and_is_no_exception_where_warnings_are(loaded, caplog):
-    (_, (first, second)) = loaded.score_all([("Q", ["x"]), ("x" * 200, ["yes", "no"])])
+    long = "x" * 200
+    items = [("Q", ["x"]), (long, ["yes", "no"]), (long, ["yes"]), ("Q", [long])]
+    (_, (first, second), *_) = loaded.score_all(items)
     assert first == second
     assert caplog.messages == [
-        "2 texts are longer than 64 tokens: cut, as in the evaluation",
-        "up to there the answers of item 2 are the same",
+        "4 texts are longer than 64 tokens: cut, as in the evaluation",
+        "up to there the answers of item 2, 3 are the same, or not seen",
     ]
 
 

@@ -187,7 +187,9 @@ class RewardModel:
         encoded, counts = encode_test_items(self.encoder, table, template, max_length)
         texts: list[rows.Item] = encoded["answers"].tolist()
         if counts["texts_cut"]:
-            self._warn_of_cuts(counts["texts_cut"], items, texts)
+            empty = table.assign(answers=pd.Series([[""] for _ in items]))
+            prompts, _ = encode_test_items(self.encoder, empty, template, max_length)
+            self._warn_of_cuts(counts["texts_cut"], items, texts, prompts["answers"].tolist())
         if self.settings.profile:
             return texts
         pad = self.model.config.get_text_config().pad_token_id
@@ -200,19 +202,32 @@ class RewardModel:
         except ValueError as error:
             raise UserError(f"item {number}: {error}") from error
 
-    def _warn_of_cuts(self, count: int, items: Sequence[Item], texts: Sequence[rows.Item]) -> None:
-        """Log a warning, which is no exception under `python -W error`."""
+    def _warn_of_cuts(
+        self,
+        count: int,
+        items: Sequence[Item],
+        texts: Sequence[rows.Item],
+        prompts: Sequence[rows.Item],
+    ) -> None:
+        """Log a warning, which is no exception under `python -W error`.
+
+        `prompts` are each item's text with an empty answer, where a template joins the two.
+        """
         limit = self.settings.max_length
         logger.warning(
             "%d texts are longer than %d tokens: cut, as in the evaluation", count, limit
         )
         alike = [
             str(number)
-            for number, (item, ids) in enumerate(zip(items, texts, strict=True), start=1)
-            if len({text.tobytes() for text in ids}) < len({*item.answers})
+            for number, (item, ids, prompt) in enumerate(
+                zip(items, texts, prompts, strict=True), start=1
+            )
+            if len({text.tobytes() for text in (*ids, *prompt)}) < len({*item.answers, ""})
         ]
         if alike:
-            logger.warning("up to there the answers of item %s are the same", ", ".join(alike))
+            logger.warning(
+                "up to there the answers of item %s are the same, or not seen", ", ".join(alike)
+            )
 
 
 def load_reward_model(
