@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write
@@ -63,7 +63,7 @@ def select(
     selection = Selection()
     for path, output in outputs.items():
         if path.split("/")[0] in TEXTS and not with_texts:
-            selection.left_out[path] = "the texts of others"
+            selection.left_out[path] = "the texts of others; --texts takes them"
             continue
         try:
             sizes = _sizes_of(output["md5"], store)
@@ -88,7 +88,7 @@ def _sizes_of(md5: str, store: Path) -> dict[str, int]:
     """
     sizes = {md5: _place(store, md5).stat().st_size}
     if md5.endswith(".dir"):
-        _refuse_damaged(store, md5)
+        _refuse_damaged(store, md5, file_md5(_place(store, md5)))
         for listed in _listed(store, md5):
             sizes[listed] = _place(store, listed).stat().st_size
     return sizes
@@ -99,8 +99,8 @@ def _place(store: Path, md5: str) -> Path:
     return store / md5[:2] / md5[2:]
 
 
-def _refuse_damaged(store: Path, md5: str) -> None:
-    if file_md5(_place(store, md5)) != md5.removesuffix(".dir"):
+def _refuse_damaged(store: Path, md5: str, found: str) -> None:
+    if found != md5.removesuffix(".dir"):
         raise UserError(f"{_place(store, md5)}: damaged; remove it and run its stage again")
 
 
@@ -119,12 +119,25 @@ def pack(objects: Collection[str], store: Path, path: Path) -> None:
         tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar,  # no limit of 8 GB a file
     ):
         for md5 in sorted(objects, key=lambda name: (not name.endswith(".dir"), name)):
-            _refuse_damaged(store, md5)
             info = tarfile.TarInfo(f"files/md5/{md5[:2]}/{md5[2:]}")
             info.mode = 0o444
-            with _place(store, md5).open("rb") as source:
-                info.size = os.fstat(source.fileno()).st_size
-                tar.addfile(info, source)
+            with _place(store, md5).open("rb") as file:
+                info.size = os.fstat(file.fileno()).st_size
+                source = _Hashed(file)
+                tar.addfile(info, cast(IO[bytes], source))
+            _refuse_damaged(store, md5, source.md5.hexdigest())
+
+
+class _Hashed:
+    """A file whose md5 is taken while it is read: a deposit has tens of GB to read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.md5 = file, hashlib.md5(usedforsecurity=False)
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self.md5.update(block)
+        return block
 
 
 def _copy(source: IO[bytes], size: int, target: IO[bytes] | None = None) -> str:
