@@ -281,6 +281,8 @@ def test_the_command_prints_a_table_and_what_a_machine_needs(capsys):
     assert float(everything[4]) == pytest.approx(total, abs=0.01)
     assert lines[-2].startswith(f"6 at a time: at least {total / 6:.1f} hours, probably between ")
     assert lines[-1] == "needed: a GPU of 38 GB, 15 GB of memory, 171 GB of disk"
+    cli.main(["cost", "--profile", "evening", "--gpu", "cpu"])  # where memory holds all of it
+    assert capsys.readouterr().out.endswith("needed: 11 GB of memory, 10 GB of disk\n")
 
 
 @pytest.mark.parametrize(

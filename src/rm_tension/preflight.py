@@ -101,13 +101,12 @@ def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
 
 def size_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
     """Yield which of memory and disk do not suffice."""
-    needs = profile.needs
-    on_cpu = profile.gpu != "none" and not machine.gpus  # the machine holds what the GPU would
-    memory = needs.gpu_gb if on_cpu else needs.memory_gb
+    needs, has_gpu = profile.needs, bool(machine.gpus)
+    memory = profile.memory_gb(has_gpu)
     if machine.memory_gb < memory:
         text = f"{machine.memory_gb:.0f} GB of memory, {memory} are needed for the largest backbone"
         # one trio of a smaller backbone may run on a CPU
-        yield Problem(f"{text}: use a larger machine", stops=not on_cpu)
+        yield Problem(f"{text}: use a larger machine", stops=profile.gpu == "none" or has_gpu)
     if machine.disk_gb < needs.disk_gb:
         text = f"{machine.disk_gb:.0f} GB free in {Path.cwd()}, the profile needs {needs.disk_gb}"
         remedy = "free some, or mount the repository from a larger disk"

@@ -443,6 +443,10 @@ class Profile(Settings):
     activations: ActivationsConfig
     evaluate: EvaluateConfig
 
+    def memory_gb(self, has_gpu: bool) -> float:
+        """Return the GB of memory needed: without a GPU, also what would lie in the GPU's."""
+        return self.needs.gpu_gb if self.gpu != "none" and not has_gpu else self.needs.memory_gb
+
     @model_validator(mode="after")
     def _portable_is_of_cpus(self) -> "Profile":
         if self.portable and (self.gpu != "none" or self.threads is None):

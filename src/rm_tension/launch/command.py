@@ -113,6 +113,10 @@ def status(target: str, *targets: str) -> None:
     for stage in pipeline.stale():
         states[stage] = State.FAILED if failure_of(stage).exists() else State.WAITING
     Console().print(table(Progress(states)))
+    if State.WAITING in states.values():
+        names = shlex.join([target, *targets])
+        print(f"to compute what waits: rm-tension run {names}")
+        print(f"to fetch what a remote has of it: dvc pull --with-deps {names}")
 
 
 def _local(jobs: int, gpus: list[str], pipeline: Pipeline) -> Local:

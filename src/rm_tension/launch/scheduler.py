@@ -143,7 +143,8 @@ class Scheduler:
 
     def _start_ready(self) -> None:
         costs = self._costs
-        self._ready.sort(key=lambda stage: -costs[stage].seconds if stage in costs else 0.0)
+        # ties by name, so that a run that is started again goes on with the stage it was at
+        self._ready.sort(key=lambda name: (-costs[name].seconds if name in costs else 0.0, name))
         while self._ready and self._executor.has_slot():
             stage = self._ready.pop(0)
             if not self._pipeline.begin(stage):

@@ -110,8 +110,9 @@ class Slurm:
         if not path.exists():
             return False
         record = json.loads(path.read_text(encoding="utf-8"))
-        submitted: Submitted = submitit.SlurmJob(folder, record.pop("id"))
-        job = Job(**record)
+        submitted: Submitted = submitit.SlurmJob(folder, record["id"])
+        # other keys are of another version
+        job = Job(record["stage"], record["command"], record["inputs"])
         is_there = _has_result(submitted) or submitted.job_id in _active(stage)
         if not is_there or job.inputs != inputs():
             self._cancel(stage)
