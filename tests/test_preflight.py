@@ -16,11 +16,13 @@ from rm_tension.data.sources import OFFICIAL
 from rm_tension.preflight import (
     Gpu,
     Machine,
+    disk_problems,
     gpu_problems,
     hub_problems,
     machine_for,
+    memory_problems,
     named_profiles,
-    size_problems,
+    problems,
 )
 from samples import changed
 from small_hub import go_offline, hub_source, snapshot
@@ -32,7 +34,8 @@ NO_GPU = replace(GOOD, gpus=(), no_gpu="found no NVIDIA driver", driver="")
 
 
 def missing(name, machine):
-    return [*gpu_problems(PROFILES[name], machine), *size_problems(PROFILES[name], machine)]
+    looks = (gpu_problems, memory_problems, disk_problems)
+    return [problem for look in looks for problem in look(PROFILES[name], machine)]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -256,6 +259,15 @@ def test_the_command_runs_only_if_nothing_is_missing(tmp_path, commands):
     pushed = run(*PREFLIGHT, "dvc", "push", "report@paper", **settings)
     assert (pushed.stdout, pushed.stderr) == ("dvc push report@paper\n", "")
     assert run(*PREFLIGHT, "echo", "hello").stdout == "hello\n"
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_where_nothing_is_computed_gpu_and_memory_do_not_matter(computes, monkeypatch):
+    poor = Machine(memory_gb=1, disk_gb=1, no_gpu="found no NVIDIA driver")
+    monkeypatch.setattr("rm_tension.preflight.machine_for", lambda name, profile: poor)
+    said = "".join(problem.text for problem in problems(["paper"], computes))
+    assert "the profile needs 171: free some" in said
+    assert ("no GPU that torch can use" in said) == ("38 are needed" in said) == computes
 
 
 def test_without_git_or_its_complaint_the_problem_is_named(commands):

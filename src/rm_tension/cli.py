@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, Group, Parameter
 from cyclopts.exceptions import CycloptsError
+from safetensors import SafetensorError
 
 from rm_tension.base import portable
 from rm_tension.base.errors import UserError
@@ -124,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(USAGE_ERROR)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except SafetensorError as error:  # no OSError, of a full disk
+        sys.exit(f"error: below {Path.cwd()}: {error}")
     except OSError as error:
         if error.errno not in (errno.EPIPE, *REFUSED):
             raise

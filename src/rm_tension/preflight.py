@@ -64,11 +64,15 @@ class Machine:
 
 def machine_for(name: str, profile: Profile) -> Machine:
     """Look at this machine and the working directory, at GPUs only if the profile uses them."""
-    limit = CGROUP_LIMIT.read_text(encoding="ascii") if CGROUP_LIMIT.exists() else "max"
-    memory = min([psutil.virtual_memory().total, *map(int, re.findall("[0-9]+", limit))])
     gpus, no_gpu = ((), "") if profile.gpu == "none" else _gpus()
     disk, begun = shutil.disk_usage(Path.cwd()).free, Path("models", name).exists()
-    return Machine(memory / GB, disk / GB, begun, gpus, no_gpu, _driver())
+    return Machine(memory_limit() / GB, disk / GB, begun, gpus, no_gpu, _driver())
+
+
+def memory_limit() -> int:
+    """Return the bytes that the machine has, or that a container may take."""
+    limit = CGROUP_LIMIT.read_text(encoding="ascii") if CGROUP_LIMIT.exists() else "max"
+    return min([psutil.virtual_memory().total, *map(int, re.findall("[0-9]+", limit))])
 
 
 def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
@@ -99,16 +103,21 @@ def gpu_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
             yield Problem(f"{text} the largest backbone: {remedy}", stops=False)
 
 
-def size_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
-    """Yield which of memory and disk do not suffice."""
-    needs, has_gpu = profile.needs, bool(machine.gpus)
+def memory_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
+    """Yield whether memory does not suffice."""
+    has_gpu = bool(machine.gpus)
     memory = profile.memory_gb(has_gpu)
     if machine.memory_gb < memory:
         text = f"{machine.memory_gb:.0f} GB of memory, {memory} are needed for the largest backbone"
         # one trio of a smaller backbone may run on a CPU
         yield Problem(f"{text}: use a larger machine", stops=profile.gpu == "none" or has_gpu)
-    if machine.disk_gb < needs.disk_gb:
-        text = f"{machine.disk_gb:.0f} GB free in {Path.cwd()}, the profile needs {needs.disk_gb}"
+
+
+def disk_problems(profile: Profile, machine: Machine) -> Iterator[Problem]:
+    """Yield whether the disk does not suffice."""
+    if machine.disk_gb < profile.needs.disk_gb:
+        needs = f"the profile needs {profile.needs.disk_gb}"
+        text = f"{machine.disk_gb:.0f} GB free in {Path.cwd()}, {needs}"
         remedy = "free some, or mount the repository from a larger disk"
         # what a run that has begun still needs depends on whether DVC's cache shares its files
         yield Problem(f"{text}: {remedy}", stops=not machine.begun)
@@ -219,7 +228,7 @@ def named_profiles(command: str, profiles: Collection[str]) -> set[str]:
     return {name for cell in cells if (name := first_of(cell, profiles))}
 
 
-def problems(profiles: Collection[str]) -> Iterator[Problem]:
+def problems(profiles: Collection[str], computes: bool) -> Iterator[Problem]:
     """Yield what is missing for DVC and the profiles; raise UserError for an unknown profile."""
     params = load_params()
     params.refuse_unknown(profiles)
@@ -230,14 +239,20 @@ def problems(profiles: Collection[str]) -> Iterator[Problem]:
     for name in sorted(profiles):
         profile = params.profiles[name]
         machine = machine_for(name, profile)
-        of_machine = *gpu_problems(profile, machine), *size_problems(profile, machine)
+        of_machine = list(disk_problems(profile, machine))
+        if computes:
+            of_machine += [*gpu_problems(profile, machine), *memory_problems(profile, machine)]
         for problem in (*of_machine, *hub_problems(profile)):
             yield Problem(f"{name}: {problem.text}", problem.stops)
 
 
-def require(profiles: Collection[str]) -> list[Problem]:
-    """Print and return what is missing; raise UserError for what stops, unless told to warn."""
-    missing = list(problems(profiles))
+def require(profiles: Collection[str], computes: bool = True) -> list[Problem]:
+    """Print and return what is missing; raise UserError for what stops, unless told to warn.
+
+    GPU and memory matter where models compute: not on a login node that submits jobs, nor for the
+    stages before.
+    """
+    missing = list(problems(profiles, computes))
     for problem in missing:
         print(f"preflight: {'' if problem.stops else 'warning: '}{problem.text}", file=sys.stderr)
     stops = any(problem.stops for problem in missing)

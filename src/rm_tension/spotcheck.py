@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
 from dvc.api import DVCFileSystem
 
 from rm_tension.activations.sums import load_activations
@@ -48,7 +49,7 @@ def main(
     max_mb: int = 600,
     only: Annotated[list[str] | None, Parameter(name="--model")] = None,
     items: int = 50,
-    seed: int | None = None,
+    seed: NonNegativeInt | None = None,
     device: str | None = None,
 ) -> None:
     """Score a random sample of cached rewards again and compare; exit with 1 if they differ.

@@ -9,11 +9,13 @@ import struct
 import termios
 from contextlib import suppress
 
+import psutil
 import pytest
 import yaml
-from toy import WHOLE, Toy, read_until
+from toy import WHOLE, Toy, read_until, stage
 
 from bad_remotes import small_disk
+from rm_tension.launch.pipeline import RECORDS, Pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -133,6 +135,43 @@ def test_a_launcher_that_ends_takes_its_jobs_with_it_and_goes_on_where_it_was(to
     assert toy.read("last") == WHOLE
     runs = [toy.runs(name) for name in ("first", "middle-a", "middle-b", "middle-c")]
     assert runs == [1, 1, 1, 2]
+
+
+def test_signals_of_a_terminal_are_not_for_the_jobs(toy):
+    """The launcher hears them, and asks the jobs to end: each is asked once."""
+    os.mkfifo(toy.folder / "pipe")
+    toy.has_only(own=stage("rm-tension score pipe out/own --model none"))
+    launcher = toy.start("own")
+    with (toy.folder / "pipe").open("w"):  # once the job reads it
+        servers = psutil.Process(launcher.pid).children()
+        (job,) = [job for server in servers for job in server.children()]
+        assert os.getpgid(job.pid) == job.pid != os.getpgid(launcher.pid)
+    launcher.communicate()
+    assert launcher.returncode == 1
+
+
+def test_whatever_ends_the_writing_of_dvc_lock_loses_no_record(toy, monkeypatch):
+    toy.launch()
+    before, copies = toy.lock(), []
+    monkeypatch.chdir(toy.folder)
+    pipeline = Pipeline(["last"])
+    pipeline.finish("first")
+
+    def interrupted(data, stream):
+        copies.extend(path.read_bytes() for path in RECORDS.iterdir())
+        stream.write("schema")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dvc.utils.serialize._yaml._dump", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.write()
+    assert toy.lock() == before
+    # as a SIGKILL at that moment leaves it
+    toy.write("dvc.lock", "schema")
+    (copy,) = copies
+    (RECORDS / "dvc.lock").write_bytes(copy)
+    assert "5 up to date" in toy.launch()[1]
+    assert (toy.lock(), [*RECORDS.iterdir()]) == (before, [])
 
 
 def test_each_job_has_a_gpu_of_its_own_of_those_that_are_visible(toy, tmp_path):

@@ -6,7 +6,7 @@ from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.cost import Cost
 from rm_tension.launch.command import run
-from rm_tension.launch.costs import costs_of, fitting_jobs, on_gpu
+from rm_tension.launch.costs import costs_of, fitting_jobs, for_cpus, on_gpu
 from rm_tension.launch.slurm import UNKNOWN, Slurm, needs, with_options
 from samples import changed
 
@@ -22,6 +22,8 @@ def test_each_job_asks_for_time_and_memory_by_its_cost_and_for_a_gpu_where_it_co
     params = load_params()
     stages = [*PAPER, "train@mini-gpt2-small-mixed-0", "own"]
     assert on_gpu(params, stages) == {*PAPER[2:]}
+    assert for_cpus(params, ["report@mini", stages[-2]])
+    assert not any(for_cpus(params, ["report@mini", stage]) for stage in (PAPER[0], "own"))
     costs = costs_of(params, stages, has_gpu=True)
     assert costs.keys() == {*stages} - {"data@paper", "own"}
     stage = PAPER[-1]
@@ -77,6 +79,7 @@ def test_without_slurm_the_remedy_is_named(monkeypatch):
     [
         ({"executor": "slurm", "sbatch": ["=gpu"]}, "--sbatch =gpu: write KEY=VALUE, or KEY"),
         ({"executor": "slurm", "sbatch": ["time=1:00"]}, "time=1:00: write a number of minutes"),
+        ({"executor": "slurm", "sbatch": ["job-name=a"]}, "finds its jobs again by it"),
         ({"prefix": "apptainer exec"}, "--prefix and --sbatch are for --executor slurm"),
         ({"jobs": 0}, "--jobs 0: must be at least 1"),
     ],

@@ -212,6 +212,7 @@ def test_a_checkpoint_of_the_hub_needs_no_repository(hub, origin, tmp_path, monk
         (ADDRESS, f"{ADDRESS}: not hf://ORG/NAME@REV; REV had better be a commit"),
         ("hf://a-model@main", "not hf://ORG/NAME@REV"),
         (f"hf://../someone/a-model@{COMMIT}", "not hf://ORG/NAME@REV"),
+        ("hf://someone/a--model@main", "hf://someone/a--model@main: Value error, "),
         (f"{ADDRESS}@{'2' * 40}", f"at revision {'2' * 40} is neither on the hub nor in its cache"),
     ],
 )

@@ -129,6 +129,9 @@ def test_where_nothing_can_be_written(run, path, tmp_path, monkeypatch):
     path.write_text(TEXT, encoding="utf-8")
     with pytest.raises(SystemExit, match=f"error: {tmp_path}: a folder; name a file"):
         run(path, tmp_path, model="no-such-model")  # before anything is loaded
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(SystemExit, match=f"{tmp_path} may not be written to"):
+        run(path, tmp_path / "new", model="no-such-model")
     with pytest.raises(UserError, match="cannot be written"):
         write(str(path / "out.jsonl"), LINES)
     monkeypatch.setattr("sys.stdout", None)

@@ -64,6 +64,7 @@ def stop_after_three_steps(model, state, number=signal.SIGTERM, **more):
         taken.append(metrics)
         if len(taken) == 3:
             signal.raise_signal(number)
+            signal.raise_signal(signal.SIGINT)  # of the same wish, such as its launcher's
 
     with pytest.raises(SystemExit) as stop:
         run(model, state, on_step=on_step, **more)

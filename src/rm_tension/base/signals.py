@@ -3,24 +3,22 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 
 @contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """Yield a list that the first SIGINT or SIGTERM goes into; the next one has its effect."""
+    """Yield a list that each SIGINT and SIGTERM goes into, in the place of its effect.
+
+    One wish to end may come as several signals: of a terminal or Slurm to all processes, and of the
+    launcher to its jobs. Whoever cannot wait has SIGQUIT, or SIGKILL.
+    """
     noted: list[signal.Signals] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(signal.Signals(number))
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, lambda got, frame: noted.append(signal.Signals(got)))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield noted
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.lockfile import kind_of
 from rm_tension.base.progress import duration
 from rm_tension.cost import Cost
 from rm_tension.launch.closing import closing_lines
-from rm_tension.launch.costs import costs_of, fitting_jobs, is_of, on_gpu, seconds_of
+from rm_tension.launch.costs import costs_of, fitting_jobs, for_cpus, is_of, on_gpu, seconds_of
 from rm_tension.launch.display import display, table
 from rm_tension.launch.local import Local, cores, visible_gpus
 from rm_tension.launch.pipeline import Pipeline, refuse_without_locks
@@ -32,6 +33,7 @@ from rm_tension.launch.scheduler import (
 from rm_tension.launch.slurm import Slurm, jobs_left
 from rm_tension.preflight import named_profiles, require
 
+BEFORE_MODELS = {"data", "tokens", "backbone"}  # stages that compute on none
 SLURM_JOBS = 64  # in the queue at once, waiting or running
 
 
@@ -68,14 +70,15 @@ def run(
         raise UserError(f"--jobs {jobs}: must be at least 1")
     options = dict(_option(text) for text in sbatch or ())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    refuse_without_locks()
     params, names, slurm = load_params(), [target, *targets], executor == "slurm"
+    refuse_without_locks()
     try:
         if not dry_run:
-            require(named_profiles(" ".join(names), params.profiles))
+            computes = not (slurm or BEFORE_MODELS.issuperset(map(kind_of, names)))
+            require(named_profiles(" ".join(names), params.profiles), computes)
         with nullcontext() if dry_run else single_launcher():
             pipeline = Pipeline(names, lambda stage: is_of(params, stage, only or ()))
-            gpus = [] if slurm else visible_gpus()
+            gpus = [] if slurm or for_cpus(params, pipeline.commands) else visible_gpus()
             costs = costs_of(params, pipeline.commands, slurm or bool(gpus))
             if jobs is None:
                 jobs = SLURM_JOBS if slurm else len(gpus) or fitting_jobs(costs, cores())
@@ -148,6 +151,8 @@ def _option(text: str) -> tuple[str, str | bool]:
     key, equals, value = text.lstrip("-").partition("=")
     if not key:
         raise UserError(f"--sbatch {text}: write KEY=VALUE, or KEY for a flag")
+    if key in ("job-name", "chdir"):
+        raise UserError(f"--sbatch {text}: the launcher finds its jobs again by it")
     if key == "time" and not value.isdecimal():
         raise UserError(f"--sbatch {text}: write a number of minutes")
     return key.replace("-", "_"), value if equals else True

@@ -8,6 +8,7 @@ from rm_tension.base.config import Params
 from rm_tension.base.errors import UserError
 from rm_tension.base.lockfile import first_of, kind_of
 from rm_tension.cost import Cost, stage_costs
+from rm_tension.preflight import memory_limit
 
 ON_GPU = ("train", "activations", "evaluate")
 BYTES = 1e9  # of a GB
@@ -51,6 +52,12 @@ def on_gpu(params: Params, stages: Collection[str]) -> set[str]:
     }
 
 
+def for_cpus(params: Params, stages: Collection[str]) -> bool:
+    """Return whether all stages are of profiles that leave GPUs alone, so that cores count."""
+    profiles = {profile_of(params, stage) for stage in stages}
+    return all(name is not None and params.profiles[name].gpu == "none" for name in profiles)
+
+
 def seconds_of(stages: Iterable[str], costs: Mapping[str, Cost]) -> float:
     """Return the seconds of the stages that have an estimate, one after the other."""
     return sum(costs[stage].seconds for stage in stages if stage in costs)
@@ -61,4 +68,5 @@ def fitting_jobs(costs: Mapping[str, Cost], cores: int) -> int:
     largest = max((cost.memory_gb for cost in costs.values()), default=0.0)
     if largest == 0:
         return cores
-    return max(1, min(cores, int(psutil.virtual_memory().available / BYTES / largest)))
+    free = min(psutil.virtual_memory().available, memory_limit())
+    return max(1, min(cores, int(free / BYTES / largest)))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from dvc.exceptions import DvcException
 from dvc.output import OutputDoesNotExistError
@@ -25,11 +26,13 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
 
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import atomic_write
 
 # DVC takes a second to write dvc.lock, however many stages are new, so it is written after so many
 # seconds or stages. A killed launcher's unwritten stages are looked up in the run cache, 0.2 s
 # each: with WRITE_AFTER alone, a launcher that is killed more often than that would never get on.
 WRITE_AFTER, WRITE_AT = 120.0, 20
+RECORDS = Path(".state/launch/records")  # copies of dvc.lock while it is written
 PLAIN = re.compile(r"rm-tension [\w@%+=:,./ -]+", re.ASCII)  # needs no shell
 
 # DVC's bars and "Updating lock file" would wreck the table; a bar asks the level of its module's
@@ -50,6 +53,8 @@ class Pipeline:
     ) -> None:
         with _explained():
             self._repo = Repo(_wait_for_lock=True)  # as `dvc --wait-for-lock`
+            with self._repo.lock:
+                _restore_records()
             graph = get_active_graph(self._repo.index.graph)
         try:
             steps = plan_repro(graph, collect_stages(self._repo, targets))
@@ -150,7 +155,7 @@ class Pipeline:
         for stage in self._unwritten:
             by_file.setdefault(stage.path, []).append(stage)
         for stages in by_file.values():
-            with self._locked():
+            with self._locked(), _kept_whole(Path(stages[0].path).with_suffix(".lock")):
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
         self._unwritten = []
         self._written = time.monotonic()
@@ -167,6 +172,28 @@ class Pipeline:
     def _locked(self) -> Iterator[None]:
         with _explained(), self._repo.lock:
             yield
+
+
+@contextmanager
+def _kept_whole(record: Path) -> Iterator[None]:
+    """Have a dvc.lock as before if it is not written to its end: DVC empties it first.
+
+    After a SIGKILL `_restore_records` of the next launcher does that.
+    """
+    copy = RECORDS / quote(os.path.relpath(record), safe="")
+    with atomic_write(copy) as partial:
+        partial.write_bytes(record.read_bytes() if record.exists() else b"")
+    try:
+        yield
+    except BaseException:  # Ctrl-C, a full disk
+        _restore_records()
+        raise
+    copy.unlink()
+
+
+def _restore_records() -> None:
+    for copy in RECORDS.glob("[!.]*"):
+        copy.replace(unquote(copy.name))
 
 
 def _command(stage: Stage) -> list[str]:

@@ -42,6 +42,7 @@ def environment_of_jobs(threads: int | None) -> dict[str, str]:
 
 def work(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
     """Run a stage's command with its output in `log`; end as it does, or when the launcher ends."""
+    os.setpgid(0, 0)  # a terminal's Ctrl-C and its end are for the launcher, which asks us to end
     with log.open("a", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -14,6 +14,7 @@ from typing import Any
 from dvc.api import DVCFileSystem
 from dvc.fs.callbacks import TqdmCallback
 from filelock import FileLock
+from pydantic import ValidationError
 
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
@@ -185,7 +186,11 @@ def find_on_hub(address: str) -> Path:
         )
     # nothing that runs; templates do in a sandbox
     patterns = ("*.json", "*.jinja", "*.safetensors")
-    return model_folder(HubRepo(repo=match[1], revision=match[2]), *patterns)
+    try:
+        repo = HubRepo(repo=match[1], revision=match[2])
+    except ValidationError as error:
+        raise UserError(f"{address}: {error.errors()[0]['msg']}") from None
+    return model_folder(repo, *patterns)
 
 
 @contextmanager

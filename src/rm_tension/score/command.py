@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import json
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -57,6 +58,9 @@ def main(
     """
     if Path(output).is_dir():
         raise UserError(f"{output}: a folder; name a file to write the rewards to")
+    there = next(path for path in (Path(output), *Path(output).absolute().parents) if path.exists())
+    if output != "-" and not os.access(there, os.W_OK):  # said before hours of scoring
+        raise UserError(f"{output}: {there} may not be written to")
     lines = read(input)
     reward_model = load_reward_model(
         model,

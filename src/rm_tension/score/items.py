@@ -1,5 +1,6 @@
 """Read what people hand over to be scored: tables, records, pairs, dialogues."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -94,7 +95,9 @@ def _read_record(record: Mapping[Any, Any]) -> Item:
             'must have "answers", "chosen" and "rejected", or "messages"; it has '
             f"{', '.join(map(str, record)) or 'nothing'}"
         )
-    prompt = "" if record.get("prompt") is None else record["prompt"]
+    prompt = record.get("prompt")
+    if prompt is None or (isinstance(prompt, float) and math.isnan(prompt)):  # pandas' None
+        prompt = ""
     if isinstance(prompt, str) and all(isinstance(answer, str) for answer in answers):
         return _checked(prompt, answers)
     return _read_conversations(prompt, answers)
