@@ -103,9 +103,10 @@ def test_a_job_that_fails_shows_its_error(toy):
     assert "3 done, 1 failed, 1 skipped" in printed
 
 
-def test_at_the_time_limit_a_job_saves_its_state_and_goes_on(toy):
+@pytest.mark.parametrize("more", [(), ("no_requeue",)])  # after which the launcher submits it again
+def test_at_the_time_limit_a_job_saves_its_state_and_goes_on(toy, more):
     toy.order("middle-a", "wait")
-    launcher = start(toy, "time=1", "signal=B:USR2@50")
+    launcher = start(toy, "time=1", "signal=B:USR2@50", *more)
     toy.wait_for("ended/middle-a")
     toy.release("middle-a")
     succeed(launcher)

@@ -128,6 +128,9 @@ class Slurm:
             self._asked, queue = time.monotonic(), _queue()
         for stage, (job, submitted) in list(self._running.items()):
             if _has_result(submitted):
+                if _was_not_requeued(submitted):
+                    self.start(job)
+                    continue
                 end = _result(job, submitted)
             elif queue is None or (state := self._state_of_missing(stage, queue)) is None:
                 continue
@@ -224,6 +227,12 @@ def _active(stage: str) -> list[str]:
 
 def _has_result(submitted: Submitted) -> bool:
     return bool(submitted.paths.result_pickle.exists())
+
+
+def _was_not_requeued(submitted: Submitted) -> bool:
+    """Return whether a job saved its state, and Slurm refused to requeue it (`no_requeue`)."""
+    error = submitted.exception()
+    return isinstance(error, FailedJobError) and "'scontrol', 'requeue'" in str(error)
 
 
 def _result(job: Job, submitted: Submitted) -> End:
