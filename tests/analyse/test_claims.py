@@ -90,6 +90,19 @@ def test_c15_needs_gpt2_large_and_another_backbone():
         assert decided("C15", lacking("hh_delta", missing))[0] == "not applicable"
 
 
+@pytest.mark.parametrize(
+    ("claim", "measure", "of", "kinds", "to", "verdict"),
+    [
+        ("C16", "delta", "helpful", "magnitude", "1e-14", "not reproduced"),  # no change at all
+        ("C19", "delta", "mixed", "magnitude shared", "3", "not applicable"),  # no damage
+        ("C21", "hh_delta", "*", "magnitude", "3", "not applicable"),
+    ],
+)
+def test_rounding_is_no_change_and_a_gain_no_damage(claim, measure, of, kinds, to, verdict):
+    changed = Failure(claim, "", measure, of, kinds, "*", "*", "", to)(world(noise=0.0))
+    assert decided(claim, changed)[0] == verdict
+
+
 @pytest.mark.parametrize(("at_30", "verdict"), [(-29, "reproduced"), (-31, "not reproduced")])
 def test_c21_asks_for_two_thirds_of_the_drop(at_30, verdict):
     """Of 20 of 29 or 31 points the slope from 10 to 30% is 9/20 or 11/20 points a percent."""

@@ -103,6 +103,31 @@ def test_few_seeds_widen_an_interval_as_student_says():
     assert part(**draws, left_out=little).interval[1] == pytest.approx(plain, rel=1e-4)
 
 
+def test_an_interval_of_a_ratio_is_that_of_its_logarithm():
+    """Widened by Student's t it would reach below 0; a fraction's stays within what there is."""
+    seeds = {"a": np.array([0.5, 0, -0.5]) * np.sqrt(3) / 1.959964}
+    logarithms = part(0.0, -1.0, 1.0, seeds, drawn=100001)
+    low, high = logarithms.interval
+    ratio = replace(logarithms, scale=np.exp)
+    assert (ratio.effect, *ratio.interval) == pytest.approx((1, np.exp(low), np.exp(high)))
+    assert replace(logarithms, within=(-0.5, 1)).interval == (-0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("tested", "why"),
+    [
+        (part(np.inf, 1, 3), "There is no such number."),
+        (part(2, np.nan, np.nan), "A single value says nothing of its spread."),
+        (part(2, -np.inf, np.inf, drawn=2), "Too many draws have nothing to divide by."),
+    ],
+)
+def test_what_has_no_verdict_says_why(tested, why, recwarn):
+    decided = decide(made_of(lambda _: [tested]), *[Evidence(pd.DataFrame())] * 2, False)
+    assert (decided.verdict, decided.interval) == ("not applicable", (None, None))
+    assert decided.detail.endswith(f": p. {why}")
+    assert not recwarn.list
+
+
 def test_without_an_estimate_there_is_no_interval():
     assert np.isnan(part(np.nan, 1, 3).interval).all()
 

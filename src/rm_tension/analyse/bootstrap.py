@@ -65,7 +65,7 @@ class Replicates:
 
     @classmethod
     def draw(cls, trios: Sequence[Trio], rng: np.random.Generator, resamples: int) -> "Replicates":
-        """Draw `resamples` rows with the backbones fixed, and as many with backbones drawn as well.
+        """Draw `resamples` rows with the backbones fixed, and as many of several backbones.
 
         Before them stands the estimate, between them the jackknife: each trio left out whose
         backbone has several.
@@ -80,12 +80,14 @@ class Replicates:
             for seed in own
         ]
         numbers = range(1, 1 + resamples)
+        over = numbers if len(seeds) > 1 else ()  # one says nothing of how backbones differ
         rows = [(ESTIMATE, "", 0), *((DRAWN, "", number) for number in numbers), *left_out]
-        rows += [(DRAWN_BACKBONES, "", number) for number in numbers]
+        rows += [(DRAWN_BACKBONES, "", number) for number in over]
         index = pd.MultiIndex.from_tuples(rows, names=["what", "backbone", "number"])
-        items = np.array([0, *numbers, *[0] * len(left_out), *numbers])
+        items = np.array([0, *numbers, *[0] * len(left_out), *over])
         slots = np.tile(np.arange(len(seeds)), (len(index), 1))
-        slots[-resamples:] = rng.integers(0, len(seeds), (resamples, len(seeds)))
+        if over:
+            slots[-resamples:] = rng.integers(0, len(seeds), (resamples, len(seeds)))
         drawn = index.get_level_values("what").isin([DRAWN, DRAWN_BACKBONES])
         counts = _draw_seeds(list(map(len, seeds.values())), slots, drawn, rng)
         places = list(seeds)

@@ -28,7 +28,15 @@ from rm_tension.analyse.task_sets import (
     WEAK,
     without,
 )
-from rm_tension.analyse.verdicts import Claim, DecidedClaim, Evidence, Part, decide
+from rm_tension.analyse.verdicts import (
+    EQUAL,
+    UNIT,
+    Claim,
+    DecidedClaim,
+    Evidence,
+    Part,
+    decide,
+)
 from rm_tension.base.config import ROLES
 
 # C2: which single-objective RM the paper says is better, on which tasks.
@@ -81,7 +89,7 @@ def accuracy(evidence: Evidence, objective: str, tasks: Iterable[str]) -> pd.Ser
 def lead(evidence: Evidence, winner: str, tasks: Iterable[str]) -> pd.Series:
     """Return the accuracy of one single-objective RM minus the other's, in points."""
     loser = "harmless" if winner == "helpful" else "helpful"
-    return accuracy(evidence, winner, tasks) - accuracy(evidence, loser, tasks)
+    return (accuracy(evidence, winner, tasks) - accuracy(evidence, loser, tasks)).round(EQUAL)
 
 
 def kept(evidence: Evidence, tasks: Iterable[str], measure: str = "retention") -> pd.Series:
@@ -91,7 +99,12 @@ def kept(evidence: Evidence, tasks: Iterable[str], measure: str = "retention") -
 
 def change(evidence: Evidence, objective: str, kind: str, tasks: Iterable[str]) -> pd.Series:
     """Return the mean change of accuracy over tasks, in points."""
-    return evidence.mean("delta", objective, kind, tasks)
+    return evidence.mean("delta", objective, kind, tasks).round(EQUAL)
+
+
+def share_of_damage(part: pd.Series, whole: pd.Series) -> pd.Series:
+    """Return the ratio of two changes; NaN where the whole does no damage to have a share of."""
+    return part / whole if whole.iloc[0] < 0 else whole * math.nan
 
 
 def common_percents(evidence: Evidence, *kinds: str) -> list[int]:
@@ -148,8 +161,8 @@ def c3(evidence: Evidence) -> Iterator[Part]:
 def c4(evidence: Evidence) -> Iterator[Part]:
     """Yield the size of the mixed RM's rewards relative to the single-objective RM's."""
     for single, (label, measure) in product(OWN.values(), SIZES["retained"].items()):
-        ratio = np.exp(evidence.get(measure, single, "retained"))
-        yield Part(f"{label}, mixed to {single}", ratio, high=1)
+        values = evidence.get(measure, single, "retained")
+        yield Part(f"{label}, mixed to {single}", values, high=1, scale=np.exp)
 
 
 def c5(evidence: Evidence) -> Iterator[Part]:
@@ -187,7 +200,7 @@ def c7_note(evidence: Evidence) -> str:
             known = math.isfinite(low + high)  # a single trio has no interval
             interval = f"[{low:+.3f}, {high:+.3f}]" if known else "(no interval)"
             shown.append(f"{name} {part.effect:+.3f} {interval}")
-    return f"By backbone, which decides nothing: {', '.join(shown)}." if shown else ""
+    return f"By backbone, which decides nothing: {', '.join(shown)}." if len(shown) > 1 else ""
 
 
 def c8(evidence: Evidence, score: str = "magnitude") -> Iterator[Part]:
@@ -201,9 +214,9 @@ def c8(evidence: Evidence, score: str = "magnitude") -> Iterator[Part]:
 def c9(evidence: Evidence) -> Iterator[Part]:
     """Yield the Jaccard index and neuron retention."""
     shared = evidence.get("jaccard", "harmless-helpful")
-    yield Part("Jaccard index of helpful and harmless", shared, *HALF, of_sets=True)
+    yield Part("Jaccard index of helpful and harmless", shared, *HALF, UNIT, of_sets=True)
     retained = evidence.get("neuron_retention", "mixed")
-    yield Part("neuron retention of mixed", retained, *HALF, of_sets=True)
+    yield Part("neuron retention of mixed", retained, *HALF, UNIT, of_sets=True)
 
 
 def c10(evidence: Evidence) -> Iterator[Part]:
@@ -219,8 +232,8 @@ def c10(evidence: Evidence) -> Iterator[Part]:
 def c11(evidence: Evidence) -> Iterator[Part]:
     """Yield the size of the rewards after ablation relative to before."""
     for single, (label, measure) in product(OWN.values(), SIZES["ablation"].items()):
-        ratio = np.exp(evidence.get(measure, single, "ablation"))
-        yield Part(f"{label}, {single} RM", ratio, high=1)
+        values = evidence.get(measure, single, "ablation")
+        yield Part(f"{label}, {single} RM", values, high=1, scale=np.exp)
 
 
 def c12(evidence: Evidence) -> Iterator[Part]:
@@ -235,7 +248,7 @@ def c12(evidence: Evidence) -> Iterator[Part]:
 def c13(evidence: Evidence) -> Iterator[Part]:
     """Yield mean retention."""
     for group in OWN:
-        yield Part(f"{group} tasks", kept(evidence, KEYS[group]), high=LOW_RETENTION)
+        yield Part(f"{group} tasks", kept(evidence, KEYS[group]), high=LOW_RETENTION, within=UNIT)
 
 
 def c14(evidence: Evidence) -> Iterator[Part]:
@@ -269,7 +282,7 @@ def c16(evidence: Evidence) -> Iterator[Part]:
         products[task] = helpful * harmless
     table = pd.concat(products, axis=1)
     share = (table < 0).sum(axis=1) / table.notna().sum(axis=1)
-    yield Part("tasks with opposite signs", share, low=MOST)
+    yield Part("tasks with opposite signs", share, low=MOST, within=UNIT)
 
 
 def c17(evidence: Evidence) -> Iterator[Part]:
@@ -298,21 +311,24 @@ def c19(evidence: Evidence) -> Iterator[Part]:
     """Yield the change by the shared set relative to that by the mixed RM's top neurons."""
     for group, tasks in KEYS.items():
         shared, every = (change(evidence, "mixed", kind, tasks) for kind in ("shared", "magnitude"))
-        yield Part(f"shared to top neurons, {group} tasks", shared / every, *AS_MUCH)
+        share = share_of_damage(shared, every)
+        yield Part(f"shared to top neurons, {group} tasks", share, *AS_MUCH)
 
 
 def c20(evidence: Evidence) -> Iterator[Part]:
     """Yield the Jaccard index of an RM's top neurons and its backbone's."""
     for objective in ROLES:
         overlap = evidence.get("backbone_overlap", objective)
-        yield Part(f"{objective} RM and its backbone", overlap, low=REFINED, of_sets=True)
+        yield Part(
+            f"{objective} RM and its backbone", overlap, low=REFINED, within=UNIT, of_sets=True
+        )
 
 
 def c21(evidence: Evidence) -> Iterator[Part]:
     """Yield the drop of HH test accuracy at 10% relative to that at 30%."""
     first, last = (drop(evidence, "", "magnitude", [at]) for at in (CHOSEN_PERCENT, LAST_PERCENT))
     name = f"drop at {CHOSEN_PERCENT}% to that at {LAST_PERCENT}%"
-    yield Part(name, first / last, low=STAGNATED)
+    yield Part(name, share_of_damage(-first, -last), low=STAGNATED)
 
 
 def _read_claims() -> dict[str, Claim]:

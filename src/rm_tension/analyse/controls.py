@@ -14,9 +14,10 @@ from scipy.stats import rankdata
 
 from rm_tension.analyse.averages import Tables
 from rm_tension.analyse.bootstrap import Replicates, Weights
+from rm_tension.analyse.claims import share_of_damage
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.analyse.task_sets import KEYS, OWN
-from rm_tension.analyse.verdicts import Evidence, Part, Verdict
+from rm_tension.analyse.verdicts import EQUAL, Evidence, Part, Verdict
 from rm_tension.base.config import ROLES
 from rm_tension.base.grid import Trio
 from rm_tension.evaluate.conditions import ALL, SETS, WHOLE
@@ -51,7 +52,8 @@ def control_tables(
     """Return the tables by file name, from `grid_evidence` and those of `group_effects`."""
     ours = Evidence(evidence)
     means = replicates.mean_of_trios(correlations)
-    of_scores = [(*model, *_numbers(Part("", means[model]))) for model in means.columns.tolist()]
+    parts = {model: Part("", means[model], within=(-1, 1)) for model in means.columns.tolist()}
+    of_scores = [(*model, *_numbers(part)) for model, part in parts.items()]
     verdicts = [_verdict(*of_part) for of_part in claim_parts(ours, percent)]
     return {
         "control_effects": pd.DataFrame(effects(ours, objectives, percent), columns=EFFECT),
@@ -87,7 +89,7 @@ def _change(evidence: Evidence, measure: str, objective: str, kind: str, percent
         values = evidence.get("hh_delta", objective, kind, "", percent)
     else:
         values = evidence.mean("delta", objective, kind, KEYS[measure])  # type: ignore[index]
-    return values.round(9)  # what is equal differs by rounding
+    return values.round(EQUAL)
 
 
 def _draws(
@@ -130,7 +132,8 @@ def claim_parts(evidence: Evidence, percent: int) -> Iterator[tuple[str, str, Pa
         for group in OWN:
             value = beyond(control, group, "mixed", "shared")
             yield "C10", control, Part(f"shared set, {group} tasks", value, high=0)
-            share = change(group, "mixed", control) / change(group, "mixed", "magnitude")
+            top = change(group, "mixed", "magnitude")
+            share = share_of_damage(change(group, "mixed", control), top)
             name = f"control to top neurons, {group} tasks"
             yield "C19", control, Part(name, share, high=AS_MUCH)
 

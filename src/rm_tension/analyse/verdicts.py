@@ -20,8 +20,10 @@ Verdict = Literal["reproduced", "not reproduced", "undecided", "not applicable"]
 WORST_FIRST: tuple[Verdict, ...] = ("not reproduced", "not applicable", "undecided", "reproduced")
 INTERVAL = (2.5, 97.5)  # percentiles
 ROUNDING = 1e-9  # how far float64 sums leave a number that lies on a bound from it, and more
+EQUAL = 9  # decimals of points, in which means of equal numbers agree
 Z = float(ndtri(INTERVAL[1] / 100))  # of a normal distribution
 Interval = tuple[float, float]
+UNIT: Interval = (0.0, 1.0)
 UNKNOWN_INTERVAL: Interval = (math.nan, math.nan)
 
 
@@ -66,6 +68,8 @@ class Evidence:
 class Part:
     """One number of a claim, by `Replicates.index`; it holds between `low` and `high`, not on them.
 
+    `scale` makes the number of its values, which are logarithms of a ratio: of these the
+    intervals are made. `within` is what such a number can be, beyond which no interval goes.
     `of_sets` says that the number compares sets of neurons by scores averaged over seeds. Such
     numbers are biased under resampling: where a seed is drawn twice, fewer are averaged, so that
     sets agree less. Their intervals are corrected.
@@ -75,11 +79,17 @@ class Part:
     values: pd.Series
     low: float = -math.inf
     high: float = math.inf
+    within: Interval = (-math.inf, math.inf)
     of_sets: bool = False
+    scale: Callable[[float], float] = float
 
     @property
     def effect(self) -> float:
         """Return the point estimate."""
+        return float(self.scale(self._value))
+
+    @property
+    def _value(self) -> float:
         return float(self.values.iloc[0])
 
     @cached_property
@@ -96,13 +106,13 @@ class Part:
         spread = (high - low) / (2 * Z)
         freedom = _degrees_of_freedom(self._rows(LEFT_OUT), spread)
         widening = stdtrit(freedom, INTERVAL[1] / 100) / Z
-        effect = self.effect
-        return effect - widening * (effect - low), effect + widening * (high - effect)
+        value = self._value
+        return self._shown(value - widening * (value - low), value + widening * (high - value))
 
     @cached_property
     def interval_over_backbones(self) -> Interval:
         """Return the percentiles where backbones are drawn as well; of six, only nominally 95%."""
-        return self._percentiles(DRAWN_BACKBONES)
+        return self._shown(*self._percentiles(DRAWN_BACKBONES))
 
     @property
     def margin(self) -> float:
@@ -137,11 +147,27 @@ class Part:
     def _percentiles(self, what: str) -> Interval:
         replicates = self._rows(what)
         # a few draws may have what the data themselves lack
-        if replicates.empty or math.isnan(self.effect):
+        if replicates.empty or not math.isfinite(self._value):
             return UNKNOWN_INTERVAL
-        low, high = np.percentile(replicates, INTERVAL)
-        bias = float(replicates.median()) - self.effect if self.of_sets else 0.0
+        with np.errstate(invalid="ignore"):  # between two infinite ones, of a ratio to nothing
+            low, high = np.percentile(replicates, INTERVAL)
+        if not math.isfinite(low + high):
+            return UNKNOWN_INTERVAL
+        bias = float(replicates.median()) - self._value if self.of_sets else 0.0
         return float(low) - bias, float(high) - bias
+
+    def _shown(self, low: float, high: float) -> Interval:
+        low, high = np.clip([self.scale(low), self.scale(high)], *self.within).tolist()
+        return low, high
+
+    @property
+    def lacks(self) -> str:
+        """Say why it has no effect or no interval."""
+        if not math.isfinite(self.effect):
+            return "There is no such number."
+        if self._rows(DRAWN).empty:
+            return "A single value says nothing of its spread."
+        return "Too many draws have nothing to divide by."
 
 
 def _degrees_of_freedom(left_out: pd.Series, spread: float) -> float:
@@ -276,9 +302,7 @@ def _detail(deciding: Part, parts: int) -> str:
     which = f"The part that decides, of {parts}: {deciding.name}."
     if deciding.verdict != "not applicable":
         return which
-    known = math.isfinite(deciding.effect)
-    why = "A single value says nothing of its spread." if known else "There is no such number."
-    return f"{which} {why}"
+    return f"{which} {deciding.lacks}"
 
 
 def _last_if_nan(value: float) -> float:

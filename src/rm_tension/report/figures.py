@@ -269,7 +269,8 @@ def neuron_depth(source: Source) -> Iterator[Drawing]:
         for variant, label in VARIANTS.items()
     ]
     for backbone, name in source.backbones.items():
-        panels.append((name, partial(draw, variant="corrected", backbone=backbone)))
+        if len(source.backbones) > 1:  # else the first panel again
+            panels.append((name, partial(draw, variant="corrected", backbone=backbone)))
     columns = -(-len(panels) // 2)
     figure = panel_grid(panels, columns, 4.4, sharey=True)
     label_rows(figure, columns, [f"share (%), {source.context.profile}"] * 2)
@@ -311,7 +312,8 @@ def ablation_curves(source: Source) -> Iterator[Drawing]:
     yield Drawing(
         "5",
         "Effect of ablation on HH-RLHF test accuracy",
-        f"{CURVES_NOTE}mean over backbones of the standard deviation over seeds.",
+        f"{CURVES_NOTE}mean over backbones of the standard deviation over seeds."
+        + (" Of one backbone, this is Figure 6, too." if len(source.backbones) == 1 else ""),
         _ablation_grid(source, source.papers, {"average": "accuracy"}),
         f"Lines. {_falls(source, source.papers, 'average')}.",
     )

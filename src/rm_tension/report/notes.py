@@ -8,9 +8,11 @@ from rm_tension.report.table import Table, printed_cells
 # What the report says of every interval
 INTERVALS = (
     "A 95% interval covers other items of the same tasks, which all RMs share, and other seeds of "
-    "the same backbones; where a backbone has a single seed, other items alone. It does not cover "
-    "other backbones, data or recipes."
+    "the same backbones; where a backbone has a single seed, other items alone; of what neurons "
+    "are (C5, C7, C9, C20), other seeds alone. It does not cover other backbones, data or recipes."
 )
+
+NOT_MEANINGFUL = "The comparison is not meaningful: ours are not the paper's models and data."
 
 
 def warnings(context: Context) -> list[str]:
@@ -21,7 +23,10 @@ def warnings(context: Context) -> list[str]:
     if context.missing_trios:
         total = len(context.trios) + len(context.missing_trios)
         trios = _listed(context.trios)
-        sentences.append(f"Incomplete grid: {len(context.trios)} of {total} trios, {trios}.")
+        sentences.append(
+            f"Incomplete grid: {len(context.trios)} of {total} trios, {trios}. Means over "
+            "backbones are of these; the paper's are of all of its own."
+        )
     if context.missing_tasks:
         labels = [BY_KEY[task].label for task in context.missing_tasks]
         sentences.append(f"No items, or not of every subset: {_listed(labels)}.")
@@ -60,9 +65,7 @@ def legend(table: Table, context: Context) -> list[str]:
             bold = f", bold beyond max({table.points:g}, 3 standard errors over seeds)"
         sentences.append(f"Paper: the published values; difference: ours less the paper's{bold}.")
         if not context.comparable:
-            sentences.append(
-                "The comparison is not meaningful: ours are not the paper's models and data."
-            )
+            sentences.append(NOT_MEANINGFUL)
     return sentences
 
 

@@ -3,7 +3,7 @@
 import math
 
 from rm_tension.analyse.verdicts import DecidedClaim, DecidedPart
-from rm_tension.report.notes import INTERVALS
+from rm_tension.report.notes import INTERVALS, NOT_MEANINGFUL
 from rm_tension.report.source import Source
 from rm_tension.report.table import Table, TextTable
 
@@ -37,11 +37,15 @@ def agreement(number: str, source: Source, tables: list[Table]) -> TextTable:
         "standard error s/sqrt(n - 1), s being the population standard deviation; a mean of k "
         "backbones has sqrt(sum of their squares)/k. One that is not known counts as 0. Three "
         "points are 0.03 of a retention; RMSD has no such scale. Averages over tasks or backbones "
-        "are cells too.",
+        f"are cells too. The noisier ours are, the more agree. {_meaning(source)}".strip(),
         ["", "Table", "Cells", "Agree", "Mean |difference|"],
         rows,
         "lXrrr",
     )
+
+
+def _meaning(source: Source) -> str:
+    return "" if source.context.comparable else NOT_MEANINGFUL
 
 
 def claims(number: str, verdicts: list[DecidedClaim]) -> TextTable:
