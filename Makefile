@@ -64,7 +64,7 @@ test: setup ## run the tests of a few minutes; others by MARK=slow, slurm or qem
 	$(TESTS) --dist loadfile $(and $(MARK),-m '$(MARK) and not pipeline') \
 	  $(and $(COVERAGE),--cov rm_tension --cov-report term:skip-covered)
 
-mini: setup tex ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
+mini: tex setup ## run the whole pipeline on the miniature, a stage on each core; `dvc repro report@mini` does the same on one
 	rm-tension run report@mini
 
 check-mini: setup ## test what `make mini` made, and every command of the documents

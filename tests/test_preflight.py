@@ -267,7 +267,7 @@ def test_where_nothing_is_computed_gpu_and_memory_do_not_matter(computes, monkey
     monkeypatch.setattr("rm_tension.preflight.machine_for", lambda name, profile: poor)
     said = "".join(problem.text for problem in problems(["paper"], computes))
     assert "the profile needs 171: free some" in said
-    assert ("no GPU that torch can use" in said) == ("38 are needed" in said) == computes
+    assert ("no GPU that torch can use" in said) == ("15 are needed" in said) == computes
 
 
 def test_without_git_or_its_complaint_the_problem_is_named(commands):

@@ -74,7 +74,7 @@ COMMANDS = {
         ),
         "deposit": (
             "rm_tension.deposit.command:app",
-            "Archive, report and cached results as one citable draft; a cache filled from one.",
+            "Make a draft with a DOI of archive, report and cache; fill a cache from one.",
         ),
     },
     "Stages, as dvc.yaml runs them": {

@@ -14,12 +14,22 @@ COLUMNS = {**{name: name for name in NUMBERS}, "published_verdict": "paper's own
 
 
 def main(*, profile: str) -> None:
-    """Print results/<P>/claims.json as a table and a summary.
+    """Print the claims of results/PROFILE/claims.json, their verdicts, and a summary.
 
-    Raises UserError that names the required claims that are not reproduced.
+    Exit with 1 unless those are reproduced that params.yaml requires of the profile.
+
+    Args:
+        profile: A profile of params.yaml.
     """
     load_params().refuse_unknown([profile])
-    claims = read_json(Paths(profile).results / "claims.json", list[DecidedClaim])
+    paths = Paths(profile)
+    published = paths.reports / "claims.md"
+    if published.exists() and not paths.results.exists():
+        raise UserError(
+            f"{paths.results}: not here: `rm-tension run report@{profile}` computes it, `dvc pull "
+            f"{paths.results}` fetches it from a remote; {published} has the published verdicts"
+        )
+    claims = read_json(paths.results / "claims.json", list[DecidedClaim])
     rows = [[_shown(getattr(claim, column)) for column in COLUMNS] for claim in claims]
     widths = [*[None] * (len(COLUMNS) - 1), 60]
     headers = list(COLUMNS.values())

@@ -444,8 +444,9 @@ class Profile(Settings):
     evaluate: EvaluateConfig
 
     def memory_gb(self, has_gpu: bool) -> float:
-        """Return the GB of memory needed: without a GPU, also what would lie in the GPU's."""
-        return self.needs.gpu_gb if self.gpu != "none" and not has_gpu else self.needs.memory_gb
+        """Return the GB of memory needed: where a CPU may do, also what would lie in a GPU's."""
+        on_cpu = self.gpu == "useful" and not has_gpu
+        return self.needs.gpu_gb if on_cpu else self.needs.memory_gb
 
     @model_validator(mode="after")
     def _portable_is_of_cpus(self) -> "Profile":
