@@ -13,7 +13,7 @@ from rm_tension import cli, load_reward_model
 from rm_tension.activations.sums import load_activations
 from rm_tension.base.errors import UserError
 from rm_tension.base.grid import Model, Paths
-from rm_tension.base.tables import read_table
+from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.dissect.parts import Parts
 from rm_tension.evaluate.controls import CONTROLS, Control
 from rm_tension.evaluate.mean_ablation import mean_activation, set_to
@@ -134,33 +134,37 @@ def test_an_interrupted_dissection_goes_on_and_other_inputs_begin_anew(
     dissect(folder, *arguments)
     assert len(calls) == number
     assert numbers.read_bytes() == first
+    (tmp_path / "out" / "tasks.csv").touch()  # of a run with --tasks
     printed = dissect(folder, "--template", "{prompt} {answer}", *arguments[2:])
     assert "(0 parts were there)" in printed
     assert numbers.read_bytes() != first
+    assert not (tmp_path / "out" / "tasks.csv").exists()
+    calls.clear()
+    dissect(folder, *arguments)
+    assert numbers.read_bytes() == first
+    assert not calls
 
 
-def test_parts_of_text_sets_in_another_order_or_without_their_record_are_not_used(tmp_path):
+def test_parts_of_text_sets_in_another_order_are_not_used(tmp_path):
     inputs = {"texts": {"helpful": "1", "harmless": "2"}}
     Parts(tmp_path / "parts", inputs).rewards("pairs", b"", lambda: np.zeros(1))
     turned = {"texts": {"harmless": "2", "helpful": "1"}}
     assert Parts(tmp_path / "parts", turned).rewards("pairs", b"", lambda: np.ones(1)) == [1]
-    (tmp_path / "parts" / "inputs.json").unlink()  # as if killed while parts were removed
-    assert Parts(tmp_path / "parts", turned).rewards("pairs", b"", lambda: np.zeros(1)) == [0]
 
 
 def test_a_damaged_part_is_named_with_what_to_do(tmp_path):
     parts = Parts(tmp_path, {})
     parts.rewards("pairs", b"", lambda: np.zeros(9))
-    (path,) = tmp_path.glob("*.npy")
+    (path,) = tmp_path.glob("*/*.npy")
     path.write_bytes(path.read_bytes()[:90])
-    (tmp_path / "statistics-a.safetensors").write_bytes(b"")
+    (path.parent / "statistics-a.safetensors").write_bytes(b"")
     for step in (partial(parts.rewards, "pairs", b""), partial(parts.statistics, "a")):
         with pytest.raises(UserError, match=r"damaged .*; remove it and run the same again"):
             step(lambda: None)
 
 
 def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
-    dissect, tmp_path, monkeypatch
+    dissect, tmp_path, monkeypatch, caplog
 ):
     def two(own, *_):
         return np.arange(own.size).reshape(own.shape) < 2
@@ -168,8 +172,11 @@ def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
     monkeypatch.setitem(SCORES, "planted", Score("", lambda *_: two(np.ones((3, 80))) * 1.0))
     monkeypatch.setattr("rm_tension.evaluate.selection.top.__defaults__", (1.0,))
     monkeypatch.setitem(CONTROLS, "first-two", Control("First two", two, drawn=True))
-    folder, out = save(tmp_path / "model", "llama"), tmp_path / "out"
+    folder, out = save(tmp_path / "hf:model", "llama"), tmp_path / "out"
+    long = [{"prompt": "x" * 2000, "chosen": "a", "rejected": "b"}]
+    write_lines(tmp_path / "harmless.jsonl", HARMLESS + long)
     dissect(folder, "--template", TEMPLATE, "--percents", "10", "--draws", "2", "--no-attribution")
+    assert {message.split(": ")[0] for message in caplog.messages} == {"harmless"}
     curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
     assert {"planted", "first-two/1", "first-two/2"} <= set(curves["kind"])
     assert "attribution" not in set(curves["kind"])
@@ -179,7 +186,9 @@ def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
     assert (draw["neurons"], row["draws"], row["margin_spread"]) == (2, 2, 0)  # the same draws
     assert row["margin_change"] == pytest.approx(draw["margin_change"])
     assert "planted" in pd.read_parquet(out / "neurons.parquet")
-    assert "First two" in (out / "index.html").read_text()
+    page = (out / "index.html").read_text()
+    assert f"<title>{folder}: a dissection" in page
+    assert "First two" in page
     assert "NaN" not in (out / "numbers.json").read_text()
 
 
@@ -192,15 +201,28 @@ def test_a_control_and_a_score_of_one_function_are_in_all_that_is_written(
         (["--texts", "a=", "b=c"], "--texts a=: must be NAME=FILE"),
         (["--texts", "a=hf://datasets/x"], "not hf://datasets/ORG/NAME@REV/FILE"),
         (["--texts", "a=nowhere.jsonl"], r"nowhere\.jsonl: cannot be read"),
+        (["--percents", "10", "150"], "--percents 150: must be more than 0 and at most 100"),
+        (["--percents", "nan"], "--percents nan: must be more than 0"),
+        (["--tasks", "{}/own.parquet"], r"own\.parquet: no item of the paper's tasks"),
+        (["--backbone", "a-helpful-0", "--profile", "paper"], "paper-a-helpful-0: not in dvc.lock"),
         ([], "nowhere: no config.json"),
     ],
 )
 def test_what_cannot_be_dissected_is_refused_before_a_model_is_loaded(
     options, message, dissect, tmp_path, capsys
 ):
+    own = [("own", "", "0", "", ["a", "b"], 1)]
+    pd.DataFrame(own, columns=TEXTS).to_parquet(tmp_path / "own.parquet")
     with pytest.raises(SystemExit) as ended:
-        dissect(tmp_path / "nowhere", *options)
+        dissect(tmp_path / "nowhere", *[option.format(tmp_path) for option in options])
     assert re.search(message, f"{ended.value}{capsys.readouterr().err}")
+
+
+@pytest.mark.parametrize("name", ["figures", "index.html"])
+def test_what_is_not_of_a_dissection_is_not_replaced(name, dissect, tmp_path):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(SystemExit, match=f"out: has {name}, not of a dissection"):
+        dissect(tmp_path / "nowhere")
 
 
 def test_items_that_are_no_pairs_are_refused(dissect, tmp_path):

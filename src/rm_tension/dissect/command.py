@@ -1,6 +1,7 @@
 """`rm-tension dissect`: the neurons of any reward model, and what it does without them."""
 
 import hashlib
+import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from rm_tension.backbone.neurons import neuron_shape
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write, write_json
-from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.dissect.neurons import Neurons
 from rm_tension.dissect.page import write_page
 from rm_tension.dissect.parts import Parts, digest_of
@@ -31,12 +31,14 @@ from rm_tension.dissect.plan import (
     task_table,
     with_changes,
 )
-from rm_tension.dissect.texts import as_items, as_table, read_text_sets
+from rm_tension.dissect.texts import as_items, as_table, read_tasks, read_text_sets
 from rm_tension.evaluate.evaluation import Texts
 from rm_tension.model.device import TokenBudget
 from rm_tension.model.reward_model import takes_rows
 from rm_tension.score.items import Item
 from rm_tension.score.loading import TOKENS_PER_BATCH, RewardModel, find_model, load_reward_model
+
+LIBRARIES = ("rm-tension", "torch", "transformers")  # whose versions may decide a result
 
 
 def main(
@@ -66,7 +68,7 @@ def main(
         model: As in `score`: a key, a folder ./DIR, or hf://ORG/NAME@REV.
         texts: NAME=FILE of JSON lines with pairs, one or more; FILE may be
             hf://datasets/ORG/NAME@REV/FILE.
-        out: The folder to write.
+        out: The folder to write, new or of an earlier dissection.
         backbone: That the model was trained from, like `model`: for scores of the change, and for
             controls that compare with its neurons.
         tasks: The data stage's table of benchmark items, such as data/paper/benchmarks.parquet: the
@@ -78,15 +80,25 @@ def main(
         seed: Of the random score and of draws.
         template: As in `score`.
         dtype: As in `score`.
-        profile: Of a key.
+        profile: Of keys.
         device: A torch device, such as cpu or cuda:1. Default: the best there is.
     """
     if out.is_file():
         raise UserError(f"--out {out}: a file; name a folder")
+    for name in ("figures", "index.html"):
+        if (out / name).exists() and not (out / "parts").is_dir():
+            raise UserError(
+                f"--out {out}: has {name}, not of a dissection, which would be replaced; name a "
+                "new folder"
+            )
+    if wrong := [percent for percent in percents if not 0 < percent <= 100]:
+        raise UserError(f"--percents {wrong[0]:g}: must be more than 0 and at most 100")
     sets = read_text_sets(texts, max_pairs)
+    items = read_tasks(tasks) if tasks is not None else None
+    base = find_model(backbone, profile) if backbone is not None else None
     rm = load_reward_model(model, profile=profile, device=device, template=template, dtype=dtype)
     print(rm)
-    dissection = Dissection.of(rm, sets, out, backbone, tasks, not no_attribution, seed)
+    dissection = Dissection.of(rm, sets, out, base, items, not no_attribution, seed)
     dissection.write(out, sorted({float(percent) for percent in (PERCENT, *percents)}), draws)
     print(f"{out / 'index.html'} ({dissection.parts.reused} parts were there)")
 
@@ -110,28 +122,29 @@ class Dissection:
         rm: RewardModel,
         sets: dict[str, list[Item]],
         out: Path,
-        backbone: str | None,
-        tasks: Path | None,
+        backbone: Path | None,
+        tasks: pd.DataFrame | None,
         attribution: bool,
         seed: int,
     ) -> "Dissection":
-        """Read what is not read yet, and compute statistics where they are not there."""
+        """Compute statistics where they are not there, and encode all texts."""
         tables = {"pairs": pd.concat([as_table(*one) for one in sets.items()], ignore_index=True)}
+        scored = {"pairs": sets}
         if tasks is not None:
-            tables["tasks"] = read_table(tasks, TEXTS).reset_index(drop=True)
-        items = {name: as_items(table) for name, table in tables.items()}
+            tables["tasks"], scored["tasks"] = tasks, {"tasks": as_items(tasks)}
         base = rm.backbone(backbone) if backbone is not None else None
         inputs = {
             "model": digest_of(rm.folder),
-            "backbone": digest_of(find_model(backbone)) if backbone is not None else None,
+            "backbone": digest_of(backbone) if backbone is not None else None,
             "texts": {name: _digest(one) for name, one in sets.items()},
-            "tasks": _digest(items["tasks"]) if tasks is not None else None,
+            "tasks": _digest(as_items(tasks)) if tasks is not None else None,
             "template": rm.settings.template,
             "max_length": rm.settings.max_length,
             "dtype": str(rm.model.dtype),
             "device": rm.compute.device.type,
             "rows": takes_rows(rm.model),
             "attribution": attribution,
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }
         parts = Parts(out / "parts", inputs)
         statistics = {
@@ -140,7 +153,10 @@ class Dissection:
         }
         texts = {}
         for name, table in tables.items():
-            encoded = table.assign(answers=pd.Series(rm.encode(items[name])))
+            answers: list[Any] = []
+            for set_name, items in scored[name].items():
+                answers += rm.encode(items, set_name)
+            encoded = table.assign(answers=pd.Series(answers))
             texts[name] = Texts.lay_out(encoded, TokenBudget(TOKENS_PER_BATCH))
         found = Neurons(statistics, base is not None, seed)
         return Dissection(rm, found, tables, texts, parts, inputs)
@@ -156,6 +172,7 @@ class Dissection:
         }
         if "tasks" in summaries:
             tables["tasks"] = with_changes(task_table(summaries["tasks"]), "task")
+        (out / "tasks.csv").unlink(missing_ok=True)  # of another model or other items
         for name, table in tables.items():
             with atomic_write(out / f"{name}.csv") as file:
                 table.to_csv(file, index=False, float_format="%.10g")

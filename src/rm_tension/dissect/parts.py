@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,27 +17,15 @@ from rm_tension.base.hub import sha256_of
 
 
 class Parts:
-    """Files of a folder, all computed from the same inputs.
+    """Files computed from the same inputs, in a subfolder that their digest names.
 
-    `inputs` is what decides them, as JSON holds it; of other inputs than the folder's, the folder
-    loses its parts. `reused` is how many were there.
+    `inputs` is what decides them, as JSON holds it. `reused` is how many files were there.
     """
 
     def __init__(self, folder: Path, inputs: Mapping[str, Any]) -> None:
-        self._folder = folder
-        record = folder / "inputs.json"
-        text = json.dumps(inputs, indent=2).encode()  # in order: rewards follow that of text sets
-        parts = [*folder.glob("statistics-*.safetensors"), *folder.glob("rewards-*.npy")]
-        self.reused = len(parts)
-        if record.is_file() and record.read_bytes() == text:
-            return
-        self.reused = 0
-        if parts:
-            print(f"{folder}: of other inputs, and removed", file=sys.stderr)
-        for part in parts:  # before the record changes: a kill must not make them this one's
-            part.unlink()
-        with atomic_write(record) as partial:
-            partial.write_bytes(text)
+        text = json.dumps(inputs)  # in order: rewards follow that of text sets
+        self._folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.reused = len([*self._folder.glob("[!.]*")])
 
     def statistics(self, name: str, compute: Callable[[], Activations]) -> Activations:
         """Return activation sums, computed or as they are there."""

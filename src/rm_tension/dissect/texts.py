@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
 from rm_tension.base.hub import data_file
+from rm_tension.base.tables import TEXTS, read_table
+from rm_tension.paper.tasks import TASK_OF
 from rm_tension.score.command import read
 from rm_tension.score.items import Item
 
@@ -33,6 +36,17 @@ def read_text_sets(named: Sequence[str], most: int | None) -> dict[str, list[Ite
             path = str(data_file(HubRepo(repo=repo, revision=revision), file))
         sets[name] = [item for _, item in read(path)][:most]
     return sets
+
+
+def read_tasks(path: Path) -> pd.DataFrame:
+    """Return the data stage's benchmark items; raise UserError if none is of a task."""
+    table = read_table(path, TEXTS).reset_index(drop=True)
+    if TASK_OF.keys().isdisjoint(zip(table["dataset"], table["subset"], strict=True)):
+        raise UserError(
+            f"--tasks {path}: no item of the paper's tasks in it; `dvc repro data@paper` makes "
+            "data/paper/benchmarks.parquet"
+        )
+    return table
 
 
 def as_table(name: str, items: Sequence[Item]) -> pd.DataFrame:

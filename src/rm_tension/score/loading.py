@@ -141,7 +141,7 @@ class RewardModel:
                 )
         if not items:
             raise UserError(f"{name}: no pairs")
-        pairs = self.encode(items)
+        pairs = self.encode(items, name)
         base = self.model if backbone is None else backbone
         known = base.get_input_embeddings().num_embeddings
         if (largest := max(int(text.max()) for pair in pairs for text in pair)) >= known:
@@ -178,10 +178,14 @@ class RewardModel:
         """
         return ablated(self.model, neurons.mask if isinstance(neurons, NeuronSet) else neurons)
 
-    def encode(self, items: Sequence[Item]) -> list[rows.Item]:
-        """Return the token ids of each item's texts, and warn of texts that were cut."""
+    def encode(self, items: Sequence[Item], name: str = "") -> list[rows.Item]:
+        """Return the token ids of each item's texts, and warn of texts that were cut.
+
+        `name` is that of the set that messages count items in.
+        """
+        of_set = f"{name}: " if name else ""
         if self.settings.template is None:
-            items = [self._rendered(number, item) for number, item in enumerate(items, start=1)]
+            items = [self._rendered(of_set, *one) for one in enumerate(items, start=1)]
         table = pd.DataFrame(items).assign(dataset="", subset="", item_id=range(len(items)))
         template, max_length = self.settings.template or NO_TEMPLATE, self.settings.max_length
         encoded, counts = encode_test_items(self.encoder, table, template, max_length)
@@ -189,21 +193,23 @@ class RewardModel:
         if counts["texts_cut"]:
             empty = table.assign(answers=pd.Series([[""] for _ in items]))
             prompts, _ = encode_test_items(self.encoder, empty, template, max_length)
-            self._warn_of_cuts(counts["texts_cut"], items, texts, prompts["answers"].tolist())
+            bare = prompts["answers"].tolist()
+            self._warn_of_cuts(of_set, counts["texts_cut"], items, texts, bare)
         if self.settings.profile:
             return texts
         pad = self.model.config.get_text_config().pad_token_id
         return [[_without_padding(text, pad) for text in item] for item in texts]
 
-    def _rendered(self, number: int, item: Item) -> Item:
+    def _rendered(self, of_set: str, number: int, item: Item) -> Item:
         """Return an item in the model's chat template, as dialogues."""
         try:
             return Item("", [render(self.tokenizer, item.prompt, text) for text in item.answers])
         except ValueError as error:
-            raise UserError(f"item {number}: {error}") from error
+            raise UserError(f"{of_set}item {number}: {error}") from error
 
     def _warn_of_cuts(
         self,
+        of_set: str,
         count: int,
         items: Sequence[Item],
         texts: Sequence[rows.Item],
@@ -215,7 +221,7 @@ class RewardModel:
         """
         limit = self.settings.max_length
         logger.warning(
-            "%d texts are longer than %d tokens: cut, as in the evaluation", count, limit
+            "%s%d texts are longer than %d tokens: cut, as in the evaluation", of_set, count, limit
         )
         alike = [
             str(number)
@@ -226,7 +232,9 @@ class RewardModel:
         ]
         if alike:
             logger.warning(
-                "up to there the answers of item %s are the same, or not seen", ", ".join(alike)
+                "%sup to there the answers of item %s are the same, or not seen",
+                of_set,
+                ", ".join(alike),
             )
 
 
