@@ -6,13 +6,14 @@ import re
 import shutil
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from bad_remotes import HangUp, damage
 from checkout import serve
 from rm_tension import load_reward_model
 from rm_tension.base.config import HubRepo
 from rm_tension.base.errors import UserError
-from rm_tension.score.checkpoints import find_checkpoint
+from rm_tension.score.checkpoints import find_checkpoint, find_on_hub
 from small_hub import go_offline, snapshot
 from small_repository import KEY, PLACE, STAGE, TEMPLATE, copy_repository, git, listed, md5s, stored
 
@@ -204,6 +205,22 @@ def test_a_checkpoint_of_the_hub_needs_no_repository(hub, origin, tmp_path, monk
     anyone = load_reward_model(f"{ADDRESS}@{COMMIT}", device="cpu", template=TEMPLATE)
     assert anyone.score(*item) == pytest.approx(expected, abs=1e-5)
     assert str(anyone).startswith(f"{ADDRESS}@{COMMIT}: gpt2, 3 x 64 neurons, float32 on cpu")
+
+
+def test_what_a_trainer_left_in_subfolders_is_not_downloaded(tmp_path, monkeypatch):
+    files, wanted = ["config.json", "checkpoint-500/model.safetensors"], []
+
+    def download(*_, allow_patterns, ignore_patterns=None, **_options):
+        wanted.extend(
+            filter_repo_objects(
+                files, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns
+            )
+        )
+        return tmp_path
+
+    monkeypatch.setattr("rm_tension.base.hub.snapshot_download", download)
+    find_on_hub(f"{ADDRESS}@{COMMIT}")
+    assert wanted == ["config.json"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def data_file(repo: HubRepo, name: str) -> Path:
 
 def model_folder(repo: HubRepo, *patterns: str) -> Path:
     """Return the folder with a model's files that match a pattern; else as `data_file`."""
-    return _fetch(snapshot_download, repo, ", ".join(patterns), allow_patterns=[*patterns])
+    # of subfolders nothing: a pattern's * matches the / before a trainer's checkpoint-500 as well
+    options = {"allow_patterns": [*patterns], "ignore_patterns": ["*/*"]}
+    return _fetch(snapshot_download, repo, ", ".join(patterns), **options)
 
 
 def sha256_of(path: Path) -> str:
