@@ -6,7 +6,7 @@ import pytest
 from local_invenio import TOKEN, local_invenio
 
 from rm_tension.deposit import command, invenio
-from small_repository import REPOSITORY, archive, write_context
+from small_repository import REPOSITORY, archive, write_context, write_recorded
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def run(trained, tmp_path, monkeypatch):
         (folder / "reports" / "mini" / name).write_text(name)
     write_context(folder / "results/mini")
     (folder / "results/mini/claims.json").write_text("[]")
+    write_recorded(folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(command, "write_appendix", stand_in)
     archive(folder)

@@ -70,7 +70,9 @@ def write_results(folder, **context):
     backbones = {"gpt2-small": {"hub": hub, "stand_ins": context.get("stand_ins")}}
     for name in ("example", "explorer"):
         (folder / f"{name}.json").write_text(json.dumps({"prompt": "How?"}))
-    (folder / "provenance.json").write_text(json.dumps({"data": [], "backbones": backbones}))
+    data = dict.fromkeys(("filename", "sha256"), "") | {"official": True, "rows": {}}
+    data |= {"repo": "THU-KEG/RM-Bench", "revision": "main", "commit": "c" * 40}
+    (folder / "provenance.json").write_text(json.dumps({"data": [data], "backbones": backbones}))
 
 
 def write_data(folder):

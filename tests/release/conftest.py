@@ -37,7 +37,8 @@ def analysed(trained, tmp_path, monkeypatch, params):
         rewards = {"path": REWARDS, "md5": file_md5(folder / REWARDS)}
         stages["data@mini"]["outs"][0]["md5"] = md5_of_folder(md5s(folder / "data/mini"))
         results = {"path": "results/mini", "md5": md5_of_folder(md5s(folder / "results/mini"))}
-        stages["analyse@mini"] = {"outs": [results]}
+        dep = {"path": "rewards/mini", "md5": md5_of_folder(md5s(folder / "rewards/mini"))}
+        stages["analyse@mini"] = {"deps": [dep], "outs": [results]}
         files = listed(trained / "origin")
         md5 = md5_of_folder({f"{PLACE.name}/{name}": files[name] for name in files if name})
         trio = {"path": str(PLACE.parent), "md5": md5}

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from analysed_run import REWARDS
+from analysed_run import REWARDS, read_lock, write_lock
 
 from rm_tension.release import command as release
 from rm_tension.release.dataset import dataset_files
+from rm_tension.release.every_eval_ever import export
 from rm_tension.release.profile import FinishedProfile
 
 RESULTS = Path("results/mini")
@@ -37,6 +38,20 @@ def test_it_holds_the_outputs_byte_for_byte_and_no_texts(hub):
     assert items["task"].tolist() == ["safety", "chat", ""]
     texts = '["How?", "a", "b", "c", "d"]'
     assert items["sha256"][0] == hashlib.sha256(texts.encode()).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_trio_that_is_not_evaluated_is_left_out(analysed, tmp_path):
+    folder = analysed()
+    stages = read_lock(folder)
+    del stages["evaluate@mini-gpt2-small-0"]
+    write_lock(folder, stages)
+    run = FinishedProfile.open("mini")
+    files = dataset_files(run)
+    assert not [name for name in files if name.startswith("rewards/")]
+    assert b"of the 0 reward models" in files["README.md"]
+    export(run, tmp_path / "export", "0.1.0", 0)
+    assert not (tmp_path / "export").exists()
 
 
 @pytest.fixture(scope="module")

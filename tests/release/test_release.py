@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from rm_tension import cli
 from rm_tension.base.errors import UserError
 from rm_tension.release import command as release
+from rm_tension.release.profile import FinishedProfile
 from small_repository import KEY, PLACE, REPOSITORY, STAGE, listed
 
 pytestmark = pytest.mark.slow
@@ -66,6 +67,9 @@ def test_the_card_of_real_data_has_the_hubs_metadata_with_revisions(analysed, pa
     assert card.data.license == "mit"
     repositories = params.profiles["paper"].data.source.repositories
     suite, hh = repositories["reward-bench-2"], repositories["hh-rlhf"]
+    published = FinishedProfile.open("mini").repositories()
+    assert published["hh-rlhf"] == hh.model_dump(mode="json")
+    assert published["rm-bench"]["revision"] == "c" * 40  # that main was when it was loaded
     results = {(one.dataset_type, one.dataset_config): one for one in card.data.eval_results}
     assert results.keys() == {(hh.repo, "own test files"), (suite.repo, "safety")}
     safety = results[suite.repo, "safety"]
@@ -116,6 +120,10 @@ def evaluated_with_another(stages):
     stages["evaluate@mini-gpt2-small-0"]["deps"] = [dep]
 
 
+def analysed_with_others(stages):
+    stages["analyse@mini"]["deps"][0]["md5"] = f"{'0' * 32}.dir"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -123,8 +131,9 @@ def evaluated_with_another(stages):
         (without("tokens@mini"), "tokens/mini has no profiles.mini.tokens on record"),
         (
             evaluated_with_another,
-            f"gpt2-small-0 was evaluated with another {PLACE.parent} than was made",
+            f"gpt2-small-0.parquet is of another {PLACE.parent} than was made since",
         ),
+        (analysed_with_others, "results/mini is of another rewards/mini than was made since"),
     ],
 )
 def test_what_was_not_run_to_the_end_is_refused(analysed, damage, message):
@@ -215,7 +224,7 @@ def test_what_is_not_recorded_is_not_sent(hub):
         with pytest.raises(UserError, match=r": not what dvc\.lock records"):
             release.push("someone")
         assert not hub.repos.keys() & {"datasets/someone/rm-tension-mini"}
-        assert path.parent != PLACE or not hub.repos
+        assert path.parts[0] in ("data", "rewards") or not hub.repos
         path.unlink()
         if before:
             path.write_bytes(before)

@@ -13,7 +13,7 @@ from rm_tension.base.runs import git_commit
 from rm_tension.base.tables import TEXTS, read_table
 from rm_tension.paper.tasks import TASK_OF
 from rm_tension.release.cards import OUR_LICENCE, PAPER, TEMPLATES
-from rm_tension.release.profile import FinishedProfile, trios_of
+from rm_tension.release.profile import FinishedProfile
 from rm_tension.report.notes import warnings
 
 DICTIONARY = Path("docs", "DATA.md")
@@ -27,7 +27,7 @@ def dataset_files(run: FinishedProfile) -> dict[str, Path | bytes]:
         "README.md": dataset_card(run),
         "items.parquet": item_table(run).to_parquet(index=False),
     }
-    for trio in trios_of(run.models()):
+    for trio in run.evaluated(run.models()):
         # pandas, Arrow, DuckDB and Polars make columns of such folders
         place = f"rewards/backbone={trio.backbone}/seed={trio.seed}/rewards.parquet"
         files[place] = run.file(run.paths.rewards(trio))
@@ -68,12 +68,14 @@ def dataset_card(run: FinishedProfile) -> bytes:
         tags=["reward-model", "rm-tension", PAPER],
         configs=[{"config_name": name, "data_files": pattern} for name, pattern in files.items()],
     )
+    trained = run.models()
+    trios = run.evaluated(trained)
     card: DatasetCard = DatasetCard.from_template(
         data,
         template_path=str(TEMPLATES / "dataset.md"),
         run=run,
         name=run.dataset_name,
-        models=[run.name(model) for model in run.models()],
+        models=[run.name(model) for model in trained if model.trio in trios],
         warnings=warnings(run.context),
         repositories=run.repositories(),
         claims=summarise(run.claims),

@@ -22,7 +22,7 @@ from rm_tension.base.grid import Model
 from rm_tension.evaluate.conditions import NONE
 from rm_tension.paper.tasks import SUITES
 from rm_tension.release.dataset import item_table
-from rm_tension.release.profile import FinishedProfile, trios_of
+from rm_tension.release.profile import FinishedProfile
 
 SCHEMA = "0.3.0"
 LABELS = {**SUITES, "hh-rlhf": "HH-RLHF test"}
@@ -55,7 +55,7 @@ def export(run: FinishedProfile, folder: Path, version: str, written: int) -> No
         "eval_library": {"name": "rm-tension", "version": version},
     }
     trained = run.models()
-    for trio in trios_of(trained):
+    for trio in run.evaluated(trained):
         scored = read_scored(run.file(run.paths.rewards(trio)), layout)
         judged = judge(scored[scored["kind"] == NONE.kind], items)
         for model in trained:

@@ -1,9 +1,10 @@
 """A finished profile: what dvc.lock and results/ say of it, whatever params.yaml says today."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.api import DVCFileSystem
@@ -15,6 +16,7 @@ from rm_tension.base.errors import UserError
 from rm_tension.base.files import read_json
 from rm_tension.base.grid import Model, Paths, Trio, models
 from rm_tension.base.lockfile import file_md5
+from rm_tension.base.provenance import Provenance
 from rm_tension.score.checkpoints import (
     explained,
     find_checkpoint,
@@ -42,7 +44,8 @@ class FinishedProfile:
     def open(profile: str, owner: str = OWNER) -> "FinishedProfile":
         """Read the profile around the working directory; `owner` is who publishes it on the hub.
 
-        Raise UserError if it was not analysed, or for what is no owner: it becomes a folder's name.
+        Raise UserError if it was not analysed, if dvc.lock records other results or they are of
+        other rewards, or for what is no owner: it becomes a folder's name.
         """
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", owner, re.ASCII):
             raise UserError(
@@ -54,7 +57,10 @@ class FinishedProfile:
         claims = read_json(results / "claims.json", list[DecidedClaim])
         repository = open_repository(".")
         outputs = read_outputs(repository)
-        return FinishedProfile(profile, repository, outputs, context, claims, owner)
+        run = FinishedProfile(profile, repository, outputs, context, claims, owner)
+        run.files(results)
+        run._refuse_outdated_results()
+        return run
 
     @property
     def paths(self) -> Paths:
@@ -78,7 +84,6 @@ class FinishedProfile:
 
     def _refuse_evaluated_with_others(self, trio: Trio) -> None:
         """Raise UserError if a trio's rewards are of other files than the recorded outputs."""
-        made = {path: output["md5"] for path, output in self.outputs.items()}
         # a folder of several outputs: none of them has its md5
         folder, sums = f"{self.paths.reward_models(trio)}", {}
         for path in filter(lambda path: path.startswith(f"{folder}/"), self.outputs):
@@ -86,14 +91,31 @@ class FinishedProfile:
                 for address in self.repository.find(f"/{path}", dvc_only=True):
                     md5 = self.repository.info(address)["dvc_info"]["md5"]
                     sums[address.removeprefix(f"/{folder}/")] = md5
-        made[folder] = md5_of_folder(sums)
-        deps = self.outputs.get(str(self.paths.rewards(trio)), {}).get("deps", {})
+        self._refuse_outdated(self.paths.rewards(trio), {folder: md5_of_folder(sums)})
+
+    def _refuse_outdated_results(self) -> None:
+        """Raise UserError if results are of other rewards, or the like, than are recorded."""
+        folders: dict[str, dict[str, str]] = defaultdict(dict)
+        for path, output in self.outputs.items():
+            place = PurePosixPath(path)
+            folders[str(place.parent)][place.name] = output["md5"]
+        made = {folder: md5_of_folder(sums) for folder, sums in folders.items()}
+        self._refuse_outdated(self.paths.results, made)
+
+    def _refuse_outdated(self, output: Path, folders: Mapping[str, str]) -> None:
+        """Raise UserError if an output is of others than are recorded; `folders` hold several."""
+        made = {path: output["md5"] for path, output in self.outputs.items()} | {**folders}
+        deps = self.outputs.get(str(output), {}).get("deps", {})
         for path, md5 in deps.items():
             if made.get(path, md5) != md5:
                 raise UserError(
-                    f"dvc.lock: {trio.key} was evaluated with another {path} than was made since: "
+                    f"dvc.lock: {output} is of another {path} than was made since: "
                     f"`dvc repro report@{self.profile}`"
                 )
+
+    def evaluated(self, trained: list[Model]) -> list[Trio]:
+        """Return the trios of some models that have rewards."""
+        return [trio for trio in trios_of(trained) if str(self.paths.rewards(trio)) in self.outputs]
 
     def name(self, model: Model) -> str:
         """Return the name of a model's repository on the hub."""
@@ -141,10 +163,19 @@ class FinishedProfile:
         return recorded_setting(self.outputs, output, f"profiles.{self.profile}.{name}")
 
     def repositories(self) -> dict[str, Any] | None:
-        """Return repo and revision of the hub by data set; None if others were taken for them."""
+        """Return repo and revision of the hub by data set; None if others were taken for them.
+
+        The revision is the commit that was loaded, where it is known.
+        """
         source = self.setting(self.paths.data, "data")["source"]
-        official = source["kind"] == "hub" and not self.context.stand_ins
-        return dict(source["repositories"]) if official else None
+        if source["kind"] != "hub" or self.context.stand_ins:
+            return None
+        loaded = read_json(self.paths.results / "provenance.json", Provenance).data
+        commits = {file.repo: {"revision": file.commit} for file in loaded if file.commit}
+        return {
+            name: repo | commits.get(repo["repo"], {})
+            for name, repo in source["repositories"].items()
+        }
 
 
 def trios_of(trained: list[Model]) -> list[Trio]:
