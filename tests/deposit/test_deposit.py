@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 from local_invenio import TOKEN
 
 from checkout import dvc
 from rm_tension.base.errors import UserError
 from rm_tension.deposit import command, invenio
-from rm_tension.deposit.identifiers import read_citation, record_of
+from rm_tension.deposit.identifiers import add_identifiers, read_citation, record_of
+from rm_tension.deposit.objects import Filler
 from small_repository import KEY, PLACE, STAGE, archive, copy_repository, git, listed, md5s
 
 pytestmark = pytest.mark.slow
@@ -82,6 +84,11 @@ def test_a_lost_reply_to_a_new_draft_makes_no_second_one_and_another_draft_is_ta
     command.reserve(server=server.url, draft="a2")
     assert read_citation()["doi"] == "10.1234/local.a2"
     assert (run / "README.md").read_text().count("[![DOI]") == 1
+    Path("CITATION.cff").write_text(git(run, "show", "HEAD:CITATION.cff"))
+    for status in (503, 400):
+        server.faults["reserve"] = [status] * 5
+        with pytest.raises(UserError, match=r"; go on with the same command and --draft a[34]$"):
+            command.reserve(server=server.url)
 
 
 def test_a_deposit_holds_the_archive_the_report_and_the_cached_results(ready, tmp_path):
@@ -147,17 +154,63 @@ def test_a_citation_file_that_is_missing_or_none_is_named(run, server, content):
 
 
 def test_texts_of_the_hub_stay_out_unless_they_are_asked_for(run, capsys):
-    """Of a profile whose data is the hub's: the repository as if it were evening's."""
-    stages = yaml.safe_load((run / "dvc.lock").read_text().replace("mini", "evening"))
-    stages["stages"]["data@evening"] = {"outs": [{"path": "data/evening", "md5": "0" * 32}]}
-    (run / "dvc.lock").write_text(yaml.safe_dump(stages))
-    for folder in ("reports", "results"):
-        (run / folder / "mini").rename(run / folder / "evening")
+    """Of a run whose data was the hub's, whatever params.yaml says today."""
+    lock = (run / "dvc.lock").read_text()
+    (run / "dvc.lock").write_text(lock.replace("kind: miniature", "kind: hub"))
     archive(run)
-    command.prepare(profile="evening")
-    assert "left out: data/evening: the texts of others" in capsys.readouterr().out
-    command.prepare(profile="evening", texts=True)
-    assert "left out: data/evening: not in DVC's cache" in capsys.readouterr().out
+    command.prepare()
+    assert "left out: data/mini: the texts of others" in capsys.readouterr().out
+    command.prepare(texts=True)
+    assert "left out: data/mini: not in DVC's cache" in capsys.readouterr().out
+
+
+def test_an_appendix_that_fails_does_so_before_the_results_are_packed(run, monkeypatch):
+    def refuse(*_):
+        raise UserError("latexmk: not found")
+
+    monkeypatch.setattr(command, "write_appendix", refuse)
+    monkeypatch.setattr(command, "pack", lambda *_: pytest.fail("packed"))
+    with pytest.raises(UserError, match="latexmk"):
+        command.prepare()
+
+
+def test_results_that_are_not_recorded_are_not_deposited(run):
+    (run / "results/mini/notes.txt").touch()
+    with pytest.raises(UserError, match=r"results/mini: not what dvc\.lock records"):
+        command.prepare()
+
+
+@pytest.mark.parametrize(
+    ("author", "creator"),
+    [
+        ({"name": "A lab"}, {"type": "organizational", "name": "A lab"}),
+        ({"given-names": "Plato"}, {"type": "personal", "family_name": "Plato"}),
+        ({"alias": "plato"}, {"type": "personal", "family_name": "plato"}),
+        (
+            {"name-particle": "van", "family-names": "A", "given-names": "B"},
+            {"type": "personal", "family_name": "van A", "given_name": "B"},
+        ),
+    ],
+)
+def test_authors_references_and_licences_of_a_citation_become_a_drafts(author, creator):
+    author |= {"orcid": "https://orcid.org/0000-0001-2345-6789", "affiliation": "U"}
+    citation = {"title": "t", "version": 1, "authors": [author], "license": ["MIT", "Apache-2.0"]}
+    citation["references"] = [{"title": "a book"}, {"doi": "10.1234/b"}]
+    metadata = command._metadata(citation, invenio.ZENODO)
+    creator["identifiers"] = [{"scheme": "orcid", "identifier": "0000-0001-2345-6789"}]
+    assert metadata["creators"] == [{"person_or_org": creator, "affiliations": [{"name": "U"}]}]
+    assert [one["identifier"] for one in metadata["related_identifiers"]] == ["10.1234/b"]
+    assert metadata["rights"] == [{"id": "mit"}, {"id": "apache-2.0"}]
+
+
+def test_swhids_go_beside_the_identifiers_that_a_citation_has(tmp_path):
+    path, other = tmp_path / "CITATION.cff", {"type": "swh", "value": "swh:1:snp:a"}
+    citation = {"title": "é", "version": "1", "authors": [], "license": "MIT"}
+    path.write_text(yaml.safe_dump(citation | {"identifiers": [other]}))
+    add_identifiers(path, {"commit": "swh:1:rev:b"})
+    written = read_citation(path)
+    assert [one["value"] for one in written.pop("identifiers")] == ["swh:1:snp:a", "swh:1:rev:b"]
+    assert written == citation
 
 
 def test_a_dry_run_says_what_would_go_where_and_asks_nobody(ready, server, capsys, monkeypatch):
@@ -274,6 +327,14 @@ def test_a_clone_without_a_remote_gets_the_results_from_the_published_deposit(
     monkeypatch.chdir(folder)
     monkeypatch.delenv(invenio.TOKEN)
     server.faults["download"] = [503, "half", "half"]
+    fill = Filler.fill
+
+    def alone(filler, tar):
+        with pytest.raises(Timeout), FileLock(".dvc/cache/files/md5.lock", timeout=0):
+            pass
+        fill(filler, tar)
+
+    monkeypatch.setattr(Filler, "fill", alone)
     command.fetch(f"{server.url}/records/a1")
     assert "6 objects written, 0 were there, 0 skipped" in capsys.readouterr().out
     first, *others = [int(one.split()[-1]) for one in server.done if " from " in one]
@@ -282,8 +343,13 @@ def test_a_clone_without_a_remote_gets_the_results_from_the_published_deposit(
     dvc("checkout", STAGE, folder=folder)
     assert md5s(folder / PLACE) == md5s(ready / PLACE)
     assert "up to date" in dvc("status", STAGE, folder=folder)
-    command.fetch(f"https://doi.org/{DOI}", server=server.url)
-    assert "0 objects written, 6 were there" in capsys.readouterr().out
+    for source in (f"https://doi.org/{DOI}", f"{server.url}/doi/{DOI}", f"{server.url}/record/a1"):
+        command.fetch(source, server=server.url)
+        assert "0 objects written, 6 were there" in capsys.readouterr().out
+    server.faults["download"] = [403]
+    with pytest.raises(UserError, match="403") as error:
+        command.fetch(f"{server.url}/records/a1")
+    assert "token" not in str(error.value)
     with pytest.raises(UserError, match=r"(?s)404 .*is record a7 published, and of this --profile"):
         command.fetch(f"{server.url}/records/a7")
 

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
+from filelock import FileLock
 from jinja2 import Template
 
 from rm_tension.analyse.tally import summarise
-from rm_tension.base.config import MiniatureData, load_params
+from rm_tension.base.config import load_params
 from rm_tension.base.errors import UserError
 from rm_tension.base.files import atomic_write
 from rm_tension.base.hub import sha256_of
@@ -58,7 +59,7 @@ def reserve(*, server: str = ZENODO, draft: str | None = None) -> None:
         )
     api = Server(server, writes=True)
     target = Draft(api, draft) if draft else Draft.create(api, _metadata(citation, api.url))
-    doi = target.doi()
+    doi = target.doi(f"go on with the same command and --draft {target.id}")
     write_doi(doi, api.url)
     print(f"{doi}: reserved for the draft {target.page}")
     print(f"it is in {CITATION} and README.md: commit them, then `make deposit PROFILE=...`")
@@ -78,7 +79,7 @@ def prepare(*, profile: str = "mini", max_gb: float = LIMIT_GB, texts: bool = Fa
     archive = DIST / f"rm-tension-{version}.tar.gz"
     identifiers = swhids(_commit_of(archive))
     store = Path(run.repository.repo.cache.local.path)
-    own = isinstance(load_params().profiles[profile].data.source, MiniatureData)
+    own = run.setting(run.paths.data, "data")["source"]["kind"] == "miniature"
     selection = select(outputs_of(run.outputs, profile), store, max_gb * 1e9, texts or own)
     files = {
         archive.name: archive,
@@ -102,8 +103,8 @@ def prepare(*, profile: str = "mini", max_gb: float = LIMIT_GB, texts: bool = Fa
         for name, path in files.items():
             copyfile(path, folder / name)
         add_identifiers(folder / CITATION.name, identifiers)
-        pack(selection.objects, store, folder / f"{profile}-cache.tar")
         write_appendix(run, read_citation().get("doi"), identifiers, folder)
+        pack(selection.objects, store, folder / f"{profile}-cache.tar")
         (folder / f"{profile}-NOTES.md").write_text(notes, encoding="utf-8")
         sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
         (folder / f"{profile}-SHA256SUMS").write_text("".join(sums), encoding="utf-8")
@@ -167,15 +168,14 @@ def fetch(source: str, *, profile: str = "mini", server: str = ZENODO) -> None:
     outputs = outputs_of(read_outputs(repository), profile)
     if not outputs:
         raise UserError(f"dvc.lock: no output of {profile}: nothing was run of it at this commit")
-    filler = Filler(outputs, Path(repository.repo.cache.local.path))
-    if Path(source).is_file():
-        try:
-            with Path(source).open("rb") as tar:
-                filler.fill(tar)
-        except (EOFError, UserError) as error:
-            raise UserError(f"{source}: {error}; get it from the deposit again") from None
-    else:
-        _download(source, server, f"{profile}-cache.tar", filler)
+    store = Path(repository.repo.cache.local.path)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    filler = Filler(outputs, store)
+    with FileLock(f"{store}.lock"):  # of two processes the second finds the objects there
+        if Path(source).is_file():
+            _fill_from(Path(source), filler)
+        else:
+            _download(source, server, f"{profile}-cache.tar", filler)
     if not filler.written + filler.there:
         raise UserError(
             f"{source}: no object of {profile} as dvc.lock has it, but {filler.skipped} others: is "
@@ -202,27 +202,45 @@ def _mb(paths: list[Path]) -> str:
 def _metadata(citation: dict[str, Any], url: str) -> dict[str, Any]:
     """Return a new draft's metadata; a person completes it on the draft's page."""
     host = urlsplit(url).hostname or url
-    creators = [
-        {"type": "personal", "family_name": person["family-names"]}
-        | {"given_name": person.get("given-names", "")}
-        if "family-names" in person
-        else {"type": "organizational", "name": person["name"]}
-        for person in citation["authors"]
-    ]
     papers = [
-        {"identifier": work["url"], "scheme": "url", "relation_type": {"id": "references"}}
+        {"identifier": work[scheme], "scheme": scheme, "relation_type": {"id": "references"}}
         for work in citation.get("references", [])
+        for scheme in ("doi", "url")
+        if scheme in work
     ]
+    licences = citation["license"]
     return {
         "title": citation["title"],
-        "creators": [{"person_or_org": creator} for creator in creators],
+        "creators": [_creator(author) for author in citation["authors"]],
         "publication_date": time.strftime("%Y-%m-%d", time.gmtime()),
         "publisher": "Zenodo" if host.endswith("zenodo.org") else host,
         "resource_type": {"id": "software"},
-        "rights": [{"id": citation["license"].lower()}],
+        "rights": [
+            {"id": licence.lower()}
+            for licence in (licences if isinstance(licences, list) else [licences])
+        ],
         "version": str(citation["version"]),
         "related_identifiers": papers,
     }
+
+
+def _creator(author: dict[str, str]) -> dict[str, Any]:
+    """Return a person or entity of CITATION.cff as InvenioRDM has it, which needs a family name."""
+    parts = ("name-particle", "family-names", "name-suffix")
+    family = " ".join(author[part] for part in parts if part in author)
+    given = author.get("given-names", "")
+    who: dict[str, Any] = {"type": "personal", "family_name": family, "given_name": given}
+    if "name" in author:
+        who = {"type": "organizational", "name": author["name"]}
+    elif not family:
+        who = {"type": "personal", "family_name": given or author.get("alias", "")}
+    if "orcid" in author:
+        number = author["orcid"].rstrip("/").rpartition("/")[2]
+        who["identifiers"] = [{"scheme": "orcid", "identifier": number}]
+    creator: dict[str, Any] = {"person_or_org": who}
+    if "affiliation" in author:
+        creator["affiliations"] = [{"name": author["affiliation"]}]
+    return creator
 
 
 def _commit_of(archive: Path) -> str:
@@ -240,11 +258,20 @@ def _commit_of(archive: Path) -> str:
     return commit
 
 
+def _fill_from(source: Path, filler: Filler) -> None:
+    try:
+        with source.open("rb") as tar:
+            filler.fill(tar)
+    except (EOFError, UserError) as error:
+        raise UserError(f"{source}: {error}; get it from the deposit again") from None
+
+
 def _download(source: str, server: str, name: str, filler: Filler) -> None:
     """Fill a cache from a file of a record; after a break go on at the object that broke off."""
     doi = re.sub(r"^(https?://(dx\.)?doi\.org/|doi:)", "", source)
-    if address := re.match(r"(https?://[^/]+)/(?:api/)?records/([\w-]+)", source, re.ASCII):
-        api, record = Server(address[1]), address[2]
+    place = r"(https?://[^/]+)/(?:(?:api/)?records?/|doi/10\.\d+/)([\w.-]+)"
+    if address := re.match(place, source, re.ASCII):
+        api, record = Server(address[1]), record_of(address[2])
     elif DOI.fullmatch(doi):
         api, record = Server(server), record_of(doi)
     else:

@@ -64,5 +64,7 @@ def add_identifiers(path: Path, identifiers: Mapping[str, str]) -> None:
         }
         for what, swhid in identifiers.items()
     ]
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n" + yaml.safe_dump({"identifiers": entries}, sort_keys=False))
+    citation = read_citation(path)
+    citation["identifiers"] = [*citation.get("identifiers", ()), *entries]
+    text = yaml.safe_dump(citation, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")

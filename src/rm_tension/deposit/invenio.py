@@ -33,6 +33,7 @@ DELAYS = (2.0, 10.0, 30.0, 60.0)  # seconds before each further try; Zenodo coun
 TIMEOUT = (30.0, 600.0)  # seconds to connect, and between two bytes: hashing 50 GB takes minutes
 # Zenodo gives records in its old form without it; files have the second form only
 ACCEPT = "application/vnd.inveniordm.v1+json, application/json;q=0.9"
+AGAIN = "the same command goes on from there"
 SHOWN = 500  # letters of what a server says of an error
 # Errors that may pass: time-outs, broken connections, 429 and 5xx, a download that breaks off
 TRANSIENT = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, EOFError)
@@ -95,15 +96,15 @@ class Server:
             message = message.replace(self._token, "...")
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise requests.HTTPError(message)
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if self._token and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             message += f"; the token in {TOKEN} is refused: it needs the scope deposit:write"
         raise RefusedError(f"{self.url}: {message}", status)
 
 
-def patiently(step: Callable[[], T], what: str) -> T:
+def patiently(step: Callable[[], T], what: str, remedy: str = AGAIN) -> T:
     """Return the result of a step that may be done twice; try again what may pass.
 
-    Raise UserError if it does not pass.
+    Raise UserError, which says `remedy`, if it does not pass.
     """
     for delay in DELAYS:
         try:
@@ -114,7 +115,7 @@ def patiently(step: Callable[[], T], what: str) -> T:
     try:
         return step()
     except TRANSIENT as error:
-        raise UserError(f"{what}: {error}; the same command goes on from there") from error
+        raise UserError(f"{what}: {error}; {remedy}") from error
 
 
 class Draft:
@@ -142,13 +143,16 @@ class Draft:
                 "go on with it: --draft ID, else the same command again"
             ) from error
 
-    def doi(self) -> str:
-        """Return the draft's DOI, reserved if it has none; raise UserError if it is no draft."""
+    def doi(self, remedy: str = AGAIN) -> str:
+        """Return the draft's DOI, reserved if it has none; raise UserError if it is no draft.
+
+        `remedy` is how to go on after any other error.
+        """
         try:
-            return patiently(self._reserved_doi, f"draft {self.id}")
+            return patiently(self._reserved_doi, f"draft {self.id}", remedy)
         except RefusedError as error:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-                raise
+                raise UserError(f"{error}; {remedy}") from error
             raise UserError(
                 f"{self.server.url}: {self.id} is no draft of yours; if it is published, make a "
                 "new version on its page and `rm-tension deposit reserve --draft ID`"
@@ -159,7 +163,10 @@ class Draft:
         if not self._doi():
             self.server.call("POST", f"{self._path}/pids/doi")
         if not (doi := self._doi()):
-            raise UserError(f"{self.page}: the server reserves no DOI; do so on that page")
+            raise UserError(
+                f"{self.page}: the server reserves no DOI; do so on that page, then "
+                f"`rm-tension deposit reserve --draft {self.id}`"
+            )
         return doi
 
     def _doi(self) -> str:
