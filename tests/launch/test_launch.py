@@ -172,6 +172,11 @@ def test_whatever_ends_the_writing_of_dvc_lock_loses_no_record(toy, monkeypatch)
     (RECORDS / "dvc.lock").write_bytes(copy)
     assert "5 up to date" in toy.launch()[1]
     assert (toy.lock(), [*RECORDS.iterdir()]) == (before, [])
+    # and somebody made it whole much later
+    (RECORDS / "dvc.lock").write_text("old", encoding="utf-8")
+    os.utime(RECORDS / "dvc.lock", (0, 0))
+    assert "5 up to date" in toy.launch()[1]
+    assert (toy.lock(), [*RECORDS.iterdir()]) == (before, [])
 
 
 def test_each_job_has_a_gpu_of_its_own_of_those_that_are_visible(toy, tmp_path):

@@ -33,6 +33,7 @@ from rm_tension.base.files import atomic_write
 # each: with WRITE_AFTER alone, a launcher that is killed more often than that would never get on.
 WRITE_AFTER, WRITE_AT = 120.0, 20
 RECORDS = Path(".state/launch/records")  # copies of dvc.lock while it is written
+LONGEST_WRITE = 60.0  # s that this may take
 PLAIN = re.compile(r"rm-tension [\w@%+=:,./ -]+", re.ASCII)  # needs no shell
 
 # DVC's bars and "Updating lock file" would wreck the table; a bar asks the level of its module's
@@ -193,7 +194,11 @@ def _kept_whole(record: Path) -> Iterator[None]:
 
 def _restore_records() -> None:
     for copy in RECORDS.glob("[!.]*"):
-        copy.replace(unquote(copy.name))
+        record = Path(unquote(copy.name))
+        if record.exists() and record.stat().st_mtime > copy.stat().st_mtime + LONGEST_WRITE:
+            copy.unlink()  # somebody has made it whole since
+        else:
+            copy.replace(record)
 
 
 def _command(stage: Stage) -> list[str]:
