@@ -342,7 +342,7 @@ def test_one_trio_alone_with_a_score_of_its_own(root, no_latex, monkeypatch):
     context = json.loads((paths.results / "context.json").read_text())
     assert (context["stand_ins"], context["comparable"]) == (SENTENCE, False)
     assert "Incomplete" not in found["README.md"].decode()
-    assert "(no interval)" in found["claims.md"].decode()
+    assert "A single value says nothing of its spread." in found["claims.md"].decode()
     # one backbone is its own mean
     assert [name for name in found if re.search("figure_02.?.png", name)] == [
         "figures/figure_02.png"
