@@ -88,9 +88,9 @@ def main(
         print(f"not known, so not counted: {reason}")
     hours = shortest(works, costs, jobs) / HOUR
     print(f"{jobs} at a time: at least {hours:.1f} hours{_between(works, gpu, jobs)}")
-    needs, memory = params.profiles[profile].needs, params.profiles[profile].memory_gb(on_gpu)
-    beside = f"a GPU of {needs.gpu_gb} GB, " if on_gpu else ""
-    print(f"needed: {beside}{memory} GB of memory, {needs.disk_gb} GB of disk")
+    own = params.profiles[profile]
+    beside = f"a GPU of {own.needs.gpu_gb} GB, " if on_gpu else ""
+    print(f"needed: {beside}{own.memory_gb(on_gpu)} GB of memory, {own.needs.disk_gb} GB of disk")
 
 
 def _rate_on(gpu: str, profile: Profile) -> tuple[Rate, bool]:

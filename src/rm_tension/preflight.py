@@ -23,6 +23,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from rm_tension.base.config import HubData, HubFiles, HubRepo, Profile, load_params
 from rm_tension.base.errors import UserError
+from rm_tension.base.files import refuse_unwritable
 from rm_tension.base.lockfile import first_of
 from rm_tension.data.sources import OFFICIAL
 
@@ -190,8 +191,9 @@ def _not_cached(kind: str, repo: HubRepo, patterns: list[str]) -> list[str]:
 
 def _obstacle(address: str) -> str:
     """Return why the hub cannot be used, by one request: the retries of a download take longer."""
-    cache = Path(constants.HF_HUB_CACHE)
-    if not os.access(next(one for one in (cache, *cache.parents) if one.exists()), os.W_OK):
+    try:
+        refuse_unwritable(Path(constants.HF_HUB_CACHE))
+    except UserError:
         return "which cannot be written to"
     if constants.HF_HUB_OFFLINE:
         return "and HF_HUB_OFFLINE is set"

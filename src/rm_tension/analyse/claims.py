@@ -214,9 +214,9 @@ def c8(evidence: Evidence, score: str = "magnitude") -> Iterator[Part]:
 def c9(evidence: Evidence) -> Iterator[Part]:
     """Yield the Jaccard index and neuron retention."""
     shared = evidence.get("jaccard", "harmless-helpful")
-    yield Part("Jaccard index of helpful and harmless", shared, *HALF, UNIT, of_sets=True)
+    yield Part("Jaccard index of helpful and harmless", shared, *HALF, within=UNIT, of_sets=True)
     retained = evidence.get("neuron_retention", "mixed")
-    yield Part("neuron retention of mixed", retained, *HALF, UNIT, of_sets=True)
+    yield Part("neuron retention of mixed", retained, *HALF, within=UNIT, of_sets=True)
 
 
 def c10(evidence: Evidence) -> Iterator[Part]:

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from rm_tension.analyse import claims
 from rm_tension.analyse.averages import Tables
 from rm_tension.analyse.bootstrap import Replicates, Weights
-from rm_tension.analyse.claims import share_of_damage
 from rm_tension.analyse.outcomes import STYLES
 from rm_tension.analyse.task_sets import KEYS, OWN
 from rm_tension.analyse.verdicts import EQUAL, Evidence, Part, Verdict
@@ -86,10 +86,8 @@ def effects(
 def _change(evidence: Evidence, measure: str, objective: str, kind: str, percent: int) -> pd.Series:
     """Return the change of accuracy on HH-RLHF's test files, or the mean over a group of tasks."""
     if measure == HH_TEST:
-        values = evidence.get("hh_delta", objective, kind, "", percent)
-    else:
-        values = evidence.mean("delta", objective, kind, KEYS[measure])  # type: ignore[index]
-    return values.round(EQUAL)
+        return evidence.get("hh_delta", objective, kind, "", percent).round(EQUAL)
+    return claims.change(evidence, objective, kind, KEYS[measure])  # type: ignore[index]
 
 
 def _draws(
@@ -133,7 +131,7 @@ def claim_parts(evidence: Evidence, percent: int) -> Iterator[tuple[str, str, Pa
             value = beyond(control, group, "mixed", "shared")
             yield "C10", control, Part(f"shared set, {group} tasks", value, high=0)
             top = change(group, "mixed", "magnitude")
-            share = share_of_damage(change(group, "mixed", control), top)
+            share = claims.share_of_damage(change(group, "mixed", control), top)
             name = f"control to top neurons, {group} tasks"
             yield "C19", control, Part(name, share, high=AS_MUCH)
 

@@ -148,7 +148,7 @@ def task_sizes(accuracy: pd.DataFrame) -> pd.DataFrame:
 def _curves(table: pd.DataFrame) -> pd.DataFrame:
     """Return CURVES of each backbone and of `average`; std is over seeds, NaN for `average`."""
     seeds = table.groupby(["backbone", "objective", "progress"], sort=False)["loss"]
-    loss = seeds.agg(loss="mean", std=lambda losses: losses.std(ddof=0)).reset_index()
-    loss["std"] = loss["std"].where(seeds.size().to_numpy() > 1)
+    spread = seeds.std(ddof=0).where(seeds.count() > 1)
+    loss = pd.DataFrame({"loss": seeds.mean(), "std": spread}).reset_index()
     average = table.groupby(["objective", "progress"])["loss"].mean().reset_index()
     return pd.concat([loss, average.assign(backbone="average")])

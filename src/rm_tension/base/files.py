@@ -50,6 +50,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise UserError if a path, or the nearest folder above it that exists, may not be written."""
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{path}: {nearest} may not be written to")
+
+
 def _is_linked_to_cache(path: Path) -> bool:
     """Return whether DVC made `path` a link to a file of its cache, wherever that lies.
 

@@ -137,7 +137,7 @@ class Dissection:
             "model": digest_of(rm.folder),
             "backbone": digest_of(backbone) if backbone is not None else None,
             "texts": {name: _digest(one) for name, one in sets.items()},
-            "tasks": _digest(as_items(tasks)) if tasks is not None else None,
+            "tasks": _digest(scored["tasks"]["tasks"]) if tasks is not None else None,
             "template": rm.settings.template,
             "max_length": rm.settings.max_length,
             "dtype": str(rm.model.dtype),

@@ -104,7 +104,7 @@ class FinishedProfile:
 
     def _refuse_outdated(self, output: Path, folders: Mapping[str, str]) -> None:
         """Raise UserError if an output is of others than are recorded; `folders` hold several."""
-        made = {path: output["md5"] for path, output in self.outputs.items()} | {**folders}
+        made = {path: recorded["md5"] for path, recorded in self.outputs.items()} | {**folders}
         deps = self.outputs.get(str(output), {}).get("deps", {})
         for path, md5 in deps.items():
             if made.get(path, md5) != md5:

@@ -3,7 +3,6 @@
 import codecs
 import gzip
 import json
-import os
 import sys
 import zlib
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from rm_tension.base.errors import UserError
-from rm_tension.base.files import atomic_write
+from rm_tension.base.files import atomic_write, refuse_unwritable
 from rm_tension.score.items import Item, read_item
 from rm_tension.score.loading import load_reward_model
 
@@ -58,9 +57,8 @@ def main(
     """
     if Path(output).is_dir():
         raise UserError(f"{output}: a folder; name a file to write the rewards to")
-    there = next(path for path in (Path(output), *Path(output).absolute().parents) if path.exists())
-    if output != "-" and not os.access(there, os.W_OK):  # said before hours of scoring
-        raise UserError(f"{output}: {there} may not be written to")
+    if output != "-":
+        refuse_unwritable(Path(output))  # before hours of scoring
     lines = read(input)
     reward_model = load_reward_model(
         model,
